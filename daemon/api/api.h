@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The control plane's face: HTTP over a Unix socket and HTTPS, the resources of the contract, metrics, events.
+ *
+ * Runs on the control loop. It owns nothing of the mail path: it asks the engine, the registry, the store.
+ */
+#ifndef POSTROAD_API_API_H
+#define POSTROAD_API_API_H
+
+#include "cluster/store.h"
+#include "daemon/conf/conf.h"
+#include "daemon/session/engine.h"
+
+struct api;
+
+/* What the api needs from the process around it. */
+struct api_env {
+	struct loop *loop;
+	const struct node_config *node;
+	const char *node_file;
+	struct store *store;
+	struct registry *registry;
+	struct engine *engine;
+	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of its own. */
+	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
+	/* Sets this node's admin state; true = done. */
+	void (*set_node_drain)(bool drain, void *arg);
+	void *arg;
+	double started_wall;
+};
+
+/* Opens the admin socket and the HTTPS listeners. NULL: *ret_why is a sentence the caller frees. */
+struct api *api_new(const struct api_env *env, char **ret_why) MUST_CHECK;
+void api_free(struct api *a);
+
+/* The configuration in force, as the process started with or activated it (the api keeps a reference). */
+void api_set_conf(struct api *a, struct conf *c);
+/* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
+void api_warn(struct api *a, const char *key, const char *text);
+
+/* ---- events ---- */
+
+/* Adds to the event stream (a bounded ring) and logs it: type "server_state", "config", "node", … with the data as JSON object
+ * (reference stolen). */
+void api_event(struct api *a, const char *type, json_t *data);
+
+/* Re-reads the admin certificate. */
+void api_reload_certificates(struct api *a);
+
+#endif

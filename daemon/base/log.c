@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The log: logfmt, one write per line, safe from every thread.
+ *
+ * libqb's logger was looked at and left out here: it guards re-entry with a plain static flag and so drops lines when
+ * two threads log at once, which a line per transaction cannot afford.
+ */
+#include "daemon/base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "daemon/base/clock.h"
+
+const char *const log_level_names[LOG_LEVEL_COUNT] = { "debug", "info", "notice", "warning", "error" };
+
+/* Written once by log_init() before threads start; the capture hook is for single-threaded tests. */
+static enum log_target target = LOG_TARGET_STDERR;
+static enum log_level min_level = LOG_LEVEL_INFO;
+static log_capture_fn *capture;
+static void *capture_arg;
+
+int log_level_from_name(const char *name)
+{
+	for (int i = 0; i < LOG_LEVEL_COUNT; i++)
+		if (strcmp(name, log_level_names[i]) == 0)
+			return i;
+	return -1;
+}
+
+void log_init(enum log_target t, enum log_level level)
+{
+	target = t;
+	min_level = level;
+	if (t == LOG_TARGET_SYSLOG)
+		openlog("postroadd", LOG_PID | LOG_NDELAY, LOG_MAIL);
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level >= min_level;
+}
+
+void log_capture(log_capture_fn *fn, void *arg)
+{
+	capture = fn;
+	capture_arg = arg;
+}
+
+/* ---- building ---- */
+
+static void put(struct logline *l, const char *p, size_t n)
+{
+	size_t room = sizeof(l->text) - 2 - l->n; /* one for '\n', one for NUL */
+
+	if (n > room)
+		n = room;
+	memcpy(l->text + l->n, p, n);
+	l->n += n;
+}
+
+static void put_key(struct logline *l, const char *key)
+{
+	if (l->n > 0)
+		put(l, " ", 1);
+	put(l, key, strlen(key));
+	put(l, "=", 1);
+}
+
+static bool is_plain(struct str v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+		if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f)
+			return false;
+	}
+	return v.n > 0;
+}
+
+/* One byte as it stands inside quotes; returns its length in out. */
+static size_t escape(unsigned char c, char out[5])
+{
+	static const char hex[] = "0123456789abcdef";
+
+	if (c == '"' || c == '\\') {
+		out[0] = '\\';
+		out[1] = (char)c;
+		return 2;
+	}
+	if (c >= ' ' && c != 0x7f) {
+		out[0] = (char)c;
+		return 1;
+	}
+	memcpy(out, "\\x", 2);
+	out[2] = hex[c >> 4];
+	out[3] = hex[c & 15];
+	return 4;
+}
+
+static void put_quoted(struct logline *l, struct str v)
+{
+	char esc[5];
+	size_t reserve = 8; /* the ellipsis and the closing quote always fit */
+
+	put(l, "\"", 1);
+	for (size_t i = 0; i < v.n; i++) {
+		size_t n = escape((unsigned char)v.p[i], esc);
+		if (l->n + n + reserve > sizeof(l->text)) {
+			put(l, "…", strlen("…"));
+			break;
+		}
+		put(l, esc, n);
+	}
+	put(l, "\"", 1);
+}
+
+void log_begin(struct logline *l, enum log_level level, const char *event)
+{
+	char when[32];
+
+	l->level = level;
+	l->n = 0;
+	if (target == LOG_TARGET_STDERR) {
+		log_cstr(l, "time", clock_rfc3339(clock_wall(), when));
+		log_cstr(l, "level", log_level_names[level]);
+	}
+	log_cstr(l, "event", event);
+}
+
+void log_str(struct logline *l, const char *key, struct str v)
+{
+	if (v.p == NULL)
+		return;
+	/* A key is written whole or not at all, so that a full line still parses. */
+	if (l->n + strlen(key) + 16 > sizeof(l->text))
+		return;
+	put_key(l, key);
+	if (is_plain(v) && l->n + v.n + 8 < sizeof(l->text))
+		put(l, v.p, v.n);
+	else
+		put_quoted(l, v);
+}
+
+void log_cstr(struct logline *l, const char *key, const char *value)
+{
+	log_str(l, key, str_from(value));
+}
+
+void log_int(struct logline *l, const char *key, int64_t value)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%lld", (long long)value);
+
+	log_str(l, key, (struct str){ text, (size_t)n });
+}
+
+void log_duration(struct logline *l, const char *key, int64_t us)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%lld.%03d", (long long)(us / 1000000), (int)(us / 1000 % 1000));
+
+	log_str(l, key, (struct str){ text, (size_t)n });
+}
+
+void log_addr(struct logline *l, const char *key, const struct addr *a)
+{
+	char text[ADDR_TEXT_MAX];
+
+	log_cstr(l, key, addr_format(a, text));
+}
+
+/* ---- writing ---- */
+
+static int syslog_priority(enum log_level level)
+{
+	static const int prio[LOG_LEVEL_COUNT] = { LOG_DEBUG, LOG_INFO, LOG_NOTICE, LOG_WARNING, LOG_ERR };
+
+	return prio[level];
+}
+
+void log_end(struct logline *l)
+{
+	if (capture != NULL) {
+		l->text[l->n] = '\0';
+		capture(l->level, l->text, capture_arg);
+		return;
+	}
+	if (!log_enabled(l->level))
+		return;
+	if (target == LOG_TARGET_SYSLOG) {
+		syslog(syslog_priority(l->level), "%.*s", (int)l->n, l->text);
+		return;
+	}
+	l->text[l->n++] = '\n';
+	ssize_t done;
+	do {
+		done = write(STDERR_FILENO, l->text, l->n);
+	} while (done < 0 && errno == EINTR);
+}
+
+void log_msg(enum log_level level, const char *event, const char *fmt, ...)
+{
+	struct logline l;
+	char text[1024];
+	va_list ap;
+
+	if (!log_enabled(level) && capture == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_begin(&l, level, event);
+	log_cstr(&l, "msg", text);
+	log_end(&l);
+}

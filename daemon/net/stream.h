@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A TCP connection as a stream of bytes with a few typed events.
+ *
+ * Reading goes through one scratch buffer per loop: a session that is idle owns no buffer. The owner's on_data() gets the bytes
+ * and says how many it used; the rest is kept (bounded by STREAM_KEEP_MAX) and offered again, together with what comes next.
+ * Writing gathers: stream_put() queues and one writev per loop turn sends; stream_send() writes at once and queues the rest.
+ * The owner watches stream_queued() and stops feeding above STREAM_HIGH_WATER; on_drained() tells when it fell below.
+ */
+#ifndef POSTROAD_NET_STREAM_H
+#define POSTROAD_NET_STREAM_H
+
+#include "daemon/base/addr.h"
+#include "daemon/base/str.h"
+#include "daemon/net/loop.h"
+
+#define STREAM_KEEP_MAX (32 * 1024)
+#define STREAM_HIGH_WATER (256 * 1024)
+
+struct stream;
+
+struct stream_ops {
+	/* The connection stands (only for stream_connect). */
+	void (*on_connected)(struct stream *st, void *owner);
+	/* p[0..n) is there; returns how many bytes were used. Using none (or not all) of a full buffer needs stream_pause(). */
+	size_t (*on_data)(struct stream *st, const char *p, size_t n, void *owner);
+	/* What was queued above the high-water mark has been written, to the last byte. May be NULL. */
+	void (*on_drained)(struct stream *st, void *owner);
+	/* The peer closed its side (err 0, after its last bytes were offered) or the connection failed (errno). Once. */
+	void (*on_gone)(struct stream *st, int err, void *owner);
+};
+
+struct stream {
+	int fd; /* -1 = closed */
+	/* private from here */
+	struct loop *loop;
+	const struct stream_ops *ops;
+	void *owner;
+	struct stream_io *io; /* events; attached while the fd is open */
+	char *keep;	      /* bytes offered and not used */
+	size_t keep_n;
+	char *out; /* queued bytes: out[out_at..out_n) */
+	size_t out_at, out_n, out_cap;
+	uint64_t bytes_in, bytes_out;
+	struct loop_flush flush;
+	bool connecting, paused, eof, want_drained, in_callback, gone_told;
+};
+
+/* Takes over an accepted, non-blocking fd and starts reading. */
+void stream_open(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner);
+/* Starts connecting; on_connected or on_gone follows, never from inside this call. source family 0 = any. */
+void stream_connect(struct stream *st, struct loop *l, const struct addr *to, const struct addr *source,
+		    const struct stream_ops *ops, void *owner);
+/* Flushes what can be flushed without waiting, closes, frees buffers. No event comes afterwards. Idempotent. */
+void stream_close(struct stream *st);
+/* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */
+void stream_abort(struct stream *st);
+bool stream_is_open(const struct stream *st);
+
+/* Stops offering bytes; they stay in the kernel (and in the small keep buffer). */
+void stream_pause(struct stream *st);
+/* Offers kept bytes again (in the loop's next step, not from inside this call) and goes on reading. */
+void stream_resume(struct stream *st);
+
+void stream_put(struct stream *st, const void *p, size_t n);
+void stream_puts(struct stream *st, const char *s);
+void stream_printf(struct stream *st, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Writes now what the kernel takes, behind anything queued; queues the rest. */
+void stream_send(struct stream *st, const void *p, size_t n);
+/* Bytes queued and not yet given to the kernel. */
+size_t stream_queued(const struct stream *st);
+/* Gives queued bytes to the kernel now, as far as it takes them. */
+void stream_flush(struct stream *st);
+/* Asks for on_drained() once the queue is empty. */
+void stream_notify_drained(struct stream *st);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Policy: from an envelope to a decision. Immutable once built, so workers read it without a lock.
+ *
+ * Routes are tried in order, first match wins; 100,000 domains must cost no more than ten: domains of all routes are in one hash
+ * table that yields, per domain, the set of routes it satisfies.
+ */
+#ifndef POSTROAD_POLICY_POLICY_H
+#define POSTROAD_POLICY_POLICY_H
+
+#include "daemon/base/addr.h"
+#include "daemon/base/str.h"
+
+enum route_action { ROUTE_POOL, ROUTE_REJECT, ROUTE_DEFER };
+
+/* What a route asks for; each list empty = the key is absent. A present list with n = 0 and has_… true matches nothing. */
+struct route_config {
+	const char *name;
+	struct str_list {
+		bool present;
+		const char **v;
+		size_t n;
+	} listener, helo, sender, recipient, /* compared whole, ASCII case-insensitively; helo, sender, recipient may be "*.suffix" no */
+		sender_domain, recipient_domain; /* "example.com", "*.example.com" (subdomains only), "@set"; A-labels, lower case */
+	struct {
+		bool present;
+		const struct cidr *v;
+		size_t n;
+	} client;
+	enum route_action action;
+	const char *pool; /* ROUTE_POOL */
+	const char *text; /* reject, defer: "5.7.1 not from here", NULL = a default */
+};
+
+struct domain_set_config {
+	const char *name;
+	const char **domains; /* as in routes, without "@" */
+	size_t n;
+};
+
+struct policy_config {
+	const struct route_config *routes;
+	size_t n_routes;
+	const struct domain_set_config *sets;
+	size_t n_sets;
+};
+
+struct policy;
+
+/* The configuration must outlive the policy (routes are referred to by index and pointer). Unknown sets are the validator's business. */
+struct policy *policy_new(const struct policy_config *c);
+void policy_free(struct policy *p);
+
+struct envelope {
+	const char *listener;
+	const struct addr *client;
+	struct str helo;
+	struct str sender;	  /* local@domain as written, without brackets; "<>" for the null sender */
+	struct str sender_domain; /* folded (smtp_domain_fold); empty for the null sender */
+	struct str recipient;	  /* as written, without brackets */
+	struct str recipient_domain; /* folded; empty for "<postmaster>" */
+};
+
+/* The first route that matches, or -1: the listener's own pool. */
+int policy_route(const struct policy *p, const struct envelope *e);
+/* True if any route looks at recipient or recipient_domain: only then can one transaction have recipients of several routes. */
+bool policy_needs_recipient(const struct policy *p);
+/* Why the i-th route matched or did not, for explain: "matched", or the first key that failed ("client"). */
+const char *policy_why(const struct policy *p, size_t i, const struct envelope *e);
+
+#endif

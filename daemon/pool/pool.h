@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pools: servers and their run-time state, the choice among them, health, and waiting for a free connection.
+ *
+ * Three kinds of object:
+ *  - struct pool_config / server_config: what the configuration says. Immutable, owned by the configuration.
+ *  - struct server: one address of one server, with its run-time state. Reference-counted, keyed by pool, name and address in the
+ *    registry; it outlives configurations, so health, admin state, counters survive a reload. A changed port is another
+ *    address, hence another server.
+ *  - struct pool: one immutable view: a configuration plus the servers it has just now. Reference-counted; a new one is made for
+ *    each configuration and each change of a resolved name. What must outlive views (waiters, the round-robin position) is in a
+ *    struct shared by all views of the same pool name.
+ *
+ * Threads: the registry and everything about health belongs to the control thread. Functions marked [worker] may be called from
+ * any worker at the same time; they touch atomics only, or a lock where said.
+ */
+#ifndef POSTROAD_POOL_POOL_H
+#define POSTROAD_POOL_POOL_H
+
+#include <stdatomic.h>
+
+#include "daemon/base/addr.h"
+#include "daemon/base/list.h"
+#include "daemon/base/metrics.h"
+#include "daemon/base/str.h"
+#include "daemon/net/loop.h"
+#include "daemon/smtp/smtp.h"
+
+/* ---- configuration ---- */
+
+enum balance {
+	BALANCE_ROUNDROBIN,
+	BALANCE_LEASTCONN,
+	BALANCE_FIRST,
+	BALANCE_RANDOM,
+	BALANCE_LATENCY,
+	BALANCE_SOURCE,
+	BALANCE_SENDER_DOMAIN,
+	BALANCE_RECIPIENT_DOMAIN,
+	BALANCE_COUNT
+};
+extern const char *const balance_names[BALANCE_COUNT];
+
+enum health_type { HEALTH_SMTP, HEALTH_TCP, HEALTH_NONE, HEALTH_TYPE_COUNT };
+extern const char *const health_type_names[HEALTH_TYPE_COUNT];
+
+enum server_source { SERVER_FROM_ADDRESS, SERVER_FROM_DNS, SERVER_FROM_SRV };
+
+#define UNLIMITED UINT64_MAX
+
+struct server_config {
+	const char *name;
+	enum server_source source;
+	struct addr addr;     /* SERVER_FROM_ADDRESS */
+	const char *dns_name; /* the name to look up otherwise */
+	unsigned port;	      /* SERVER_FROM_DNS */
+	unsigned weight;      /* 0..1000 */
+	bool weight_set;      /* the configuration says it itself: ends a run-time override */
+	unsigned priority;    /* 1 is used first */
+	uint64_t max_connections;
+};
+
+struct health_config {
+	enum health_type type;
+	int64_t interval_ms, fast_interval_ms, down_interval_ms, timeout_ms;
+	unsigned rise, fall;
+	const char *mail_from; /* NULL = no MAIL/RCPT probe; "" = the null sender */
+	const char *rcpt_to;   /* NULL = the probe ends after MAIL */
+};
+
+struct outlier_config {
+	unsigned consecutive; /* 0 = never eject */
+	int64_t eject_ms;     /* first ejection; grows with each further one */
+	unsigned max_ejected_pct;
+	int64_t busy_ms, busy_max_ms;
+};
+
+struct reuse_config {
+	uint64_t idle;	/* kept per server and node; 0 = no reuse */
+	int64_t idle_timeout_ms, max_age_ms;
+	unsigned max_errors;
+};
+
+struct retry_config {
+	unsigned attempts; /* servers tried, the first included; at least 1 */
+	int64_t budget_ms;
+	uint64_t replay_buffer; /* bytes of body kept for another server */
+};
+
+struct back_timeouts {
+	int64_t connect_ms, banner_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
+};
+
+struct pool_config {
+	const char *name;
+	enum balance balance;
+	struct server_config *servers;
+	size_t n_servers;
+	struct health_config health;
+	struct outlier_config outlier;
+	unsigned caps_off, caps_force; /* SMTP_EXT_* */
+	const char *helo;	       /* NULL = own (the listener's hostname) */
+	struct reuse_config reuse;
+	struct retry_config retry;
+	struct back_timeouts timeouts;
+	uint64_t queue; /* transactions that may wait */
+	int64_t queue_timeout_ms;
+	int64_t slow_start_ms;
+	unsigned priority_activation;
+	struct addr source_v4, source_v6; /* family 0 = any */
+	const char *check_helo;		  /* name to greet with in checks: the node's host name */
+};
+
+/* ---- servers ---- */
+
+enum server_state {
+	SERVER_UNKNOWN, /* not checked yet: not usable */
+	SERVER_UP,
+	SERVER_STARTING, /* slow start: usable with a growing weight */
+	SERVER_BUSY,	 /* it said 421 or 4.3.x: used last */
+	SERVER_EJECTED,	 /* by traffic: not used until the ejection ends */
+	SERVER_DOWN,	 /* by checks */
+	SERVER_DRAIN,	 /* by the administrator (or its address vanished from DNS): finishes, takes nothing new */
+	SERVER_MAINT,	 /* by the administrator: drain, and no checks */
+	SERVER_STATE_COUNT
+};
+extern const char *const server_state_names[SERVER_STATE_COUNT];
+
+enum server_admin { SERVER_ADMIN_READY, SERVER_ADMIN_DRAIN, SERVER_ADMIN_MAINT, SERVER_ADMIN_COUNT };
+extern const char *const server_admin_names[SERVER_ADMIN_COUNT];
+
+struct server {
+	uint32_t magic;
+	/* constant for the server's life */
+	char *pool, *name; /* name: "mta1", or "mta2@10.0.0.12:25" for an address of a looked-up name */
+	char *config_name; /* "mta2": what admin state and weight are set on */
+	struct addr addr;
+	series_id m_replies[16][4]; /* [enum reply_stage][class 2..5 minus 2] */
+	/* written by any thread, each on its own cache line */
+	_Alignas(64) _Atomic uint64_t word;    /* state, effective weight, epoch: see server_state.c */
+	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
+	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
+	_Atomic uint32_t n_idle;
+	_Alignas(64) _Atomic uint32_t caps;	/* SMTP_EXT_* last seen; meaningful when caps_known */
+	_Atomic uint64_t size;			/* SIZE last seen, 0 = none */
+	_Atomic bool caps_known;
+	_Atomic uint64_t max_connections;
+	_Atomic uint64_t latency_us;		/* peak EWMA of the final reply */
+	_Atomic uint32_t bad_streak;		/* consecutive failures by traffic */
+	struct server_private *priv;		/* control thread */
+	_Atomic uint32_t refs;
+};
+
+/* [worker] */
+enum server_state server_state(const struct server *s);
+unsigned server_weight(const struct server *s); /* effective: override, slow start and the like included */
+/* [worker] A view onto another thread's object: hold one ref per pointer kept. */
+struct server *server_ref(struct server *s);
+void server_unref(struct server *s);
+
+/* [worker] A slot for one connection under max_connections; false = at the cap. Each take needs one release, which wakes a waiter
+ * of the pools that use the server. */
+bool server_slot_take(struct server *s) MUST_CHECK;
+void server_slot_release(struct server *s);
+
+/* [worker] What traffic saw. fault: connect or TLS failure, hang, EOF, malformed reply, 4.3.x. Ejects or marks busy at once where
+ * the pool's outlier rules say so, within max_ejected_pct. */
+enum server_verdict {
+	SERVER_SAW_SUCCESS, /* any proper reply */
+	SERVER_SAW_FAULT,   /* it broke */
+	SERVER_SAW_BUSY	    /* 421 or 4.3.x: in trouble by its own word */
+};
+struct pool;
+void server_report(struct pool *p, struct server *s, enum server_verdict v, int64_t now_ms);
+/* [worker] Time from the final dot to its reply. */
+void server_report_latency(struct server *s, int64_t us);
+/* [worker] Capabilities learned from a live EHLO as well as from checks. */
+void server_learn(struct server *s, unsigned exts, uint64_t size);
+
+/* ---- one view of a pool ---- */
+
+struct pool {
+	uint32_t magic;
+	const struct pool_config *config; /* lives as long as the pool: see pool_config_owner */
+	struct server **servers;	  /* referenced; those with state drain/maint too */
+	struct server_config const **server_configs; /* same index: weight, priority, max_connections as configured */
+	unsigned *priorities;		  /* same index: configured priority plus SRV priority */
+	unsigned *weights;		  /* same index: configured weight scaled by SRV weight */
+	size_t n_servers;
+	struct pool_shared *shared;	  /* what outlives views */
+	void *ring;			  /* consistent hash ring, for the balance values that need one */
+	struct pool_series {		  /* for the session's counters */
+		series_id reply_seconds[16]; /* by enum reply_stage */
+		series_id retries[16][2];    /* by stage; [0] failed, [1] succeeded */
+		series_id recipients[3];     /* accepted, tempfail, permfail */
+	} series;
+	_Atomic uint32_t refs;
+};
+
+enum reply_stage {
+	STAGE_CONNECT,
+	STAGE_BANNER,
+	STAGE_EHLO,
+	STAGE_MAIL,
+	STAGE_RCPT,
+	STAGE_DATA,
+	STAGE_DOT,
+	STAGE_COUNT
+};
+extern const char *const reply_stage_names[STAGE_COUNT];
+
+/* [worker] */
+struct pool *pool_ref(struct pool *p);
+void pool_unref(struct pool *p);
+
+/* What the listener's EHLO may offer: extensions that every server outside maint had when last seen (with caps_off and
+ * caps_force applied), SIZE = the smallest within the pool (0 = no limit). known = at least one server was ever seen. [worker] */
+struct pool_caps {
+	bool known;
+	unsigned exts;
+	uint64_t size;
+};
+void pool_caps(const struct pool *p, struct pool_caps *ret);
+/* [worker] Number of servers that could be chosen now. */
+unsigned pool_usable(const struct pool *p);
+
+/* ---- choosing ---- */
+
+#define PICK_TRIED_MAX 16
+
+struct pick_query {
+	uint64_t hash;		/* for the hash algorithms: hash_stable() of the key */
+	unsigned need_exts;	/* SMTP_EXT_* that MAIL and RCPT asked for */
+	uint64_t need_size;
+	const struct server *tried[PICK_TRIED_MAX]; /* not these again */
+	unsigned n_tried;
+	int64_t now_ms;
+};
+
+enum pick {
+	PICK_OK,	/* *ret_server, referenced, its n_txns already counted: end with pool_txn_end() */
+	PICK_FULL,	/* servers are usable, all at max_connections: wait */
+	PICK_INCAPABLE, /* servers are usable, none can do what MAIL asked */
+	PICK_TOO_BIG,	/* no usable server takes a message of that size */
+	PICK_NONE	/* none usable */
+};
+
+/* [worker] Chooses by state, priority group, capability, then by the pool's algorithm over node-wide counts. A server at its cap is
+ * skipped unless it has idle connections (n_idle > 0) that could be lent. */
+enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **ret_server) MUST_CHECK;
+/* [worker] Drops the transaction count and the reference of a PICK_OK. */
+void pool_txn_end(struct server *s);
+/* Explains a choice without making one: the candidates in order with their state and why each is in or out. Control thread. */
+typedef void pool_candidate_fn(const struct server *s, bool usable, const char *why, void *arg);
+void pool_explain(const struct pool *p, const struct pick_query *q, pool_candidate_fn *fn, void *arg);
+
+/* ---- waiting ---- */
+
+/* One transaction that waits for a free connection. Wakes in the order of arrival, through its own loop. */
+struct pool_waiter {
+	struct list link; /* private, under the pool's lock */
+	struct loop *loop;
+	loop_fn *fn; /* called on the loop's thread, once; the waiter has left the queue then */
+	void *arg;
+	struct pool_shared *queued_in; /* private */
+	bool posted;		       /* private */
+};
+/* [worker] False: the queue is full (pool_config.queue). */
+bool pool_wait(struct pool *p, struct pool_waiter *w) MUST_CHECK;
+/* [worker] Leaves the queue. The wake-up that was already on its way is passed to the next waiter and never arrives. Call it on the
+ * waiter's own thread. */
+void pool_wait_cancel(struct pool_waiter *w);
+/* [worker] How many wait: one relaxed load. */
+unsigned pool_waiting(const struct pool *p);
+
+/* ---- the registry: control thread ---- */
+
+struct registry;
+
+struct registry_hooks {
+	/* A server changed its state. */
+	void (*on_transition)(const struct server *s, enum server_state from, enum server_state to, const char *why, void *arg);
+	/* The set of servers of a pool changed (a name resolved differently): make and publish a new view with registry_view(). */
+	void (*on_servers_changed)(const char *pool, void *arg);
+	/* Every server has had its first verdict. Once. */
+	void (*on_first_round)(void *arg);
+	/* A connection to this address would reach our own listener: refuse it (a loop). May be NULL. */
+	bool (*is_own_address)(const struct addr *a, void *arg);
+	void *arg;
+};
+
+/* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL = system. */
+struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks, const char *learned_file, const char *dns_servers);
+void registry_free(struct registry *r);
+
+/* Takes over a new set of pools: servers that stay keep their state, new ones start checks (fast_interval until the first verdict),
+ * those gone end theirs. config must stay alive until owner_unref(owner) is called: the registry and each view hold one reference. */
+void registry_apply(struct registry *r, const struct pool_config *const *pools, size_t n, void *owner,
+		    void (*owner_ref)(void *), void (*owner_unref)(void *));
+/* A new view of one pool, referenced for the caller; NULL = no such pool. */
+struct pool *registry_view(struct registry *r, const char *pool);
+
+/* Run-time state; replicated and stored by the caller. server = a configured name (all its addresses) or one address's own name.
+ * 0 or -ENOENT. */
+int registry_set_admin(struct registry *r, const char *pool, const char *server, enum server_admin admin);
+/* weight < 0 ends the override. */
+int registry_set_weight(struct registry *r, const char *pool, const char *server, int weight);
+
+/* Everything the API shows of one server. Views are valid during the callback only. */
+struct server_info {
+	const struct server *server;
+	const struct server_config *config;
+	enum server_state state;
+	enum server_admin admin;
+	int weight_override; /* -1 = none */
+	unsigned weight, priority;
+	const char *last_check; /* text: "250 ok", "connection refused" … */
+	double last_check_wall, last_change_wall;
+	int64_t last_check_us;
+	double ejected_until_wall, busy_until_wall; /* 0 = not */
+	const char *why; /* of the present state */
+};
+typedef void registry_server_fn(const struct server_info *info, void *arg);
+void registry_each_server(struct registry *r, const char *pool, registry_server_fn *fn, void *arg);
+typedef void registry_pool_fn(const struct pool_config *config, unsigned waiting, void *arg);
+void registry_each_pool(struct registry *r, registry_pool_fn *fn, void *arg);
+
+#endif

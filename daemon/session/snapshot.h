@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The configuration in force, as workers see it: immutable, reference-counted, swapped whole.
+ *
+ * A worker takes a reference when a transaction opens and keeps it to that transaction's end; between transactions a session uses
+ * the newest. Nothing in here changes after snapshot_publish().
+ */
+#ifndef POSTROAD_SESSION_SNAPSHOT_H
+#define POSTROAD_SESSION_SNAPSHOT_H
+
+#include "daemon/base/addr.h"
+#include "daemon/policy/policy.h"
+#include "daemon/pool/pool.h"
+
+enum listener_mode { LISTENER_SMTP, LISTENER_TCP, LISTENER_MODE_COUNT };
+enum direction { DIRECTION_OUTBOUND, DIRECTION_INBOUND, DIRECTION_COUNT };
+enum mixed_recipients { MIXED_DEFER, MIXED_FIRST, MIXED_REJECT, MIXED_COUNT };
+enum line_endings { LINE_ENDINGS_NORMALIZE, LINE_ENDINGS_REJECT, LINE_ENDINGS_COUNT };
+enum add_received { ADD_RECEIVED_AUTO, ADD_RECEIVED_ALWAYS, ADD_RECEIVED_NEVER, ADD_RECEIVED_COUNT };
+extern const char *const listener_mode_names[LISTENER_MODE_COUNT];
+extern const char *const direction_names[DIRECTION_COUNT];
+extern const char *const mixed_recipients_names[MIXED_COUNT];
+extern const char *const line_endings_names[LINE_ENDINGS_COUNT];
+extern const char *const add_received_names[ADD_RECEIVED_COUNT];
+
+/* N per period; a token bucket of `burst`. n UNLIMITED = none. */
+struct rate {
+	uint64_t n;
+	int64_t per_ms;
+	uint64_t burst; /* 0 = n */
+};
+
+struct listener_caps {
+	uint64_t connections, connections_per_client;
+	struct rate connection_rate; /* of one client */
+	unsigned client_prefix_v4, client_prefix_v6;
+	uint64_t message_size, recipients, errors, junk_commands;
+	uint64_t min_data_rate; /* bytes per second, 0 = none */
+};
+
+struct listener_timeouts {
+	int64_t idle_ms, command_ms, body_ms;
+};
+
+struct cidr_list {
+	bool present; /* absent and empty differ: see the contract */
+	const struct cidr *v;
+	size_t n;
+};
+
+struct listener_config {
+	const char *name;
+	struct addr *bind;
+	size_t n_bind;
+	enum listener_mode mode;
+	enum direction direction;
+	const char *hostname;
+	const char *pool;
+	struct cidr_list allow, deny, exempt;
+	struct str_list accepted_domains; /* inbound: as in routes ("*.x", "@set"), A-labels */
+	enum mixed_recipients mixed_recipients;
+	enum line_endings line_endings;
+	enum add_received add_received;
+	struct listener_caps caps;
+	struct listener_timeouts timeouts;
+};
+
+/* One listener with all it refers to resolved. */
+struct listener_view {
+	const struct listener_config *config;
+	struct pool *pool;	      /* referenced */
+	struct listener_runtime *run; /* counters that outlive configurations, keyed by the listener's name */
+	unsigned exts;		      /* not stored here: see snapshot_exts() */
+};
+
+struct snapshot {
+	uint32_t magic;
+	uint64_t generation; /* grows with each publish */
+	uint64_t revision;   /* of the configuration */
+	struct listener_view *listeners;
+	size_t n_listeners;
+	const struct policy_config *policy_config;
+	const struct policy *policy;
+	struct policy *accepted; /* accepted_domains of all listeners as a policy: route i = listener i */
+	struct pool **route_pools; /* by route index; NULL where the action is not a pool; referenced */
+	void *owner;		   /* the parsed configuration that all pointers lead into */
+	void (*owner_unref)(void *);
+	_Atomic uint32_t refs;
+};
+
+struct snapshot *snapshot_ref(struct snapshot *s);
+void snapshot_unref(struct snapshot *s);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The SMTP protocol, pure: bytes in, structs out. No socket, no clock, no log, no allocation but where said.
+ *
+ * Sources: RFC 5321 (SMTP), 1870 (SIZE), 2034/3463 (enhanced codes), 2920 (PIPELINING), 3461 (DSN), 6152 (8BITMIME),
+ * 6531 (SMTPUTF8).
+ */
+#ifndef POSTROAD_SMTP_SMTP_H
+#define POSTROAD_SMTP_SMTP_H
+
+#include "daemon/base/str.h"
+
+/* ---- command lines (RFC 5321 4.1.1) ---- */
+
+enum smtp_verb {
+	SMTP_UNKNOWN,
+	SMTP_EHLO,
+	SMTP_HELO,
+	SMTP_MAIL,
+	SMTP_RCPT,
+	SMTP_DATA,
+	SMTP_RSET,
+	SMTP_NOOP,
+	SMTP_VRFY,
+	SMTP_HELP,
+	SMTP_QUIT,
+	SMTP_EXPN,
+	SMTP_ETRN,
+	SMTP_TURN,
+	SMTP_STARTTLS,
+	SMTP_AUTH,
+	SMTP_BDAT,
+	SMTP_VERB_COUNT
+};
+
+extern const char *const smtp_verb_names[SMTP_VERB_COUNT];
+
+#define SMTP_LINE_MAX 2048 /* with CRLF: room for every extension's parameters, as Postfix's line_length_limit */
+
+struct smtp_command {
+	enum smtp_verb verb;
+	struct str word; /* the verb as written */
+	struct str args; /* without leading and trailing spaces */
+};
+
+enum smtp_line_status {
+	SMTP_LINE_MORE,	    /* no complete line yet: read more */
+	SMTP_LINE_OK,	    /* *ret_len bytes are one line with its CRLF */
+	SMTP_LINE_BARE_LF,  /* complete, but ended by LF alone: refuse with 500, *ret_len consumed */
+	SMTP_LINE_BAD_BYTE, /* complete, but holds a CR or NUL inside: refuse with 500 */
+	SMTP_LINE_TOO_LONG, /* longer than max; *ret_len bytes (maybe not the whole line) are to be discarded. While no LF
+			     * was seen, *ret_len = n and the caller goes on discarding up to and with the next LF */
+};
+
+/* Finds the first line in p[0..n). The line handed on excludes the ending: *ret_line. */
+enum smtp_line_status smtp_line(const char *p, size_t n, size_t max, size_t *ret_len, struct str *ret_line) MUST_CHECK;
+/* Splits a line into verb and arguments. Never fails: an unknown word gives SMTP_UNKNOWN. */
+void smtp_command_parse(struct str line, struct smtp_command *ret);
+
+/* ---- paths (RFC 5321 4.1.2, RFC 6531) ---- */
+
+#define SMTP_LOCAL_MAX 64
+#define SMTP_DOMAIN_MAX 255
+
+struct smtp_path {
+	struct str raw;	   /* with angle brackets, as written, source route removed */
+	struct str local;  /* as written (quotes kept); empty for "<>" */
+	struct str domain; /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
+	bool utf8;	   /* has bytes above 0x7f: legal only with SMTPUTF8 */
+};
+
+/* ---- MAIL and RCPT with their parameters ---- */
+
+enum smtp_body { SMTP_BODY_NONE, SMTP_BODY_7BIT, SMTP_BODY_8BITMIME, SMTP_BODY_BINARYMIME };
+
+struct smtp_mail {
+	struct smtp_path path;
+	bool has_size;
+	uint64_t size;
+	enum smtp_body body;
+	bool smtputf8;
+	struct str ret;	  /* DSN, "FULL" or "HDRS", as written; .p NULL when absent */
+	struct str envid; /* DSN, xtext as written */
+	struct str auth;  /* RFC 4954 AUTH=, xtext as written */
+	struct str params; /* the whole parameter text as written, for passing on */
+};
+
+struct smtp_rcpt {
+	struct smtp_path path;
+	struct str notify, orcpt; /* DSN, as written and checked */
+	struct str params;
+};
+
+/* Why a command was refused, ready to be sent: "501 5.1.7 …" without the session id. */
+struct smtp_refusal {
+	unsigned code;	      /* 501, 553, 555 … */
+	const char *enhanced; /* "5.5.4" */
+	const char *text;     /* static */
+};
+
+/* Extensions announced to this client: parameters of others are refused with 555 5.5.4. */
+enum {
+	SMTP_EXT_PIPELINING = 1u << 0,
+	SMTP_EXT_SIZE = 1u << 1,
+	SMTP_EXT_8BITMIME = 1u << 2,
+	SMTP_EXT_SMTPUTF8 = 1u << 3,
+	SMTP_EXT_DSN = 1u << 4,
+	SMTP_EXT_ENHANCEDSTATUSCODES = 1u << 5,
+	SMTP_EXT_CHUNKING = 1u << 6,
+	SMTP_EXT_STARTTLS = 1u << 7,
+	SMTP_EXT_AUTH = 1u << 8,
+	SMTP_EXT_COUNT = 9
+};
+
+/* Keyword of one extension bit (index 0 = PIPELINING); also the words of `capabilities.off|force`. */
+extern const char *const smtp_ext_names[SMTP_EXT_COUNT];
+
+/* Parses the arguments of MAIL ("FROM:<…> …") or RCPT ("TO:<…> …"). False = refused, *ret_why filled. Views point into args.
+ * A parameter given twice is refused. BODY=BINARYMIME is refused (never announced). */
+bool smtp_mail_parse(struct str args, unsigned exts, struct smtp_mail *ret, struct smtp_refusal *ret_why) MUST_CHECK;
+bool smtp_rcpt_parse(struct str args, unsigned exts, struct smtp_rcpt *ret, struct smtp_refusal *ret_why) MUST_CHECK;
+/* A HELO/EHLO argument: a domain or an address literal, leniently (underscores are seen in the wild), without spaces,
+ * control characters or bytes that would need escaping in a header. */
+bool smtp_helo_valid(struct str arg);
+/* The domain to compare: lower-case A-label (libidn2), without a trailing dot, into out[256]; address literals lower-cased.
+ * False = not a valid domain (then compare nothing). */
+bool smtp_domain_fold(struct str domain, char out[SMTP_DOMAIN_MAX + 1]) MUST_CHECK;
+
+/* ---- replies (RFC 5321 4.2) ---- */
+
+#define SMTP_REPLY_LINES_MAX 64
+#define SMTP_REPLY_BYTES_MAX 8192
+
+struct smtp_reply {
+	unsigned code;	       /* 200..599 */
+	unsigned lines;
+	struct str text;       /* the lines as received with our CRLF, codes included: ready to be re-emitted */
+	struct str last;       /* text of the last line behind the code and the space */
+	unsigned enhanced[3];  /* class, subject, detail of the last line; class 0 = none */
+};
+
+enum smtp_parse { SMTP_PARSE_MORE, SMTP_PARSE_OK, SMTP_PARSE_BAD };
+
+/* Parses one whole reply at p. OK: *ret_len bytes consumed. MORE: the reply is incomplete and within the limits. BAD: not a
+ * reply (bad code, inconsistent codes, bare CR or LF, control characters, too long); *ret_why says what, static text.
+ * A reply whose code has no space behind it ("250\r\n") is legal. Views point into p. */
+enum smtp_parse smtp_reply_parse(const char *p, size_t n, struct smtp_reply *ret, size_t *ret_len, const char **ret_why) MUST_CHECK;
+
+static inline bool smtp_reply_is(const struct smtp_reply *r, unsigned class)
+{
+	return r->code / 100 == class;
+}
+/* 421, or 4xx with enhanced code 4.3.x: the server says it is the one in trouble (not the client). */
+bool smtp_reply_is_server_trouble(const struct smtp_reply *r);
+
+/* ---- EHLO replies ---- */
+
+struct smtp_ehlo {
+	unsigned exts;	     /* SMTP_EXT_* */
+	uint64_t size;	     /* SIZE value, 0 = no limit or none given */
+	bool xclient, xforward;
+	struct str hostname; /* first word of the first line */
+};
+
+/* Reads the capabilities from a parsed 250 reply to EHLO (unknown keywords are skipped, case ignored). */
+void smtp_ehlo_parse(const struct smtp_reply *r, struct smtp_ehlo *ret);
+
+/* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
+
+/* Scans what a client sends after 354, in pieces of any size, and makes canonical lines of it: only CRLF . CRLF ends data;
+ * a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is only noted (reject). What comes out
+ * is still dot-stuffed and ready for a server's DATA; the final ".\r\n" is not part of it.
+ * The first byte is at the start of a line: the DATA command's own CRLF counts (RFC 5321 4.1.1.4).
+ *
+ * Invariant (property test): the output and verdict are the same for every way of splitting the same input. */
+struct smtp_eod {
+	uint8_t state;	   /* private: where in a line ending the scanner stands */
+	bool normalize;
+	bool saw_bare_cr, saw_bare_lf, saw_nul;
+	bool done;	   /* CRLF . CRLF was seen; stays true */
+	uint64_t content;  /* message bytes so far: what leaves, less stuffed dots; the CRLF before the dot counts */
+	unsigned longest_line; /* reserved for statistics; need not be kept */
+};
+
+void smtp_eod_init(struct smtp_eod *e, bool normalize);
+
+/* One piece of output: either a view into the input or static bytes (an inserted CR, LF or dot). */
+typedef void smtp_eod_out_fn(const char *p, size_t n, void *arg);
+
+/* Consumes p[0..n) up to the end of data; returns how many bytes were consumed (less than n only when done). `out` is called
+ * for the canonical bytes, in order, with as few and long pieces as possible: clean input comes out in one piece per call,
+ * but for bytes held back at the end while they may belong to the end mark (at most 4, emitted later as static bytes). */
+size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg) MUST_CHECK;
+
+/* ---- header section ---- */
+
+/* Counts "Received:" fields in the header of a message fed in pieces, for loop detection (RFC 5321 6.3). Stops looking at the
+ * first empty line. */
+struct smtp_hops {
+	uint8_t state; /* private */
+	uint8_t matched;
+	unsigned count;
+};
+void smtp_hops_feed(struct smtp_hops *h, const char *p, size_t n);
+
+/* ---- xtext (RFC 3461 4) ---- */
+
+/* Appends the encoding of s to out. */
+void smtp_xtext_encode(struct sbuf *out, struct str s);
+bool smtp_xtext_valid(struct str s);
+
+#endif
