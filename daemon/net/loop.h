@@ -25,8 +25,8 @@ void loop_turn(struct loop *l, bool block);
 struct event_base *loop_base(struct loop *l);
 
 /* Monotonic time, read once per turn. */
-int64_t loop_now_ms(const struct loop *l);
-int64_t loop_now_us(const struct loop *l);
+int64_t loop_now_ms(struct loop *l);
+int64_t loop_now_us(struct loop *l);
 
 typedef void loop_fn(void *arg);
 /* Runs fn(arg) on the loop's thread in its next turn, in order. From any thread. */
@@ -42,6 +42,10 @@ struct loop_flush {
 void loop_flush_init(struct loop_flush *f, loop_fn *fn, void *arg);
 void loop_flush_queue(struct loop *l, struct loop_flush *f);
 void loop_flush_cancel(struct loop_flush *f);
+
+/* A buffer of LOOP_SCRATCH bytes for one read at a time, valid until the callback returns. */
+#define LOOP_SCRATCH (128 * 1024)
+char *loop_scratch(struct loop *l);
 
 /* How late the last timer tick came, in microseconds: the loop's lag. Readable from any thread. */
 int64_t loop_lag_us(const struct loop *l);

@@ -42,7 +42,8 @@ struct stream {
 	size_t out_at, out_n, out_cap;
 	uint64_t bytes_in, bytes_out;
 	struct loop_flush flush;
-	bool connecting, paused, eof, want_drained, in_callback, gone_told;
+	int connect_errno;
+	bool connecting, paused, eof, want_drained, gone_told, offer_due;
 };
 
 /* Takes over an accepted, non-blocking fd and starts reading. */
@@ -60,6 +61,9 @@ bool stream_is_open(const struct stream *st);
 void stream_pause(struct stream *st);
 /* Offers kept bytes again (in the loop's next step, not from inside this call) and goes on reading. */
 void stream_resume(struct stream *st);
+
+/* The peer has closed its side and everything it sent was used. True while paused too, before on_gone() is told. */
+bool stream_at_eof(const struct stream *st);
 
 void stream_put(struct stream *st, const void *p, size_t n);
 void stream_puts(struct stream *st, const char *s);

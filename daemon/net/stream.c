@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A TCP connection as a stream of bytes with a few typed events.
+ *
+ * The hard thing is to own no memory while idle and to make few system calls: bytes are read into the loop's scratch buffer and
+ * offered from there; only what the owner leaves is kept. Pausing is lazy: the descriptor leaves the poll set only when bytes come
+ * while paused and the keep buffer is full, so the common short pause (waiting for a backend's verdict) costs no system call.
+ */
+#include "daemon/net/stream.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct stream_io {
+	struct event rd;
+	struct event *wr; /* made at the first write that would block */
+	bool rd_on, wr_on;
+};
+
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* ---- poll set ---- */
+
+static void read_on(struct stream *st, bool on)
+{
+	if (st->io->rd_on == on)
+		return;
+	st->io->rd_on = on;
+	if (on)
+		event_add(&st->io->rd, NULL);
+	else
+		event_del(&st->io->rd);
+}
+
+static void write_on(struct stream *st, bool on)
+{
+	if (st->io->wr_on == on)
+		return;
+	if (st->io->wr == NULL) {
+		st->io->wr = xcalloc(1, sizeof(struct event));
+		event_assign(st->io->wr, loop_base(st->loop), st->fd, EV_WRITE | EV_PERSIST, on_writable, st);
+	}
+	st->io->wr_on = on;
+	if (on)
+		event_add(st->io->wr, NULL);
+	else
+		event_del(st->io->wr);
+}
+
+/* ---- telling the owner ---- */
+
+static void tell_gone(struct stream *st, int err)
+{
+	if (st->gone_told)
+		return;
+	st->gone_told = true;
+	if (st->io != NULL)
+		read_on(st, false);
+	st->ops->on_gone(st, err, st->owner);
+}
+
+static void keep_bytes(struct stream *st, const char *p, size_t n)
+{
+	char *copy = NULL;
+
+	if (n > 0) {
+		copy = xmalloc(n);
+		memcpy(copy, p, n);
+	}
+	free(st->keep);
+	st->keep = copy;
+	st->keep_n = n;
+}
+
+/* Offers p[0..n) and keeps what is left. The owner may close the stream meanwhile: its memory lives to the end of the turn. */
+static void offer(struct stream *st, const char *p, size_t n)
+{
+	size_t used = st->ops->on_data(st, p, n, st->owner);
+
+	ASSERT(used <= n);
+	if (st->fd < 0)
+		return;
+	if (used == 0 && n == st->keep_n)
+		return;
+	keep_bytes(st, p + used, n - used);
+}
+
+/* Called with the loop's scratch free: from a poll event or the end of a turn. */
+static void offer_kept(struct stream *st)
+{
+	char *scratch = loop_scratch(st->loop);
+	size_t n = st->keep_n;
+
+	if (n > 0) {
+		memcpy(scratch, st->keep, n);
+		offer(st, scratch, n);
+	}
+	if (st->fd >= 0 && st->eof && !st->paused)
+		tell_gone(st, 0);
+}
+
+/* ---- reading ---- */
+
+static void read_failed(struct stream *st)
+{
+	if (errno == EAGAIN || errno == EINTR)
+		return;
+	tell_gone(st, errno);
+}
+
+/* While paused, bytes are taken into the keep buffer up to its bound: so that a reset or an end is noticed. */
+static void read_while_paused(struct stream *st)
+{
+	if (st->keep_n >= STREAM_KEEP_MAX) {
+		read_on(st, false);
+		return;
+	}
+	char *scratch = loop_scratch(st->loop);
+	size_t before = st->keep_n;
+	ssize_t n = recv(st->fd, scratch + before, STREAM_KEEP_MAX - before, 0);
+	if (n < 0) {
+		read_failed(st);
+		return;
+	}
+	if (n == 0) {
+		st->eof = true;
+		read_on(st, false);
+		return;
+	}
+	st->bytes_in += (uint64_t)n;
+	if (before > 0)
+		memcpy(scratch, st->keep, before);
+	keep_bytes(st, scratch, before + (size_t)n);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *st = arg;
+
+	UNUSED(what);
+	if (st->paused) {
+		read_while_paused(st);
+		return;
+	}
+	char *scratch = loop_scratch(st->loop);
+	size_t before = st->keep_n;
+	ASSERT(before < LOOP_SCRATCH); /* an owner that uses nothing of a full buffer must pause */
+	ssize_t n = recv(fd, scratch + before, LOOP_SCRATCH - before, 0);
+	if (n < 0) {
+		read_failed(st);
+		return;
+	}
+	if (n == 0) {
+		st->eof = true;
+		tell_gone(st, 0);
+		return;
+	}
+	st->bytes_in += (uint64_t)n;
+	if (before > 0)
+		memcpy(scratch, st->keep, before);
+	offer(st, scratch, before + (size_t)n);
+}
+
+void stream_pause(struct stream *st)
+{
+	st->paused = true;
+}
+
+void stream_resume(struct stream *st)
+{
+	if (!st->paused || st->fd < 0)
+		return;
+	st->paused = false;
+	if (!st->eof)
+		read_on(st, true);
+	if (st->keep_n == 0 && !st->eof)
+		return;
+	st->offer_due = true;
+	loop_flush_queue(st->loop, &st->flush);
+}
+
+bool stream_at_eof(const struct stream *st)
+{
+	return st->eof && st->keep_n == 0;
+}
+
+/* ---- writing ---- */
+
+static void out_drop(struct stream *st, size_t n)
+{
+	st->out_at += n;
+	if (st->out_at < st->out_n)
+		return;
+	free(st->out);
+	st->out = NULL;
+	st->out_at = st->out_n = st->out_cap = 0;
+}
+
+static void out_add(struct stream *st, const void *p, size_t n)
+{
+	if (st->out_n + n > st->out_cap) {
+		size_t live = st->out_n - st->out_at, cap = st->out_cap < 512 ? 512 : st->out_cap;
+		while (cap < live + n)
+			cap *= 2;
+		char *bigger = xmalloc(cap);
+		if (live > 0)
+			memcpy(bigger, st->out + st->out_at, live);
+		free(st->out);
+		st->out = bigger;
+		st->out_at = 0;
+		st->out_n = live;
+		st->out_cap = cap;
+	}
+	memcpy(st->out + st->out_n, p, n);
+	st->out_n += n;
+}
+
+/* Gives the queue and then p[0..n) to the kernel. Returns how many bytes of p were taken. */
+static size_t write_out(struct stream *st, const void *p, size_t n)
+{
+	size_t queued = st->out_n - st->out_at;
+	struct iovec iov[2] = { { st->out + st->out_at, queued }, { (void *)(uintptr_t)p, n } };
+	struct msghdr msg = { .msg_iov = queued > 0 ? iov : iov + 1, .msg_iovlen = queued > 0 && n > 0 ? 2 : 1 };
+	ssize_t done = sendmsg(st->fd, &msg, MSG_NOSIGNAL);
+
+	if (done < 0) {
+		/* A failed connection shows itself to the reader too; leave the telling to one place. */
+		if (errno != EAGAIN && errno != EINTR)
+			out_drop(st, queued);
+		return errno == EAGAIN || errno == EINTR ? 0 : n;
+	}
+	st->bytes_out += (uint64_t)done;
+	size_t of_queue = (size_t)done < queued ? (size_t)done : queued;
+	if (queued > 0)
+		out_drop(st, of_queue);
+	return (size_t)done - of_queue;
+}
+
+static void after_write(struct stream *st)
+{
+	bool more = st->out_n > st->out_at;
+
+	write_on(st, more);
+	if (more || !st->want_drained)
+		return;
+	st->want_drained = false;
+	if (st->ops->on_drained != NULL)
+		st->ops->on_drained(st, st->owner);
+}
+
+void stream_flush(struct stream *st)
+{
+	if (st->fd < 0 || st->connecting || st->out_n == st->out_at)
+		return;
+	if (st->io->wr_on)
+		return; /* the kernel's buffer is full: on_writable() goes on */
+	write_out(st, NULL, 0);
+	if (st->out_n > st->out_at)
+		write_on(st, true);
+}
+
+void stream_put(struct stream *st, const void *p, size_t n)
+{
+	if (st->fd < 0 || n == 0)
+		return;
+	out_add(st, p, n);
+	loop_flush_queue(st->loop, &st->flush);
+}
+
+void stream_puts(struct stream *st, const char *s)
+{
+	stream_put(st, s, strlen(s));
+}
+
+void stream_printf(struct stream *st, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ASSERT(n >= 0);
+	stream_put(st, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
+void stream_send(struct stream *st, const void *p, size_t n)
+{
+	if (st->fd < 0 || n == 0)
+		return;
+	size_t taken = st->connecting || st->io->wr_on ? 0 : write_out(st, p, n);
+	if (taken == n)
+		return;
+	out_add(st, (const char *)p + taken, n - taken);
+	if (!st->connecting)
+		write_on(st, true);
+}
+
+size_t stream_queued(const struct stream *st)
+{
+	return st->out_n - st->out_at;
+}
+
+void stream_notify_drained(struct stream *st)
+{
+	st->want_drained = true;
+}
+
+/* ---- connecting ---- */
+
+static void connect_finished(struct stream *st)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	st->connecting = false;
+	getsockopt(st->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	if (err != 0) {
+		write_on(st, false);
+		tell_gone(st, err);
+		return;
+	}
+	read_on(st, true);
+	st->ops->on_connected(st, st->owner);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *st = arg;
+
+	UNUSED(fd);
+	UNUSED(what);
+	if (st->connecting) {
+		connect_finished(st);
+		if (st->fd < 0)
+			return;
+	}
+	if (st->out_n > st->out_at)
+		write_out(st, NULL, 0);
+	after_write(st);
+}
+
+/* End of a turn: send what was put, offer what was kept when reading resumed, tell a connect that failed at once. */
+static void end_of_turn(void *arg)
+{
+	struct stream *st = arg;
+
+	if (st->fd < 0 && !st->connecting)
+		return;
+	if (st->connecting && st->fd < 0) {
+		st->connecting = false;
+		tell_gone(st, st->connect_errno);
+		return;
+	}
+	stream_flush(st);
+	if (!st->offer_due)
+		return;
+	st->offer_due = false;
+	if (!st->paused && !st->gone_told)
+		offer_kept(st);
+	stream_flush(st);
+}
+
+static void attach(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner)
+{
+	*st = (struct stream){ .fd = fd, .loop = l, .ops = ops, .owner = owner };
+	loop_flush_init(&st->flush, end_of_turn, st);
+	if (fd < 0)
+		return;
+	st->io = xcalloc(1, sizeof(*st->io));
+	event_assign(&st->io->rd, loop_base(l), fd, EV_READ | EV_PERSIST, on_readable, st);
+}
+
+void stream_open(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner)
+{
+	attach(st, l, fd, ops, owner);
+	read_on(st, true);
+}
+
+static int start_connect(int fd, const struct addr *to, const struct addr *source)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (source != NULL && source->sa.sa_family == to->sa.sa_family) {
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+		if (bind(fd, &source->sa, addr_len(source)) < 0)
+			return errno;
+	}
+	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
+		return errno;
+	return 0;
+}
+
+void stream_connect(struct stream *st, struct loop *l, const struct addr *to, const struct addr *source,
+		    const struct stream_ops *ops, void *owner)
+{
+	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err = fd < 0 ? errno : start_connect(fd, to, source);
+
+	if (err != 0 && fd >= 0) {
+		close(fd);
+		fd = -1;
+	}
+	attach(st, l, fd, ops, owner);
+	st->connecting = true;
+	st->connect_errno = err;
+	if (err != 0)
+		loop_flush_queue(l, &st->flush);
+	else
+		write_on(st, true);
+}
+
+/* ---- closing ---- */
+
+static void release(struct stream *st)
+{
+	loop_flush_cancel(&st->flush);
+	st->connecting = false;
+	if (st->fd < 0)
+		return;
+	read_on(st, false);
+	if (st->io->wr != NULL) {
+		write_on(st, false);
+		free(st->io->wr);
+	}
+	free(st->io);
+	st->io = NULL;
+	close(st->fd);
+	st->fd = -1;
+	free(st->keep);
+	free(st->out);
+	st->keep = st->out = NULL;
+	st->keep_n = st->out_at = st->out_n = st->out_cap = 0;
+}
+
+void stream_close(struct stream *st)
+{
+	if (st->fd >= 0 && !st->connecting)
+		stream_flush(st);
+	release(st);
+}
+
+void stream_abort(struct stream *st)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	if (st->fd >= 0)
+		setsockopt(st->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	release(st);
+}
+
+bool stream_is_open(const struct stream *st)
+{
+	return st->fd >= 0;
+}
