@@ -68,12 +68,15 @@ struct conf {
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
 	struct arena *arena;
+	/* Built by the first conf_snapshot() (control thread), immutable, shared by all snapshots of this configuration. */
+	struct policy *route_policy, *accepted_policy;
+	struct policy_config accepted;
+	void (*free_policies)(struct conf *c);
 };
 
 struct conf_env {
 	const char *node;     /* picks from {"nodes": {…}} */
-	const char *hostname; /* default of a listener's hostname */
-	bool is_relaxed_loopback; /* reserved; false */
+	const char *hostname; /* default of a listener's hostname; NULL = "localhost" */
 };
 
 /* Parses and validates. NULL: errors has every one. The document is referenced, not changed. */
@@ -94,14 +97,16 @@ json_t *conf_mask(json_t *document);
 json_t *conf_unmask(json_t *next, json_t *stored, struct errors *errors);
 /* JSON merge patch, RFC 7396. */
 json_t *conf_merge_patch(json_t *target, json_t *patch);
-/* A list of {"op": add|remove|replace, "path", "from", "to"} for people and programs, secrets masked; empty = equal. Routes are
- * compared by name, so that a moved or inserted route does not show the rest as changed. */
+/* A list of {"op": add|remove|replace|move, "path", "from", "to"} for people and programs, secrets masked; empty = equal. Routes are
+ * compared by name ("/routes/NAME/…"), so that a moved or inserted route does not show the rest as changed; "move" has the old and
+ * the new index in "from" and "to". */
 json_t *conf_diff(json_t *from, json_t *to);
 
 /* Sections of the document ("listeners", "pools", "domain_sets", "routes", "tokens"): index to name, NULL at the end. */
 const char *conf_section(size_t i);
 /* Is the section an array of named objects (routes)? */
 bool conf_section_is_list(const char *section);
+/* "comment" is no valid name: every object, also those keyed by name, may hold a free-text comment under that key. */
 bool conf_name_valid(const char *name);
 
 /* The JSON schema components of OpenAPI 3.1 ("components/schemas"), from the tables. */

@@ -72,15 +72,21 @@ struct listener_view {
 	unsigned exts;		      /* not stored here: see snapshot_exts() */
 };
 
+#define SNAPSHOT_MAGIC 0x534e4150u
+
+/* Ownership: `listeners` and `route_pools` are heap arrays of the snapshot (free() with it, after pool_unref() of the pools in them);
+ * the policies and everything constant belong to `owner`, since several snapshots of one configuration share them. */
 struct snapshot {
-	uint32_t magic;
+	uint32_t magic; /* SNAPSHOT_MAGIC; made with NEW_OBJ */
 	uint64_t generation; /* grows with each publish */
 	uint64_t revision;   /* of the configuration */
 	struct listener_view *listeners;
 	size_t n_listeners;
 	const struct policy_config *policy_config;
 	const struct policy *policy;
-	struct policy *accepted; /* accepted_domains of all listeners as a policy: route i = listener i */
+	/* accepted_domains of all listeners as a policy: route i = listener i, so policy_route() gives i or -1 (not accepted).
+	 * An outbound listener, and an inbound one without accepted_domains, accepts every domain. */
+	const struct policy *accepted;
 	struct pool **route_pools; /* by route index; NULL where the action is not a pool; referenced */
 	void *owner;		   /* the parsed configuration that all pointers lead into */
 	void (*owner_unref)(void *);
