@@ -74,7 +74,7 @@ bool addr_parse(const char *text, unsigned default_port, struct addr *ret)
 		return false;
 	if (port_text != NULL && !parse_port(port_text, &port))
 		return false;
-	if (port == 0 || !addr_parse_ip(host, &a))
+	if (port == 0 || !addr_parse_ip(host, &a) || (*text == '[' && a.sa.sa_family != AF_INET6))
 		return false;
 	addr_set_port(&a, port);
 	*ret = a;

@@ -13,6 +13,18 @@ static char *dup_or_null(const char *s)
 	return s == NULL ? NULL : xstrdup(s);
 }
 
+/* Cut between characters: the text goes out as JSON, which must be UTF-8. */
+static char *dup_cut(const char *s)
+{
+	size_t n = ERRORS_FOUND_MAX;
+
+	if (s == NULL || strlen(s) <= n)
+		return dup_or_null(s);
+	while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
+		n--;
+	return xasprintf("%.*s…", (int)n, s);
+}
+
 void errors_add(struct errors *e, const char *path, const char *found, const char *allowed, const char *suggestion,
 		const char *detail_fmt, ...)
 {
@@ -32,7 +44,7 @@ void errors_add(struct errors *e, const char *path, const char *found, const cha
 	va_end(ap);
 	e->list[e->n++] = (struct error){ .path = xstrdup(path),
 					  .detail = sbuf_steal(&detail),
-					  .found = dup_or_null(found),
+					  .found = dup_cut(found),
 					  .allowed = dup_or_null(allowed),
 					  .suggestion = dup_or_null(suggestion) };
 }

@@ -22,6 +22,7 @@ struct errors {
 };
 
 #define ERRORS_MAX 200
+#define ERRORS_FOUND_MAX 256 /* bytes of `found` that are kept, before "…" */
 
 /* Copies all strings; found, allowed, suggestion may be NULL. */
 void errors_add(struct errors *e, const char *path, const char *found, const char *allowed, const char *suggestion,
