@@ -71,7 +71,7 @@ $(OUT)/bin/postroadd: $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upt
 $(OUT)/bin/postroad: $(call to_obj,$(wildcard daemon/cli/*.c)) $(OUT)/lib/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl -ljansson
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl -ljansson -lssl -lcrypto
 
 # ---- unit tests: tests/unit/<room>/test_*.c links that room and those below ----
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `postroad config …`: read, apply, compare, roll back.
+ *
+ * Every write first takes the ETag and asks the node for the difference, then writes under that ETag: so the same file twice changes
+ * nothing and says so, and a change made meanwhile by somebody else is never overwritten. The node compares, not this program, because
+ * only the node can tell whether a masked secret would change.
+ */
+#include "daemon/cli/cli.h"
+#include "daemon/cli/config_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- reading ---- */
+
+int config_fetch(struct cli *c, json_t **ret_document, char **ret_etag)
+{
+	struct http_request rq = { .method = "GET", .path = CLI_API "/config", .also_fine = 404 };
+	struct http_reply rp;
+	int rc = http_call(c, &rq, &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	if (rp.status == 404) {
+		*ret_document = json_object();
+		*ret_etag = NULL;
+	} else if (!json_is_object(rp.json) || rp.etag == NULL) {
+		cli_error("the node's answer holds no configuration");
+		rc = EXIT_FAILED;
+	} else {
+		*ret_document = json_incref(rp.json);
+		*ret_etag = xstrdup(rp.etag);
+	}
+	http_reply_fini(&rp);
+	return rc;
+}
+
+int cmd_config_get(struct cli *c)
+{
+	struct sbuf path = { 0 };
+	struct http_reply rp;
+	int rc;
+
+	sbuf_puts(&path, CLI_API "/config");
+	if (c->n_args == 2) {
+		sbuf_putc(&path, '/');
+		http_add_segment(&path, c->args[0]);
+		sbuf_putc(&path, '/');
+		http_add_segment(&path, c->args[1]);
+	}
+	if (cli_has(c, OPT_EFFECTIVE) || cli_has(c, OPT_WITH_SECRETS))
+		sbuf_printf(&path, "?%s%s%s", cli_has(c, OPT_EFFECTIVE) ? "effective=true" : "",
+			    cli_has(c, OPT_EFFECTIVE) && cli_has(c, OPT_WITH_SECRETS) ? "&" : "",
+			    cli_has(c, OPT_WITH_SECRETS) ? "with_secrets=true" : "");
+	rc = http_get(c, path.p, &rp);
+	sbuf_fini(&path);
+	if (rc != EXIT_DONE)
+		return rc;
+	const json_t *part = c->n_args == 1 ? json_object_get(rp.json, c->args[0]) : rp.json;
+	if (part == NULL) {
+		cli_error("the configuration has no \"%s\"", c->n_args > 0 ? c->args[0] : "document");
+		rc = EXIT_FAILED;
+	} else {
+		cli_print_json(part);
+	}
+	http_reply_fini(&rp);
+	return rc;
+}
+
+int cmd_config_history(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = http_get(c, CLI_API "/config/revisions", &rp);
+	size_t i;
+	json_t *r;
+
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON)) {
+		cli_print_json(rp.json);
+	} else {
+		struct table *t = table_new(">REVISION TIME AUTHOR NODE CHANGE");
+		json_array_foreach(json_is_array(rp.json) ? rp.json : json_object_get(rp.json, "revisions"), i, r) {
+			table_add_int(t, cli_int(r, "revision"));
+			table_add(t, cli_str(r, "time"));
+			table_add(t, cli_str(r, "author"));
+			table_add(t, cli_str(r, "node"));
+			table_add(t, cli_str(r, "comment"));
+		}
+		table_end(t, c->colour);
+	}
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+/* ---- documents ---- */
+
+json_t *config_parse_text(const char *name, const char *text, size_t n)
+{
+	json_error_t e;
+	json_t *doc = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+
+	if (doc == NULL)
+		cli_error("%s: line %d, column %d: %s", name, e.line, e.column, e.text);
+	else if (!json_is_object(doc))
+		cli_error("%s: a configuration is a JSON object", name);
+	if (doc != NULL && !json_is_object(doc)) {
+		json_decref(doc);
+		doc = NULL;
+	}
+	return doc;
+}
+
+static int read_document(const char *name, json_t **ret)
+{
+	size_t n;
+	char *text = cli_read_file(name, CONFIG_MAX, &n);
+
+	if (text == NULL)
+		return EXIT_FAILED;
+	*ret = config_parse_text(strcmp(name, "-") == 0 ? "standard input" : name, text, n);
+	free(text);
+	return *ret == NULL ? EXIT_USAGE : EXIT_DONE;
+}
+
+static bool is_revision(const char *text)
+{
+	return *text != '\0' && strspn(text, "0123456789") == strlen(text);
+}
+
+/* The document of an old revision, bare or wrapped with its history entry. */
+static int fetch_revision(struct cli *c, const char *number, json_t **ret)
+{
+	char *path = xasprintf(CLI_API "/config/revisions/%s", number);
+	struct http_reply rp;
+	int rc = http_get(c, path, &rp);
+
+	free(path);
+	if (rc != EXIT_DONE)
+		return rc;
+	json_t *doc = json_object_get(rp.json, "document");
+	*ret = json_incref(doc != NULL ? doc : rp.json);
+	http_reply_fini(&rp);
+	if (json_is_object(*ret))
+		return EXIT_DONE;
+	cli_error("the node's answer holds no configuration");
+	json_decref(*ret);
+	return EXIT_FAILED;
+}
+
+/* ---- differences ---- */
+
+static void print_value(char sign, const char *path, const json_t *value)
+{
+	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+
+	printf("%c ", sign);
+	table_put_safe(path);
+	putchar(' ');
+	table_put_safe(text != NULL ? text : "");
+	putchar('\n');
+	free(text);
+}
+
+int config_print_diff(const struct cli *c, const json_t *answer)
+{
+	static const char *const tones[] = { "\033[31m", "\033[32m", "\033[0m" };
+	const json_t *list = json_is_array(answer) ? answer : json_object_get(answer, "diff");
+	json_t *change;
+	size_t i;
+
+	if (!json_is_array(list))
+		return -1;
+	json_array_foreach(list, i, change) {
+		const json_t *from = json_object_get(change, "from"), *to = json_object_get(change, "to");
+		const char *op = cli_str(change, "op");
+		if (strcmp(op, "add") != 0) {
+			fputs(c->colour ? tones[0] : "", stdout);
+			print_value('-', cli_str(change, "path"), from);
+			fputs(c->colour ? tones[2] : "", stdout);
+		}
+		if (strcmp(op, "remove") != 0) {
+			fputs(c->colour ? tones[1] : "", stdout);
+			print_value('+', cli_str(change, "path"), to);
+			fputs(c->colour ? tones[2] : "", stdout);
+		}
+	}
+	return (int)json_array_size(list);
+}
+
+static size_t change_count(const json_t *answer)
+{
+	return json_array_size(json_is_array(answer) ? answer : json_object_get(answer, "diff"));
+}
+
+static void print_warnings(const json_t *answer)
+{
+	json_t *w;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "warnings"), i, w) {
+		if (json_is_string(w))
+			fprintf(stderr, "warning: %s\n", json_string_value(w));
+		else
+			fprintf(stderr, "warning: %s%s%s\n", cli_str(w, "path"), *cli_str(w, "path") ? ": " : "", cli_str(w, "detail"));
+	}
+}
+
+/* ---- writing ---- */
+
+int config_write(struct cli *c, const struct config_write *w, struct http_reply *ret)
+{
+	struct http_request rq = {
+		.method = w->method,
+		.path = w->dry_run ? CLI_API "/config?dry_run=true" : CLI_API "/config",
+		.body = w->body,
+		.content_type = w->content_type,
+		.if_match = w->etag,
+		.if_none_match_any = w->etag == NULL,
+	};
+
+	return http_call(c, &rq, ret);
+}
+
+static int put_dry(struct cli *c, const json_t *doc, const char *etag, struct http_reply *ret)
+{
+	struct config_write w = { .method = "PUT", .body = doc, .etag = etag, .dry_run = true };
+
+	return config_write(c, &w, ret);
+}
+
+/* Says what became of a change: a diff for people, one object for programs. */
+static void report(const struct cli *c, const json_t *diff_answer, const char *outcome)
+{
+	const json_t *diff = json_is_array(diff_answer) ? diff_answer : json_object_get(diff_answer, "diff");
+
+	if (cli_has(c, OPT_JSON)) {
+		json_t *j = json_pack("{s:b, s:s, s:O}", "changed", json_array_size(diff) > 0, "outcome", outcome, "diff", diff);
+		cli_print_json(j);
+		json_decref(j);
+		return;
+	}
+	config_print_diff(c, diff_answer);
+	puts(outcome);
+}
+
+int config_put(struct cli *c, const json_t *doc, const char *etag, bool dry_run)
+{
+	struct config_write w = { .method = "PUT", .body = doc, .etag = etag };
+	struct http_reply dry, rp = { 0 };
+	int rc = put_dry(c, doc, etag, &dry);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	print_warnings(dry.json);
+	if (!json_is_array(dry.json) && !json_is_array(json_object_get(dry.json, "diff"))) {
+		cli_error("the node's answer holds no difference");
+		rc = EXIT_FAILED;
+	} else if (change_count(dry.json) == 0 && etag != NULL) {
+		report(c, dry.json, "unchanged");
+	} else if (dry_run) {
+		report(c, dry.json, "dry run: nothing was changed");
+	} else {
+		rc = config_write(c, &w, &rp);
+		if (rc == EXIT_DONE)
+			report(c, dry.json, "applied");
+	}
+	http_reply_fini(&rp);
+	http_reply_fini(&dry);
+	return rc;
+}
+
+int cmd_config_apply(struct cli *c)
+{
+	json_t *doc = NULL, *current = NULL;
+	char *etag = NULL;
+	int rc = read_document(c->args[0], &doc);
+
+	if (rc == EXIT_DONE)
+		rc = config_fetch(c, &current, &etag);
+	if (rc == EXIT_DONE)
+		rc = config_put(c, doc, etag, cli_has(c, OPT_DRY_RUN));
+	json_decref(doc);
+	json_decref(current);
+	free(etag);
+	return rc;
+}
+
+/* check and diff: a dry run of which only one half matters. */
+static int compare(struct cli *c, json_t *doc, bool print_diff)
+{
+	json_t *current = NULL;
+	char *etag = NULL;
+	struct http_reply dry = { 0 };
+	int rc = config_fetch(c, &current, &etag);
+
+	if (rc == EXIT_DONE)
+		rc = put_dry(c, doc, etag, &dry);
+	if (rc == EXIT_DONE) {
+		print_warnings(dry.json);
+		if (cli_has(c, OPT_JSON))
+			cli_print_json(dry.json);
+		else if (!print_diff)
+			printf("valid, %zu changes\n", change_count(dry.json));
+		else if (config_print_diff(c, dry.json) == 0)
+			puts("no difference");
+	}
+	http_reply_fini(&dry);
+	json_decref(current);
+	free(etag);
+	return rc;
+}
+
+int cmd_config_check(struct cli *c)
+{
+	json_t *doc = NULL;
+	int rc = read_document(c->args[0], &doc);
+
+	if (rc == EXIT_DONE)
+		rc = compare(c, doc, false);
+	json_decref(doc);
+	return rc;
+}
+
+int cmd_config_diff(struct cli *c)
+{
+	json_t *doc = NULL;
+	int rc = is_revision(c->args[0]) ? fetch_revision(c, c->args[0], &doc) : read_document(c->args[0], &doc);
+
+	if (rc == EXIT_DONE)
+		rc = compare(c, doc, true);
+	json_decref(doc);
+	return rc;
+}
+
+/* ---- rolling back ---- */
+
+static int roll_back(struct cli *c, const char *etag)
+{
+	json_t *body = json_pack("{s:I}", "revision", (json_int_t)strtoll(c->args[0], NULL, 10));
+	struct http_request rq = { .method = "POST", .path = CLI_API "/config/rollback", .body = body, .if_match = etag };
+	struct http_reply rp = { 0 };
+	int rc = http_call(c, &rq, &rp);
+
+	if (rc == EXIT_DONE && cli_has(c, OPT_JSON))
+		cli_print_json(rp.json != NULL ? rp.json : body);
+	else if (rc == EXIT_DONE)
+		printf("revision %s is the configuration again\n", c->args[0]);
+	http_reply_fini(&rp);
+	json_decref(body);
+	return rc;
+}
+
+int cmd_config_rollback(struct cli *c)
+{
+	json_t *doc = NULL, *current = NULL;
+	char *etag = NULL;
+
+	if (!is_revision(c->args[0])) {
+		cli_error("\"%s\" is no revision; postroad config history lists them", c->args[0]);
+		return EXIT_USAGE;
+	}
+	int rc = fetch_revision(c, c->args[0], &doc);
+	if (rc == EXIT_DONE && cli_has(c, OPT_DRY_RUN)) {
+		rc = compare(c, doc, true);
+	} else if (rc == EXIT_DONE) {
+		rc = cli_confirm(c, "replace the configuration by that of revision %s", c->args[0]);
+		if (rc == EXIT_DONE)
+			rc = config_fetch(c, &current, &etag);
+		if (rc == EXIT_DONE)
+			rc = roll_back(c, etag);
+	}
+	json_decref(doc);
+	json_decref(current);
+	free(etag);
+	return rc;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `postroad server …` and `postroad node …`: what runs, and run-time state.
+ *
+ * A server is named POOL/SERVER. The server's part may hold anything but a slash ("mta2@[2001:db8::1]:25"), so the first slash
+ * divides.
+ */
+#include "daemon/cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/cli/cmd_private.h"
+
+/* ---- listing ---- */
+
+static void add_servers(struct table *t, const char *pool, json_t *servers)
+{
+	const char *name;
+	json_t *s;
+	char text[64];
+
+	json_object_foreach(servers, name, s) {
+		const json_t *override = json_object_get(s, "weight_override");
+		bool is_set = override != NULL && !json_is_null(override);
+		table_add(t, pool);
+		table_add(t, name);
+		table_add(t, cli_str(s, "address"));
+		table_add_state(t, cli_str(s, "state"));
+		snprintf(text, sizeof(text), "%lld%s", cli_int(s, "weight"), is_set ? "*" : "");
+		table_add(t, text);
+		table_add_int(t, cli_int(s, "transactions"));
+		table_add_int(t, cli_int(s, "connections"));
+		table_add_int(t, cli_int(s, "idle"));
+		table_add(t, cli_scalar(json_object_get(s, "max_connections"), text, sizeof(text)));
+		table_add(t, cli_str(s, "why"));
+	}
+}
+
+void cmd_server_table(const struct cli *c, json_t *pools)
+{
+	struct table *t = table_new("POOL SERVER ADDRESS STATE >WEIGHT >OPEN >CONNS >IDLE >MAX WHY");
+	const char *name;
+	json_t *p;
+
+	json_object_foreach(pools, name, p)
+		add_servers(t, name, json_object_get(p, "servers"));
+	table_end(t, c->colour);
+}
+
+static char *pool_path(const char *pool)
+{
+	struct sbuf path = { 0 };
+
+	sbuf_puts(&path, CLI_API "/pools/");
+	http_add_segment(&path, pool);
+	return sbuf_steal(&path);
+}
+
+int cmd_server_list(struct cli *c)
+{
+	char *path = c->n_args == 1 ? pool_path(c->args[0]) : xstrdup(CLI_API "/pools");
+	struct http_reply rp;
+	int rc = http_get(c, path, &rp);
+
+	free(path);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON)) {
+		cli_print_json(rp.json);
+	} else if (c->n_args == 1) {
+		json_t *one = json_pack("{s:O}", c->args[0], rp.json);
+		cmd_server_table(c, one);
+		json_decref(one);
+	} else {
+		json_t *pools = json_object_get(rp.json, "pools");
+		cmd_server_table(c, json_is_object(pools) ? pools : rp.json);
+	}
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+/* ---- changing ---- */
+
+struct target {
+	char *pool;
+	const char *server;
+};
+
+static int parse_target(const struct cli *c, struct target *ret)
+{
+	const char *slash = strchr(c->args[0], '/');
+
+	if (slash == NULL || slash == c->args[0] || slash[1] == '\0') {
+		cli_error("\"%s\" names no server; write POOL/SERVER, as in mta/mta1", c->args[0]);
+		return EXIT_USAGE;
+	}
+	ret->pool = xstrndup(c->args[0], (size_t)(slash - c->args[0]));
+	ret->server = slash + 1;
+	return EXIT_DONE;
+}
+
+/* Whether it is a server of a looked-up name: "mta2" stands for "mta2@10.0.0.12:25" and its like. */
+static bool is_address_of(const char *name, const char *config_name)
+{
+	size_t n = strlen(config_name);
+
+	return strncmp(name, config_name, n) == 0 && (name[n] == '\0' || name[n] == '@');
+}
+
+/* Sum of a number over the addresses of one server, -1 = there is no such server. */
+static long long server_sum(const json_t *pool, const char *server, const char *key)
+{
+	long long sum = 0;
+	bool is_found = false;
+	const char *name;
+	json_t *s;
+
+	json_object_foreach(json_object_get(pool, "servers"), name, s) {
+		if (!is_address_of(name, server))
+			continue;
+		is_found = true;
+		sum += cli_int(s, key);
+	}
+	return is_found ? sum : -1;
+}
+
+/* A dry run of run-time state is made here: the API has none. It still asks the node whether the server exists. */
+static int dry_run(struct cli *c, const struct target *g, const char *what)
+{
+	char *path = pool_path(g->pool);
+	struct http_reply rp;
+	int rc = http_get(c, path, &rp);
+	const char *name;
+	json_t *s;
+
+	free(path);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (server_sum(rp.json, g->server, "transactions") < 0) {
+		cli_error("pool %s has no server %s", g->pool, g->server);
+		rc = EXIT_FAILED;
+	}
+	json_object_foreach(json_object_get(rp.json, "servers"), name, s)
+		if (rc == EXIT_DONE && is_address_of(name, g->server))
+			printf("%s/%s: %s, weight %lld; would be set to %s\n", g->pool, name, cli_str(s, "state"),
+			       cli_int(s, "weight"), what);
+	http_reply_fini(&rp);
+	return rc;
+}
+
+static int put_runtime(struct cli *c, const struct target *g, const char *leaf, json_t *body)
+{
+	struct sbuf path = { 0 };
+	struct http_reply rp;
+
+	sbuf_puts(&path, CLI_API "/pools/");
+	http_add_segment(&path, g->pool);
+	sbuf_puts(&path, "/servers/");
+	http_add_segment(&path, g->server);
+	sbuf_printf(&path, "/%s%s", leaf, cli_has(c, OPT_LOCAL) ? "?scope=local" : "");
+	struct http_request rq = { .method = "PUT", .path = path.p, .body = body };
+	int rc = http_call(c, &rq, &rp);
+	sbuf_fini(&path);
+	if (rc == EXIT_DONE && cli_has(c, OPT_JSON) && rp.json != NULL)
+		cli_print_json(rp.json);
+	if (rc == EXIT_DONE)
+		http_reply_fini(&rp);
+	return rc;
+}
+
+/* Until no transaction is open on the server. */
+static int wait_idle(struct cli *c, const struct target *g)
+{
+	char *path = pool_path(g->pool);
+	struct timespec start, now, pause = { .tv_nsec = 250000000 };
+	long timeout = 60;
+	long long n = 0;
+	int rc = EXIT_DONE;
+
+	if (!options_number(c, OPT_TIMEOUT, 1, 86400, &timeout))
+		rc = EXIT_USAGE;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (rc == EXIT_DONE) {
+		struct http_reply rp;
+		rc = http_get(c, path, &rp);
+		if (rc != EXIT_DONE)
+			break;
+		n = server_sum(rp.json, g->server, "transactions");
+		http_reply_fini(&rp);
+		if (n <= 0)
+			break;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec >= timeout) {
+			cli_error("%lld transactions are still open on %s/%s", n, g->pool, g->server);
+			rc = EXIT_FAILED;
+		}
+		nanosleep(&pause, NULL);
+	}
+	free(path);
+	return rc;
+}
+
+int cmd_server_state(struct cli *c)
+{
+	const char *state = strchr(c->command->words, ' ') + 1;
+	struct target g;
+	int rc = parse_target(c, &g);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_DRY_RUN)) {
+		rc = dry_run(c, &g, state);
+	} else {
+		json_t *body = json_pack("{s:s}", "admin", state);
+		rc = put_runtime(c, &g, "state", body);
+		if (rc == EXIT_DONE && cli_has(c, OPT_WAIT))
+			rc = wait_idle(c, &g);
+		if (rc == EXIT_DONE && !cli_has(c, OPT_JSON))
+			printf("%s: %s\n", c->args[0], state);
+		json_decref(body);
+	}
+	free(g.pool);
+	return rc;
+}
+
+int cmd_server_weight(struct cli *c)
+{
+	const char *text = c->args[1];
+	bool is_default = strcmp(text, "default") == 0;
+	struct target g;
+
+	if (!is_default && (*text == '\0' || strlen(text) > 4 || strspn(text, "0123456789") != strlen(text) || atoi(text) > 1000)) {
+		cli_error("\"%s\" is no weight; write 0 to 1000, or \"default\" for what the configuration says", text);
+		return EXIT_USAGE;
+	}
+	int rc = parse_target(c, &g);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_DRY_RUN)) {
+		rc = dry_run(c, &g, is_default ? "the configured weight" : text);
+	} else {
+		json_t *body = is_default ? json_pack("{s:n}", "weight") : json_pack("{s:i}", "weight", atoi(text));
+		rc = put_runtime(c, &g, "weight", body);
+		if (rc == EXIT_DONE && !cli_has(c, OPT_JSON))
+			printf("%s: weight %s\n", c->args[0], text);
+		json_decref(body);
+	}
+	free(g.pool);
+	return rc;
+}
+
+/* ---- nodes ---- */
+
+void cmd_node_table(const struct cli *c, const json_t *nodes)
+{
+	struct table *t = table_new("NODE STATE ADMIN VERSION UPTIME >SESSIONS");
+	char text[64];
+	json_t *n;
+	size_t i;
+
+	json_array_foreach(nodes, i, n) {
+		table_add(t, cli_str(n, "node"));
+		table_add_state(t, cli_str(n, "state"));
+		table_add_state(t, cli_str(n, "admin"));
+		table_add(t, cli_str(n, "version"));
+		table_add(t, cli_duration(json_number_value(json_object_get(n, "uptime")), text, sizeof(text)));
+		table_add_int(t, cli_int(n, "sessions"));
+	}
+	table_end(t, c->colour);
+}
+
+static const json_t *node_list(const struct http_reply *rp)
+{
+	return json_is_array(rp->json) ? rp->json : json_object_get(rp->json, "nodes");
+}
+
+int cmd_node_list(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = http_get(c, CLI_API "/nodes", &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON))
+		cli_print_json(rp.json);
+	else
+		cmd_node_table(c, node_list(&rp));
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+static int node_dry_run(struct cli *c, const char *state)
+{
+	struct http_reply rp;
+	int rc = http_get(c, CLI_API "/nodes", &rp);
+	bool is_found = false;
+	json_t *n;
+	size_t i;
+
+	if (rc != EXIT_DONE)
+		return rc;
+	json_array_foreach(node_list(&rp), i, n) {
+		if (strcmp(cli_str(n, "node"), c->args[0]) != 0)
+			continue;
+		is_found = true;
+		printf("%s: %s; would be set to %s\n", c->args[0], cli_str(n, "state"), state);
+	}
+	if (!is_found)
+		cli_error("there is no node %s", c->args[0]);
+	http_reply_fini(&rp);
+	return is_found ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_node_state(struct cli *c)
+{
+	const char *state = strchr(c->command->words, ' ') + 1;
+	struct sbuf path = { 0 };
+	struct http_reply rp = { 0 };
+	int rc = EXIT_DONE;
+
+	if (cli_has(c, OPT_DRY_RUN))
+		return node_dry_run(c, state);
+	if (strcmp(state, "drain") == 0)
+		rc = cli_confirm(c, "end all mail sessions of node %s at their next transaction edge", c->args[0]);
+	if (rc != EXIT_DONE)
+		return rc;
+	sbuf_puts(&path, CLI_API "/nodes/");
+	http_add_segment(&path, c->args[0]);
+	sbuf_puts(&path, "/state");
+	json_t *body = json_pack("{s:s}", "admin", state);
+	struct http_request rq = { .method = "PUT", .path = path.p, .body = body };
+	rc = http_call(c, &rq, &rp);
+	if (rc == EXIT_DONE && cli_has(c, OPT_JSON) && rp.json != NULL)
+		cli_print_json(rp.json);
+	else if (rc == EXIT_DONE)
+		printf("%s: %s\n", c->args[0], state);
+	http_reply_fini(&rp);
+	json_decref(body);
+	sbuf_fini(&path);
+	return rc;
+}

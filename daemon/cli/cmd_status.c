@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `postroad status` and `postroad top`.
+ *
+ * Healthy is what the node's own readyz says, plus quorum: one judgement, made where the facts are, and the same one that load
+ * balancers and monitoring get.
+ */
+#include "daemon/cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/cli/cmd_private.h"
+
+/* ---- status ---- */
+
+static void print_line(const char *label, const char *value)
+{
+	if (*value == '\0')
+		return;
+	printf("%-14s ", label);
+	table_put_safe(value);
+	putchar('\n');
+}
+
+static void print_listeners(const struct cli *c, json_t *listeners)
+{
+	struct table *t = table_new("LISTENER BIND STATE");
+	const char *name;
+	json_t *l, *bind;
+	size_t i;
+
+	json_object_foreach(listeners, name, l) {
+		json_array_foreach(json_object_get(l, "bind"), i, bind) {
+			table_add(t, name);
+			table_add(t, json_string_value(bind));
+			table_add_state(t, cli_is_true(l, "listening") ? "listening" : "closed");
+		}
+	}
+	table_end(t, c->colour);
+}
+
+static void print_pools(const struct cli *c, json_t *pools)
+{
+	struct table *t = table_new("POOL >USABLE >SERVERS >WAITING");
+	const char *name;
+	json_t *p;
+
+	json_object_foreach(pools, name, p) {
+		char text[24];
+		snprintf(text, sizeof(text), "%lld", cli_int(p, "usable"));
+		table_add(t, name);
+		table_add_tone(t, text, cli_int(p, "usable") > 0 ? TONE_PLAIN : TONE_BAD);
+		table_add_int(t, cli_int(p, "servers"));
+		table_add_int(t, cli_int(p, "waiting"));
+	}
+	table_end(t, c->colour);
+}
+
+static void print_status(const struct cli *c, const json_t *s, bool is_ready)
+{
+	char text[256];
+	json_t *w;
+	size_t i;
+
+	print_line("node", cli_str(s, "node"));
+	print_line("version", cli_str(s, "version"));
+	print_line("up", cli_duration(json_number_value(json_object_get(s, "uptime")), text, sizeof(text)));
+	print_line("revision", cli_scalar(json_object_get(s, "revision"), text, sizeof(text)));
+	print_line("quorum", cli_is_true(s, "quorum") ? "yes" : "NO");
+	print_line("ready", is_ready ? "yes" : "NO");
+	print_line("safe to stop", cli_scalar(json_object_get(s, "safe_to_stop"), text, sizeof(text)));
+	print_line("fingerprint", cli_str(s, "admin_fingerprint"));
+	json_array_foreach(json_object_get(s, "warnings"), i, w)
+		print_line("warning", json_is_string(w) ? json_string_value(w) : cli_str(w, "text"));
+	putchar('\n');
+	cmd_node_table(c, json_object_get(s, "nodes"));
+	putchar('\n');
+	print_listeners(c, json_object_get(s, "listeners"));
+	putchar('\n');
+	print_pools(c, json_object_get(s, "pools"));
+}
+
+/* The reasons of a 503 from readyz. */
+static void print_reasons(const struct http_reply *ready)
+{
+	json_t *r;
+	size_t i;
+
+	json_array_foreach(json_object_get(ready->json, "reasons"), i, r)
+		cli_error("not ready: %s", json_is_string(r) ? json_string_value(r) : "");
+}
+
+int cmd_status(struct cli *c)
+{
+	struct http_request rq = { .method = "GET", .path = "/readyz", .also_fine = 503 };
+	struct http_reply rp = { 0 }, ready = { 0 };
+	int rc = http_get(c, CLI_API "/status", &rp);
+
+	if (rc == EXIT_DONE)
+		rc = http_call(c, &rq, &ready);
+	if (rc == EXIT_DONE) {
+		bool is_ready = ready.status == 200;
+		if (cli_has(c, OPT_JSON))
+			cli_print_json(rp.json);
+		else
+			print_status(c, rp.json, is_ready);
+		print_reasons(&ready);
+		if (!is_ready || !cli_is_true(rp.json, "quorum"))
+			rc = EXIT_UNHEALTHY;
+	}
+	http_reply_fini(&rp);
+	http_reply_fini(&ready);
+	return rc;
+}
+
+/* ---- top ---- */
+
+enum { RATE_ACCEPTED, RATE_TEMPFAIL, RATE_PERMFAIL, RATE_NONE, RATE_COUNT };
+
+struct sample {
+	struct timespec at;
+	double total[RATE_COUNT];
+};
+
+/* Sums postroad_transactions_total by result from the Prometheus text. */
+static void read_sample(const char *text, struct sample *ret)
+{
+	static const char *const results[] = { "result=\"accepted\"", "result=\"tempfail\"", "result=\"permfail\"",
+					       "result=\"none\"" };
+	static const char family[] = "postroad_transactions_total{";
+
+	for (const char *line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL) {
+		const char *close = strchr(line, '}'), *end = strchr(line, '\n');
+		if (strncmp(line, family, sizeof(family) - 1) != 0 || close == NULL || (end != NULL && close > end))
+			continue;
+		for (int i = 0; i < RATE_COUNT; i++) {
+			const char *hit = strstr(line, results[i]);
+			if (hit != NULL && hit < close)
+				ret->total[i] += strtod(close + 1, NULL);
+		}
+	}
+}
+
+static int take_sample(struct cli *c, struct sample *ret)
+{
+	struct http_reply rp;
+	int rc = http_get(c, "/metrics", &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	memset(ret, 0, sizeof(*ret));
+	clock_gettime(CLOCK_MONOTONIC, &ret->at);
+	read_sample(rp.body.p != NULL ? rp.body.p : "", ret);
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+static void print_rates(const struct sample *a, const struct sample *b)
+{
+	static const char *const names[] = { "accepted", "tempfail", "permfail", "none" };
+	double seconds = (double)(b->at.tv_sec - a->at.tv_sec) + (double)(b->at.tv_nsec - a->at.tv_nsec) / 1e9;
+
+	for (int i = 0; i < RATE_COUNT; i++) {
+		double n = b->total[i] - a->total[i];
+		if (a->at.tv_sec == 0 || seconds <= 0 || n < 0)
+			printf("  %s %.0f", names[i], b->total[i]);
+		else
+			printf("  %s %.1f/s", names[i], n / seconds);
+	}
+	putchar('\n');
+}
+
+static int draw(struct cli *c, struct sample *last)
+{
+	struct http_reply status = { 0 }, pools = { 0 };
+	struct sample now;
+	char up[32];
+	int rc = http_get(c, CLI_API "/status", &status);
+
+	if (rc == EXIT_DONE)
+		rc = http_get(c, CLI_API "/pools", &pools);
+	if (rc == EXIT_DONE)
+		rc = take_sample(c, &now);
+	if (rc == EXIT_DONE) {
+		if (isatty(STDOUT_FILENO))
+			fputs("\033[H\033[2J", stdout);
+		table_put_safe(cli_str(status.json, "node"));
+		printf("  revision %lld  up %s  sessions %lld\n", cli_int(status.json, "revision"),
+		       cli_duration(json_number_value(json_object_get(status.json, "uptime")), up, sizeof(up)),
+		       cli_int(status.json, "sessions"));
+		fputs("transactions", stdout);
+		print_rates(last, &now);
+		putchar('\n');
+		json_t *list = json_object_get(pools.json, "pools");
+		cmd_server_table(c, json_is_object(list) ? list : pools.json);
+		fflush(stdout);
+		*last = now;
+	}
+	http_reply_fini(&status);
+	http_reply_fini(&pools);
+	return rc;
+}
+
+int cmd_top(struct cli *c)
+{
+	struct sample last = { 0 };
+	long interval = 2, count = -1;
+
+	if (!options_number(c, OPT_INTERVAL, 1, 3600, &interval) || !options_number(c, OPT_COUNT_LINES, 1, 1000000, &count))
+		return EXIT_USAGE;
+	if (cli_has(c, OPT_JSON)) {
+		cli_error("top is for people; `postroad server list --json` and the metrics are for programs");
+		return EXIT_USAGE;
+	}
+	for (;;) {
+		int rc = draw(c, &last);
+		if (rc != EXIT_DONE || (count > 0 && --count == 0))
+			return rc;
+		struct timespec pause = { .tv_sec = interval };
+		nanosleep(&pause, NULL);
+	}
+}
