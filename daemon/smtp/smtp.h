@@ -48,10 +48,12 @@ enum smtp_line_status {
 	SMTP_LINE_BARE_LF,  /* complete, but ended by LF alone: refuse with 500, *ret_len consumed */
 	SMTP_LINE_BAD_BYTE, /* complete, but holds a CR or NUL inside: refuse with 500 */
 	SMTP_LINE_TOO_LONG, /* longer than max; *ret_len bytes (maybe not the whole line) are to be discarded. While no LF
-			     * was seen, *ret_len = n and the caller goes on discarding up to and with the next LF */
+			     * was seen (the last of them is none), *ret_len = n and the caller goes on discarding up to
+			     * and with the next LF */
 };
 
-/* Finds the first line in p[0..n). The line handed on excludes the ending: *ret_line. */
+/* Finds the first line in p[0..n). The line handed on excludes the ending: *ret_line, set for OK, and for BARE_LF and BAD_BYTE so
+ * that it can be logged. */
 enum smtp_line_status smtp_line(const char *p, size_t n, size_t max, size_t *ret_len, struct str *ret_line) MUST_CHECK;
 /* Splits a line into verb and arguments. Never fails: an unknown word gives SMTP_UNKNOWN. */
 void smtp_command_parse(struct str line, struct smtp_command *ret);
@@ -62,10 +64,12 @@ void smtp_command_parse(struct str line, struct smtp_command *ret);
 #define SMTP_DOMAIN_MAX 255
 
 struct smtp_path {
-	struct str raw;	   /* with angle brackets, as written, source route removed */
-	struct str local;  /* as written (quotes kept); empty for "<>" */
-	struct str domain; /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
-	bool utf8;	   /* has bytes above 0x7f: legal only with SMTPUTF8 */
+	struct str mailbox; /* as written, without angle brackets and source route: what a server is to be sent between "<" and
+			     * ">"; empty for "<>" */
+	struct str raw;	    /* with angle brackets, as written; where a source route was removed, the mailbox without brackets */
+	struct str local;   /* as written (quotes kept); empty for "<>" */
+	struct str domain;  /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
+	bool utf8;	    /* has bytes above 0x7f: legal only with SMTPUTF8 */
 };
 
 /* ---- MAIL and RCPT with their parameters ---- */
@@ -115,7 +119,9 @@ enum {
 extern const char *const smtp_ext_names[SMTP_EXT_COUNT];
 
 /* Parses the arguments of MAIL ("FROM:<…> …") or RCPT ("TO:<…> …"). False = refused, *ret_why filled. Views point into args.
- * A parameter given twice is refused. BODY=BINARYMIME is refused (never announced). */
+ * A parameter given twice is refused. BODY=BINARYMIME is refused (never announced). 553 5.6.7: an address above ASCII without
+ * SMTPUTF8 on MAIL, or for RCPT without the extension; that a RCPT with path.utf8 follows a MAIL with SMTPUTF8 is the caller's
+ * to check. */
 bool smtp_mail_parse(struct str args, unsigned exts, struct smtp_mail *ret, struct smtp_refusal *ret_why) MUST_CHECK;
 bool smtp_rcpt_parse(struct str args, unsigned exts, struct smtp_rcpt *ret, struct smtp_refusal *ret_why) MUST_CHECK;
 /* A HELO/EHLO argument: a domain or an address literal, leniently (underscores are seen in the wild), without spaces,
@@ -167,8 +173,9 @@ void smtp_ehlo_parse(const struct smtp_reply *r, struct smtp_ehlo *ret);
 /* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
 
 /* Scans what a client sends after 354, in pieces of any size, and makes canonical lines of it: only CRLF . CRLF ends data;
- * a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is only noted (reject). What comes out
- * is still dot-stuffed and ready for a server's DATA; the final ".\r\n" is not part of it.
+ * a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is noted and nothing comes out from there
+ * on (reject). What comes out is still dot-stuffed and ready for a server's DATA, never holds CRLF . CRLF, a bare CR or a bare LF;
+ * the final ".\r\n" is not part of it. A NUL is noted and passes.
  * The first byte is at the start of a line: the DATA command's own CRLF counts (RFC 5321 4.1.1.4).
  *
  * Invariant (property test): the output and verdict are the same for every way of splitting the same input. */
@@ -177,7 +184,7 @@ struct smtp_eod {
 	bool normalize;
 	bool saw_bare_cr, saw_bare_lf, saw_nul;
 	bool done;	   /* CRLF . CRLF was seen; stays true */
-	uint64_t content;  /* message bytes so far: what leaves, less stuffed dots; the CRLF before the dot counts */
+	uint64_t content;  /* message bytes so far: what leaves (or would), less stuffed dots; the CRLF before the dot counts */
 	unsigned longest_line; /* reserved for statistics; need not be kept */
 };
 
@@ -188,7 +195,8 @@ typedef void smtp_eod_out_fn(const char *p, size_t n, void *arg);
 
 /* Consumes p[0..n) up to the end of data; returns how many bytes were consumed (less than n only when done). `out` is called
  * for the canonical bytes, in order, with as few and long pieces as possible: clean input comes out in one piece per call,
- * but for bytes held back at the end while they may belong to the end mark (at most 4, emitted later as static bytes). */
+ * but for bytes held back at the end of a call while they may turn out differently: a lone CR, and "." or ".\r" at a line start
+ * (emitted later as static bytes). CRLF at the end of a call is not held back. Consumes nothing once done. */
 size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg) MUST_CHECK;
 
 /* ---- header section ---- */

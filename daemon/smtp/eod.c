@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The end of data, and canonical lines on the way to it (RFC 5321 4.1.1.4, 4.5.2).
+ *
+ * The hard thing is SMTP smuggling: no server behind us may see an end of data where we saw none. So the mark is the
+ *literal CRLF . CRLF and nothing else; every other line ending is made CRLF; and a dot that thereby comes to stand
+ *alone on a line, or at the start of a line that the client did not begin with CRLF, is doubled. A dot behind a real
+ *CRLF is the client's own stuffing and passes. What leaves never holds CRLF . CRLF, a bare CR or a bare LF. The known
+ *tricks, each followed by "x":
+ *
+ *	client sends       leaves             why
+ *	\n.\n    \n.\r     \r\n..\r\n         the line start is ours, so is the dot to stuff
+ *	\r.\n    \r.\r     \r\n..\r\n
+ *	\n.\r\n  \r.\r\n   \r\n..\r\n
+ *	\r\n.\n  \r\n.\r   \r\n..\r\n         a lone dot that would become the mark once its ending is repaired
+ *	\r\n.\r\r\n        \r\n..\r\n\r\n
+ *	\r\r\n.\r\r\n      \r\n\r\n..\r\n\r\n the CR before CRLF is a line ending of its own
+ *	\r\n\0.\r\n        as it came         the NUL is noted: the session refuses the message
+ *	\r\n.\0\r\n        as it came         likewise
+ *
+ * Held back at the end of a piece is only what may still turn out differently: a CR, a dot at a line start, or both.
+ *When `normalize` is false and a bare CR or LF was seen, nothing leaves any more; the scan for the end goes on all the
+ *same.
+ */
+#include "daemon/smtp/smtp.h"
+
+#include "daemon/smtp/scan.h"
+
+enum {
+	LINE_START,     /* behind a real CRLF, or at the beginning */
+	REPAIRED_START, /* behind a CRLF of our making */
+	IN_LINE,
+	CR,     /* a CR is held back */
+	DOT,    /* LINE_START and a dot, held back */
+	DOT_CR, /* and a CR, held back */
+	STATES
+};
+
+static const uint8_t held_back[STATES] = { [CR] = 1, [DOT] = 1, [DOT_CR] = 2 };
+
+/* One call of smtp_eod_feed(). p[from..i) is scanned and goes out with the next piece, but for what is held back. */
+struct scan {
+	struct smtp_eod *e;
+	const char *p;
+	size_t n, i, from;
+	smtp_eod_out_fn *out;
+	void *arg;
+};
+
+/* ---- output ---- */
+
+static void emit(struct scan *s, const char *p, size_t n)
+{
+	bool spoilt = s->e->saw_bare_cr || s->e->saw_bare_lf;
+
+	s->e->content += n;
+	if (n > 0 && (s->e->normalize || !spoilt))
+		s->out(p, n, s->arg);
+}
+
+/* How many of the bytes held back lie in this piece: the others came with an earlier one. */
+static size_t held_here(const struct scan *s)
+{
+	size_t held = held_back[s->e->state];
+
+	return held < s->i ? held : s->i;
+}
+
+/* Sends what was scanned, less what is held back. */
+static void flush(struct scan *s)
+{
+	emit(s, s->p + s->from, s->i - held_here(s) - s->from);
+	s->from = s->i;
+}
+
+/* What was held back is content after all. The part in this piece leaves with the piece, the rest is made up for. */
+static void release(struct scan *s, const char *held)
+{
+	emit(s, held, held_back[s->e->state] - held_here(s));
+}
+
+/* Ends a line that the client ended with a bare CR or LF. `instead` replaces what is held back and the ending. */
+static void repair(struct scan *s, bool *saw, const char *instead)
+{
+	flush(s);
+	*saw = true;
+	emit(s, instead, strlen(instead));
+	s->e->state = REPAIRED_START;
+}
+
+/* ---- states: each looks at p[i] ---- */
+
+static void at_line_start(struct scan *s)
+{
+	bool dot = s->p[s->i] == '.';
+
+	s->e->state = dot ? DOT : IN_LINE;
+	s->i += dot;
+}
+
+static void at_repaired_start(struct scan *s)
+{
+	if (s->p[s->i] == '.') { /* nothing is pending here: repair() sent it */
+		emit(s, ".", 1);
+		s->e->content--;
+	}
+	s->e->state = IN_LINE;
+}
+
+static void in_line(struct scan *s)
+{
+	s->i += scan_special(s->p + s->i, s->n - s->i);
+	if (s->i == s->n)
+		return;
+	switch (s->p[s->i]) {
+	case '\r':
+		s->i++;
+		s->e->state = CR;
+		break;
+	case '\n':
+		repair(s, &s->e->saw_bare_lf, "\r\n");
+		s->from = ++s->i;
+		break;
+	default:
+		s->i++;
+		s->e->saw_nul = true;
+		break;
+	}
+}
+
+static void after_cr(struct scan *s)
+{
+	if (s->p[s->i] != '\n') {
+		repair(s, &s->e->saw_bare_cr, "\r\n");
+		return;
+	}
+	release(s, "\r");
+	s->i++;
+	s->e->state = LINE_START;
+}
+
+static void after_dot(struct scan *s)
+{
+	switch (s->p[s->i]) {
+	case '\r':
+		s->i++;
+		s->e->state = DOT_CR;
+		break;
+	case '\n':
+		repair(s, &s->e->saw_bare_lf, "..\r\n");
+		s->e->content--;
+		s->from = ++s->i;
+		break;
+	default:
+		release(s, ".");
+		s->e->content--; /* the client's stuffing */
+		s->e->state = IN_LINE;
+		break;
+	}
+}
+
+static void after_dot_cr(struct scan *s)
+{
+	if (s->p[s->i] == '\n') {
+		flush(s);
+		s->i++;
+		s->e->done = true;
+		return;
+	}
+	repair(s, &s->e->saw_bare_cr, "..\r\n");
+	s->e->content--;
+}
+
+/* ---- public ---- */
+
+void smtp_eod_init(struct smtp_eod *e, bool normalize)
+{
+	*e = (struct smtp_eod) { .state = LINE_START, .normalize = normalize };
+}
+
+size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg)
+{
+	static void (*const steps[STATES])(struct scan * s) = {
+		[LINE_START] = at_line_start,
+		[REPAIRED_START] = at_repaired_start,
+		[IN_LINE] = in_line,
+		[CR] = after_cr,
+		[DOT] = after_dot,
+		[DOT_CR] = after_dot_cr,
+	};
+	struct scan s = { .e = e, .p = p, .n = n, .out = out, .arg = arg };
+
+	if (e->done)
+		return 0;
+	while (s.i < n && !e->done)
+		steps[e->state](&s);
+	if (!e->done)
+		flush(&s);
+	return s.i;
+}
