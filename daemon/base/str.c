@@ -89,13 +89,20 @@ void sbuf_reset(struct sbuf *b)
 		b->p[0] = '\0';
 }
 
-void sbuf_add(struct sbuf *b, const void *p, size_t n)
+char *sbuf_extend(struct sbuf *b, size_t n)
 {
 	reserve(b, n);
-	if (n > 0)
-		memcpy(b->p + b->n, p, n);
 	b->n += n;
 	b->p[b->n] = '\0';
+	return b->p + b->n - n;
+}
+
+void sbuf_add(struct sbuf *b, const void *p, size_t n)
+{
+	char *to = sbuf_extend(b, n);
+
+	if (n > 0)
+		memcpy(to, p, n);
 }
 
 void sbuf_puts(struct sbuf *b, const char *s)

@@ -40,6 +40,8 @@ struct sbuf {
 void sbuf_fini(struct sbuf *b);
 void sbuf_reset(struct sbuf *b); /* keeps the memory */
 void sbuf_add(struct sbuf *b, const void *p, size_t n);
+/* Makes the buffer n bytes longer and returns where they begin; the caller writes all of them. */
+char *sbuf_extend(struct sbuf *b, size_t n);
 void sbuf_puts(struct sbuf *b, const char *s);
 void sbuf_putc(struct sbuf *b, char c);
 void sbuf_printf(struct sbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);

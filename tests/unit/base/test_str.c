@@ -84,6 +84,9 @@ static void builder_is_terminated_after_every_step(void **state)
 	sbuf_add(&b, "\0q", 2);
 	assert_int_equal(b.n, 7);
 	assert_memory_equal(b.p, "42-yz\0q", 8);
+	memset(sbuf_extend(&b, 500), '!', 500);
+	assert_int_equal(b.n, 507);
+	assert_string_equal(b.p + 504, "!!!");
 	sbuf_fini(&b);
 }
 
