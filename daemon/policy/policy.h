@@ -12,14 +12,16 @@
 
 enum route_action { ROUTE_POOL, ROUTE_REJECT, ROUTE_DEFER };
 
-/* What a route asks for; each list empty = the key is absent. A present list with n = 0 and has_… true matches nothing. */
+/* What a route asks for. A key that is not present is not asked for; a present one with n = 0 matches nothing; a route without
+ * any key matches everything. */
 struct route_config {
 	const char *name;
 	struct str_list {
 		bool present;
 		const char **v;
 		size_t n;
-	} listener, helo, sender, recipient, /* compared whole, ASCII case-insensitively; helo, sender, recipient may be "*.suffix" no */
+	} listener, /* compared whole */
+		helo, sender, recipient, /* compared whole, ASCII case-insensitively; there are no wildcards in them */
 		sender_domain, recipient_domain; /* "example.com", "*.example.com" (subdomains only), "@set"; A-labels, lower case */
 	struct {
 		bool present;
@@ -46,7 +48,8 @@ struct policy_config {
 
 struct policy;
 
-/* The configuration must outlive the policy (routes are referred to by index and pointer). Unknown sets are the validator's business. */
+/* The configuration must outlive the policy (routes are referred to by index and pointer). Its domains are folded already, as
+ * smtp_domain_fold() does, behind their "*.". Unknown sets are the validator's business: here they match nothing. */
 struct policy *policy_new(const struct policy_config *c);
 void policy_free(struct policy *p);
 
@@ -64,7 +67,7 @@ struct envelope {
 int policy_route(const struct policy *p, const struct envelope *e);
 /* True if any route looks at recipient or recipient_domain: only then can one transaction have recipients of several routes. */
 bool policy_needs_recipient(const struct policy *p);
-/* Why the i-th route matched or did not, for explain: "matched", or the first key that failed ("client"). */
+/* Why the i-th route matches or does not, for explain: "matched", or the first key that failed ("client"). */
 const char *policy_why(const struct policy *p, size_t i, const struct envelope *e);
 
 #endif
