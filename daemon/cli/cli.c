@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postroad(1): the table of commands, and the way from words to a handler.
  *
- * The table is the only description of the command line: dispatch, help, completion and the manual page are made from it, so none of
- * them can lag behind.
+ * The table is the only description of the command line: dispatch, help, completion and the manual page are made from
+ * it, so none of them can lag behind.
  */
 #include "daemon/cli/cli.h"
 
@@ -18,14 +18,16 @@ const struct command cli_commands[] = {
 	{ "status", "", 0, 0, 0, "is this node healthy, and what is it doing",
 	  "postroad status  # tables for people; exit code 3 when something is wrong\n"
 	  "postroad status --json  # the same for programs",
-	  "Exits with 3 when the node should not receive mail: a listener is closed, a pool has no usable server, the node is "
+	  "Exits with 3 when the node should not receive mail: a listener is closed, a pool has no usable server, the "
+	  "node is "
 	  "draining or the cluster has no quorum.",
 	  cmd_status },
 	{ "top", "", 0, 0, OPT(COUNT_LINES) | OPT(INTERVAL), "traffic and servers, refreshed",
 	  "postroad top  # until Ctrl-C\n"
 	  "postroad top --count 1  # once, for a script",
 	  NULL, cmd_top },
-	{ "config get", "[SECTION [NAME]]", 0, 2, OPT(EFFECTIVE) | OPT(WITH_SECRETS), "print the configuration or a part of it",
+	{ "config get", "[SECTION [NAME]]", 0, 2, OPT(EFFECTIVE) | OPT(WITH_SECRETS),
+	  "print the configuration or a part of it",
 	  "postroad config get > site.json  # the whole document\n"
 	  "postroad config get pools mta  # one object\n"
 	  "postroad config get --effective  # with every default filled in\n"
@@ -35,13 +37,15 @@ const struct command cli_commands[] = {
 	  "postroad config apply site.json  # says what changed, or that nothing did\n"
 	  "postroad config apply --dry-run site.json  # only says what would change\n"
 	  "generate-config | postroad config apply -",
-	  "Applying the same file again changes nothing and says so. A change that somebody else made between reading and writing is "
+	  "Applying the same file again changes nothing and says so. A change that somebody else made between reading "
+	  "and writing is "
 	  "never overwritten. Where the file says \"<secret>\" the stored secret is kept.",
 	  cmd_config_apply },
 	{ "config edit", "", 0, 0, 0, "edit the configuration in $EDITOR",
 	  "postroad config edit\n"
 	  "EDITOR=nano postroad config edit",
-	  "A document that does not validate is opened again, with every error printed. What was rejected in the end stays in a file.",
+	  "A document that does not validate is opened again, with every error printed. What was rejected in the end "
+	  "stays in a file.",
 	  cmd_config_edit },
 	{ "config diff", "FILE|REVISION", 1, 1, 0, "what applying a file or an old revision would change",
 	  "postroad config diff site.json\n"
@@ -54,33 +58,35 @@ const struct command cli_commands[] = {
 	{ "config rollback", "REVISION", 1, 1, OPT(DRY_RUN) | OPT(YES), "make an old revision the configuration again",
 	  "postroad config rollback 41\n"
 	  "postroad config rollback 41 --dry-run  # what it would change",
-	  "The old document becomes a new revision. States and weights set at run time are untouched.", cmd_config_rollback },
+	  "The old document becomes a new revision. States and weights set at run time are untouched.",
+	  cmd_config_rollback },
 	{ "config check", "FILE", 1, 1, 0, "does a file validate (- = standard input)",
-	  "postroad config check site.json  # exit code 2 and every error when it does not",
-	  NULL, cmd_config_check },
+	  "postroad config check site.json  # exit code 2 and every error when it does not", NULL, cmd_config_check },
 	{ "server list", "[POOL]", 0, 1, 0, "pools, their servers and how they are",
 	  "postroad server list\n"
 	  "postroad server list mta --json",
 	  NULL, cmd_server_list },
-	{ "server drain", "POOL/SERVER", 1, 1, OPT(DRY_RUN) | OPT(LOCAL) | OPT(WAIT), "let a server finish and give it nothing new",
+	{ "server drain", "POOL/SERVER", 1, 1, OPT(DRY_RUN) | OPT(LOCAL) | OPT(WAIT),
+	  "let a server finish and give it nothing new",
 	  "postroad server drain mta/mta1\n"
 	  "postroad server drain mta/mta1 --wait --timeout 600  # return when it is idle",
 	  "The state is replicated and survives restarts, until `server ready`.", cmd_server_state },
 	{ "server ready", "POOL/SERVER", 1, 1, OPT(DRY_RUN) | OPT(LOCAL), "give a server work again",
 	  "postroad server ready mta/mta1", NULL, cmd_server_state },
-	{ "server maint", "POOL/SERVER", 1, 1, OPT(DRY_RUN) | OPT(LOCAL) | OPT(WAIT), "drain a server and stop checking it",
-	  "postroad server maint mta/mta1", NULL, cmd_server_state },
+	{ "server maint", "POOL/SERVER", 1, 1, OPT(DRY_RUN) | OPT(LOCAL) | OPT(WAIT),
+	  "drain a server and stop checking it", "postroad server maint mta/mta1", NULL, cmd_server_state },
 	{ "server weight", "POOL/SERVER WEIGHT", 2, 2, OPT(DRY_RUN) | OPT(LOCAL), "override a server's weight",
 	  "postroad server weight mta/mta1 10\n"
 	  "postroad server weight mta/mta1 default  # what the configuration says",
 	  NULL, cmd_server_weight },
 	{ "node list", "", 0, 0, 0, "the balancers", "postroad node list", NULL, cmd_node_list },
-	{ "node drain", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a balancer's sessions at transaction edges and take no new ones",
+	{ "node drain", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES),
+	  "end a balancer's sessions at transaction edges and take no new ones",
 	  "postroad node drain n1  # before stopping it\n"
 	  "postroad node drain n1 --yes  # from a script",
 	  NULL, cmd_node_state },
-	{ "node ready", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES), "let a balancer receive mail again", "postroad node ready n1", NULL,
-	  cmd_node_state },
+	{ "node ready", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES), "let a balancer receive mail again",
+	  "postroad node ready n1", NULL, cmd_node_state },
 	{ "session list", "", 0, 0, OPT(LIMIT), "who is connected, and what they are doing",
 	  "postroad session list\n"
 	  "postroad session list --limit 1000 --json",
@@ -100,13 +106,15 @@ const struct command cli_commands[] = {
 	  "postroad events  # until Ctrl-C\n"
 	  "postroad events --json --after 1042  # resume, one JSON object a line",
 	  NULL, cmd_events },
-	{ "token create", "NAME", 1, 1, OPT(ROLE) | OPT(EXPIRES) | OPT(DRY_RUN), "make a token for the API and print it once",
+	{ "token create", "NAME", 1, 1, OPT(ROLE) | OPT(EXPIRES) | OPT(DRY_RUN),
+	  "make a token for the API and print it once",
 	  "postroad token create ci --role operator > ci.token\n"
 	  "postroad token create audit --role viewer --expires 2027-01-01T00:00:00Z",
 	  "Only the token's SHA-256 is stored: what is printed cannot be shown again.", cmd_token_create },
-	{ "token revoke", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a token", "postroad token revoke ci", NULL, cmd_token_revoke },
+	{ "token revoke", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a token", "postroad token revoke ci", NULL,
+	  cmd_token_revoke },
 	{ "token list", "", 0, 0, 0, "the tokens and their roles", "postroad token list", NULL, cmd_token_list },
-	{ "completion", "bash|zsh", 1, 1, 0, "print a completion script for a shell",
+	{ "completion", "SHELL", 1, 1, 0, "print a completion script for bash or zsh",
 	  "postroad completion bash > /etc/bash_completion.d/postroad\n"
 	  "source <(postroad completion zsh)",
 	  NULL, cmd_completion },

@@ -84,7 +84,8 @@ struct cli {
 	struct http *http;
 };
 
-/* Sorts argv into options and arguments. Stops a command name from being needed for --help. EXIT_DONE or EXIT_USAGE (explained). */
+/* Sorts argv into options and arguments. Stops a command name from being needed for --help. EXIT_DONE or EXIT_USAGE
+ * (explained). */
 int options_parse(struct cli *c, int argc, char **argv) MUST_CHECK;
 /* Refuses options the command does not take. */
 int options_check(const struct cli *c) MUST_CHECK;
@@ -121,11 +122,11 @@ const char *cli_bytes(double bytes, char *out, size_t n);
 
 struct http_request {
 	const char *method, *path;
-	const json_t *body;	  /* NULL = none */
+	const json_t *body;       /* NULL = none */
 	const char *content_type; /* NULL = application/json */
-	const char *if_match;	  /* NULL = no precondition */
-	bool if_none_match_any;	  /* create only */
-	long also_fine;		  /* a status outside 2xx that the command handles itself */
+	const char *if_match;     /* NULL = no precondition */
+	bool if_none_match_any;   /* create only */
+	long also_fine;           /* a status outside 2xx that the command handles itself */
 };
 
 struct http_reply {
@@ -135,13 +136,14 @@ struct http_reply {
 	struct sbuf body;
 };
 
-/* EXIT_DONE: 2xx (or also_fine). Otherwise explained: problem documents line by line, connection trouble in a sentence. */
+/* EXIT_DONE: 2xx (or also_fine). Otherwise explained: problem documents line by line, connection trouble in a sentence.
+ */
 int http_call(struct cli *c, const struct http_request *rq, struct http_reply *ret) MUST_CHECK;
 void http_reply_fini(struct http_reply *rp);
 /* GET, shorthand. */
 int http_get(struct cli *c, const char *path, struct http_reply *ret) MUST_CHECK;
-/* Reads a stream line by line (without the line end) until it ends or fn returns false. No deadline for the whole: it lasts until the
- * user ends it; connecting has one. */
+/* Reads a stream line by line (without the line end) until it ends or fn returns false. No deadline for the whole: it
+ * lasts until the user ends it; connecting has one. */
 typedef bool http_line_fn(const char *line, void *arg);
 int http_stream(struct cli *c, const char *path, const char *last_event_id, http_line_fn *fn, void *arg) MUST_CHECK;
 void http_free(struct http *h);
@@ -193,8 +195,8 @@ const char *help_nearest(const char *first, const char *second);
 
 cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edit, cmd_config_diff, cmd_config_history,
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
-	cmd_node_state, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events, cmd_token_create,
-	cmd_token_revoke, cmd_token_list, cmd_completion;
+	cmd_node_state, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
+	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_completion;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 
@@ -204,7 +206,7 @@ int config_fetch(struct cli *c, json_t **ret_document, char **ret_etag) MUST_CHE
 int config_print_diff(const struct cli *c, const json_t *answer);
 
 struct config_write {
-	const char *method;	  /* PUT or PATCH */
+	const char *method;       /* PUT or PATCH */
 	const char *content_type; /* NULL = application/json */
 	const json_t *body;
 	const char *etag; /* NULL = create */

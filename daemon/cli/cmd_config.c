@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `postroad config …`: read, apply, compare, roll back.
  *
- * Every write first takes the ETag and asks the node for the difference, then writes under that ETag: so the same file twice changes
- * nothing and says so, and a change made meanwhile by somebody else is never overwritten. The node compares, not this program, because
- * only the node can tell whether a masked secret would change.
+ * Every write first takes the ETag and asks the node for the difference, then writes under that ETag: so the same file
+ * twice changes nothing and says so, and a change made meanwhile by somebody else is never overwritten. The node
+ * compares, not this program, because only the node can tell whether a masked secret would change.
  */
 #include "daemon/cli/cli.h"
 #include "daemon/cli/config_private.h"
@@ -80,7 +80,8 @@ int cmd_config_history(struct cli *c)
 		cli_print_json(rp.json);
 	} else {
 		struct table *t = table_new(">REVISION TIME AUTHOR NODE CHANGE");
-		json_array_foreach(json_is_array(rp.json) ? rp.json : json_object_get(rp.json, "revisions"), i, r) {
+		json_array_foreach(json_is_array(rp.json) ? rp.json : json_object_get(rp.json, "revisions"), i, r)
+		{
 			table_add_int(t, cli_int(r, "revision"));
 			table_add(t, cli_str(r, "time"));
 			table_add(t, cli_str(r, "author"));
@@ -171,7 +172,8 @@ int config_print_diff(const struct cli *c, const json_t *answer)
 
 	if (!json_is_array(list))
 		return -1;
-	json_array_foreach(list, i, change) {
+	json_array_foreach(list, i, change)
+	{
 		const json_t *from = json_object_get(change, "from"), *to = json_object_get(change, "to");
 		const char *op = cli_str(change, "op");
 		if (strcmp(op, "add") != 0) {
@@ -198,11 +200,13 @@ static void print_warnings(const json_t *answer)
 	json_t *w;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "warnings"), i, w) {
+	json_array_foreach(json_object_get(answer, "warnings"), i, w)
+	{
 		if (json_is_string(w))
 			fprintf(stderr, "warning: %s\n", json_string_value(w));
 		else
-			fprintf(stderr, "warning: %s%s%s\n", cli_str(w, "path"), *cli_str(w, "path") ? ": " : "", cli_str(w, "detail"));
+			fprintf(stderr, "warning: %s%s%s\n", cli_str(w, "path"), *cli_str(w, "path") ? ": " : "",
+				cli_str(w, "detail"));
 	}
 }
 
@@ -235,7 +239,8 @@ static void report(const struct cli *c, const json_t *diff_answer, const char *o
 	const json_t *diff = json_is_array(diff_answer) ? diff_answer : json_object_get(diff_answer, "diff");
 
 	if (cli_has(c, OPT_JSON)) {
-		json_t *j = json_pack("{s:b, s:s, s:O}", "changed", json_array_size(diff) > 0, "outcome", outcome, "diff", diff);
+		json_t *j = json_pack("{s:b, s:s, s:O}", "changed", json_array_size(diff) > 0, "outcome", outcome,
+				      "diff", diff);
 		cli_print_json(j);
 		json_decref(j);
 		return;
@@ -338,7 +343,9 @@ int cmd_config_diff(struct cli *c)
 static int roll_back(struct cli *c, const char *etag)
 {
 	json_t *body = json_pack("{s:I}", "revision", (json_int_t)strtoll(c->args[0], NULL, 10));
-	struct http_request rq = { .method = "POST", .path = CLI_API "/config/rollback", .body = body, .if_match = etag };
+	struct http_request rq = {
+		.method = "POST", .path = CLI_API "/config/rollback", .body = body, .if_match = etag
+	};
 	struct http_reply rp = { 0 };
 	int rc = http_call(c, &rq, &rp);
 

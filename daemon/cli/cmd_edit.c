@@ -16,8 +16,8 @@
 
 struct edit {
 	char file[4096];
-	char *before;	  /* what the editor was given */
-	char *rejected;	  /* the last text that was refused */
+	char *before;     /* what the editor was given */
+	char *rejected;   /* the last text that was refused */
 	const char *etag; /* of what `before` shows */
 };
 
@@ -25,7 +25,8 @@ static bool write_file(struct edit *e)
 {
 	const char *dir = getenv("TMPDIR");
 
-	snprintf(e->file, sizeof(e->file), "%s/postroad-config-XXXXXX.json", dir != NULL && *dir != '\0' ? dir : "/tmp");
+	snprintf(e->file, sizeof(e->file), "%s/postroad-config-XXXXXX.json",
+		 dir != NULL && *dir != '\0' ? dir : "/tmp");
 	int fd = mkstemps(e->file, 5);
 	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
 	bool is_written = f != NULL && fputs(e->before, f) >= 0;

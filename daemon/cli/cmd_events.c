@@ -15,8 +15,9 @@ struct reader {
 
 static void print_json(struct sse *e, json_t *data)
 {
-	json_t *j = json_pack("{s:s, s:s, s:o}", "id", e->id.n > 0 ? e->id.p : "", "type", e->type.n > 0 ? e->type.p : "message",
-			      "data", data != NULL ? json_incref(data) : json_string(e->data.p));
+	json_t *j = json_pack("{s:s, s:s, s:o}", "id", e->id.n > 0 ? e->id.p : "", "type",
+			      e->type.n > 0 ? e->type.p : "message", "data",
+			      data != NULL ? json_incref(data) : json_string(e->data.p));
 
 	json_dumpf(j, stdout, JSON_COMPACT);
 	putchar('\n');
@@ -36,8 +37,10 @@ static void print_text(struct sse *e, json_t *data)
 		putchar(' ');
 		table_put_safe(e->data.p);
 	}
-	json_object_foreach(data, key, v) {
-		char *text = json_is_string(v) ? xstrdup(json_string_value(v)) : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+	json_object_foreach(data, key, v)
+	{
+		char *text = json_is_string(v) ? xstrdup(json_string_value(v))
+					       : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
 		if (strcmp(key, "time") != 0) {
 			printf(" ");
 			table_put_safe(key);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `postroad server …` and `postroad node …`: what runs, and run-time state.
  *
- * A server is named POOL/SERVER. The server's part may hold anything but a slash ("mta2@[2001:db8::1]:25"), so the first slash
- * divides.
+ * A server is named POOL/SERVER. The server's part may hold anything but a slash ("mta2@[2001:db8::1]:25"), so the
+ * first slash divides.
  */
 #include "daemon/cli/cli.h"
 
@@ -20,7 +20,8 @@ static void add_servers(struct table *t, const char *pool, json_t *servers)
 	json_t *s;
 	char text[64];
 
-	json_object_foreach(servers, name, s) {
+	json_object_foreach(servers, name, s)
+	{
 		const json_t *override = json_object_get(s, "weight_override");
 		bool is_set = override != NULL && !json_is_null(override);
 		table_add(t, pool);
@@ -43,8 +44,7 @@ void cmd_server_table(const struct cli *c, json_t *pools)
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p)
-		add_servers(t, name, json_object_get(p, "servers"));
+	json_object_foreach(pools, name, p) add_servers(t, name, json_object_get(p, "servers"));
 	table_end(t, c->colour);
 }
 
@@ -116,7 +116,8 @@ static long long server_sum(const json_t *pool, const char *server, const char *
 	const char *name;
 	json_t *s;
 
-	json_object_foreach(json_object_get(pool, "servers"), name, s) {
+	json_object_foreach(json_object_get(pool, "servers"), name, s)
+	{
 		if (!is_address_of(name, server))
 			continue;
 		is_found = true;
@@ -141,10 +142,10 @@ static int dry_run(struct cli *c, const struct target *g, const char *what)
 		cli_error("pool %s has no server %s", g->pool, g->server);
 		rc = EXIT_FAILED;
 	}
-	json_object_foreach(json_object_get(rp.json, "servers"), name, s)
-		if (rc == EXIT_DONE && is_address_of(name, g->server))
-			printf("%s/%s: %s, weight %lld; would be set to %s\n", g->pool, name, cli_str(s, "state"),
-			       cli_int(s, "weight"), what);
+	json_object_foreach(json_object_get(rp.json, "servers"), name,
+			    s) if (rc == EXIT_DONE && is_address_of(name, g->server))
+		printf("%s/%s: %s, weight %lld; would be set to %s\n", g->pool, name, cli_str(s, "state"),
+		       cli_int(s, "weight"), what);
 	http_reply_fini(&rp);
 	return rc;
 }
@@ -230,7 +231,8 @@ int cmd_server_weight(struct cli *c)
 	bool is_default = strcmp(text, "default") == 0;
 	struct target g;
 
-	if (!is_default && (*text == '\0' || strlen(text) > 4 || strspn(text, "0123456789") != strlen(text) || atoi(text) > 1000)) {
+	if (!is_default &&
+	    (*text == '\0' || strlen(text) > 4 || strspn(text, "0123456789") != strlen(text) || atoi(text) > 1000)) {
 		cli_error("\"%s\" is no weight; write 0 to 1000, or \"default\" for what the configuration says", text);
 		return EXIT_USAGE;
 	}
@@ -259,7 +261,8 @@ void cmd_node_table(const struct cli *c, const json_t *nodes)
 	json_t *n;
 	size_t i;
 
-	json_array_foreach(nodes, i, n) {
+	json_array_foreach(nodes, i, n)
+	{
 		table_add(t, cli_str(n, "node"));
 		table_add_state(t, cli_str(n, "state"));
 		table_add_state(t, cli_str(n, "admin"));
@@ -300,7 +303,8 @@ static int node_dry_run(struct cli *c, const char *state)
 
 	if (rc != EXIT_DONE)
 		return rc;
-	json_array_foreach(node_list(&rp), i, n) {
+	json_array_foreach(node_list(&rp), i, n)
+	{
 		if (strcmp(cli_str(n, "node"), c->args[0]) != 0)
 			continue;
 		is_found = true;

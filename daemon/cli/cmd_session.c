@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `postroad session …`: who is connected, ending sessions, watching one.
  *
- * A trace is shown as it comes, whatever the node sends: it holds what clients say, so nothing of it reaches the terminal unescaped.
+ * A trace is shown as it comes, whatever the node sends: it holds what clients say, so nothing of it reaches the
+ * terminal unescaped.
  */
 #include "daemon/cli/cli.h"
 
@@ -18,7 +19,8 @@ static void print_sessions(const struct cli *c, const json_t *answer)
 	json_t *s;
 	size_t i;
 
-	json_array_foreach(list, i, s) {
+	json_array_foreach(list, i, s)
+	{
 		table_add(t, cli_str(s, "id"));
 		table_add(t, cli_str(s, "client"));
 		table_add(t, cli_str(s, "listener"));
@@ -116,7 +118,8 @@ static void print_trace_line(const json_t *line)
 	static const struct {
 		const char *side, *label;
 	} labels[] = {
-		{ "C", "client  >" }, { "c", "client  <" }, { "B", "backend >" }, { "b", "backend <" }, { "i", "        *" },
+		{ "C", "client  >" }, { "c", "client  <" }, { "B", "backend >" },
+		{ "b", "backend <" }, { "i", "        *" },
 	};
 	const char *side = cli_str(line, "side"), *time = cli_str(line, "time");
 	const char *clock = strchr(time, 'T') != NULL ? strchr(time, 'T') + 1 : time;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `postroad status` and `postroad top`.
  *
- * Healthy is what the node's own readyz says, plus quorum: one judgement, made where the facts are, and the same one that load
- * balancers and monitoring get.
+ * Healthy is what the node's own readyz says, plus quorum: one judgement, made where the facts are, and the same one
+ * that load balancers and monitoring get.
  */
 #include "daemon/cli/cli.h"
 
@@ -31,8 +31,10 @@ static void print_listeners(const struct cli *c, json_t *listeners)
 	json_t *l, *bind;
 	size_t i;
 
-	json_object_foreach(listeners, name, l) {
-		json_array_foreach(json_object_get(l, "bind"), i, bind) {
+	json_object_foreach(listeners, name, l)
+	{
+		json_array_foreach(json_object_get(l, "bind"), i, bind)
+		{
 			table_add(t, name);
 			table_add(t, json_string_value(bind));
 			table_add_state(t, cli_is_true(l, "listening") ? "listening" : "closed");
@@ -47,7 +49,8 @@ static void print_pools(const struct cli *c, json_t *pools)
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p) {
+	json_object_foreach(pools, name, p)
+	{
 		char text[24];
 		snprintf(text, sizeof(text), "%lld", cli_int(p, "usable"));
 		table_add(t, name);
@@ -208,7 +211,8 @@ int cmd_top(struct cli *c)
 	struct sample last = { 0 };
 	long interval = 2, count = -1;
 
-	if (!options_number(c, OPT_INTERVAL, 1, 3600, &interval) || !options_number(c, OPT_COUNT_LINES, 1, 1000000, &count))
+	if (!options_number(c, OPT_INTERVAL, 1, 3600, &interval) ||
+	    !options_number(c, OPT_COUNT_LINES, 1, 1000000, &count))
 		return EXIT_USAGE;
 	if (cli_has(c, OPT_JSON)) {
 		cli_error("top is for people; `postroad server list --json` and the metrics are for programs");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `postroad token …`: tokens of the API.
  *
- * A token is 256 random bits, made here and printed once; only its SHA-256 leaves this process. A hash without salt or stretching is
- * right for such a value, as nobody can guess it.
+ * A token is 256 random bits, made here and printed once; only its SHA-256 leaves this process. A hash without salt or
+ * stretching is right for such a value, as nobody can guess it.
  */
 #include "daemon/cli/cli.h"
 
@@ -94,7 +94,8 @@ int cmd_token_create(struct cli *c)
 	json_t *document = NULL;
 	char *etag = NULL;
 
-	if (role == NULL || (strcmp(role, "viewer") != 0 && strcmp(role, "operator") != 0 && strcmp(role, "admin") != 0)) {
+	if (role == NULL ||
+	    (strcmp(role, "viewer") != 0 && strcmp(role, "operator") != 0 && strcmp(role, "admin") != 0)) {
 		cli_error("--role is needed: viewer (reads), operator (also changes run-time state) or admin");
 		return EXIT_USAGE;
 	}
@@ -155,7 +156,8 @@ int cmd_token_list(struct cli *c)
 		json_decref(none);
 	} else {
 		struct table *table = table_new("NAME ROLE EXPIRES COMMENT");
-		json_object_foreach(tokens, name, t) {
+		json_object_foreach(tokens, name, t)
+		{
 			table_add(table, name);
 			table_add(table, cli_str(t, "role"));
 			table_add(table, *cli_str(t, "expires") ? cli_str(t, "expires") : "never");

@@ -50,7 +50,8 @@ void help_overview(void)
 	for (unsigned o = 0; o < OPT_GLOBAL_COUNT; o++)
 		print_option(o);
 	puts("  --version                        the version\n"
-	     "\nExit codes: 0 done, 1 it failed, 2 usage or a configuration that does not validate, 3 not healthy (status).\n"
+	     "\nExit codes: 0 done, 1 it failed, 2 usage or a configuration that does not validate, 3 not healthy "
+	     "(status).\n"
 	     "`postroad COMMAND --help` shows more.");
 }
 
@@ -105,7 +106,8 @@ const char *help_nearest(const char *first, const char *second)
 		unsigned near = (unsigned)strlen(first) / 3 + 2, d = str_distance(first, head, near);
 		if (d >= near)
 			continue;
-		/* "config aply": the group is right, the second word decides; "config" alone suggests its first command. */
+		/* "config aply": the group is right, the second word decides; "config" alone suggests its first
+		 * command. */
 		if (space != NULL && second != NULL)
 			d = d * 2 + str_distance(second, space + 1, 16);
 		if (d < best) {
@@ -132,13 +134,15 @@ static void print_second_words(const char *group, size_t n)
 			printf(" %s", cli_commands[i].words + n + 1);
 }
 
-/* Rows of one group stand together in the table: the first of each is the one whose predecessor has another first word. */
+/* Rows of one group stand together in the table: the first of each is the one whose predecessor has another first word.
+ */
 static bool is_first_of_group(size_t i, size_t *ret_n)
 {
 	const char *words = cli_commands[i].words;
 
 	*ret_n = strcspn(words, " ");
-	return i == 0 || strncmp(cli_commands[i - 1].words, words, *ret_n) != 0 || cli_commands[i - 1].words[*ret_n] != ' ';
+	return i == 0 || strncmp(cli_commands[i - 1].words, words, *ret_n) != 0 ||
+	       cli_commands[i - 1].words[*ret_n] != ' ';
 }
 
 static void completion_bash(void)
@@ -150,7 +154,15 @@ static void completion_bash(void)
 	     "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\"\" w i\n"
 	     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	     "\t\tw=${COMP_WORDS[i]}\n"
-	     "\t\t[[ $w == -* ]] || words+=\"${words:+ }$w\"\n"
+	     "\t\tcase $w in");
+	printf("\t\t");
+	for (unsigned o = 0; o < OPT_COUNT; o++)
+		if (option_defs[o].arg != NULL)
+			printf("%s--%s", o > 0 ? "|" : "", option_defs[o].name);
+	puts(") ((i++)) ;;\n"
+	     "\t\t-*) ;;\n"
+	     "\t\t*) words+=\"${words:+ }$w\" ;;\n"
+	     "\t\tesac\n"
 	     "\tdone\n"
 	     "\tcase $prev in\n"
 	     "\t--socket|--token-file|--ca-file) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
@@ -161,7 +173,7 @@ static void completion_bash(void)
 	for (size_t i = 0; i < cli_command_count; i++)
 		if (is_first_of_group(i, &n))
 			printf("%.*s ", (int)n, cli_commands[i].words);
-	puts("--help --version\" ;;");
+	puts("--help --version\" ;;\n\tcompletion) w=\"bash zsh\" ;;");
 	for (size_t i = 0; i < cli_command_count; i++) {
 		if (!is_first_of_group(i, &n) || cli_commands[i].words[n] == '\0')
 			continue;
@@ -252,7 +264,8 @@ void help_mdoc(void)
 	puts(".\\\" Made by `postroad --help-mdoc`.\n"
 	     ".Dd " MANUAL_DATE "\n.Dt POSTROAD 1\n.Os\n.Sh NAME\n.Nm postroad\n.Nd administer an SMTP load balancer\n"
 	     ".Sh SYNOPSIS\n.Nm\n.Op Ar options\n.Ar command\n.Op Ar arguments\n"
-	     ".Sh DESCRIPTION\nThe\n.Nm\ncommand talks to a balancer node\\(cqs admin socket, or to its HTTPS address with\n.Fl \\-url .\n"
+	     ".Sh DESCRIPTION\nThe\n.Nm\ncommand talks to a balancer node\\(cqs admin socket, or to its HTTPS address "
+	     "with\n.Fl \\-url .\n"
 	     "It prints tables for people and, with\n.Fl \\-json ,\nthe API\\(cqs answers for programs.\n"
 	     "Secrets are read from files or standard input only.\n"
 	     ".Sh COMMANDS\n.Bl -tag -width Ds");
@@ -264,8 +277,10 @@ void help_mdoc(void)
 	puts(".El\n.Pp\nOptions of some commands:\n.Bl -tag -width Ds");
 	for (unsigned o = OPT_GLOBAL_COUNT; o < OPT_COUNT; o++)
 		mdoc_option(o);
-	puts(".El\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev POSTROAD_SOCKET\nThe admin socket, where\n.Fl \\-socket\nis not given.\n"
-	     ".It Ev NO_COLOR\nNo colours, whatever the terminal.\n.It Ev VISUAL , Ev EDITOR\nThe editor of\n.Cm config edit .\n.El\n"
+	puts(".El\n.Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev POSTROAD_SOCKET\nThe admin socket, where\n.Fl "
+	     "\\-socket\nis not given.\n"
+	     ".It Ev NO_COLOR\nNo colours, whatever the terminal.\n.It Ev VISUAL , Ev EDITOR\nThe editor of\n.Cm "
+	     "config edit .\n.El\n"
 	     ".Sh FILES\n.Bl -tag -width Ds\n.It Pa " CLI_SOCKET_DEFAULT "\nThe admin socket.\n"
 	     "Root, the daemon\\(cqs user and the group\n.Dq postroad\nare administrators there.\n.El\n"
 	     ".Sh EXIT STATUS\n.Bl -tag -width Ds\n.It 0\nDone.\n.It 1\nIt failed.\n"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Calls to the REST API over the admin socket or HTTPS, and what a refusal looks like to a person.
  *
- * The hard thing is trust: a node's own certificate is self-signed, so besides the system's authorities a file of them or the
- * fingerprint of exactly one certificate may be named, and a token never travels in clear text beyond this machine.
+ * The hard thing is trust: a node's own certificate is self-signed, so besides the system's authorities a file of them
+ * or the fingerprint of exactly one certificate may be named, and a token never travels in clear text beyond this
+ * machine.
  */
 #include "daemon/cli/cli.h"
 
@@ -45,12 +46,13 @@ static bool is_loopback_url(const char *url)
 		return false;
 	host += 3;
 	size_t n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/?#@");
-	return host[n] != '@' && ((n == 9 && strncasecmp(host, "localhost", n) == 0) ||
-				  (n == 5 && strncmp(host, "[::1]", n) == 0) ||
-				  (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n));
+	return host[n] != '@' &&
+	       ((n == 9 && strncasecmp(host, "localhost", n) == 0) || (n == 5 && strncmp(host, "[::1]", n) == 0) ||
+		(strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n));
 }
 
-/* Takes the handshake's verdict into our own hands: the leaf must be the one named; names and dates do not matter then. */
+/* Takes the handshake's verdict into our own hands: the leaf must be the one named; names and dates do not matter then.
+ */
 static int verify_fingerprint(X509_STORE_CTX *ctx, void *arg)
 {
 	const struct http *h = arg;
@@ -58,7 +60,8 @@ static int verify_fingerprint(X509_STORE_CTX *ctx, void *arg)
 	unsigned n = 0;
 	X509 *leaf = X509_STORE_CTX_get0_cert(ctx);
 
-	if (leaf != NULL && X509_digest(leaf, EVP_sha256(), seen, &n) == 1 && n == 32 && memcmp(seen, h->fingerprint, n) == 0) {
+	if (leaf != NULL && X509_digest(leaf, EVP_sha256(), seen, &n) == 1 && n == 32 &&
+	    memcmp(seen, h->fingerprint, n) == 0) {
 		X509_STORE_CTX_set_error(ctx, X509_V_OK);
 		return 1;
 	}
@@ -298,8 +301,10 @@ static void print_problem_error(const json_t *e)
 {
 	const char *path = cli_str(e, "path"), *suggestion = cli_str(e, "suggestion");
 	json_t *found = json_object_get(e, "found"), *allowed = json_object_get(e, "allowed");
-	char *found_text = json_is_string(found) ? xstrdup(json_string_value(found)) : json_dumps(found, JSON_ENCODE_ANY);
-	char *allowed_text = json_is_string(allowed) ? xstrdup(json_string_value(allowed)) : json_dumps(allowed, JSON_ENCODE_ANY);
+	char *found_text =
+		json_is_string(found) ? xstrdup(json_string_value(found)) : json_dumps(found, JSON_ENCODE_ANY);
+	char *allowed_text =
+		json_is_string(allowed) ? xstrdup(json_string_value(allowed)) : json_dumps(allowed, JSON_ENCODE_ANY);
 
 	fprintf(stderr, "%s: %s", *path ? path : "(document)", cli_str(e, "detail"));
 	if (found_text != NULL && !json_is_null(found))
@@ -343,8 +348,7 @@ static int explain_refusal(const struct cli *c, const struct http_reply *rp)
 	} else {
 		cli_error("%s%s%s (HTTP %ld)%s%s", *title ? title : "refused", *detail ? ": " : "", detail, rp->status,
 			  advice != NULL ? "; " : "", advice != NULL ? advice : "");
-		json_array_foreach(json_object_get(rp->json, "errors"), i, e)
-			print_problem_error(e);
+		json_array_foreach(json_object_get(rp->json, "errors"), i, e) print_problem_error(e);
 	}
 	return rp->status == 400 || rp->status == 422 ? EXIT_USAGE : EXIT_FAILED;
 }
@@ -356,7 +360,8 @@ static int explain_trouble(const struct cli *c, CURLcode code)
 	if (cli_has(c, OPT_URL)) {
 		cli_error("%s: %s", c->options[OPT_URL], why);
 		if (code == CURLE_PEER_FAILED_VERIFICATION)
-			cli_error("name its certificate with --fingerprint (postroad status on the node shows it) or --ca-file");
+			cli_error("name its certificate with --fingerprint (postroad status on the node shows it) or "
+				  "--ca-file");
 	} else {
 		cli_error("%s: %s", socket_path(c), why);
 		if (code == CURLE_COULDNT_CONNECT)
@@ -441,7 +446,8 @@ int http_call(struct cli *c, const struct http_request *rq, struct http_reply *r
 			rc = explain_refusal(c, ret);
 	}
 	if (rc == EXIT_DONE && ret->status == 202) {
-		cli_error("the outcome is not known yet; ask for it at %s", ret->location != NULL ? ret->location : "the node");
+		cli_error("the outcome is not known yet; ask for it at %s",
+			  ret->location != NULL ? ret->location : "the node");
 		rc = EXIT_FAILED;
 	}
 	if (rc != EXIT_DONE)

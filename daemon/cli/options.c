@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The command line: which options exist, and sorting argv into options and arguments.
  *
- * Options may stand anywhere, before the command's words too, so which command takes which option is checked afterwards. One table
- * serves parsing, help, completion and the manual; getopt_long would need its own copy of it.
+ * Options may stand anywhere, before the command's words too, so which command takes which option is checked
+ * afterwards. One table serves parsing, help, completion and the manual; getopt_long would need its own copy of it.
  */
 #include "daemon/cli/cli.h"
 
@@ -11,11 +11,13 @@
 #include <stdlib.h>
 
 const struct option_def option_defs[OPT_COUNT] = {
-	[OPT_SOCKET] = { "socket", "PATH", "the node's admin socket (default $POSTROAD_SOCKET or " CLI_SOCKET_DEFAULT ")" },
+	[OPT_SOCKET] = { "socket", "PATH",
+			 "the node's admin socket (default $POSTROAD_SOCKET or " CLI_SOCKET_DEFAULT ")" },
 	[OPT_URL] = { "url", "URL", "talk to https://HOST:PORT instead of the socket" },
 	[OPT_TOKEN_FILE] = { "token-file", "FILE", "the bearer token for --url (- = standard input)" },
 	[OPT_CA_FILE] = { "ca-file", "FILE", "certificates to trust for --url instead of the system's" },
-	[OPT_FINGERPRINT] = { "fingerprint", "SHA256", "trust exactly this certificate for --url (see postroad status)" },
+	[OPT_FINGERPRINT] = { "fingerprint", "SHA256",
+			      "trust exactly this certificate for --url (see postroad status)" },
 	[OPT_TIMEOUT] = { "timeout", "SECONDS", "how long one call may take (default 60)" },
 	[OPT_JSON] = { "json", NULL, "the API's answer as JSON, for programs" },
 	[OPT_HELP] = { "help", NULL, "help on a command" },
@@ -123,7 +125,8 @@ int options_check(const struct cli *c)
 			return EXIT_USAGE;
 		}
 	}
-	if (!cli_has(c, OPT_URL) && (cli_has(c, OPT_CA_FILE) || cli_has(c, OPT_FINGERPRINT) || cli_has(c, OPT_TOKEN_FILE))) {
+	if (!cli_has(c, OPT_URL) &&
+	    (cli_has(c, OPT_CA_FILE) || cli_has(c, OPT_FINGERPRINT) || cli_has(c, OPT_TOKEN_FILE))) {
 		cli_error("--token-file, --ca-file and --fingerprint go with --url");
 		return EXIT_USAGE;
 	}

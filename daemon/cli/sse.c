@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Server-sent events, from lines to events (WHATWG HTML, "Interpreting an event stream").
  *
- * An empty line ends an event; several data lines are joined by a line feed; a line that starts with a colon is a comment (a
- * heartbeat). The last id stays in force over events that carry none.
+ * An empty line ends an event; several data lines are joined by a line feed; a line that starts with a colon is a
+ * comment (a heartbeat). The last id stays in force over events that carry none.
  */
 #include "daemon/cli/cli.h"
 

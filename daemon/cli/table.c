@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Text tables: aligned columns, colour by meaning, nothing that could drive the reader's terminal.
  *
- * Cells hold what remote parties chose (HELO names, replies), so control characters never reach the terminal. Widths are counted in
- * code points: good enough for the Latin, Greek and Cyrillic names that occur, and never a reason to link a Unicode library.
+ * Cells hold what remote parties chose (HELO names, replies), so control characters never reach the terminal. Widths
+ * are counted in code points: good enough for the Latin, Greek and Cyrillic names that occur, and never a reason to
+ * link a Unicode library.
  */
 #include "daemon/cli/cli.h"
 
@@ -108,9 +109,10 @@ void table_add_state(struct table *t, const char *state)
 		const char *state;
 		enum table_tone tone;
 	} tones[] = {
-		{ "up", TONE_GOOD },	  { "ready", TONE_GOOD },   { "listening", TONE_GOOD }, { "starting", TONE_WARN },
-		{ "busy", TONE_WARN },	  { "ejected", TONE_BAD },  { "down", TONE_BAD },	{ "closed", TONE_BAD },
-		{ "drain", TONE_WARN },	  { "maint", TONE_WARN },   { "draining", TONE_WARN },	{ "failed", TONE_BAD },
+		{ "up", TONE_GOOD },       { "ready", TONE_GOOD },    { "listening", TONE_GOOD },
+		{ "starting", TONE_WARN }, { "busy", TONE_WARN },     { "ejected", TONE_BAD },
+		{ "down", TONE_BAD },      { "closed", TONE_BAD },    { "drain", TONE_WARN },
+		{ "maint", TONE_WARN },    { "draining", TONE_WARN }, { "failed", TONE_BAD },
 		{ "unknown", TONE_WARN },
 	};
 	enum table_tone tone = TONE_PLAIN;
