@@ -125,7 +125,6 @@ struct http_request {
 	const json_t *body;       /* NULL = none */
 	const char *content_type; /* NULL = application/json */
 	const char *if_match;     /* NULL = no precondition */
-	bool if_none_match_any;   /* create only */
 	long also_fine;           /* a status outside 2xx that the command handles itself */
 };
 
@@ -200,16 +199,16 @@ cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edi
 
 /* ---- configuration writes, shared by config and token commands ---- */
 
-/* The document and its ETag. A node without a configuration gives an empty object and etag NULL. */
+/* The document and its ETag. */
 int config_fetch(struct cli *c, json_t **ret_document, char **ret_etag) MUST_CHECK;
-/* Prints a diff ("+ path value"); returns the number of changes, -1 = the answer holds none. */
+/* Prints the changes of an answer ("+ path value"); returns their number, -1 = the answer holds none. */
 int config_print_diff(const struct cli *c, const json_t *answer);
 
 struct config_write {
 	const char *method;       /* PUT or PATCH */
 	const char *content_type; /* NULL = application/json */
 	const json_t *body;
-	const char *etag; /* NULL = create */
+	const char *etag;
 	bool dry_run;
 };
 /* PUT or PATCH of the document under that ETag. */

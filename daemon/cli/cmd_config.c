@@ -15,16 +15,12 @@
 
 int config_fetch(struct cli *c, json_t **ret_document, char **ret_etag)
 {
-	struct http_request rq = { .method = "GET", .path = CLI_API "/config", .also_fine = 404 };
 	struct http_reply rp;
-	int rc = http_call(c, &rq, &rp);
+	int rc = http_get(c, CLI_API "/config", &rp);
 
 	if (rc != EXIT_DONE)
 		return rc;
-	if (rp.status == 404) {
-		*ret_document = json_object();
-		*ret_etag = NULL;
-	} else if (!json_is_object(rp.json) || rp.etag == NULL) {
+	if (!json_is_object(rp.json) || rp.etag == NULL) {
 		cli_error("the node's answer holds no configuration");
 		rc = EXIT_FAILED;
 	} else {
@@ -129,7 +125,7 @@ static bool is_revision(const char *text)
 	return *text != '\0' && strspn(text, "0123456789") == strlen(text);
 }
 
-/* The document of an old revision, bare or wrapped with its history entry. */
+/* The document of an old revision. */
 static int fetch_revision(struct cli *c, const char *number, json_t **ret)
 {
 	char *path = xasprintf(CLI_API "/config/revisions/%s", number);
@@ -139,8 +135,7 @@ static int fetch_revision(struct cli *c, const char *number, json_t **ret)
 	free(path);
 	if (rc != EXIT_DONE)
 		return rc;
-	json_t *doc = json_object_get(rp.json, "document");
-	*ret = json_incref(doc != NULL ? doc : rp.json);
+	*ret = json_incref(json_object_get(rp.json, "config"));
 	http_reply_fini(&rp);
 	if (json_is_object(*ret))
 		return EXIT_DONE;
@@ -166,7 +161,7 @@ static void print_value(char sign, const char *path, const json_t *value)
 int config_print_diff(const struct cli *c, const json_t *answer)
 {
 	static const char *const tones[] = { "\033[31m", "\033[32m", "\033[0m" };
-	const json_t *list = json_is_array(answer) ? answer : json_object_get(answer, "diff");
+	const json_t *list = json_object_get(answer, "changes");
 	json_t *change;
 	size_t i;
 
@@ -192,7 +187,7 @@ int config_print_diff(const struct cli *c, const json_t *answer)
 
 static size_t change_count(const json_t *answer)
 {
-	return json_array_size(json_is_array(answer) ? answer : json_object_get(answer, "diff"));
+	return json_array_size(json_object_get(answer, "changes"));
 }
 
 static void print_warnings(const json_t *answer)
@@ -220,7 +215,6 @@ int config_write(struct cli *c, const struct config_write *w, struct http_reply 
 		.body = w->body,
 		.content_type = w->content_type,
 		.if_match = w->etag,
-		.if_none_match_any = w->etag == NULL,
 	};
 
 	return http_call(c, &rq, ret);
@@ -233,20 +227,23 @@ static int put_dry(struct cli *c, const json_t *doc, const char *etag, struct ht
 	return config_write(c, &w, ret);
 }
 
-/* Says what became of a change: a diff for people, one object for programs. */
-static void report(const struct cli *c, const json_t *diff_answer, const char *outcome)
+/* Says what became of a change: the difference for people, one object for programs. revision < 0: it has none yet. */
+static void report(const struct cli *c, const json_t *answer, const char *outcome, long long revision)
 {
-	const json_t *diff = json_is_array(diff_answer) ? diff_answer : json_object_get(diff_answer, "diff");
-
 	if (cli_has(c, OPT_JSON)) {
-		json_t *j = json_pack("{s:b, s:s, s:O}", "changed", json_array_size(diff) > 0, "outcome", outcome,
-				      "diff", diff);
+		json_t *j = json_pack("{s:b, s:s, s:O}", "changed", change_count(answer) > 0, "outcome", outcome,
+				      "changes", json_object_get(answer, "changes"));
+		if (revision >= 0)
+			json_object_set_new(j, "revision", json_integer(revision));
 		cli_print_json(j);
 		json_decref(j);
 		return;
 	}
-	config_print_diff(c, diff_answer);
-	puts(outcome);
+	config_print_diff(c, answer);
+	if (revision >= 0)
+		printf("%s: revision %lld\n", outcome, revision);
+	else
+		puts(outcome);
 }
 
 int config_put(struct cli *c, const json_t *doc, const char *etag, bool dry_run)
@@ -258,17 +255,17 @@ int config_put(struct cli *c, const json_t *doc, const char *etag, bool dry_run)
 	if (rc != EXIT_DONE)
 		return rc;
 	print_warnings(dry.json);
-	if (!json_is_array(dry.json) && !json_is_array(json_object_get(dry.json, "diff"))) {
+	if (!json_is_array(json_object_get(dry.json, "changes"))) {
 		cli_error("the node's answer holds no difference");
 		rc = EXIT_FAILED;
-	} else if (change_count(dry.json) == 0 && etag != NULL) {
-		report(c, dry.json, "unchanged");
+	} else if (change_count(dry.json) == 0) {
+		report(c, dry.json, "unchanged", -1);
 	} else if (dry_run) {
-		report(c, dry.json, "dry run: nothing was changed");
+		report(c, dry.json, "dry run: nothing was changed", -1);
 	} else {
 		rc = config_write(c, &w, &rp);
 		if (rc == EXIT_DONE)
-			report(c, dry.json, "applied");
+			report(c, dry.json, "applied", cli_int(rp.json, "revision"));
 	}
 	http_reply_fini(&rp);
 	http_reply_fini(&dry);
@@ -340,44 +337,39 @@ int cmd_config_diff(struct cli *c)
 
 /* ---- rolling back ---- */
 
-static int roll_back(struct cli *c, const char *etag)
-{
-	json_t *body = json_pack("{s:I}", "revision", (json_int_t)strtoll(c->args[0], NULL, 10));
-	struct http_request rq = {
-		.method = "POST", .path = CLI_API "/config/rollback", .body = body, .if_match = etag
-	};
-	struct http_reply rp = { 0 };
-	int rc = http_call(c, &rq, &rp);
-
-	if (rc == EXIT_DONE && cli_has(c, OPT_JSON))
-		cli_print_json(rp.json != NULL ? rp.json : body);
-	else if (rc == EXIT_DONE)
-		printf("revision %s is the configuration again\n", c->args[0]);
-	http_reply_fini(&rp);
-	json_decref(body);
-	return rc;
-}
-
 int cmd_config_rollback(struct cli *c)
 {
-	json_t *doc = NULL, *current = NULL;
+	bool is_dry = cli_has(c, OPT_DRY_RUN);
+	json_t *current = NULL;
 	char *etag = NULL;
+	struct http_reply rp = { 0 };
+	int rc = EXIT_DONE;
 
 	if (!is_revision(c->args[0])) {
 		cli_error("\"%s\" is no revision; postroad config history lists them", c->args[0]);
 		return EXIT_USAGE;
 	}
-	int rc = fetch_revision(c, c->args[0], &doc);
-	if (rc == EXIT_DONE && cli_has(c, OPT_DRY_RUN)) {
-		rc = compare(c, doc, true);
-	} else if (rc == EXIT_DONE) {
+	if (!is_dry)
 		rc = cli_confirm(c, "replace the configuration by that of revision %s", c->args[0]);
-		if (rc == EXIT_DONE)
-			rc = config_fetch(c, &current, &etag);
-		if (rc == EXIT_DONE)
-			rc = roll_back(c, etag);
+	if (rc == EXIT_DONE)
+		rc = config_fetch(c, &current, &etag);
+	if (rc != EXIT_DONE)
+		return rc;
+	json_t *body = json_pack("{s:I}", "revision", (json_int_t)strtoll(c->args[0], NULL, 10));
+	struct http_request rq = {
+		.method = "POST",
+		.path = is_dry ? CLI_API "/config/rollback?dry_run=true" : CLI_API "/config/rollback",
+		.body = body,
+		.if_match = etag,
+	};
+	rc = http_call(c, &rq, &rp);
+	if (rc == EXIT_DONE) {
+		print_warnings(rp.json);
+		report(c, rp.json, is_dry ? "dry run: nothing was changed" : "rolled back",
+		       is_dry ? -1 : cli_int(rp.json, "revision"));
 	}
-	json_decref(doc);
+	http_reply_fini(&rp);
+	json_decref(body);
 	json_decref(current);
 	free(etag);
 	return rc;

@@ -15,10 +15,13 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "daemon/base/clock.h"
+
 #define REPLY_MAX ((size_t)64 << 20)
 #define LINE_MAX_BYTES ((size_t)1 << 20)
 #define TOKEN_MAX 4096
 #define CONNECT_TIMEOUT 10L
+#define SILENCE_MAX_MS 60000
 
 struct http {
 	CURL *curl;
@@ -34,6 +37,7 @@ struct transfer {
 	http_line_fn *line_fn;
 	void *line_arg;
 	bool is_ended_by_reader, is_too_big;
+	int64_t heard_ms; /* streams: when something last came */
 };
 
 /* ---- trust ---- */
@@ -272,6 +276,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	struct transfer *t = arg;
 
 	UNUSED(size);
+	t->heard_ms = clock_mono_ms();
 	if (t->reply->body.n + n > REPLY_MAX) {
 		t->is_too_big = true;
 		return 0;
@@ -280,6 +285,18 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
 	if (t->line_fn != NULL && t->reply->status / 100 == 2 && !feed_lines(t))
 		return 0;
 	return n;
+}
+
+/* curl asks about once a second. Its own low-speed limit would take the few bytes of a heartbeat for silence. */
+static int on_progress(void *arg, curl_off_t dl_total, curl_off_t dl_now, curl_off_t ul_total, curl_off_t ul_now)
+{
+	const struct transfer *t = arg;
+
+	UNUSED(dl_total);
+	UNUSED(dl_now);
+	UNUSED(ul_total);
+	UNUSED(ul_now);
+	return clock_mono_ms() - t->heard_ms > SILENCE_MAX_MS;
 }
 
 /* The status line comes before any body: it decides whether a body is a stream or a problem. */
@@ -391,8 +408,6 @@ static struct curl_slist *request_headers(const struct cli *c, const struct http
 		list = curl_slist_append(list, line);
 		free(line);
 	}
-	if (rq->if_none_match_any)
-		list = curl_slist_append(list, "If-None-Match: *");
 	return list;
 }
 
@@ -480,9 +495,16 @@ int http_stream(struct cli *c, const char *path, const char *last_event_id, http
 	curl_easy_setopt(c->http->curl, CURLOPT_CUSTOMREQUEST, "GET");
 	curl_easy_setopt(c->http->curl, CURLOPT_HTTPGET, 1L);
 	curl_easy_setopt(c->http->curl, CURLOPT_TIMEOUT, 0L);
+	curl_easy_setopt(c->http->curl, CURLOPT_NOPROGRESS, 0L);
+	curl_easy_setopt(c->http->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(c->http->curl, CURLOPT_XFERINFODATA, &t);
+	t.heard_ms = clock_mono_ms();
 	CURLcode code = perform(c, &t, path, headers);
 	if (t.is_ended_by_reader) {
 		rc = EXIT_DONE;
+	} else if (code == CURLE_ABORTED_BY_CALLBACK) {
+		cli_error("the node has been silent for a minute");
+		rc = EXIT_FAILED;
 	} else if (code != CURLE_OK) {
 		rc = explain_trouble(c, code);
 	} else if (reply.status / 100 != 2) {

@@ -10,7 +10,7 @@ from conftest import Reply
 DOC = {"version": 1, "pools": {"mta": {"balance": "leastconn"}}}
 CONFIG = Reply(DOC, headers={"ETag": '"r7"'})
 GET, PUT, DRY = "GET /api/v1/config", "PUT /api/v1/config", "PUT /api/v1/config?dry_run=true"
-DIFF = {"diff": [
+DIFF = {"changes": [
     {"op": "replace", "path": "/pools/mta/balance", "from": "leastconn", "to": "random"},
     {"op": "add", "path": "/pools/b", "to": {"servers": {}}},
     {"op": "remove", "path": "/pools/c", "from": {}},
@@ -33,7 +33,7 @@ def site(tmp_path):
 def changing(node):
     node[GET] = CONFIG
     node[DRY] = DIFF
-    node[PUT] = Reply(DOC, headers={"ETag": '"r8"'})
+    node[PUT] = Reply({"revision": 8, "changes": DIFF["changes"]}, headers={"ETag": '"r8"'})
     return node
 
 
@@ -75,7 +75,7 @@ def test_apply_writes_under_the_etag_it_read(postroad, changing, site):
     assert changing.calls[2].headers["Content-Type"] == "application/json"
     assert changing.calls[2].json == {"version": 1, "pools": {"mta": {"balance": "random"}}}
     assert r.lines == ['- /pools/mta/balance "leastconn"', '+ /pools/mta/balance "random"', '+ /pools/b {"servers":{}}',
-                       "- /pools/c {}", "applied"]
+                       "- /pools/c {}", "applied: revision 8"]
 
 
 def test_apply_takes_standard_input(postroad, changing):
@@ -85,11 +85,11 @@ def test_apply_takes_standard_input(postroad, changing):
 
 
 def test_apply_again_says_unchanged_and_writes_nothing(postroad, changing, site):
-    changing[DRY] = {"diff": []}
+    changing[DRY] = {"changes": []}
     r = postroad("config", "apply", site)
     assert (r.code, r.lines) == (0, ["unchanged"])
     assert changing.made() == [GET, DRY]
-    assert postroad("config", "apply", site, "--json").json == {"changed": False, "outcome": "unchanged", "diff": []}
+    assert postroad("config", "apply", site, "--json").json == {"changed": False, "outcome": "unchanged", "changes": []}
 
 
 def test_a_dry_run_writes_nothing(postroad, changing, site):
@@ -97,14 +97,6 @@ def test_a_dry_run_writes_nothing(postroad, changing, site):
     assert r.code == 0
     assert r.lines[-1] == "dry run: nothing was changed"
     assert changing.made() == [GET, DRY]
-
-
-def test_apply_creates_where_nothing_is(postroad, changing, site):
-    changing[GET] = Reply({"title": "none"}, status=404)
-    r = postroad("config", "apply", site)
-    assert r.code == 0, r.err
-    assert changing.calls[-1].headers["If-None-Match"] == "*"
-    assert "If-Match" not in changing.calls[-1].headers
 
 
 def test_apply_never_overwrites_what_somebody_else_wrote(postroad, changing, site):
@@ -156,7 +148,7 @@ def test_warnings_of_the_node_are_shown(postroad, changing, site):
 
 
 def test_what_a_diff_holds_cannot_drive_the_terminal(postroad, changing, site):
-    changing[DRY] = {"diff": [{"op": "add", "path": "/x\x1b[2J", "to": "\x1b]0;title\x07\u009b"}]}
+    changing[DRY] = {"changes": [{"op": "add", "path": "/x\x1b[2J", "to": "\x1b]0;title\x07\u009b"}]}
     r = postroad("config", "apply", "--dry-run", site)
     assert "\x1b" not in r.out and "\x07" not in r.out and "\u009b" not in r.out
 
@@ -170,12 +162,12 @@ def test_check_and_diff_change_nothing(postroad, changing, site):
 
 
 def test_diff_with_nothing_to_show(postroad, changing, site):
-    changing[DRY] = {"diff": []}
+    changing[DRY] = {"changes": []}
     assert postroad("config", "diff", site).lines == ["no difference"]
 
 
 def test_diff_with_a_revision_compares_its_document(postroad, changing):
-    changing["GET /api/v1/config/revisions/5"] = {"revision": 5, "document": {"version": 1, "old": True}}
+    changing["GET /api/v1/config/revisions/5"] = {"revision": 5, "config": {"version": 1, "old": True}}
     assert postroad("config", "diff", "5").code == 0
     assert changing.calls[-1].json == {"version": 1, "old": True}
 
@@ -193,37 +185,40 @@ def test_history_lists_revisions(postroad, node):
     assert r.lines[1].index("ops") == r.lines[2].index("local:root"), "columns are aligned"
 
 
-def rollback(node):
-    node["GET /api/v1/config/revisions/5"] = {"revision": 5, "document": {"version": 1}}
-    node["POST /api/v1/config/rollback"] = Reply(DOC, headers={"ETag": '"r9"'})
+ROLLBACK = "POST /api/v1/config/rollback"
 
 
-def test_rollback_sends_the_revision_under_the_etag(postroad, changing):
-    rollback(changing)
+@pytest.fixture
+def old(changing):
+    changing[ROLLBACK] = changing[ROLLBACK + "?dry_run=true"] = Reply({**DIFF, "revision": 9}, headers={"ETag": '"r9"'})
+    return changing
+
+
+def test_rollback_sends_the_revision_under_the_etag(postroad, old):
     r = postroad("config", "rollback", "5", "--yes")
     assert r.code == 0, r.err
-    assert changing.calls[-1].json == {"revision": 5}
-    assert changing.calls[-1].headers["If-Match"] == '"r7"'
+    assert r.lines[-1] == "rolled back: revision 9"
+    assert old.made() == [GET, ROLLBACK]
+    assert old.calls[-1].json == {"revision": 5}
+    assert old.calls[-1].headers["If-Match"] == '"r7"'
 
 
-def test_rollback_without_a_terminal_wants_yes(postroad, changing):
-    rollback(changing)
+def test_rollback_without_a_terminal_wants_yes(postroad, old):
     r = postroad("config", "rollback", "5")
     assert r.code == 2 and "--yes" in r.err
-    assert not any(c.startswith("POST") for c in changing.made())
+    assert old.made() == []
 
 
-def test_rollback_dry_run_shows_the_difference(postroad, changing):
-    rollback(changing)
+def test_rollback_dry_run_shows_the_difference(postroad, old):
     r = postroad("config", "rollback", "5", "--dry-run")
     assert r.code == 0 and r.lines[0].startswith("- /pools/mta/balance")
-    assert not any(c.startswith("POST") for c in changing.made())
+    assert old.made() == [GET, ROLLBACK + "?dry_run=true"]
 
 
-def test_rollback_to_a_revision_that_is_gone_fails(postroad, changing):
+def test_rollback_to_a_revision_that_is_gone_is_a_usage_error(postroad, old):
+    old[ROLLBACK] = Reply({"title": "Not valid", "errors": [{"path": "/revision", "detail": "not kept"}]}, status=422)
     r = postroad("config", "rollback", "99", "--yes")
-    assert r.code == 1
-    assert not any(c.startswith("POST") for c in changing.made())
+    assert r.code == 2 and "/revision: not kept" in r.err
 
 
 # ---- edit ----

@@ -284,7 +284,7 @@ CONFIG, PATCH = "GET /api/v1/config", "PATCH /api/v1/config"
 def tokens(node):
     node[CONFIG] = Reply({"version": 1, "tokens": {"ops": {"role": "operator", "sha256": "<secret>", "expires": None}}},
                          headers={"ETag": '"r7"'})
-    node[PATCH] = node[PATCH + "?dry_run=true"] = Reply({"diff": []}, headers={"ETag": '"r8"'})
+    node[PATCH] = node[PATCH + "?dry_run=true"] = Reply({"changes": []}, headers={"ETag": '"r8"'})
     return node
 
 
