@@ -29,7 +29,7 @@ ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong -
 ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now
 
 # Rooms from the ground up; a room links against those before it.
-ROOMS := base smtp net policy pool session conf store api
+ROOMS := base store smtp net policy pool session conf api
 ROOM_DIR_store := cluster
 room_dir = $(or $(ROOM_DIR_$(1)),daemon/$(1))
 room_src = $(if $(filter store,$(1)),$(wildcard cluster/*/*.c cluster/*.c),$(wildcard daemon/$(1)/*.c))

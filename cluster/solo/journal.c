@@ -144,10 +144,14 @@ static void write_mark(struct journal *j)
 		j->mark = j->size;
 }
 
-/* Takes back what a failed append wrote. If even that fails nobody knows what the next open will find. */
-static void cut_back(struct journal *j)
+/* Takes back what a failed append wrote. If even that fails nobody knows what the next open will find. The same holds
+ * where syncing failed for another reason than a full disk: the kernel reports that once, drops the pages, and calls the
+ * next attempt a success. */
+static void cut_back(struct journal *j, int err)
 {
 	if (ftruncate(j->fd, (off_t)j->size) != 0 || fdatasync(j->fd) != 0)
+		j->broken = -EIO;
+	if (err != -ENOSPC && err != -EDQUOT && err != -EMSGSIZE)
 		j->broken = -EIO;
 }
 
@@ -159,7 +163,7 @@ int journal_append(struct journal *j, uint32_t type, struct str payload, uint64_
 	if (err == 0 && fdatasync(j->fd) != 0)
 		err = write_error();
 	if (err != 0) {
-		cut_back(j);
+		cut_back(j, err);
 		return err;
 	}
 	*ret_offset = j->size;

@@ -306,13 +306,14 @@ static int check_write(const struct store *s, const struct store_write *w)
 {
 	if (w->kind < ENTRY_CONFIG || w->kind >= ENTRY_KIND_COUNT)
 		return -EINVAL;
+	if (w->idempotency_key != NULL && (w->idempotency_key[0] == '\0' || w->request_hash == NULL))
+		return -EINVAL;
+	/* Before the position: a write that was made must not look stale to its own repetition. */
+	if (w->idempotency_key != NULL && answers_find(&s->answers, w->idempotency_key) != NULL)
+		return -EEXIST;
 	if (w->expect_position != UINT64_MAX && w->expect_position != s->last[w->kind].entry.position)
 		return -ESTALE;
-	if (w->idempotency_key == NULL)
-		return 0;
-	if (w->idempotency_key[0] == '\0' || w->request_hash == NULL)
-		return -EINVAL;
-	return answers_find(&s->answers, w->idempotency_key) != NULL ? -EEXIST : 0;
+	return 0;
 }
 
 static struct entry next_entry(const struct store *s, const struct store_write *w)
