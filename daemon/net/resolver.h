@@ -20,6 +20,9 @@ struct resolver_answer {
 	struct resolver_host *hosts; /* sorted by address, without duplicates */
 	size_t n_hosts;
 	unsigned ttl; /* seconds, the smallest of all records seen */
+	/* Some of what was asked could not be found out (one address family, one SRV target): hosts are right but perhaps not all.
+	 * An address that is missing from such an answer is not known to be gone. */
+	bool partial;
 };
 
 typedef void resolver_fn(const struct resolver_answer *answer, void *arg);
@@ -31,8 +34,9 @@ struct resolver *resolver_new(struct loop *l, const char *servers);
 void resolver_free(struct resolver *r);
 /* All A and AAAA addresses of name. The callback never comes from inside the call. */
 struct resolver_query *resolver_lookup_host(struct resolver *r, const char *name, unsigned port, resolver_fn *fn, void *arg);
-/* All SRV targets (RFC 2782) with their addresses. */
+/* All SRV targets (RFC 2782) with their addresses; a single target "." (the service is decidedly not there) is ARES_ENODATA. */
 struct resolver_query *resolver_lookup_srv(struct resolver *r, const char *name, resolver_fn *fn, void *arg);
+/* No callback comes afterwards. Not after the callback came. */
 void resolver_cancel(struct resolver_query *q);
 const char *resolver_strerror(int status);
 

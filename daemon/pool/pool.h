@@ -134,19 +134,25 @@ struct server {
 	char *pool, *name; /* name: "mta1", or "mta2@10.0.0.12:25" for an address of a looked-up name */
 	char *config_name; /* "mta2": what admin state and weight are set on */
 	struct addr addr;
-	series_id m_replies[16][4]; /* [enum reply_stage][class 2..5 minus 2] */
+	series_id m_replies[16][4];  /* [enum reply_stage][class 2..5 minus 2] */
+	struct pool_shared *shared;  /* of the one pool name it belongs to; referenced */
+	struct loop *control;	     /* the control thread's loop, told of each change of state; NULL in tests */
 	/* written by any thread, each on its own cache line */
-	_Alignas(64) _Atomic uint64_t word;    /* state, effective weight, epoch: see server_state.c */
+	_Alignas(64) _Atomic uint64_t word;    /* state, effective weight, epoch: see server_word.c */
 	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
 	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
-	_Atomic uint32_t n_idle;
+	_Atomic uint32_t n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
 	_Alignas(64) _Atomic uint32_t caps;	/* SMTP_EXT_* last seen; meaningful when caps_known */
 	_Atomic uint64_t size;			/* SIZE last seen, 0 = none */
 	_Atomic bool caps_known;
 	_Atomic uint64_t max_connections;
-	_Atomic uint64_t latency_us;		/* peak EWMA of the final reply */
+	_Atomic uint64_t latency_us;		/* peak EWMA of the final reply, as of latency_at_ms */
+	_Atomic int64_t latency_at_ms;
 	_Atomic uint32_t bad_streak;		/* consecutive failures by traffic */
-	struct server_private *priv;		/* control thread */
+	_Atomic uint32_t eject_times, busy_times; /* holds in a row: each is longer than the one before */
+	_Atomic int64_t ejected_until_ms, busy_until_ms;
+	_Atomic bool notify_pending;		/* a message to the control thread is on its way */
+	struct server_private *priv;		/* control thread; NULL = the registry has forgotten it */
 	_Atomic uint32_t refs;
 };
 
@@ -161,6 +167,8 @@ void server_unref(struct server *s);
  * of the pools that use the server. */
 bool server_slot_take(struct server *s) MUST_CHECK;
 void server_slot_release(struct server *s);
+/* [worker] A connection to s became free (idle; n_idle already counts it): wakes a waiter if any. */
+void server_idle_available(struct server *s);
 
 /* [worker] What traffic saw. fault: connect or TLS failure, hang, EOF, malformed reply, 4.3.x. Ejects or marks busy at once where
  * the pool's outlier rules say so, within max_ejected_pct. */
@@ -184,10 +192,13 @@ struct pool {
 	struct server **servers;	  /* referenced; those with state drain/maint too */
 	struct server_config const **server_configs; /* same index: weight, priority, max_connections as configured */
 	unsigned *priorities;		  /* same index: configured priority plus SRV priority */
-	unsigned *weights;		  /* same index: configured weight scaled by SRV weight */
+	unsigned *weights;		  /* same index: configured weight scaled by SRV weight, or a run-time override */
+	unsigned *order;		  /* indexes sorted by priority, then as configured */
 	size_t n_servers;
 	struct pool_shared *shared;	  /* what outlives views */
-	void *ring;			  /* consistent hash ring, for the balance values that need one */
+	struct ring *ring;		  /* consistent hash ring, for the balance values that need one */
+	void *owner;			  /* of config; one reference */
+	void (*owner_unref)(void *);
 	struct pool_series {		  /* for the session's counters */
 		series_id reply_seconds[16]; /* by enum reply_stage */
 		series_id retries[16][2];    /* by stage; [0] failed, [1] succeeded */
@@ -226,6 +237,7 @@ unsigned pool_usable(const struct pool *p);
 /* ---- choosing ---- */
 
 #define PICK_TRIED_MAX 16
+#define POOL_SERVERS_MAX 256 /* addresses in one view; more are left out, with a warning in the log */
 
 struct pick_query {
 	uint64_t hash;		/* for the hash algorithms: hash_stable() of the key */
@@ -261,8 +273,13 @@ struct pool_waiter {
 	struct loop *loop;
 	loop_fn *fn; /* called on the loop's thread, once; the waiter has left the queue then */
 	void *arg;
-	struct pool_shared *queued_in; /* private */
-	bool posted;		       /* private */
+	/* Woken before and found nothing: it goes to the head of the queue, not to its end. */
+	bool again;
+	/* pool_pick() gave a server, but neither a slot nor an idle connection could be had: idle connections (of other workers) are
+	 * then no reason to be woken at once. */
+	bool want_slot;
+	struct pool_shared *queued_in; /* private; NULL = in no queue */
+	struct pool_wake *wake;	       /* private: the wake-up on its way; NULL = none */
 };
 /* [worker] False: the queue is full (pool_config.queue). */
 bool pool_wait(struct pool *p, struct pool_waiter *w) MUST_CHECK;
@@ -286,6 +303,9 @@ struct registry_hooks {
 	/* A connection to this address would reach our own listener: refuse it (a loop). May be NULL. */
 	bool (*is_own_address)(const struct addr *a, void *arg);
 	void *arg;
+	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the stored one too.
+	 * Called from registry_apply(). May be NULL, as any hook. */
+	void (*on_weight_override_ended)(const char *pool, const char *server, void *arg);
 };
 
 /* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL = system. */
@@ -299,8 +319,9 @@ void registry_apply(struct registry *r, const struct pool_config *const *pools, 
 /* A new view of one pool, referenced for the caller; NULL = no such pool. */
 struct pool *registry_view(struct registry *r, const char *pool);
 
-/* Run-time state; replicated and stored by the caller. server = a configured name (all its addresses) or one address's own name.
- * 0 or -ENOENT. */
+/* Run-time state; replicated and stored by the caller. server = a configured name (all its addresses) or one address's own name;
+ * of two admin states that apply to an address the stricter one holds, of two weights its own. 0, or -ENOENT: nothing has this
+ * name at present; the setting is kept and applies when the name appears. -ENOSPC: too many are kept already. */
 int registry_set_admin(struct registry *r, const char *pool, const char *server, enum server_admin admin);
 /* weight < 0 ends the override. */
 int registry_set_weight(struct registry *r, const char *pool, const char *server, int weight);
@@ -308,7 +329,7 @@ int registry_set_weight(struct registry *r, const char *pool, const char *server
 /* Everything the API shows of one server. Views are valid during the callback only. */
 struct server_info {
 	const struct server *server;
-	const struct server_config *config;
+	const struct server_config *config; /* of a server that is gone and drains: a copy without dns_name */
 	enum server_state state;
 	enum server_admin admin;
 	int weight_override; /* -1 = none */

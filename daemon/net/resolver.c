@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Name resolution: c-ares driven by a loop.
+ *
+ * One question of ours is several of DNS: A and AAAA, and for SRV the same again for each target. They are asked apart, because the joint
+ * look-up of c-ares calls an answer whole when one of the two families failed, and an address family that "vanished" would take servers
+ * out. What failed for now is told from what is decidedly not there: the first makes the answer partial.
+ *
+ * c-ares may call back from inside the call that asks (/etc/hosts), and calls back once for every question even at its destruction; so an
+ * answer is delivered by a timer of its own, and a cancelled query lives until its last question has come back.
+ */
+#define CARES_NO_DEPRECATED /* ares_query and the SRV parser: their successors are not in every c-ares we build with */
+#include "daemon/net/resolver.h"
+
+#include <ares.h>
+#include <arpa/nameser.h>
+#include <event2/event.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RESOLVER_MAGIC 0x7265736cu
+#define QUERY_MAGIC 0x71756572u
+#define TRY_TIMEOUT_MS 2000
+#define TRIES 3
+#define SOCKETS_MAX 64
+#define SRV_TARGETS_MAX 32
+#define HOSTS_MAX 1024 /* taken from one answer */
+
+struct socket_event {
+	ares_socket_t fd;
+	struct event *event; /* NULL = free */
+};
+
+struct resolver {
+	uint32_t magic;
+	struct loop *loop;
+	ares_channel channel;
+	struct list queries;
+	struct timer timer; /* c-ares' own timeouts */
+	struct socket_event sockets[SOCKETS_MAX];
+};
+
+struct resolver_query {
+	uint32_t magic;
+	struct resolver *resolver;
+	struct list link;
+	resolver_fn *fn; /* NULL = cancelled */
+	void *arg;
+	unsigned pending; /* questions out */
+	struct timer deliver;
+	int failure;	   /* of what failed for now; 0 = nothing did */
+	int negative;	   /* of what is decidedly not there */
+	struct resolver_host *hosts;
+	size_t n_hosts, cap_hosts;
+	bool has_ttl;
+	unsigned ttl;
+};
+
+/* One question about addresses. */
+struct question {
+	struct resolver_query *query;
+	struct resolver_host like; /* port, priority, weight of what it finds */
+};
+
+/* ---- c-ares on libevent ---- */
+
+static void arm(struct resolver *r)
+{
+	struct timeval tv, *next = ares_timeout(r->channel, NULL, &tv);
+
+	if (next == NULL)
+		timer_stop(&r->timer);
+	else
+		timer_set_in(r->loop, &r->timer, (int64_t)next->tv_sec * 1000 + next->tv_usec / 1000 + 1);
+}
+
+static void on_timer(void *arg)
+{
+	struct resolver *r = arg;
+
+	CHECK_OBJ(r, RESOLVER_MAGIC);
+	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	arm(r);
+}
+
+static void on_socket(evutil_socket_t fd, short what, void *arg)
+{
+	struct resolver *r = arg;
+
+	CHECK_OBJ(r, RESOLVER_MAGIC);
+	ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD, what & EV_WRITE ? fd : ARES_SOCKET_BAD);
+	arm(r);
+}
+
+static struct socket_event *socket_slot(struct resolver *r, ares_socket_t fd)
+{
+	struct socket_event *free_slot = NULL;
+
+	for (size_t i = 0; i < SOCKETS_MAX; i++) {
+		struct socket_event *se = &r->sockets[i];
+		if (se->event != NULL && se->fd == fd)
+			return se;
+		if (se->event == NULL && free_slot == NULL)
+			free_slot = se;
+	}
+	return free_slot;
+}
+
+/* Without a slot the socket is not watched and its question times out: bounded, and far from any real number. */
+static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
+{
+	struct resolver *r = arg;
+	struct socket_event *se = socket_slot(r, fd);
+	short what = (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
+
+	if (se == NULL)
+		return;
+	if (se->event != NULL)
+		event_free(se->event);
+	se->event = NULL;
+	if (!readable && !writable)
+		return;
+	se->fd = fd;
+	se->event = event_new(loop_base(r->loop), fd, what, on_socket, r);
+	ASSERT(se->event != NULL);
+	event_add(se->event, NULL);
+}
+
+/* ---- delivering ---- */
+
+static int host_cmp(const void *a, const void *b)
+{
+	const struct resolver_host *x = a, *y = b;
+
+	if (x->addr.sa.sa_family != y->addr.sa.sa_family)
+		return x->addr.sa.sa_family == AF_INET ? -1 : 1;
+	int cmp = x->addr.sa.sa_family == AF_INET ?
+			  memcmp(&x->addr.in.sin_addr, &y->addr.in.sin_addr, sizeof(x->addr.in.sin_addr)) :
+			  memcmp(&x->addr.in6.sin6_addr, &y->addr.in6.sin6_addr, sizeof(x->addr.in6.sin6_addr));
+	if (cmp != 0)
+		return cmp;
+	if (addr_port(&x->addr) != addr_port(&y->addr))
+		return addr_port(&x->addr) < addr_port(&y->addr) ? -1 : 1;
+	/* Of two records for one address the one that is used first is kept. */
+	return x->priority < y->priority ? -1 : x->priority > y->priority;
+}
+
+static void sort_hosts(struct resolver_query *q)
+{
+	size_t n = 0;
+
+	if (q->n_hosts > 0)
+		qsort(q->hosts, q->n_hosts, sizeof(*q->hosts), host_cmp);
+	for (size_t i = 0; i < q->n_hosts; i++)
+		if (n == 0 || !addr_eq(&q->hosts[n - 1].addr, &q->hosts[i].addr))
+			q->hosts[n++] = q->hosts[i];
+	q->n_hosts = n;
+}
+
+static void free_query(struct resolver_query *q)
+{
+	ASSERT(q->pending == 0);
+	timer_stop(&q->deliver);
+	list_remove(&q->link);
+	free(q->hosts);
+	FREE_OBJ(q);
+}
+
+static void on_deliver(void *arg)
+{
+	struct resolver_query *q = arg;
+
+	CHECK_OBJ(q, QUERY_MAGIC);
+	sort_hosts(q);
+	struct resolver_answer answer = { .hosts = q->hosts, .n_hosts = q->n_hosts, .ttl = q->ttl };
+
+	if (q->n_hosts == 0)
+		answer.status = q->failure != 0 ? q->failure : q->negative != 0 ? q->negative : ARES_ENODATA;
+	else
+		answer.partial = q->failure != 0;
+	if (q->fn != NULL)
+		q->fn(&answer, q->arg);
+	free_query(q);
+}
+
+/* A question has come back. */
+static void settle(struct resolver_query *q)
+{
+	ASSERT(q->pending > 0);
+	if (--q->pending > 0)
+		return;
+	if (q->fn == NULL)
+		free_query(q);
+	else
+		timer_set_in(q->resolver->loop, &q->deliver, 0);
+}
+
+/* ---- what comes back ---- */
+
+static void note_ttl(struct resolver_query *q, int64_t ttl)
+{
+	unsigned seconds = ttl < 0 ? 0 : (unsigned)ttl;
+
+	if (!q->has_ttl || seconds < q->ttl)
+		q->ttl = seconds;
+	q->has_ttl = true;
+}
+
+static void note_failure(struct resolver_query *q, int status)
+{
+	if (status == ARES_ENODATA || status == ARES_ENOTFOUND)
+		q->negative = status;
+	else
+		q->failure = status;
+}
+
+static void add_host(struct question *question, const struct ares_addrinfo_node *node)
+{
+	struct resolver_query *q = question->query;
+	struct resolver_host *h;
+
+	if (q->n_hosts == HOSTS_MAX || node->ai_addrlen > sizeof(struct addr))
+		return;
+	if (q->n_hosts == q->cap_hosts) {
+		q->cap_hosts = q->cap_hosts == 0 ? 8 : q->cap_hosts * 2;
+		q->hosts = xrealloc(q->hosts, q->cap_hosts * sizeof(*q->hosts));
+	}
+	h = &q->hosts[q->n_hosts++];
+	*h = question->like;
+	memcpy(&h->addr, node->ai_addr, node->ai_addrlen);
+	addr_set_port(&h->addr, addr_port(&question->like.addr));
+	note_ttl(q, node->ai_ttl);
+}
+
+static void on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *info)
+{
+	struct question *question = arg;
+	struct resolver_query *q = question->query;
+
+	UNUSED(timeouts);
+	CHECK_OBJ(q, QUERY_MAGIC);
+	if (status != ARES_SUCCESS || info == NULL) {
+		note_failure(q, status);
+	} else {
+		for (const struct ares_addrinfo_cname *c = info->cnames; c != NULL; c = c->next)
+			note_ttl(q, c->ttl);
+		for (const struct ares_addrinfo_node *node = info->nodes; node != NULL; node = node->ai_next)
+			add_host(question, node);
+	}
+	if (info != NULL)
+		ares_freeaddrinfo(info);
+	free(question);
+	settle(q);
+}
+
+/* The smallest TTL in the answer section; the parser of c-ares keeps none. Malformed answers have been refused before. */
+static void note_srv_ttl(struct resolver_query *q, const unsigned char *p, int len)
+{
+	const unsigned char *at = p + NS_HFIXEDSZ, *stop = p + len;
+	unsigned n = len >= NS_HFIXEDSZ ? (unsigned)(p[6] << 8 | p[7]) : 0; /* ANCOUNT, RFC 1035 4.1.1 */
+	char *name;
+	long used;
+
+	if (n == 0 || ares_expand_name(at, p, len, &name, &used) != ARES_SUCCESS)
+		return;
+	ares_free_string(name);
+	at += used + NS_QFIXEDSZ;
+	for (; n > 0 && at < stop && ares_expand_name(at, p, len, &name, &used) == ARES_SUCCESS; n--) {
+		ares_free_string(name);
+		at += used;
+		if (stop - at < NS_RRFIXEDSZ)
+			return;
+		uint32_t ttl = (uint32_t)at[4] << 24 | (uint32_t)at[5] << 16 | (uint32_t)at[6] << 8 | at[7];
+		note_ttl(q, ttl > INT32_MAX ? 0 : ttl); /* RFC 2181 8 */
+		at += NS_RRFIXEDSZ + (at[8] << 8 | at[9]);
+	}
+}
+
+/* ---- asking ---- */
+
+static void ask_addresses(struct resolver_query *q, const char *name, const struct resolver_host *like)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		struct ares_addrinfo_hints hints = { .ai_family = families[i], .ai_flags = ARES_AI_NOSORT };
+		struct question *question = xcalloc(1, sizeof(*question));
+		question->query = q;
+		question->like = *like;
+		q->pending++;
+		ares_getaddrinfo(q->resolver->channel, name, NULL, &hints, on_addresses, question);
+	}
+}
+
+static void ask_targets(struct resolver_query *q, const struct ares_srv_reply *list)
+{
+	unsigned n = 0;
+
+	for (const struct ares_srv_reply *srv = list; srv != NULL && n < SRV_TARGETS_MAX; srv = srv->next, n++) {
+		struct resolver_host like = { .priority = srv->priority, .weight = srv->weight };
+		/* RFC 2782: a target of "." means that the service is decidedly not there. */
+		if (srv->host == NULL || srv->host[0] == '\0' || strcmp(srv->host, ".") == 0)
+			continue;
+		like.addr.sa.sa_family = AF_INET;
+		addr_set_port(&like.addr, srv->port);
+		ask_addresses(q, srv->host, &like);
+	}
+}
+
+static void on_srv(void *arg, int status, int timeouts, unsigned char *answer, int len)
+{
+	struct resolver_query *q = arg;
+	struct ares_srv_reply *list = NULL;
+
+	UNUSED(timeouts);
+	CHECK_OBJ(q, QUERY_MAGIC);
+	if (status == ARES_SUCCESS)
+		status = ares_parse_srv_reply(answer, len, &list);
+	if (status != ARES_SUCCESS) {
+		note_failure(q, status);
+	} else if (q->fn != NULL) {
+		note_srv_ttl(q, answer, len);
+		ask_targets(q, list);
+	}
+	if (list != NULL)
+		ares_free_data(list);
+	settle(q);
+}
+
+static struct resolver_query *new_query(struct resolver *r, resolver_fn *fn, void *arg)
+{
+	struct resolver_query *q;
+
+	CHECK_OBJ(r, RESOLVER_MAGIC);
+	NEW_OBJ(q, QUERY_MAGIC);
+	q->resolver = r;
+	q->fn = fn;
+	q->arg = arg;
+	timer_init(&q->deliver, on_deliver, q);
+	list_append(&r->queries, &q->link);
+	return q;
+}
+
+struct resolver_query *resolver_lookup_host(struct resolver *r, const char *name, unsigned port, resolver_fn *fn, void *arg)
+{
+	struct resolver_query *q = new_query(r, fn, arg);
+	struct resolver_host like = { 0 };
+
+	like.addr.sa.sa_family = AF_INET;
+	addr_set_port(&like.addr, port);
+	q->pending++; /* held over the asking: answers may come from inside it */
+	ask_addresses(q, name, &like);
+	settle(q);
+	arm(r);
+	return q;
+}
+
+struct resolver_query *resolver_lookup_srv(struct resolver *r, const char *name, resolver_fn *fn, void *arg)
+{
+	struct resolver_query *q = new_query(r, fn, arg);
+
+	q->pending++;
+	ares_query(r->channel, name, ns_c_in, ns_t_srv, on_srv, q);
+	arm(r);
+	return q;
+}
+
+void resolver_cancel(struct resolver_query *q)
+{
+	CHECK_OBJ(q, QUERY_MAGIC);
+	q->fn = NULL;
+	if (q->pending == 0)
+		free_query(q);
+}
+
+const char *resolver_strerror(int status)
+{
+	return ares_strerror(status);
+}
+
+/* ---- life ---- */
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+
+static void init_library(void)
+{
+	int err = ares_library_init(ARES_LIB_INIT_ALL);
+
+	ASSERT(err == ARES_SUCCESS);
+}
+
+static bool open_channel(struct resolver *r, const char *servers)
+{
+	static char lookups[] = "fb"; /* /etc/hosts, then DNS */
+	struct ares_options options = {
+		.timeout = TRY_TIMEOUT_MS,
+		.tries = TRIES,
+		.lookups = lookups,
+		.sock_state_cb = on_socket_state,
+		.sock_state_cb_data = r,
+	};
+	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
+
+	if (ares_init_options(&r->channel, &options, mask) != ARES_SUCCESS)
+		return false;
+	if (servers == NULL || ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS)
+		return true;
+	ares_destroy(r->channel);
+	return false;
+}
+
+struct resolver *resolver_new(struct loop *l, const char *servers)
+{
+	struct resolver *r;
+
+	pthread_once(&library_once, init_library);
+	NEW_OBJ(r, RESOLVER_MAGIC);
+	r->loop = l;
+	list_init(&r->queries);
+	timer_init(&r->timer, on_timer, r);
+	if (!open_channel(r, servers))
+		FREE_OBJ(r);
+	return r;
+}
+
+void resolver_free(struct resolver *r)
+{
+	struct resolver_query *q;
+	struct list *tmp;
+
+	if (r == NULL)
+		return;
+	CHECK_OBJ(r, RESOLVER_MAGIC);
+	LIST_FOR_EACH(q, tmp, &r->queries, link)
+		resolver_cancel(q);
+	ares_destroy(r->channel); /* calls back for all that is out, which frees the queries */
+	ASSERT(list_empty(&r->queries));
+	for (size_t i = 0; i < SOCKETS_MAX; i++)
+		if (r->sockets[i].event != NULL)
+			event_free(r->sockets[i].event);
+	timer_stop(&r->timer);
+	FREE_OBJ(r);
+}

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * When servers are checked, and what a verdict changes.
+ *
+ * The first check decides alone (nothing is known that it could contradict); after it `rise` good ones in a row bring a server up and
+ * `fall` bad ones take it down. Between two states the checks come at fast_interval. A server without checks is up at once and is only
+ * asked for its capabilities. A busy answer is a sign of life, and a hold as if traffic had met it.
+ */
+#include <stdio.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/pool/registry.h"
+
+/* ---- when ---- */
+
+static unsigned word_health(const struct server *s)
+{
+	return atomic_load(&s->word) & WORD_HEALTH_MASK;
+}
+
+static int64_t interval(const struct server_private *sp)
+{
+	const struct health_config *h = &sp->pool->config->health;
+
+	switch (word_health(sp->server)) {
+	case WORD_HEALTH_UP:
+		return sp->fails > 0 && h->type != HEALTH_NONE ? h->fast_interval_ms : h->interval_ms;
+	case WORD_HEALTH_DOWN:
+		return sp->passes > 0 ? h->fast_interval_ms : h->down_interval_ms;
+	default:
+		return h->fast_interval_ms;
+	}
+}
+
+/* Plus or minus a tenth: checks of many servers and nodes must not fall into step. */
+static int64_t with_jitter(int64_t ms)
+{
+	int64_t tenth = ms / 10;
+
+	return tenth > 0 ? ms - tenth + (int64_t)(random_u64() % (uint64_t)(2 * tenth + 1)) : ms;
+}
+
+static void schedule(struct server_private *sp)
+{
+	timer_set_in(sp->pool->registry->loop, &sp->check, with_jitter(interval(sp)));
+}
+
+/* ---- what it changes ---- */
+
+static void note_check(struct server_private *sp, const char *text, int64_t us)
+{
+	snprintf(sp->last_check, sizeof(sp->last_check), "%s", text);
+	sp->last_check_wall = clock_wall();
+	sp->last_check_us = us;
+	metrics_set(sp->metrics.check_seconds, us);
+}
+
+static void come_up(struct server_private *sp)
+{
+	bool slow = sp->come_back || word_health(sp->server) == WORD_HEALTH_DOWN;
+
+	sp->come_back = false;
+	sp->fails = 0;
+	server_set_health(sp->server, WORD_HEALTH_UP);
+	if (slow)
+		server_private_slow_start(sp);
+}
+
+static void on_alive(struct server_private *sp)
+{
+	const struct health_config *h = &sp->pool->config->health;
+	unsigned before = word_health(sp->server);
+
+	sp->fails = 0;
+	sp->passes++;
+	if (before == WORD_HEALTH_UNKNOWN || (before == WORD_HEALTH_DOWN && sp->passes >= h->rise))
+		come_up(sp);
+}
+
+static void on_dead(struct server_private *sp, bool at_once)
+{
+	const struct health_config *h = &sp->pool->config->health;
+
+	sp->passes = 0;
+	sp->fails++;
+	if (at_once || word_health(sp->server) == WORD_HEALTH_UNKNOWN || sp->fails >= h->fall)
+		server_set_health(sp->server, WORD_HEALTH_DOWN);
+}
+
+void health_verdict(struct server_private *sp, const struct probe_result *result)
+{
+	const struct pool_config *pc = sp->pool->config;
+	struct registry *r = sp->pool->registry;
+
+	note_check(sp, result->text, result->us);
+	/* Without checks it only tells what happened. */
+	if (pc->health.type != HEALTH_NONE) {
+		if (result->outcome == PROBE_FAIL)
+			on_dead(sp, false);
+		else
+			on_alive(sp);
+		if (result->outcome == PROBE_BUSY)
+			outlier_busy(sp->server, &pc->outlier, loop_now_ms(r->loop));
+	}
+	schedule(sp);
+	registry_check_first_round(r);
+}
+
+/* ---- the check itself ---- */
+
+static bool would_loop(const struct server_private *sp)
+{
+	const struct registry_hooks *h = &sp->pool->registry->hooks;
+
+	return h->is_own_address != NULL && h->is_own_address(&sp->server->addr, h->arg);
+}
+
+static void on_check_due(void *arg)
+{
+	struct server_private *sp = arg;
+
+	CHECK_OBJ(sp, SERVER_PRIVATE_MAGIC);
+	if (sp->probe != NULL)
+		return;
+	if (would_loop(sp)) {
+		note_check(sp, "would loop to our own listener", 0);
+		on_dead(sp, true);
+		schedule(sp);
+		registry_check_first_round(sp->pool->registry);
+		return;
+	}
+	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
+		come_up(sp);
+	sp->probe = probe_start(sp);
+}
+
+void health_start(struct server_private *sp)
+{
+	if (sp->checking)
+		return;
+	sp->checking = true;
+	timer_init(&sp->check, on_check_due, sp);
+	timer_set_in(sp->pool->registry->loop, &sp->check, 0);
+}
+
+void health_stop(struct server_private *sp)
+{
+	if (!sp->checking)
+		return;
+	sp->checking = false;
+	timer_stop(&sp->check);
+	if (sp->probe != NULL)
+		probe_abort(sp->probe);
+	sp->probe = NULL;
+	sp->passes = sp->fails = 0;
+	server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
+}
+
+void health_reconfigure(struct server_private *sp)
+{
+	struct loop *l = sp->pool->registry->loop;
+	int64_t by = loop_now_ms(l) + with_jitter(interval(sp));
+
+	if (!sp->checking)
+		return;
+	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
+		by = loop_now_ms(l);
+	if (sp->probe != NULL) {
+		/* It reads the configuration that is about to go. */
+		probe_abort(sp->probe);
+		sp->probe = NULL;
+		by = loop_now_ms(l);
+	}
+	if (sp->check.deadline == 0 || sp->check.deadline > by)
+		timer_set(l, &sp->check, by);
+}

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One health check: a lock-step SMTP conversation on the control loop.
+ *
+ * Never more than one command is in flight (servers that forbid early talkers answer 554 to anything else), multi-line replies are
+ * parsed as such, and QUIT ends every conversation that got so far (servers log the lack of it). The verdict is given as soon as it is
+ * known; what follows (QUIT, or the EHLO of a server whose check is a mere connect) lingers on its own, within the same deadline, and may
+ * outlive the server's place in the registry. A 4xx is a busy server, not a dead one.
+ *
+ * A step says what its reply means and which step comes next; entering a step sends its command.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/net/stream.h"
+#include "daemon/pool/registry.h"
+
+#define PROBE_MAGIC 0x70726f62u
+#define QUIT_WAIT_MS 2000
+
+enum step { STEP_CONNECT, STEP_BANNER, STEP_EHLO, STEP_HELO, STEP_MAIL, STEP_RCPT, STEP_RSET, STEP_QUIT, STEP_COUNT };
+
+struct probe {
+	uint32_t magic;
+	struct list link;
+	struct server *server; /* one reference */
+	struct loop *loop;
+	bool awaited;	/* the server's owner still waits for the verdict */
+	bool lingering; /* counted in n_lingering */
+	bool connect_decides;
+	const struct health_config *config; /* valid while awaited and in the conversation: health.c aborts before it goes */
+	char *helo;
+	struct stream stream;
+	bool opened;
+	struct timer deadline;
+	enum step step;
+	int64_t started_us;
+	struct smtp_ehlo ehlo;
+};
+
+typedef void step_fn(struct probe *pr, const struct smtp_reply *r);
+struct step_row {
+	const char *name;
+	step_fn *on_reply;
+};
+static const struct step_row steps[STEP_COUNT];
+
+/* ---- the end ---- */
+
+static void free_probe(void *arg)
+{
+	struct probe *pr = arg;
+
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	server_unref(pr->server);
+	free(pr->helo);
+	FREE_OBJ(pr);
+}
+
+static void end(struct probe *pr)
+{
+	if (pr->opened)
+		stream_close(&pr->stream);
+	timer_stop(&pr->deadline);
+	list_remove(&pr->link);
+	if (pr->lingering && pr->server->priv != NULL)
+		pr->server->priv->n_lingering--;
+	pr->awaited = pr->lingering = false;
+	loop_defer(pr->loop, free_probe, pr);
+}
+
+void probe_abort(struct probe *pr)
+{
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	end(pr);
+}
+
+void probe_abort_all(struct list *probes)
+{
+	while (!list_empty(probes))
+		end(LIST_FIRST(probes, struct probe, link));
+}
+
+/* Tells who waits; from then on the probe belongs to itself. */
+static void give_verdict(struct probe *pr, enum probe_outcome outcome, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static void give_verdict(struct probe *pr, enum probe_outcome outcome, const char *fmt, ...)
+{
+	struct server_private *sp = pr->server->priv;
+	struct probe_result result = { .outcome = outcome, .us = loop_now_us(pr->loop) - pr->started_us };
+	va_list ap;
+
+	if (!pr->awaited)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(result.text, sizeof(result.text), fmt, ap);
+	va_end(ap);
+	pr->awaited = false;
+	pr->lingering = true;
+	CHECK_OBJ(sp, SERVER_PRIVATE_MAGIC);
+	sp->n_lingering++;
+	sp->probe = NULL;
+	health_verdict(sp, &result);
+}
+
+static void enter(struct probe *pr, enum step step);
+
+/* A verdict by the text of a reply, then a polite end. */
+static void decide(struct probe *pr, enum probe_outcome outcome, const struct smtp_reply *r)
+{
+	if (outcome == PROBE_PASS)
+		give_verdict(pr, outcome, "%u ok", r->code);
+	else
+		give_verdict(pr, outcome, "%u %.*s (%s)", r->code, (int)(r->last.n < 100 ? r->last.n : 100), r->last.p,
+			     steps[pr->step].name);
+	/* After 421 the server is closing by itself (RFC 5321 3.8). */
+	if (r->code == 421)
+		end(pr);
+	else
+		enter(pr, STEP_QUIT);
+}
+
+static void fail(struct probe *pr, const char *what)
+{
+	give_verdict(pr, PROBE_FAIL, "%s (%s)", what, steps[pr->step].name);
+	end(pr);
+}
+
+/* ---- the steps ---- */
+
+/* The common reading of a reply: true = 2xx, go on. */
+static bool passes(struct probe *pr, const struct smtp_reply *r)
+{
+	if (smtp_reply_is(r, 2))
+		return true;
+	decide(pr, smtp_reply_is(r, 4) ? PROBE_BUSY : PROBE_FAIL, r);
+	return false;
+}
+
+static void on_banner(struct probe *pr, const struct smtp_reply *r)
+{
+	if (passes(pr, r))
+		enter(pr, STEP_EHLO);
+}
+
+static void after_greeting(struct probe *pr, const struct smtp_reply *r)
+{
+	if (!pr->connect_decides && pr->config->mail_from != NULL)
+		enter(pr, STEP_MAIL);
+	else
+		decide(pr, PROBE_PASS, r);
+}
+
+static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
+{
+	if (smtp_reply_is(r, 5)) {
+		/* A server without extensions (RFC 5321 3.2). */
+		enter(pr, STEP_HELO);
+		return;
+	}
+	if (!passes(pr, r))
+		return;
+	smtp_ehlo_parse(r, &pr->ehlo);
+	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
+	after_greeting(pr, r);
+}
+
+static void on_helo(struct probe *pr, const struct smtp_reply *r)
+{
+	if (!passes(pr, r))
+		return;
+	server_learn(pr->server, 0, 0);
+	after_greeting(pr, r);
+}
+
+static void on_mail(struct probe *pr, const struct smtp_reply *r)
+{
+	if (!passes(pr, r))
+		return;
+	if (pr->config->rcpt_to != NULL)
+		enter(pr, STEP_RCPT);
+	else
+		enter(pr, STEP_RSET);
+}
+
+static void on_rcpt(struct probe *pr, const struct smtp_reply *r)
+{
+	/* A 4xx to the recipient alone is greylisting: the server does its work. */
+	if (smtp_reply_is(r, 4) && !smtp_reply_is_server_trouble(r))
+		enter(pr, STEP_RSET);
+	else if (passes(pr, r))
+		enter(pr, STEP_RSET);
+}
+
+static void on_rset(struct probe *pr, const struct smtp_reply *r)
+{
+	if (passes(pr, r))
+		decide(pr, PROBE_PASS, r);
+}
+
+static void on_quit(struct probe *pr, const struct smtp_reply *r)
+{
+	UNUSED(r);
+	end(pr);
+}
+
+static const struct step_row steps[STEP_COUNT] = {
+	[STEP_CONNECT] = { "connect", NULL }, [STEP_BANNER] = { "banner", on_banner }, [STEP_EHLO] = { "EHLO", on_ehlo },
+	[STEP_HELO] = { "HELO", on_helo },    [STEP_MAIL] = { "MAIL", on_mail },       [STEP_RCPT] = { "RCPT", on_rcpt },
+	[STEP_RSET] = { "RSET", on_rset },    [STEP_QUIT] = { "QUIT", on_quit },
+};
+
+/* The verdict is out; a server that does not answer QUIT keeps nobody waiting for long. */
+static void shorten_deadline(struct probe *pr)
+{
+	int64_t by = loop_now_ms(pr->loop) + QUIT_WAIT_MS;
+
+	if (by < pr->deadline.deadline)
+		timer_set(pr->loop, &pr->deadline, by);
+}
+
+static void enter(struct probe *pr, enum step step)
+{
+	struct stream *st = &pr->stream;
+
+	pr->step = step;
+	switch (step) {
+	case STEP_EHLO:
+	case STEP_HELO:
+		stream_printf(st, "%s %s\r\n", steps[step].name, pr->helo);
+		break;
+	case STEP_MAIL:
+		stream_printf(st, "MAIL FROM:<%s>\r\n", pr->config->mail_from);
+		break;
+	case STEP_RCPT:
+		stream_printf(st, "RCPT TO:<%s>\r\n", pr->config->rcpt_to);
+		break;
+	case STEP_QUIT:
+		shorten_deadline(pr);
+		stream_puts(st, "QUIT\r\n");
+		break;
+	case STEP_RSET:
+		stream_puts(st, "RSET\r\n");
+		break;
+	case STEP_CONNECT:
+	case STEP_BANNER:
+	case STEP_COUNT:
+		break;
+	}
+}
+
+/* ---- events ---- */
+
+static void on_connected(struct stream *st, void *owner)
+{
+	struct probe *pr = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	enter(pr, STEP_BANNER);
+	if (!pr->connect_decides)
+		return;
+	/* One at a time: a server that never greets would gather a heap of them. */
+	bool alone = pr->server->priv->n_lingering == 0;
+	give_verdict(pr, PROBE_PASS, "connected");
+	if (!alone)
+		end(pr);
+}
+
+static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
+{
+	struct probe *pr = owner;
+	struct smtp_reply reply;
+	size_t used = 0;
+	const char *why;
+
+	UNUSED(st);
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	switch (smtp_reply_parse(p, n, &reply, &used, &why)) {
+	case SMTP_PARSE_MORE:
+		return 0;
+	case SMTP_PARSE_BAD:
+		fail(pr, why);
+		return n;
+	case SMTP_PARSE_OK:
+		break;
+	}
+	/* The next command is not sent yet: what stands behind this reply answers nothing. */
+	if (used < n && pr->step != STEP_QUIT)
+		fail(pr, "a reply to nothing");
+	else
+		steps[pr->step].on_reply(pr, &reply);
+	return n;
+}
+
+static void on_gone(struct stream *st, int err, void *owner)
+{
+	struct probe *pr = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	fail(pr, err == 0 ? "closed by the server" : strerror(err));
+}
+
+static const struct stream_ops stream_ops = { .on_connected = on_connected, .on_data = on_data, .on_gone = on_gone };
+
+static void on_deadline(void *arg)
+{
+	struct probe *pr = arg;
+
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	fail(pr, "no answer in time");
+}
+
+/* ---- the start ---- */
+
+static void open_stream(struct probe *pr, const struct pool_config *pc)
+{
+	const struct addr *to = &pr->server->addr;
+	const struct addr *source = to->sa.sa_family == AF_INET6 ? &pc->source_v6 : &pc->source_v4;
+
+	pr->opened = true;
+	stream_connect(&pr->stream, pr->loop, to, source, &stream_ops, pr);
+}
+
+struct probe *probe_start(struct server_private *sp)
+{
+	struct registry *r = sp->pool->registry;
+	const struct pool_config *pc = sp->pool->config;
+	struct probe *pr;
+
+	NEW_OBJ(pr, PROBE_MAGIC);
+	list_append(&r->probes, &pr->link);
+	pr->server = server_ref(sp->server);
+	pr->loop = r->loop;
+	pr->awaited = true;
+	pr->config = &pc->health;
+	pr->connect_decides = pc->health.type != HEALTH_SMTP;
+	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");
+	pr->started_us = loop_now_us(r->loop);
+	timer_init(&pr->deadline, on_deadline, pr);
+	timer_set_in(r->loop, &pr->deadline, pc->health.timeout_ms);
+	open_stream(pr, pc);
+	return pr;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The registry's own structs: control thread only. Private to this room.
+ *
+ *   registry ─ reg_pool (one per pool name) ─ origin (one per configured server) ─ server_private (one per address) ─ server
+ *
+ * A server_private whose origin is NULL is gone: its address vanished or the configuration dropped it. It drains, is forgotten when its
+ * transactions are done, and comes back to life when the address reappears before that.
+ */
+#ifndef POSTROAD_POOL_REGISTRY_H
+#define POSTROAD_POOL_REGISTRY_H
+
+#include "daemon/base/hash.h"
+#include "daemon/net/resolver.h"
+#include "daemon/pool/pool_private.h"
+
+#define REGISTRY_MAGIC 0x72656773u
+#define REG_POOL_MAGIC 0x72706f6fu
+#define ORIGIN_MAGIC 0x6f726967u
+#define SERVER_PRIVATE_MAGIC 0x73727670u
+
+#define ORIGIN_HOSTS_MAX 64 /* addresses taken from one name */
+
+/* Text of a check's outcome, bounded: most of it comes from a server. */
+#define CHECK_TEXT_MAX 160
+
+struct override {
+	enum server_admin admin;
+	int weight; /* -1 = none */
+};
+
+struct registry {
+	uint32_t magic;
+	struct loop *loop;
+	struct registry_hooks hooks;
+	struct resolver *resolver;
+	struct list pools;	/* struct reg_pool.link, in no order that matters */
+	struct list probes;	/* all running, also those whose server was forgotten */
+	struct map *overrides;	/* "pool/server" → struct override, for names not present too */
+	struct learned *learned;
+	struct timer tick;	/* each second */
+	struct timer changes;	/* delivers what must not be delivered from inside a call */
+	void *owner;		/* of the configuration in force */
+	void (*owner_ref)(void *);
+	void (*owner_unref)(void *);
+	series_id resolver_failures;
+	bool applied, first_round_told;
+};
+
+struct reg_pool {
+	uint32_t magic;
+	struct registry *registry;
+	struct list link;
+	const struct pool_config *config; /* NULL = no longer configured; waits for its last server to be forgotten */
+	size_t place;			  /* in the configuration */
+	struct pool_shared *shared;
+	struct list origins; /* as configured */
+	struct list servers; /* struct server_private.link, those gone too */
+	struct pool *view;   /* the present one, kept for the next caller; NULL = to be made */
+	bool changed;	     /* on_servers_changed is due */
+	bool seen;	     /* while a configuration is taken over */
+};
+
+struct origin {
+	uint32_t magic;
+	struct reg_pool *pool;
+	struct list link;
+	const struct server_config *config;
+	bool seen;
+	/* what the name stands for just now; a fixed address is a set of one */
+	struct resolver_host *hosts;
+	size_t n_hosts;
+	unsigned max_weight; /* largest SRV weight */
+	/* looked-up names */
+	struct resolver_query *query;
+	struct timer retry;
+	unsigned failures; /* in a row */
+	bool answered;	   /* at least once, well or badly */
+};
+
+struct server_metrics {
+	series_id plain[6]; /* server_metrics.c names them */
+	series_id states[SERVER_STATE_COUNT], transitions[SERVER_STATE_COUNT];
+	struct state_series {
+		const struct server *server;
+		enum server_state state;
+	} state_args[SERVER_STATE_COUNT];
+	series_id check_seconds;
+	bool live;
+};
+
+struct server_private {
+	uint32_t magic;
+	struct server *server; /* one reference */
+	struct reg_pool *pool;
+	struct origin *origin; /* NULL = gone */
+	struct list link;
+	unsigned weight, priority; /* SRV included */
+	/* administration */
+	enum server_admin admin;
+	int weight_override; /* -1 = none */
+	/* checks (health.c) */
+	struct probe *probe; /* the one whose verdict is awaited */
+	unsigned n_lingering; /* probes that go on after their verdict */
+	struct timer check;
+	unsigned passes, fails; /* in a row */
+	bool checking;
+	bool come_back; /* slow start with the next up */
+	char last_check[CHECK_TEXT_MAX];
+	double last_check_wall;
+	int64_t last_check_us;
+	/* state */
+	int64_t started_ms; /* slow start began */
+	struct timer hold;  /* end of an ejection or a busy hold */
+	enum server_state told;
+	double last_change_wall;
+	char why[CHECK_TEXT_MAX];
+	/* gone */
+	int64_t gone_ms;
+	struct server_config gone_config;
+	bool from_dns;
+	bool seen; /* while an origin is synchronised */
+	/* capabilities as last written down (registry_learned.c) */
+	bool noted;
+	unsigned noted_exts;
+	uint64_t noted_size;
+	struct server_metrics metrics;
+};
+
+/* ---- registry.c ---- */
+
+/* Views made from now on are new ones; on_servers_changed for this pool comes soon. */
+void reg_pool_changed(struct reg_pool *rp);
+/* A verdict or an answer came: perhaps it was the last one missing. */
+void registry_check_first_round(struct registry *r);
+struct reg_pool *registry_find_pool(struct registry *r, const char *pool);
+
+/* ---- registry_servers.c ---- */
+
+/* Makes servers of what the origin stands for now; those that it stands for no longer are let go. */
+void origin_sync(struct origin *o);
+/* Lets go of all its servers. */
+void origin_drop_servers(struct origin *o);
+/* Gone, and nothing left to finish: no longer shown. */
+bool server_private_is_forgotten(const struct server_private *sp);
+/* Forgets what is gone and done, frees what nothing shows any more. */
+void reg_pool_sweep(struct reg_pool *rp, int64_t now_ms);
+void server_private_free(struct server_private *sp);
+struct pool *reg_pool_make_view(struct reg_pool *rp);
+
+/* ---- registry_state.c ---- */
+
+/* Looks at a server whose facts changed: tells the hook, wakes waiters, arms timers. */
+void registry_server_changed(struct server_private *sp);
+/* Admin state and weight from overrides and configuration; starts and stops checks accordingly. */
+void server_private_settle(struct server_private *sp);
+/* Enters slow start, where the pool has one. */
+void server_private_slow_start(struct server_private *sp);
+void server_private_apply_weight(struct server_private *sp);
+/* Each second. */
+void server_private_tick(struct server_private *sp);
+/* Waiters may find something now: wakes as many as there is room for. */
+void server_private_wake(struct server_private *sp);
+/* A new configuration ended the override of this configured server, if it had one. */
+void registry_end_weight_override(struct reg_pool *rp, const struct server_config *sc);
+
+/* ---- health.c ---- */
+
+void health_start(struct server_private *sp);
+void health_stop(struct server_private *sp);
+/* The configuration is another: a running check starts over, the next one comes no later than it asks for. */
+void health_reconfigure(struct server_private *sp);
+
+/* ---- probe.c ---- */
+
+enum probe_outcome { PROBE_PASS, PROBE_BUSY, PROBE_FAIL };
+struct probe_result {
+	enum probe_outcome outcome;
+	char text[CHECK_TEXT_MAX];
+	int64_t us;
+};
+
+/* Starts a check of sp's server; its verdict comes to health_verdict(), never from inside this call. */
+struct probe *probe_start(struct server_private *sp);
+/* Ends it without a verdict. */
+void probe_abort(struct probe *pr);
+void probe_abort_all(struct list *probes);
+void health_verdict(struct server_private *sp, const struct probe_result *result);
+
+/* ---- discovery.c ---- */
+
+void discovery_start(struct origin *o);
+void discovery_stop(struct origin *o);
+
+/* ---- registry_learned.c ---- */
+
+struct learned;
+struct learned *learned_open(const char *file); /* NULL file = remembers nothing */
+void learned_close(struct learned *l);
+/* A server appeared: gives it what it had when last seen. */
+void learned_apply(struct learned *l, struct server_private *sp);
+/* Notes what changed. */
+void learned_note(struct learned *l, struct server_private *sp);
+/* Writes the file when something was noted and the last write is some seconds ago. */
+void learned_write(struct learned *l, int64_t now_ms, bool now);
+
+/* ---- pool_metrics.c ---- */
+
+void pool_metrics_create(struct pool_shared *sh);
+void pool_metrics_retire(struct pool_shared *sh);
+/* Idempotent. A gone server of the same name (another address) loses its series to this one. */
+void server_metrics_create(struct server_private *sp);
+void server_metrics_retire(struct server_private *sp);
+
+#endif
