@@ -106,9 +106,22 @@ static void at_repaired_start(struct scan *s)
 	s->e->state = IN_LINE;
 }
 
+/* Passes whole clean lines without a turn through the states: a short cut, taking it or not changes nothing. */
+static void skip_clean(struct scan *s)
+{
+	const char *p = s->p;
+	size_t n = s->n, i = s->i + scan_special(s->p + s->i, s->n - s->i);
+
+	while (n - i > 2 && p[i] == '\r' && p[i + 1] == '\n' && p[i + 2] != '.') {
+		i += 2;
+		i += scan_special(p + i, n - i);
+	}
+	s->i = i;
+}
+
 static void in_line(struct scan *s)
 {
-	s->i += scan_special(s->p + s->i, s->n - s->i);
+	skip_clean(s);
 	if (s->i == s->n)
 		return;
 	switch (s->p[s->i]) {
