@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is compared: the balancers, the servers behind them, and what each costs.
+
+A contender is started once and stays up for all rounds of a row; idle, it costs nothing that would disturb the others.
+"""
+import os
+from pathlib import Path
+
+from tests.bench import procfs
+from tests.peers import proxies
+from tests.peers.postfix import Postfix
+from tests.run import node as lib
+
+# Limits that would refuse a single generator with thousands of sessions; everything else stays at its default.
+CAPS = {"connections": "unlimited", "connections_per_client": "unlimited"}
+
+
+class Contender:
+    """name, address to send to, and the process whose CPU and memory count (None = nothing in between)."""
+
+    def __init__(self, name, listen, program=None):
+        self.name, self.listen, self.program = name, listen, program
+
+    def pids(self):
+        return [] if self.program is None else procfs.family(self.program.pid)
+
+    def cpu_seconds(self):
+        return sum(procfs.cpu_seconds(pid) for pid in self.pids())
+
+    def memory_bytes(self):
+        return sum(procfs.pss_bytes(pid) for pid in self.pids())
+
+    def start(self):
+        if self.program is not None:
+            self.program.start()
+        return self
+
+    def stop(self):
+        if self.program is not None:
+            self.program.stop()
+
+
+class Bench:
+    """One row's surroundings: directory, programs, ports. Use as a context manager: it stops what it started."""
+
+    def __init__(self, bins, dir, build, workers=2):
+        self.bins, self.dir, self.build, self.workers = Path(bins), Path(dir), build, workers
+        self.started, self.mtas = [], []
+
+    def __enter__(self):
+        self.dir.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, *_):
+        for thing in reversed(self.started):
+            thing.stop()
+        self.started = []
+
+    def address(self):
+        return f"127.0.0.1:{lib.free_ports(1)[0]}"
+
+    def keep(self, thing):
+        self.started.append(thing)
+        return thing.start()
+
+    # ---- behind the balancer ----
+
+    def sinks(self, count=2):
+        made = []
+        for i in range(count):
+            made.append(self.keep(lib.Sink(self.bins, self.address(), self.dir / f"sink{i}.log")))
+        return [s.listen for s in made]
+
+    def postfixes(self, count=2):
+        if os.geteuid() != 0:
+            raise lib.StartError("real Postfix backends need root")
+        for i in range(count):
+            mta = Postfix(self.dir / f"postfix{i}", self.address(), f"mta{i}.test", build=self.build)
+            self.mtas.append(self.keep(mta))
+        return [f"{m.host}:{m.port}" for m in self.mtas]
+
+    def queued(self):
+        return sum(m.queued() for m in self.mtas)
+
+    # ---- contenders ----
+
+    def direct(self, servers):
+        return Contender("direct", servers[0])
+
+    def haproxy(self, servers, name="haproxy", **kw):
+        program = proxies.haproxy(self.dir / name, self.address(), servers, self.build, self.workers, **kw)
+        return self.keep(Contender(name, program.listen, program))
+
+    def nginx(self, servers, name="nginx"):
+        program = proxies.nginx(self.dir / name, self.address(), servers, self.build, self.workers)
+        return self.keep(Contender(name, program.listen, program))
+
+    def postroad(self, servers, name="postroad", mode="smtp", change=None):
+        """Ours with its defaults; `change` may edit the configuration (a function of it)."""
+        listen = self.address()
+        config = {
+            "version": 1,
+            "listeners": {"relay": {
+                "bind": [listen], "mode": mode, "pool": "mta", "allow": ["127.0.0.0/8"],
+            }},
+            "pools": {"mta": {"balance": "leastconn", "servers": pool_servers(servers)}},
+        }
+        if mode == "smtp":
+            config["listeners"]["relay"].update(direction="outbound", hostname="bench.test", caps=dict(CAPS))
+        if change is not None:
+            change(config)
+        # A line per message goes to nobody: the others log nothing either.
+        node = {"workers": self.workers, "log": {"target": "stderr", "level": "warning"}}
+        return self.keep(Contender(name, listen, lib.Node(self.bins, self.dir / name, config, node)))
+
+
+def pool_servers(servers):
+    return {f"s{i}": {"address": address, "max_connections": 8000} for i, address in enumerate(servers)}
