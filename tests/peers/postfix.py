@@ -2,7 +2,8 @@
 """A private Postfix: unpacked, with its own configuration, queue, users and (if asked) network namespace.
 
 The hard thing: master(8) looks its users up by name and wants root, but the machine may have neither the users nor a wish
-for them. It runs in a mount namespace of its own, in which /etc/passwd and /etc/group are copies with two users more.
+for them. It runs in a mount namespace of its own, in which /etc/passwd and /etc/group are copies with two users more, and
+in which its directory is also seen at /mnt: the real path may lead through a home that Postfix's user must not enter.
 Mail is delivered by virtual(8) into one Maildir, so that what arrived can be counted and compared, message by message.
 
     from tests.peers.postfix import Postfix
@@ -26,6 +27,7 @@ REPOSITORY = str(Path(__file__).resolve().parents[2])
 # Run inside a network namespace, where the probing socket has to be.
 PROBE = ("import sys; sys.path.insert(0, sys.argv[1]); from tests.peers.postfix import probe_banner; "
          "sys.exit(0 if probe_banner(sys.argv[2], int(sys.argv[3])) else 1)")
+VIEW = Path("/mnt")
 USERS = {"postfix": 64801, "postdrop": 64802}
 MASTER_CF = """
 {listen} inet n - n - {processes} smtpd
@@ -80,21 +82,21 @@ class Postfix:
     # ---- files ----
 
     def _main_cf(self):
-        lib = self.root / "usr/lib/postfix"
+        lib = VIEW / "program/usr/lib/postfix"
         values = {
             "compatibility_level": "3.6",
-            "daemon_directory": lib / "sbin", "command_directory": self.root / "usr/sbin",
-            "shlib_directory": lib, "meta_directory": self.dir / "etc",
-            "queue_directory": self.dir / "queue", "data_directory": self.dir / "data",
+            "daemon_directory": lib / "sbin", "command_directory": VIEW / "program/usr/sbin",
+            "shlib_directory": lib, "meta_directory": VIEW / "etc",
+            "queue_directory": VIEW / "queue", "data_directory": VIEW / "data",
             "mail_owner": "postfix", "setgid_group": "postdrop",
             "import_environment": "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C LD_LIBRARY_PATH",
             "export_environment": "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH",
-            "maillog_file": self.log, "maillog_file_prefixes": self.dir,
+            "maillog_file": VIEW / "maillog", "maillog_file_prefixes": VIEW,
             "myhostname": self.hostname, "mydestination": "", "inet_interfaces": "all",
             "inet_protocols": "ipv4", "mynetworks": "127.0.0.0/8 10.0.0.0/8", "alias_maps": "", "alias_database": "",
             "local_recipient_maps": "", "relay_domains": "", "smtputf8_enable": "no",
             "virtual_mailbox_domains": "static:all", "virtual_mailbox_maps": "static:all/",
-            "virtual_mailbox_base": self.dir / "mail", "virtual_uid_maps": f"static:{USERS['postfix']}",
+            "virtual_mailbox_base": VIEW / "mail", "virtual_uid_maps": f"static:{USERS['postfix']}",
             "virtual_gid_maps": f"static:{USERS['postfix']}", "virtual_minimum_uid": "1",
             "virtual_transport": "virtual", "smtpd_client_connection_count_limit": "0",
             "smtpd_peername_lookup": "no", "message_size_limit": "104857600", "virtual_mailbox_limit": "0",
@@ -112,6 +114,7 @@ class Postfix:
         (etc / "master.cf").write_text(MASTER_CF.format(listen=f"{self.host}:{self.port}", processes=self.processes))
         (etc / "dynamicmaps.cf").write_text("")
         self._write_users()
+        self._make_dir("program", "root", "root", 0o755)
         self._make_dir("data", "postfix", "postfix", 0o700)
         self._make_dir("mail", "postfix", "postfix", 0o700)
         self._make_dir("queue", "root", "root", 0o755)
@@ -144,19 +147,25 @@ class Postfix:
     def start(self, timeout=20):
         """Starts master(8) and returns when it greets."""
         script = ('set -e; mount --bind "$1/passwd" /etc/passwd; mount --bind "$1/group" /etc/group; '
-                  'exec "$2/usr/lib/postfix/sbin/master" -c "$1/etc" -d')
-        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(self.dir), str(self.root)]
+                  'mount --bind "$2" "$1/program"; mount --rbind "$1" "$3"; '
+                  'exec "$3/program/usr/lib/postfix/sbin/master" -c "$3/etc" -d')
+        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(self.dir), str(self.root), str(VIEW)]
         if self.netns:
             argv = ["ip", "netns", "exec", self.netns] + argv
         with open(self.dir / "stderr", "ab") as err:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=err, stderr=err,
-                                            env=unpacking.environment(self.root), start_new_session=True)
+                                            env=self._environment(), start_new_session=True)
         deadline = time.monotonic() + timeout
         while not self.greets():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise unpacking.PeerError(f"Postfix in {self.dir} does not start:\n{self.trouble()}")
             time.sleep(0.05)
         return self
+
+    def _environment(self):
+        env = unpacking.environment(self.root)
+        env["LD_LIBRARY_PATH"] = env["LD_LIBRARY_PATH"].replace(str(self.root), str(VIEW / "program"))
+        return env
 
     def greets(self):
         if self.netns:

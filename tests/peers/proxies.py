@@ -15,7 +15,7 @@ from tests.peers.postfix import probe_banner
 HAPROXY = """
 global
     nbthread {threads}
-    maxconn 8000
+    maxconn 6000
     {tune}
 defaults
     mode tcp
@@ -92,7 +92,7 @@ def haproxy(dir, listen, servers, build=None, threads=2, options=(), tune=()):
     root = unpacking.unpack("haproxy", build)
     dir = Path(dir)
     dir.mkdir(parents=True, exist_ok=True)
-    lines = "\n".join(f"    server s{i} {address} maxconn 8000" for i, address in enumerate(servers))
+    lines = "\n".join(f"    server s{i} {address} maxconn 6000" for i, address in enumerate(servers))
     config = HAPROXY.format(threads=threads, listen=listen, servers=lines, options="\n    ".join(options),
                             tune="\n    ".join(tune))
     (dir / "haproxy.cfg").write_text(config)
