@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The balancer under test: its files, its process, its log, its admin socket."""
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+
+from .grammar import Fail, value_of
+
+# Everything a spec does not say: quiet checks, no slow start, bytes unchanged, so that a play is deterministic.
+LISTENER = {"mode": "smtp", "direction": "outbound", "hostname": "lb.test", "pool": "main", "add_received": "never"}
+POOL = {"balance": "first", "slow_start": "0s",
+        "health": {"interval": "1h", "fast_interval": "1h", "down_interval": "1h", "rise": 1, "fall": 1}}
+NODE = {"node": "n1", "workers": 1, "shutdown_grace": "5s", "log": {"target": "stderr", "level": "debug"},
+        "admin": {"listen": []}}
+
+
+def put(document, dotted, value):
+    """document[a][b][c] = value for "a.b.c"."""
+    *path, last = dotted.split(".")
+    for key in path:
+        document = document.setdefault(key, {})
+    document[last] = value
+
+
+def parse_logfmt(line):
+    pairs = re.findall(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)', line)
+    out = {}
+    for key, value in pairs:
+        if value.startswith('"'):
+            value = re.sub(r"\\(x[0-9a-f]{2}|.)", lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else m[1], value[1:-1])
+        out[key] = value
+    return out
+
+
+class Balancer:
+    def __init__(self, play, binary):
+        self.play, self.binary = play, binary
+        self.dir = os.path.join(play.dir, "lb")
+        self.node = json.loads(json.dumps(NODE))
+        self.document = {"version": 1, "listeners": {}, "pools": {}}
+        self.ports, self.holders = {}, []
+        self.process = self.watcher = None
+        self.log, self.parsed = [], []
+        self.exit = None
+
+    def view(self):
+        return {"exit": self.exit, "lines": len(self.log)}
+
+    # ---- configuration ----
+
+    def port(self, listener):
+        """A port that stays ours: bound with SO_REUSEPORT here too, never listening."""
+        if listener not in self.ports:
+            holder = socket.socket()
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.bind(("127.0.0.1", 0))
+            self.holders.append(holder)
+            self.ports[listener] = holder.getsockname()[1]
+        return self.ports[listener]
+
+    def configure(self, statements):
+        for s in statements:
+            getattr(self, "conf_" + s.verb, self.conf_unknown)(s)
+        if not self.document["listeners"]:
+            self.add_listener("in", {})
+        if not self.document["pools"]:
+            self.add_pool("main", {}, ",".join(self.play.backends))
+
+    def conf_unknown(self, s):
+        raise Fail("%s:%d: lb: no such line: %s" % (s.file, s.line, s))
+
+    @staticmethod
+    def name_of(s, default):
+        return str(s.args[0]) if s.args else default
+
+    def conf_listener(self, s):
+        self.add_listener(self.name_of(s, "in"), s.pairs)
+
+    def add_listener(self, name, pairs):
+        li = self.document["listeners"].setdefault(name, dict(LISTENER, bind=["127.0.0.1:%d" % self.port(name)]))
+        for key, value in pairs.items():
+            put(li, key, value_of(value))
+
+    def conf_pool(self, s):
+        pairs = dict(s.pairs)
+        servers = pairs.pop("servers", None)
+        self.add_pool(self.name_of(s, "main"), pairs, str(servers) if servers else ",".join(self.play.backends))
+
+    def add_pool(self, name, pairs, servers):
+        pool = self.document["pools"].setdefault(name, json.loads(json.dumps(POOL)))
+        for server in filter(None, servers.split(",")):
+            backend = self.play.backends.get(server)
+            address = "%s:%d" % backend.address if backend else server
+            pool.setdefault("servers", {})[server if backend else "s%d" % len(pool.get("servers", {}))] = {"address": address}
+        for key, value in pairs.items():
+            put(pool, key, value_of(value))
+
+    def conf_server(self, s):
+        """server POOL/NAME key=value …"""
+        pool, name = self.name_of(s, "").split("/")
+        for key, value in s.pairs.items():
+            self.document["pools"][pool]["servers"][name][key] = value_of(value)
+
+    def conf_route(self, s):
+        route = {"name": self.name_of(s, ""), "when": {}}
+        for key, value in s.pairs.items():
+            put(route, key, value_of(value))
+        self.document.setdefault("routes", []).append(route)
+
+    def conf_set(self, s):
+        """set a.b.c=value: anywhere in the document."""
+        for key, value in s.pairs.items():
+            put(self.document, key, value_of(value))
+
+    def conf_node(self, s):
+        for key, value in s.pairs.items():
+            put(self.node, key, value_of(value))
+
+    def write_files(self):
+        for sub in ("state", "run"):
+            os.makedirs(os.path.join(self.dir, sub), mode=0o700, exist_ok=True)
+        node = dict(self.node, state_dir=self.dir + "/state", run_dir=self.dir + "/run", initial_config=self.document)
+        with open(self.dir + "/node.json", "w") as f:
+            json.dump(node, f, indent=1)
+
+    # ---- the process ----
+
+    async def launch(self):
+        if not self.binary or not os.path.exists(self.binary):
+            raise Fail("no balancer to test: build it, or say --bin FILE")
+        self.exit = None
+        self.process = await asyncio.create_subprocess_exec(
+            self.binary, "-c", self.dir + "/node.json", stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, limit=1 << 20)
+        self.watcher = self.play.spawn(self.watch(self.process))
+
+    async def watch(self, process):
+        with open(self.dir + "/log", "ab") as f:
+            async for raw in process.stdout:
+                f.write(raw)
+                f.flush()
+                text = raw.decode("utf-8", "replace").rstrip("\n")
+                self.log.append(text)
+                self.parsed.append(parse_logfmt(text))
+                self.play.note("lb", "|", text)
+                self.play.pulse()
+        self.exit = await process.wait()
+        self.play.note("lb", "x", "exit %d" % self.exit)
+        self.play.pulse()
+
+    def listening(self):
+        """By the kernel's word, so that no connection of ours is in the log."""
+        want = {"%04X" % port for port in self.ports.values()}
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        return want <= {row[1].split(":")[1] for row in rows if row[3] == "0A"}
+
+    async def ready(self, seconds=12):
+        def settled():
+            return self.exit is not None or self.listening()
+        await self.play.until(settled, seconds, "the balancer does not listen")
+        if self.exit is not None:
+            raise Fail("the balancer ended with %d: %s" % (self.exit, self.log[-1] if self.log else ""))
+
+    def signal(self, name):
+        if self.process is not None and self.exit is None:
+            self.play.note("lb", "x", "SIG" + name)
+            self.process.send_signal(getattr(signal, "SIG" + name))
+
+    async def ended(self, seconds=10):
+        await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")
+
+    async def check_clean_end(self):
+        """Stops it if it still runs; a crash or a sanitizer's word fails the spec."""
+        if self.process is None:
+            return
+        if self.exit is None:
+            self.signal("TERM")
+            await self.ended()
+            if self.exit != 0:
+                raise Fail("the balancer ended with %d after SIGTERM" % self.exit)
+        for line in self.log:
+            if "Sanitizer" in line or "runtime error:" in line:
+                raise Fail("a sanitizer spoke: " + line)
+
+    def kill(self):
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+        for holder in self.holders:
+            holder.close()
+
+    # ---- the admin socket ----
+
+    async def http(self, method, target, body=b"", headers=()):
+        reader, writer = await asyncio.open_unix_connection(self.dir + "/run/admin.sock")
+        lines = ["%s %s HTTP/1.0" % (method, target), "Host: localhost", "Content-Length: %d" % len(body)]
+        if body:
+            lines.append("Content-Type: application/json")
+        if method in ("PUT", "PATCH", "DELETE") and "/config" in target:
+            lines.append("If-Match: *")
+        writer.write("\r\n".join(lines + list(headers) + ["", ""]).encode() + body)
+        raw = await reader.read()
+        writer.close()
+        head, _, content = raw.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/"):
+            raise Fail("no HTTP answer to %s %s: %r" % (method, target, raw[:100]))
+        status = int(head.split()[1])
+        self.play.note("admin", ".", "%s %s %s -> %d %s" % (method, target, body.decode(), status, content[:600].decode("utf-8", "replace")
+                                                            if "/metrics" not in target else "…"))
+        return status, content
+
+    async def json(self, target):
+        status, content = await self.http("GET", target)
+        if status != 200:
+            raise Fail("GET %s: %d" % (target, status))
+        return json.loads(content)
+
+    async def metric(self, name, labels):
+        """The sum of all series of a family that carry these labels; None = no such family."""
+        _, content = await self.http("GET", "/metrics")
+        total = None
+        for line in content.decode().splitlines():
+            m = re.fullmatch(r"([a-zA-Z_:]+)(?:\{(.*)\})? (\S+)(?: \S+)?", line)
+            if not m or m[1] != name:
+                continue
+            have = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2] or ""))
+            if all(have.get(k) == v for k, v in labels.items()):
+                total = (total or 0) + float(m[3])
+        return total
