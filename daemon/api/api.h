@@ -17,6 +17,7 @@ struct api_env {
 	struct loop *loop;
 	const struct node_config *node;
 	const char *node_file;
+	struct conf_env conf_env; /* what conf_parse() is given; the strings live as long as the api */
 	struct store *store;
 	struct registry *registry;
 	struct engine *engine;
@@ -28,7 +29,8 @@ struct api_env {
 	double started_wall;
 };
 
-/* Opens the admin socket and the HTTPS listeners. NULL: *ret_why is a sentence the caller frees. */
+/* Opens the admin socket and the HTTPS listeners, applies the stored run-time state. NULL: *ret_why is a sentence the caller frees.
+ * api_set_conf() must follow before the loop runs. */
 struct api *api_new(const struct api_env *env, char **ret_why) MUST_CHECK;
 void api_free(struct api *a);
 

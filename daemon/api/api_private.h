@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of this folder share: connections, calls, answers, the table of resources, streams, run-time documents.
+ *
+ * A connection (struct conn) belongs to one HTTP server (struct front); a call is one request on its way to its answer.
+ * A handler answers its call exactly once: with call_json(), call_problem(), call_text(), or by opening a stream on it. After that
+ * the call is gone.
+ */
+#ifndef POSTROAD_API_PRIVATE_H
+#define POSTROAD_API_PRIVATE_H
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+#include <openssl/ssl.h>
+
+#include "daemon/api/api.h"
+#include "daemon/api/path.h"
+#include "daemon/api/problem.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/hash.h"
+
+/* ---- bounds ---- */
+
+#define API_CONNECTIONS_MAX 64		       /* of the Unix socket, and of all TCP listeners together */
+#define API_BODY_MAX ((size_t)8 << 20)
+#define API_HEADER_BYTES_MAX ((size_t)16 << 10)
+#define API_HEADER_LINES_MAX 100
+#define API_REQUEST_DEADLINE_MS 10000	       /* from a request's first byte to its last … */
+#define API_REQUEST_MIN_RATE ((int64_t)64 << 10) /* … and a second more for each so many bytes */
+#define API_IDLE_SECONDS 60
+#define API_STREAMS_MAX 16
+#define API_STREAM_QUEUE_MAX ((size_t)1 << 20) /* more than all events kept */
+#define API_EVENTS_KEPT 1024
+
+/* ---- the api ---- */
+
+struct api_warning {
+	struct api_warning *next;
+	char *key, *text;
+};
+
+struct api {
+	uint32_t magic;
+	struct api_env env;
+	struct conf *conf; /* in force; NULL only until the first api_set_conf() */
+	struct front *fronts;
+	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
+	SSL_CTX *tls;	     /* NULL: admin.tls "off" */
+	char fingerprint[3 * 32];
+	struct list calls;   /* struct call: link */
+	struct list streams; /* struct push: link */
+	struct timer heartbeat;
+	unsigned n_streams;
+	struct events *events;
+	struct api_warning *warnings;
+	series_id m_revision, m_quorate, m_commit;
+	char instance[17]; /* random per process: begins each event id */
+};
+
+#define API_MAGIC 0x41504900u
+
+/* ---- connections (conn.c) ---- */
+
+struct front {
+	uint32_t magic;
+	struct front *next;
+	struct api *api;
+	struct evhttp *http;
+	bool is_unix, is_tls;
+	char *name; /* address or path */
+	struct list conns;
+	struct event *adopt; /* takes over what was accepted in this turn */
+};
+
+struct conn {
+	uint32_t magic;
+	struct list link;
+	struct front *front;
+	struct bufferevent *bev; /* dies with evhttp's connection: never used after fd was seen closed */
+	int fd;
+	uint64_t inode; /* of the socket: tells whether fd is still this connection's */
+	struct timer deadline;
+	int64_t started_ms;
+	uint64_t bytes; /* of this request */
+	bool reading, counted;
+	bool told; /* evhttp will tell when the connection ends */
+	struct call *call;
+};
+
+/* Opens the admin socket and the TCP listeners. False: *ret_why is a sentence the caller frees. */
+bool conn_open_fronts(struct api *a, char **ret_why) MUST_CHECK;
+void conn_close_fronts(struct api *a);
+/* The connection a request came over. */
+struct conn *conn_of(struct front *f, struct evhttp_request *req);
+/* A whole request is there: no deadline until the next one starts. */
+void conn_request_begin(struct conn *c, struct call *call);
+void conn_request_end(struct conn *c);
+
+/* ---- calls (http.c) ---- */
+
+struct identity {
+	enum token_role role;
+	char author[128]; /* token name, or "local:USER" */
+	bool is_local;	  /* came over the Unix socket as somebody who may */
+};
+
+struct call {
+	uint32_t magic;
+	struct list link;
+	struct api *api; /* NULL: the api has ended, only the free is left */
+	struct conn *conn;
+	struct evhttp_request *req; /* NULL: the client is gone */
+	const struct resource *resource;
+	const char *params[PATH_PARAMS_MAX];
+	struct path path;
+	struct query query;
+	struct identity who;
+	struct push *push; /* the stream opened on it */
+	bool dropped;	   /* its stream was cut: nothing is left but to see the connection end */
+	void *arg;	   /* the handler's */
+};
+
+#define CALL_MAGIC 0x43414c4cu
+
+void http_on_request(struct evhttp_request *req, void *front);
+/* From conn.c: the client went away before the answer. */
+void http_on_gone(struct call *c);
+
+const char *call_header(const struct call *c, const char *name);
+void call_set_header(struct call *c, const char *name, const char *value);
+struct str call_body(const struct call *c);
+/* A JSON document of one of the comma-separated media types. NULL: the call is answered. */
+json_t *call_body_json(struct call *c, const char *types) MUST_CHECK;
+/* As above, an object with no other keys than the comma-separated ones. */
+json_t *call_body_object(struct call *c, const char *keys) MUST_CHECK;
+/* "true" or "false" in the query; false where absent. */
+bool call_flag(const struct call *c, const char *name);
+
+/* Answers. json is stolen. */
+void call_json(struct call *c, int status, json_t *json);
+void call_text(struct call *c, int status, const char *type, struct str text);
+void call_empty(struct call *c, int status);
+void call_problem(struct call *c, enum problem p, const struct errors *errors, const char *detail_fmt, ...) PRINTF_LIKE(4, 5);
+/* Ends a call whose client is gone, without an answer. */
+void call_free(struct call *c);
+
+/* ---- resources (resources.c) ---- */
+
+typedef void resource_fn(struct call *c);
+
+struct resource {
+	enum evhttp_cmd_type method;
+	const char *method_name, *pattern;
+	enum token_role role; /* ROLE_NONE: open to everybody */
+	resource_fn *fn;
+	const char *operation, *query, *body, *summary; /* body: media types, "" = none */
+};
+extern const struct resource resources[];
+extern const size_t resource_count;
+
+#define RESOURCE(method, pattern, role, fn, query, body, summary) resource_fn fn;
+#include "daemon/api/resources.tbl.h"
+#undef RESOURCE
+
+/* The row for a method and path, HEAD being GET. NULL: *ret_allow (bounded, may be "") lists the methods the path has. */
+const struct resource *resource_find(enum evhttp_cmd_type method, const struct path *p, const char *params[PATH_PARAMS_MAX],
+				     char *ret_allow, size_t allow_cap);
+
+/* ---- who asks (auth.c) ---- */
+
+/* Role and author of a request. False: it carries a token that is none (or is not of that form). */
+bool auth_identify(struct call *c, struct identity *ret) MUST_CHECK;
+
+/* ---- TLS (tls.c) ---- */
+
+SSL_CTX *tls_admin_context(const struct node_config *n, char fingerprint[96], char **ret_why) MUST_CHECK;
+
+/* ---- configuration (config_write.c) ---- */
+
+/* The ETag of the document in force, or of any JSON value, with quotes. */
+void etag_of_document(const struct api *a, char out[64]);
+void etag_of_entry(uint64_t revision, const uint8_t *hash, char out[64]);
+void etag_of_object(const json_t *object, char out[64]);
+
+/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered. */
+bool write_precondition(struct call *c, const char *current) MUST_CHECK;
+/* True: the same write was made before under this Idempotency-Key (or the key is of another one): answered. */
+bool write_replayed(struct call *c);
+/* Fills the idempotency fields of a store_write; the buffers live as long as w is used. */
+struct write_key {
+	char text[65];
+	uint8_t hash[ENTRY_HASH_LEN];
+};
+void write_set_key(const struct call *c, struct write_key *key, struct store_write *w);
+/* store_append with the api's metrics; a failure is answered as a problem. */
+bool write_append(struct call *c, struct store_write *w, const struct entry **ret_entry) MUST_CHECK;
+
+struct config_write {
+	json_t *next; /* the whole document, unmasked; stolen */
+	const char *section, *name; /* the object the answer's ETag is of; NULL = the document */
+	const char *operation;
+	int status;
+	bool keeps_overrides; /* rollback: run-time weights stay */
+};
+/* Validates, activates, stores, answers. */
+void config_commit(struct call *c, struct config_write *w);
+/* One object of a section, borrowed; NULL = none. */
+json_t *config_object(json_t *document, const char *section, const char *name, size_t *ret_index);
+bool config_has_section(const char *section);
+
+/* ---- run-time state (runtime.c) ---- */
+
+/* Applies the stored admin states and weights. */
+void runtime_apply(struct api *a);
+/* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. */
+void runtime_prune(struct api *a, json_t *before, json_t *after);
+/* The stored document, a new reference that may be changed. */
+json_t *runtime_document(struct api *a);
+/* Stores it (stolen) and answers where that fails. */
+bool runtime_store(struct call *c, json_t *document, const char *comment) MUST_CHECK;
+/* ?scope=local: this node alone, not stored. False: answered. */
+bool runtime_scope(struct call *c, bool *ret_local) MUST_CHECK;
+/* Stored admin state of this node, "ready" or "drain". */
+const char *runtime_node_admin(struct api *a);
+
+/* ---- events and streams (events.c, push.c) ---- */
+
+struct event_item {
+	uint64_t seq;
+	char *text; /* the whole SSE record */
+};
+
+struct events *events_new(void);
+void events_free(struct events *e);
+
+/* A stream of server-sent events on a call. */
+struct push {
+	uint32_t magic;
+	struct list link;
+	struct call *call;
+	bool wants_events;
+	void (*on_end)(struct push *p); /* may be NULL: frees what arg holds */
+	void *arg;
+};
+
+/* Turns the call into a stream. NULL: too many are open, the call is answered. */
+struct push *push_open(struct call *c) MUST_CHECK;
+/* Sends a record. False: the reader is too slow or gone, the stream has ended. */
+bool push_send(struct push *p, const char *text, size_t n);
+void push_end(struct push *p);
+/* From http.c: the client is gone. */
+void push_gone(struct push *p);
+void push_heartbeat_all(struct api *a);
+/* Ends streams whose token is no longer valid. */
+void push_reauthorize(struct api *a);
+
+/* ---- answers shared by files ---- */
+
+json_t *json_time(double wall); /* RFC 3339, or null for 0 */
+json_t *json_text(const char *s); /* null for NULL; bytes that are no UTF-8 are replaced */
+json_t *status_warnings(struct api *a);
+json_t *status_node(struct api *a);
+json_t *pools_json(struct api *a);
+json_t *openapi_json(void);
+/* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
+json_t *status_not_ready(struct api *a);
+
+#endif

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every refusal: PROBLEM(ID, status, name, title). The type of a problem document is "urn:postroad:problem:" and the name.
+ */
+PROBLEM(BAD_REQUEST, 400, "bad-request", "The request is malformed")
+PROBLEM(UNAUTHORIZED, 401, "unauthorized", "A valid token is needed")
+PROBLEM(FORBIDDEN, 403, "forbidden", "The role of this caller does not allow it")
+PROBLEM(NOT_FOUND, 404, "not-found", "There is no such thing")
+PROBLEM(METHOD, 405, "method-not-allowed", "The method is not one of this resource")
+PROBLEM(CONFLICT, 409, "conflict", "Somebody else is doing it")
+PROBLEM(PRECONDITION_FAILED, 412, "precondition-failed", "It has changed since it was read")
+PROBLEM(TOO_LARGE, 413, "too-large", "The body is larger than 8 MiB")
+PROBLEM(MEDIA_TYPE, 415, "unsupported-media-type", "The body's type is not one of this call")
+PROBLEM(INVALID, 422, "invalid", "The request does not validate")
+PROBLEM(KEY_REUSED, 422, "idempotency-key-reused", "The Idempotency-Key was used for another request")
+PROBLEM(PRECONDITION_REQUIRED, 428, "precondition-required", "If-Match or If-None-Match is needed")
+PROBLEM(HEADERS, 431, "headers-too-large", "The request's header is too large")
+PROBLEM(INTERNAL, 500, "internal", "It failed")
+PROBLEM(NO_QUORUM, 503, "no-quorum", "The cluster has no quorum: nothing can be written")
+PROBLEM(BUSY, 503, "busy", "Too many streams are open")
+PROBLEM(FULL_DISK, 507, "full-disk", "The disk is full: nothing was changed")

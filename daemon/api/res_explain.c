@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Where a message would go, and why: the same policy and pool functions that route mail, asked about the snapshot in force.
+ */
+#include <stdlib.h>
+
+#include "daemon/api/api_private.h"
+
+#define RECIPIENTS_MAX 1000
+#define EXPLAIN_KEYS "listener,client,helo,user,sender,recipients,size"
+
+struct question {
+	const struct snapshot *snapshot;
+	const struct listener_view *view;
+	size_t listener_index;
+	struct envelope envelope;
+	struct addr client;
+	char sender_domain[SMTP_DOMAIN_MAX + 1], recipient_domain[SMTP_DOMAIN_MAX + 1];
+	uint64_t size;
+	int64_t now_ms;
+	struct errors errors;
+};
+
+/* ---- reading the question ---- */
+
+static struct str without_brackets(const char *text)
+{
+	struct str s = str_from(text);
+
+	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' && s.n > 2)
+		return (struct str){ s.p + 1, s.n - 2 };
+	return s;
+}
+
+static struct str fold_domain(struct str address, char out[SMTP_DOMAIN_MAX + 1])
+{
+	const char *at = address.n == 0 ? NULL : memrchr(address.p, '@', address.n);
+
+	out[0] = '\0';
+	if (at == NULL)
+		return (struct str){ out, 0 };
+	struct str domain = { at + 1, address.n - (size_t)(at + 1 - address.p) };
+	if (!smtp_domain_fold(domain, out))
+		out[0] = '\0';
+	return str_from(out);
+}
+
+static const char *text_of(struct question *q, json_t *body, const char *key, const char *absent)
+{
+	json_t *value = json_object_get(body, key);
+	char path[64] = "/";
+
+	if (value == NULL || json_is_null(value))
+		return absent;
+	if (json_is_string(value))
+		return json_string_value(value);
+	strncat(path, key, sizeof(path) - 2);
+	errors_add(&q->errors, path, NULL, "a string", NULL, "not a string");
+	return absent;
+}
+
+static void read_listener(struct question *q, json_t *body)
+{
+	const char *name = text_of(q, body, "listener", NULL);
+
+	for (size_t i = 0; q->snapshot != NULL && i < q->snapshot->n_listeners; i++) {
+		const struct listener_view *v = &q->snapshot->listeners[i];
+		bool only = name == NULL && q->snapshot->n_listeners == 1;
+		if (!only && (name == NULL || strcmp(v->config->name, name) != 0))
+			continue;
+		q->view = v;
+		q->listener_index = i;
+		q->envelope.listener = v->config->name;
+		return;
+	}
+	errors_add(&q->errors, "/listener", name, NULL, NULL, name == NULL ? "say which listener" : "there is no such listener");
+}
+
+static void read_question(struct question *q, json_t *body)
+{
+	json_t *size = json_object_get(body, "size");
+	const char *client = text_of(q, body, "client", "127.0.0.1");
+
+	read_listener(q, body);
+	if (!addr_parse_ip(client, &q->client))
+		errors_add(&q->errors, "/client", client, "an IP address", NULL, "not an IP address");
+	q->envelope.client = &q->client;
+	q->envelope.helo = str_from(text_of(q, body, "helo", ""));
+	const char *sender = text_of(q, body, "sender", "<>");
+	q->envelope.sender = sender[0] == '\0' ? STR("<>") : without_brackets(sender);
+	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);
+	if (json_is_integer(size) && json_integer_value(size) >= 0)
+		q->size = (uint64_t)json_integer_value(size);
+	else if (size != NULL && !json_is_null(size))
+		errors_add(&q->errors, "/size", NULL, "a number of bytes", NULL, "not a number of bytes");
+}
+
+/* ---- answering ---- */
+
+/* The key of the algorithms that hash, as the engine makes it. */
+static uint64_t hash_for(const struct question *q, const struct pool_config *config)
+{
+	char ip[ADDR_TEXT_MAX];
+
+	switch (config->balance) {
+	case BALANCE_SOURCE:
+		addr_format_ip(&q->client, ip);
+		return hash_stable(ip, strlen(ip));
+	case BALANCE_SENDER_DOMAIN:
+		return hash_stable(q->envelope.sender_domain.p, q->envelope.sender_domain.n);
+	case BALANCE_RECIPIENT_DOMAIN:
+		return hash_stable(q->envelope.recipient_domain.p, q->envelope.recipient_domain.n);
+	default:
+		return 0;
+	}
+}
+
+static void add_candidate(const struct server *s, bool usable, const char *why, void *arg)
+{
+	json_array_append_new(arg, json_pack("{s:o, s:s, s:b, s:o}", "server", json_text(s->name), "state",
+					     server_state_names[server_state(s)], "usable", usable, "why", json_text(why)));
+}
+
+static json_t *candidates_json(const struct question *q, const struct pool *pool)
+{
+	struct pick_query query = { .hash = hash_for(q, pool->config), .need_size = q->size, .now_ms = q->now_ms };
+	json_t *list = json_array();
+
+	pool_explain(pool, &query, add_candidate, list);
+	return list;
+}
+
+/* Why each route up to the one taken matched or did not. */
+static json_t *routes_json(const struct question *q, int taken)
+{
+	const struct policy_config *config = q->snapshot->policy_config;
+	size_t n = taken < 0 ? config->n_routes : (size_t)taken + 1;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:o, s:o}", "route", json_text(config->routes[i].name), "why",
+						      json_text(policy_why(q->snapshot->policy, i, &q->envelope))));
+	return list;
+}
+
+/* Inbound listeners take mail for their own domains only: route i of that policy is listener i. */
+static bool domain_accepted(const struct question *q)
+{
+	const struct listener_config *l = q->view->config;
+
+	return !l->accepted_domains.present || q->snapshot->accepted == NULL ||
+	       policy_route(q->snapshot->accepted, &q->envelope) == (int)q->listener_index;
+}
+
+static void add_destination(const struct question *q, int taken, json_t *o)
+{
+	const struct route_config *route = taken < 0 ? NULL : &q->snapshot->policy_config->routes[taken];
+	const struct pool *pool = route == NULL ? q->view->pool : q->snapshot->route_pools[taken];
+
+	json_object_set_new(o, "route", route == NULL ? json_null() : json_text(route->name));
+	if (route != NULL && route->action != ROUTE_POOL) {
+		json_object_set_new(o, "action", json_string(route->action == ROUTE_REJECT ? "reject" : "defer"));
+		json_object_set_new(o, "text", json_text(route->text));
+		return;
+	}
+	json_object_set_new(o, "action", json_string("pool"));
+	json_object_set_new(o, "pool", pool == NULL ? json_null() : json_text(pool->config->name));
+	json_object_set_new(o, "candidates", pool == NULL ? json_array() : candidates_json(q, pool));
+}
+
+static json_t *recipient_json(struct question *q, const char *recipient)
+{
+	json_t *o = json_pack("{s:o}", "recipient", json_text(recipient));
+
+	q->envelope.recipient = without_brackets(recipient);
+	q->envelope.recipient_domain = fold_domain(q->envelope.recipient, q->recipient_domain);
+	if (!domain_accepted(q)) {
+		json_object_set_new(o, "action", json_string("reject"));
+		json_object_set_new(o, "text", json_string("not one of the listener's accepted_domains"));
+		return o;
+	}
+	int taken = policy_route(q->snapshot->policy, &q->envelope);
+	add_destination(q, taken, o);
+	json_object_set_new(o, "routes", routes_json(q, taken));
+	return o;
+}
+
+static json_t *client_json(const struct question *q)
+{
+	const struct listener_config *l = q->view->config;
+	const char *why = "allowed";
+	bool allowed = false;
+
+	if (cidr_match_any(l->deny.v, l->deny.n, &q->client))
+		why = "in deny";
+	else if (l->allow.present && !cidr_match_any(l->allow.v, l->allow.n, &q->client))
+		why = "not in allow";
+	else
+		allowed = true;
+	return json_pack("{s:b, s:s}", "allowed", allowed, "why", why);
+}
+
+static json_t *answer_json(struct question *q, json_t *recipients)
+{
+	json_t *list = json_array(), *recipient;
+	size_t i;
+
+	json_array_foreach(recipients, i, recipient)
+		json_array_append_new(list, recipient_json(q, json_string_value(recipient)));
+	return json_pack("{s:I, s:o, s:o, s:o}", "revision", (json_int_t)q->snapshot->revision, "listener",
+			 json_text(q->view->config->name), "client", client_json(q), "recipients", list);
+}
+
+static bool recipients_fit(struct question *q, json_t *recipients)
+{
+	json_t *recipient;
+	size_t i;
+
+	if (!json_is_array(recipients) || json_array_size(recipients) == 0 || json_array_size(recipients) > RECIPIENTS_MAX) {
+		errors_add(&q->errors, "/recipients", NULL, "a list of 1 to 1000 addresses", NULL, "not a list of addresses");
+		return false;
+	}
+	json_array_foreach(recipients, i, recipient) {
+		if (!json_is_string(recipient))
+			errors_add(&q->errors, "/recipients", NULL, "strings", NULL, "number %zu is not a string", i);
+	}
+	return true;
+}
+
+void res_explain_post(struct call *c)
+{
+	json_t *body = call_body_object(c, EXPLAIN_KEYS), *recipients;
+
+	if (body == NULL)
+		return;
+	struct question q = { .snapshot = engine_snapshot(c->api->env.engine), .now_ms = clock_mono_ms() };
+	read_question(&q, body);
+	recipients = json_object_get(body, "recipients");
+	recipients_fit(&q, recipients);
+	if (q.errors.n > 0)
+		call_problem(c, PROBLEM_INVALID, &q.errors, "the question does not validate");
+	else
+		call_json(c, 200, answer_json(&q, recipients));
+	errors_fini(&q.errors);
+	json_decref(body);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Live sessions: list, end, trace.
+ *
+ * Sessions belong to the workers, so answers come later, on this loop; the client may be gone by then, or the whole API.
+ */
+#include <stdlib.h>
+
+#include "daemon/api/api_private.h"
+
+#define LIMIT_DEFAULT 100
+#define LIMIT_MAX 10000
+
+/* ---- list ---- */
+
+static json_t *session_json(const struct session_info *s)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id", json_text(s->id), "client",
+			 json_text(s->client), "listener", json_text(s->listener), "helo", json_text(s->helo), "stage", s->stage,
+			 "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend), "age_ms", (json_int_t)s->age_ms,
+			 "transaction_age_ms", (json_int_t)s->transaction_age_ms, "bytes_in", (json_int_t)s->bytes_in,
+			 "bytes_out", (json_int_t)s->bytes_out, "transactions", (json_int_t)s->transactions, "traced", s->traced);
+}
+
+static void on_sessions(const struct session_info *list, size_t n, size_t total, void *arg)
+{
+	struct call *c = arg;
+	json_t *sessions;
+
+	CHECK_OBJ(c, CALL_MAGIC);
+	if (c->api == NULL || c->req == NULL) {
+		call_free(c);
+		return;
+	}
+	sessions = json_array();
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(sessions, session_json(&list[i]));
+	call_json(c, 200, json_pack("{s:s, s:I, s:o}", "node", c->api->env.node->node, "total", (json_int_t)total, "sessions", sessions));
+}
+
+void res_sessions_get(struct call *c)
+{
+	const char *text = query_get(&c->query, "limit");
+	char *end = NULL;
+	unsigned long limit = text == NULL ? LIMIT_DEFAULT : strtoul(text, &end, 10);
+
+	if (text != NULL && (text[0] < '0' || text[0] > '9' || *end != '\0' || limit == 0 || limit > LIMIT_MAX)) {
+		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "limit is 1 to %d", LIMIT_MAX);
+		return;
+	}
+	engine_sessions(c->api->env.engine, limit, on_sessions, c);
+}
+
+/* ---- end ---- */
+
+static void on_killed(bool found, void *arg)
+{
+	struct call *c = arg;
+
+	CHECK_OBJ(c, CALL_MAGIC);
+	if (c->api == NULL || c->req == NULL) {
+		call_free(c);
+		return;
+	}
+	if (!found) {
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no session \"%.64s\"", c->params[0]);
+		return;
+	}
+	api_event(c->api, "session_killed",
+		  json_pack("{s:o, s:o}", "id", json_text(c->params[0]), "author", json_text(c->who.author)));
+	call_json(c, 200, json_pack("{s:o}", "id", json_text(c->params[0])));
+}
+
+void res_sessions_delete(struct call *c)
+{
+	engine_session_kill(c->api->env.engine, c->params[0], on_killed, c);
+}
+
+/* ---- trace ---- */
+
+struct trace {
+	struct engine_trace *engine;
+	struct push *push;
+};
+
+static void end_trace(struct push *p)
+{
+	struct trace *t = p->arg;
+
+	if (t->engine != NULL)
+		engine_trace_stop(t->engine);
+	free(t);
+}
+
+static bool send_line(struct push *p, const char *event, json_t *data)
+{
+	char *text = json_dumps(data, JSON_COMPACT);
+	char *record = xasprintf("event: %s\ndata: %s\n\n", event, text);
+	bool ok = push_send(p, record, strlen(record));
+
+	json_decref(data);
+	free(record);
+	free(text);
+	return ok;
+}
+
+static void on_trace(char side, const char *text, double wall, bool end, bool found, void *arg)
+{
+	struct trace *t = arg;
+	char side_text[2] = { side, '\0' };
+
+	if (!end && found) {
+		(void)!send_line(t->push, "line",
+				 json_pack("{s:s, s:o, s:o}", "side", side_text, "text", json_text(text), "time", json_time(wall)));
+		return;
+	}
+	json_t *data = json_pack("{s:b, s:s}", "found", found, "why", "the session has ended");
+	struct push *p = t->push;
+	t->engine = NULL; /* it has ended by itself */
+	if (send_line(p, "end", data))
+		push_end(p);
+}
+
+static void start_trace(struct call *c)
+{
+	struct push *p = push_open(c);
+
+	if (p == NULL)
+		return;
+	struct trace *t = xcalloc(1, sizeof(*t));
+	t->push = p;
+	p->arg = t;
+	p->on_end = end_trace;
+	t->engine = engine_trace_start(c->api->env.engine, c->params[0], on_trace, t);
+}
+
+/* A session that says nothing gives no line to decide by, so whether there is one is asked first. */
+static void on_sessions_for_trace(const struct session_info *list, size_t n, size_t total, void *arg)
+{
+	const struct session_info *found = NULL;
+	struct call *c = arg;
+
+	UNUSED(total);
+	CHECK_OBJ(c, CALL_MAGIC);
+	if (c->api == NULL || c->req == NULL) {
+		call_free(c);
+		return;
+	}
+	for (size_t i = 0; i < n && found == NULL; i++)
+		if (strcmp(list[i].id, c->params[0]) == 0)
+			found = &list[i];
+	if (found == NULL)
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no session \"%.64s\"", c->params[0]);
+	else if (found->traced)
+		call_problem(c, PROBLEM_CONFLICT, NULL, "the session is being traced already");
+	else
+		start_trace(c);
+}
+
+void res_sessions_trace(struct call *c)
+{
+	engine_sessions(c->api->env.engine, SIZE_MAX, on_sessions_for_trace, c);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every resource: RESOURCE(method, pattern, role, handler, query, body, summary). Routing, 405 and Allow, roles, the query keys
+ * accepted, the media types of bodies and the OpenAPI document come from this table. ROLE_NONE = open to everybody.
+ */
+RESOURCE(GET, "/", ROLE_NONE, res_root_page, "", "", "A page for people who find this with a browser")
+RESOURCE(GET, "/healthz", ROLE_NONE, res_root_healthz, "", "", "The process answers")
+RESOURCE(GET, "/readyz", ROLE_NONE, res_root_readyz, "", "", "This node should receive mail; why not, otherwise")
+RESOURCE(GET, "/metrics", ROLE_VIEWER, res_root_metrics, "", "", "Prometheus text or OpenMetrics")
+RESOURCE(GET, "/api/v1/openapi.json", ROLE_VIEWER, res_root_openapi, "", "", "This description")
+
+RESOURCE(GET, "/api/v1/config", ROLE_VIEWER, res_config_get, "effective,with_secrets", "", "The configuration")
+RESOURCE(PUT, "/api/v1/config", ROLE_ADMIN, res_config_put, "dry_run", JSON_TYPE, "Replace the configuration")
+RESOURCE(PATCH, "/api/v1/config", ROLE_ADMIN, res_config_patch, "dry_run", PATCH_TYPES,
+	 "Change the configuration by a JSON merge patch (RFC 7396)")
+RESOURCE(GET, "/api/v1/config/revisions", ROLE_VIEWER, res_config_revisions, "", "", "The revisions kept, newest first")
+RESOURCE(GET, "/api/v1/config/revisions/{revision}", ROLE_VIEWER, res_config_revision, "with_secrets", "", "One revision")
+RESOURCE(POST, "/api/v1/config/rollback", ROLE_ADMIN, res_config_rollback, "dry_run", JSON_TYPE,
+	 "Make an earlier revision the configuration again")
+RESOURCE(GET, "/api/v1/config/{section}/{name}", ROLE_VIEWER, res_object_get, "effective,with_secrets", "",
+	 "One object of the configuration")
+RESOURCE(PUT, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_put, "dry_run,before", JSON_TYPE,
+	 "Create or replace one object; a route goes before the one named")
+RESOURCE(PATCH, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_patch, "dry_run,before", PATCH_TYPES,
+	 "Change one object by a JSON merge patch")
+RESOURCE(DELETE, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_delete, "dry_run", "", "Remove one object")
+
+RESOURCE(GET, "/api/v1/status", ROLE_VIEWER, res_status_get, "", "", "This node and the cluster")
+RESOURCE(GET, "/api/v1/nodes", ROLE_VIEWER, res_nodes_get, "", "", "The balancers")
+RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope", JSON_TYPE,
+	 "Drain a balancer or make it ready")
+
+RESOURCE(GET, "/api/v1/pools", ROLE_VIEWER, res_pools_get, "", "", "The pools and their servers")
+RESOURCE(GET, "/api/v1/pools/{pool}", ROLE_VIEWER, res_pools_get_one, "", "", "One pool")
+RESOURCE(PUT, "/api/v1/pools/{pool}/servers/{server}/state", ROLE_OPERATOR, res_pools_put_state, "scope", JSON_TYPE,
+	 "Set a server's admin state")
+RESOURCE(PUT, "/api/v1/pools/{pool}/servers/{server}/weight", ROLE_OPERATOR, res_pools_put_weight, "scope", JSON_TYPE,
+	 "Override a server's weight; null ends the override")
+
+RESOURCE(GET, "/api/v1/sessions", ROLE_VIEWER, res_sessions_get, "limit", "", "This node's live sessions")
+RESOURCE(DELETE, "/api/v1/sessions/{id}", ROLE_OPERATOR, res_sessions_delete, "", "", "End a session at once")
+RESOURCE(GET, "/api/v1/sessions/{id}/trace", ROLE_OPERATOR, res_sessions_trace, "", "",
+	 "The dialogue of a session as it goes, as server-sent events")
+RESOURCE(POST, "/api/v1/explain", ROLE_VIEWER, res_explain_post, "", JSON_TYPE, "Where a message would go, and why")
+RESOURCE(GET, "/api/v1/events", ROLE_VIEWER, res_events_get, "", "", "What happens, as server-sent events")

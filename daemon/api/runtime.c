@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Run-time state that survives restarts: admin states of servers and nodes, weight overrides.
+ *
+ * One document of its own kind in the store, beside the configuration and with no part in its revisions:
+ * {"pools": {POOL: {"servers": {SERVER: {"admin": "drain", "weight": 10}}}}, "nodes": {NODE: {"admin": "drain"}}}.
+ * What is absent is "ready" and the configured weight. The document is small, so it is read anew for each change.
+ */
+#include <stdlib.h>
+
+#include "daemon/api/api_private.h"
+
+json_t *runtime_document(struct api *a)
+{
+	const struct entry *e = store_last(a->env.store, ENTRY_RUNTIME);
+	struct errors errors = { 0 };
+	json_t *document = e == NULL ? NULL : conf_read_json(e->document.p, e->document.n, &errors);
+
+	if (e != NULL && document == NULL)
+		log_msg(LOG_LEVEL_ERROR, "runtime_state", "the stored run-time state cannot be read, ignoring it");
+	errors_fini(&errors);
+	return document != NULL ? document : json_object();
+}
+
+static bool append(struct call *c, json_t *document, const char *comment)
+{
+	char *text = json_dumps(document, JSON_COMPACT);
+	const struct entry *entry;
+
+	ASSERT(text != NULL);
+	struct store_write w = {
+		.kind = ENTRY_RUNTIME, .operation = "", .comment = comment, .document = str_from(text)
+	};
+	bool ok = write_append(c, &w, &entry);
+	free(text);
+	return ok;
+}
+
+bool runtime_store(struct call *c, json_t *document, const char *comment)
+{
+	bool ok = false;
+
+	if (!store_quorate(c->api->env.store))
+		call_problem(c, PROBLEM_NO_QUORUM, NULL, "?scope=local sets it on this node alone");
+	else
+		ok = append(c, document, comment);
+	json_decref(document);
+	return ok;
+}
+
+bool runtime_scope(struct call *c, bool *ret_local)
+{
+	const char *scope = query_get(&c->query, "scope");
+
+	*ret_local = scope != NULL && strcmp(scope, "local") == 0;
+	if (scope == NULL || *ret_local || strcmp(scope, "cluster") == 0)
+		return true;
+	call_problem(c, PROBLEM_BAD_REQUEST, NULL, "scope is cluster or local");
+	return false;
+}
+
+/* ---- applying ---- */
+
+static void apply_server(struct api *a, const char *pool, const char *server, json_t *state)
+{
+	const char *admin = json_string_value(json_object_get(state, "admin"));
+	json_t *weight = json_object_get(state, "weight");
+
+	for (int i = 0; admin != NULL && i < SERVER_ADMIN_COUNT; i++)
+		if (strcmp(server_admin_names[i], admin) == 0)
+			(void)!registry_set_admin(a->env.registry, pool, server, (enum server_admin)i);
+	if (json_is_integer(weight))
+		(void)!registry_set_weight(a->env.registry, pool, server, (int)json_integer_value(weight));
+}
+
+const char *runtime_node_admin(struct api *a)
+{
+	json_t *document = runtime_document(a);
+	json_t *node = json_object_get(json_object_get(document, "nodes"), a->env.node->node);
+	const char *admin = json_string_value(json_object_get(node, "admin"));
+	bool drained = admin != NULL && strcmp(admin, "drain") == 0;
+
+	json_decref(document);
+	return drained ? "drain" : "ready";
+}
+
+void runtime_apply(struct api *a)
+{
+	json_t *document = runtime_document(a), *pool, *server;
+	const char *pool_name, *name;
+
+	json_object_foreach(json_object_get(document, "pools"), pool_name, pool) {
+		json_object_foreach(json_object_get(pool, "servers"), name, server)
+			apply_server(a, pool_name, name, server);
+	}
+	json_decref(document);
+	if (strcmp(runtime_node_admin(a), "drain") == 0)
+		a->env.set_node_drain(true, a->env.arg);
+}
+
+/* ---- forgetting ---- */
+
+static json_t *server_in(json_t *document, const char *pool, const char *server)
+{
+	json_t *of_pool = json_object_get(json_object_get(document, "pools"), pool);
+
+	return json_object_get(json_object_get(of_pool, "servers"), server);
+}
+
+/* An address of a looked-up name ("mta2@10.0.0.12:25") belongs to the server its name begins with. */
+static json_t *configured(json_t *document, const char *pool, const char *server)
+{
+	char *name = xstrndup(server, strcspn(server, "@"));
+	json_t *found = server_in(document, pool, name);
+
+	free(name);
+	return found;
+}
+
+static bool weight_now_set(json_t *before, json_t *after)
+{
+	json_t *was = json_object_get(before, "weight"), *is = json_object_get(after, "weight");
+
+	return json_is_integer(is) && !(was != NULL && json_equal(was, is));
+}
+
+static bool prune_pool(json_t *servers, const char *pool, json_t *before, json_t *after)
+{
+	bool changed = false;
+	const char *name;
+	json_t *state;
+	void *tmp;
+
+	json_object_foreach_safe(servers, tmp, name, state) {
+		json_t *was = configured(before, pool, name), *is = configured(after, pool, name);
+		if (is == NULL) {
+			json_object_del(servers, name);
+			changed = true;
+		} else if (json_object_get(state, "weight") != NULL && weight_now_set(was, is)) {
+			json_object_del(state, "weight");
+			changed = true;
+		}
+	}
+	return changed;
+}
+
+void runtime_prune(struct api *a, json_t *before, json_t *after)
+{
+	json_t *document = runtime_document(a), *pool;
+	bool changed = false;
+	const char *name;
+
+	json_object_foreach(json_object_get(document, "pools"), name, pool)
+		changed |= prune_pool(json_object_get(pool, "servers"), name, before, after);
+	if (changed) {
+		char *text = json_dumps(document, JSON_COMPACT);
+		const struct entry *entry;
+		struct store_write w = { .kind = ENTRY_RUNTIME,
+					 .operation = "",
+					 .author = "system",
+					 .comment = "overrides that the configuration ended",
+					 .document = str_from(text),
+					 .expect_position = UINT64_MAX };
+		/* Not fatal: at worst an override comes back with the next start. */
+		if (store_append(a->env.store, &w, &entry) != 0)
+			log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
+		free(text);
+	}
+	json_decref(document);
+}
