@@ -76,8 +76,7 @@ int cmd_config_history(struct cli *c)
 		cli_print_json(rp.json);
 	} else {
 		struct table *t = table_new(">REVISION TIME AUTHOR NODE CHANGE");
-		json_array_foreach(json_is_array(rp.json) ? rp.json : json_object_get(rp.json, "revisions"), i, r)
-		{
+		json_array_foreach(json_object_get(rp.json, "revisions"), i, r) {
 			table_add_int(t, cli_int(r, "revision"));
 			table_add(t, cli_str(r, "time"));
 			table_add(t, cli_str(r, "author"));
@@ -167,8 +166,7 @@ int config_print_diff(const struct cli *c, const json_t *answer)
 
 	if (!json_is_array(list))
 		return -1;
-	json_array_foreach(list, i, change)
-	{
+	json_array_foreach(list, i, change) {
 		const json_t *from = json_object_get(change, "from"), *to = json_object_get(change, "to");
 		const char *op = cli_str(change, "op");
 		if (strcmp(op, "add") != 0) {
@@ -195,8 +193,7 @@ static void print_warnings(const json_t *answer)
 	json_t *w;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "warnings"), i, w)
-	{
+	json_array_foreach(json_object_get(answer, "warnings"), i, w) {
 		if (json_is_string(w))
 			fprintf(stderr, "warning: %s\n", json_string_value(w));
 		else

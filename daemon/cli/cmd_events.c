@@ -37,8 +37,7 @@ static void print_text(struct sse *e, json_t *data)
 		putchar(' ');
 		table_put_safe(e->data.p);
 	}
-	json_object_foreach(data, key, v)
-	{
+	json_object_foreach(data, key, v) {
 		char *text = json_is_string(v) ? xstrdup(json_string_value(v))
 					       : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
 		if (strcmp(key, "time") != 0) {

@@ -34,8 +34,7 @@ static void print_candidates(const struct cli *c, const json_t *list)
 	json_t *s;
 	size_t i;
 
-	json_array_foreach(list, i, s)
-	{
+	json_array_foreach(list, i, s) {
 		bool is_usable = cli_is_true(s, "usable");
 		table_add(t, cli_str(s, "server"));
 		table_add_state(t, cli_str(s, "state"));
@@ -68,8 +67,7 @@ static void print_recipient(const struct cli *c, const json_t *r)
 	print_labelled("action", cli_str(r, "action"));
 	print_labelled("pool", cli_str(r, "pool"));
 	print_labelled("reply", cli_str(r, "reply"));
-	json_array_foreach(json_object_get(r, "routes"), i, step)
-	{
+	json_array_foreach(json_object_get(r, "routes"), i, step) {
 		char *text = xasprintf("%s: %s", cli_str(step, "route"), cli_str(step, "why"));
 		print_labelled("tried", text);
 		free(text);
@@ -95,7 +93,8 @@ int cmd_explain(struct cli *c)
 	if (rc == EXIT_DONE && cli_has(c, OPT_JSON)) {
 		cli_print_json(rp.json);
 	} else if (rc == EXIT_DONE) {
-		json_array_foreach(json_object_get(rp.json, "recipients"), i, r) print_recipient(c, r);
+		json_array_foreach(json_object_get(rp.json, "recipients"), i, r)
+			print_recipient(c, r);
 	}
 	http_reply_fini(&rp);
 	json_decref(q);

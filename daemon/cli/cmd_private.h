@@ -8,7 +8,7 @@
 
 /* An object of pools, as GET /pools answers it. */
 void cmd_server_table(const struct cli *c, json_t *pools);
-/* An array of nodes, as GET /nodes answers it. */
-void cmd_node_table(const struct cli *c, const json_t *nodes);
+/* An object of nodes, as GET /nodes answers it. */
+void cmd_node_table(const struct cli *c, json_t *nodes);
 
 #endif

@@ -20,8 +20,7 @@ static void add_servers(struct table *t, const char *pool, json_t *servers)
 	json_t *s;
 	char text[64];
 
-	json_object_foreach(servers, name, s)
-	{
+	json_object_foreach(servers, name, s) {
 		const json_t *override = json_object_get(s, "weight_override");
 		bool is_set = override != NULL && !json_is_null(override);
 		table_add(t, pool);
@@ -44,7 +43,8 @@ void cmd_server_table(const struct cli *c, json_t *pools)
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p) add_servers(t, name, json_object_get(p, "servers"));
+	json_object_foreach(pools, name, p)
+		add_servers(t, name, json_object_get(p, "servers"));
 	table_end(t, c->colour);
 }
 
@@ -73,8 +73,7 @@ int cmd_server_list(struct cli *c)
 		cmd_server_table(c, one);
 		json_decref(one);
 	} else {
-		json_t *pools = json_object_get(rp.json, "pools");
-		cmd_server_table(c, json_is_object(pools) ? pools : rp.json);
+		cmd_server_table(c, json_object_get(rp.json, "pools"));
 	}
 	http_reply_fini(&rp);
 	return EXIT_DONE;
@@ -116,8 +115,7 @@ static long long server_sum(const json_t *pool, const char *server, const char *
 	const char *name;
 	json_t *s;
 
-	json_object_foreach(json_object_get(pool, "servers"), name, s)
-	{
+	json_object_foreach(json_object_get(pool, "servers"), name, s) {
 		if (!is_address_of(name, server))
 			continue;
 		is_found = true;
@@ -142,10 +140,10 @@ static int dry_run(struct cli *c, const struct target *g, const char *what)
 		cli_error("pool %s has no server %s", g->pool, g->server);
 		rc = EXIT_FAILED;
 	}
-	json_object_foreach(json_object_get(rp.json, "servers"), name,
-			    s) if (rc == EXIT_DONE && is_address_of(name, g->server))
-		printf("%s/%s: %s, weight %lld; would be set to %s\n", g->pool, name, cli_str(s, "state"),
-		       cli_int(s, "weight"), what);
+	json_object_foreach(json_object_get(rp.json, "servers"), name, s)
+		if (rc == EXIT_DONE && is_address_of(name, g->server))
+			printf("%s/%s: %s, weight %lld; would be set to %s\n", g->pool, name, cli_str(s, "state"),
+			       cli_int(s, "weight"), what);
 	http_reply_fini(&rp);
 	return rc;
 }
@@ -254,16 +252,15 @@ int cmd_server_weight(struct cli *c)
 
 /* ---- nodes ---- */
 
-void cmd_node_table(const struct cli *c, const json_t *nodes)
+void cmd_node_table(const struct cli *c, json_t *nodes)
 {
 	struct table *t = table_new("NODE STATE ADMIN VERSION UPTIME >SESSIONS");
+	const char *name;
 	char text[64];
 	json_t *n;
-	size_t i;
 
-	json_array_foreach(nodes, i, n)
-	{
-		table_add(t, cli_str(n, "node"));
+	json_object_foreach(nodes, name, n) {
+		table_add(t, name);
 		table_add_state(t, cli_str(n, "state"));
 		table_add_state(t, cli_str(n, "admin"));
 		table_add(t, cli_str(n, "version"));
@@ -271,11 +268,6 @@ void cmd_node_table(const struct cli *c, const json_t *nodes)
 		table_add_int(t, cli_int(n, "sessions"));
 	}
 	table_end(t, c->colour);
-}
-
-static const json_t *node_list(const struct http_reply *rp)
-{
-	return json_is_array(rp->json) ? rp->json : json_object_get(rp->json, "nodes");
 }
 
 int cmd_node_list(struct cli *c)
@@ -288,7 +280,7 @@ int cmd_node_list(struct cli *c)
 	if (cli_has(c, OPT_JSON))
 		cli_print_json(rp.json);
 	else
-		cmd_node_table(c, node_list(&rp));
+		cmd_node_table(c, json_object_get(rp.json, "nodes"));
 	http_reply_fini(&rp);
 	return EXIT_DONE;
 }
@@ -297,23 +289,18 @@ static int node_dry_run(struct cli *c, const char *state)
 {
 	struct http_reply rp;
 	int rc = http_get(c, CLI_API "/nodes", &rp);
-	bool is_found = false;
-	json_t *n;
-	size_t i;
 
 	if (rc != EXIT_DONE)
 		return rc;
-	json_array_foreach(node_list(&rp), i, n)
-	{
-		if (strcmp(cli_str(n, "node"), c->args[0]) != 0)
-			continue;
-		is_found = true;
+	const json_t *n = json_object_get(json_object_get(rp.json, "nodes"), c->args[0]);
+	if (n != NULL) {
 		printf("%s: %s; would be set to %s\n", c->args[0], cli_str(n, "state"), state);
-	}
-	if (!is_found)
+	} else {
 		cli_error("there is no node %s", c->args[0]);
+		rc = EXIT_FAILED;
+	}
 	http_reply_fini(&rp);
-	return is_found ? EXIT_DONE : EXIT_FAILED;
+	return rc;
 }
 
 int cmd_node_state(struct cli *c)

@@ -19,8 +19,7 @@ static void print_sessions(const struct cli *c, const json_t *answer)
 	json_t *s;
 	size_t i;
 
-	json_array_foreach(list, i, s)
-	{
+	json_array_foreach(list, i, s) {
 		table_add(t, cli_str(s, "id"));
 		table_add(t, cli_str(s, "client"));
 		table_add(t, cli_str(s, "listener"));

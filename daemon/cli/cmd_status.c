@@ -24,20 +24,19 @@ static void print_line(const char *label, const char *value)
 	putchar('\n');
 }
 
-static void print_listeners(const struct cli *c, json_t *listeners)
+static void print_listeners(const struct cli *c, const json_t *status)
 {
-	struct table *t = table_new("LISTENER BIND STATE");
-	const char *name;
+	const char *state = cli_is_true(status, "listening") ? "listening" : "closed", *name;
+	struct table *t = table_new("LISTENER BIND STATE POOL");
 	json_t *l, *bind;
 	size_t i;
 
-	json_object_foreach(listeners, name, l)
-	{
-		json_array_foreach(json_object_get(l, "bind"), i, bind)
-		{
+	json_object_foreach(json_object_get(status, "listeners"), name, l) {
+		json_array_foreach(json_object_get(l, "bind"), i, bind) {
 			table_add(t, name);
 			table_add(t, json_string_value(bind));
-			table_add_state(t, cli_is_true(l, "listening") ? "listening" : "closed");
+			table_add_state(t, state);
+			table_add(t, cli_str(l, "pool"));
 		}
 	}
 	table_end(t, c->colour);
@@ -49,20 +48,21 @@ static void print_pools(const struct cli *c, json_t *pools)
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p)
-	{
+	json_object_foreach(pools, name, p) {
 		char text[24];
 		snprintf(text, sizeof(text), "%lld", cli_int(p, "usable"));
 		table_add(t, name);
 		table_add_tone(t, text, cli_int(p, "usable") > 0 ? TONE_PLAIN : TONE_BAD);
 		table_add_int(t, cli_int(p, "servers"));
-		table_add_int(t, cli_int(p, "waiting"));
+		table_add_int(t, cli_int(p, "queue"));
 	}
 	table_end(t, c->colour);
 }
 
-static void print_status(const struct cli *c, const json_t *s, bool is_ready)
+static void print_status(const struct cli *c, const json_t *s)
 {
+	bool is_safe = cli_is_true(s, "safe_to_stop");
+	const char *unsafe = cli_str(s, "safe_to_stop_why");
 	char text[256];
 	json_t *w;
 	size_t i;
@@ -72,49 +72,36 @@ static void print_status(const struct cli *c, const json_t *s, bool is_ready)
 	print_line("up", cli_duration(json_number_value(json_object_get(s, "uptime")), text, sizeof(text)));
 	print_line("revision", cli_scalar(json_object_get(s, "revision"), text, sizeof(text)));
 	print_line("quorum", cli_is_true(s, "quorum") ? "yes" : "NO");
-	print_line("ready", is_ready ? "yes" : "NO");
-	print_line("safe to stop", cli_scalar(json_object_get(s, "safe_to_stop"), text, sizeof(text)));
-	print_line("fingerprint", cli_str(s, "admin_fingerprint"));
+	print_line("ready", cli_is_true(s, "ready") ? "yes" : "NO");
+	json_array_foreach(json_object_get(s, "not_ready"), i, w)
+		print_line("  because", json_string_value(w));
+	snprintf(text, sizeof(text), "%s%s%s", is_safe ? "yes" : "no", *unsafe ? ": " : "", unsafe);
+	print_line("safe to stop", text);
+	print_line("fingerprint", cli_str(json_object_get(s, "admin_api"), "certificate_sha256"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)
-		print_line("warning", json_is_string(w) ? json_string_value(w) : cli_str(w, "text"));
+		print_line("warning", cli_str(w, "text"));
 	putchar('\n');
 	cmd_node_table(c, json_object_get(s, "nodes"));
 	putchar('\n');
-	print_listeners(c, json_object_get(s, "listeners"));
+	print_listeners(c, s);
 	putchar('\n');
 	print_pools(c, json_object_get(s, "pools"));
 }
 
-/* The reasons of a 503 from readyz. */
-static void print_reasons(const struct http_reply *ready)
-{
-	json_t *r;
-	size_t i;
-
-	json_array_foreach(json_object_get(ready->json, "reasons"), i, r)
-		cli_error("not ready: %s", json_is_string(r) ? json_string_value(r) : "");
-}
-
 int cmd_status(struct cli *c)
 {
-	struct http_request rq = { .method = "GET", .path = "/readyz", .also_fine = 503 };
-	struct http_reply rp = { 0 }, ready = { 0 };
+	struct http_reply rp;
 	int rc = http_get(c, CLI_API "/status", &rp);
 
-	if (rc == EXIT_DONE)
-		rc = http_call(c, &rq, &ready);
-	if (rc == EXIT_DONE) {
-		bool is_ready = ready.status == 200;
-		if (cli_has(c, OPT_JSON))
-			cli_print_json(rp.json);
-		else
-			print_status(c, rp.json, is_ready);
-		print_reasons(&ready);
-		if (!is_ready || !cli_is_true(rp.json, "quorum"))
-			rc = EXIT_UNHEALTHY;
-	}
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON))
+		cli_print_json(rp.json);
+	else
+		print_status(c, rp.json);
+	if (!cli_is_true(rp.json, "ready") || !cli_is_true(rp.json, "quorum"))
+		rc = EXIT_UNHEALTHY;
 	http_reply_fini(&rp);
-	http_reply_fini(&ready);
 	return rc;
 }
 
@@ -196,8 +183,7 @@ static int draw(struct cli *c, struct sample *last)
 		fputs("transactions", stdout);
 		print_rates(last, &now);
 		putchar('\n');
-		json_t *list = json_object_get(pools.json, "pools");
-		cmd_server_table(c, json_is_object(list) ? list : pools.json);
+		cmd_server_table(c, json_object_get(pools.json, "pools"));
 		fflush(stdout);
 		*last = now;
 	}

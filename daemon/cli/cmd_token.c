@@ -156,8 +156,7 @@ int cmd_token_list(struct cli *c)
 		json_decref(none);
 	} else {
 		struct table *table = table_new("NAME ROLE EXPIRES COMMENT");
-		json_object_foreach(tokens, name, t)
-		{
+		json_object_foreach(tokens, name, t) {
 			table_add(table, name);
 			table_add(table, cli_str(t, "role"));
 			table_add(table, *cli_str(t, "expires") ? cli_str(t, "expires") : "never");

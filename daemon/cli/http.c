@@ -365,7 +365,8 @@ static int explain_refusal(const struct cli *c, const struct http_reply *rp)
 	} else {
 		cli_error("%s%s%s (HTTP %ld)%s%s", *title ? title : "refused", *detail ? ": " : "", detail, rp->status,
 			  advice != NULL ? "; " : "", advice != NULL ? advice : "");
-		json_array_foreach(json_object_get(rp->json, "errors"), i, e) print_problem_error(e);
+		json_array_foreach(json_object_get(rp->json, "errors"), i, e)
+			print_problem_error(e);
 	}
 	return rp->status == 400 || rp->status == 422 ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -17,11 +17,12 @@ def server(**more):
 POOL = {"servers": {"mta1": server(), "mta2@10.0.0.12:25": server(state="down", weight=10, weight_override=10, why="refused"),
                     "mta2@10.0.0.13:25": server(transactions=0)}}
 POOLS = {"pools": {"mta": POOL}}
-STATUS = {"node": "n1", "version": "0.1.0", "uptime": 90061, "revision": 12, "quorum": True, "safe_to_stop": False,
-          "admin_fingerprint": "AB:CD", "sessions": 4, "warnings": ["a certificate expires soon"],
-          "nodes": [{"node": "n1", "state": "up", "admin": "ready", "version": "0.1.0", "uptime": 90061, "sessions": 4}],
-          "listeners": {"relay": {"bind": ["127.0.0.1:2525"], "listening": True}},
-          "pools": {"mta": {"usable": 2, "servers": 3, "waiting": 0}}}
+NODES = {"n1": {"state": "ready", "admin": "ready", "version": "0.1.0", "uptime": 90061.5, "sessions": 4}}
+STATUS = {"node": "n1", "version": "0.1.0", "uptime": 90061.5, "revision": 12, "quorum": True, "ready": True, "not_ready": [],
+          "listening": True, "safe_to_stop": False, "safe_to_stop_why": "no other node takes over", "sessions": 4, "nodes": NODES,
+          "admin_api": {"certificate_sha256": "AB:CD"}, "warnings": [{"key": "k", "text": "a certificate expires soon"}],
+          "listeners": {"relay": {"bind": ["127.0.0.1:2525"], "pool": "mta"}},
+          "pools": {"mta": {"usable": 2, "servers": 3, "queue": 0, "states": {"up": 2, "down": 1}}}}
 METRICS = b"""# TYPE postroad_transactions_total counter
 postroad_transactions_total{listener="relay",pool="mta",result="accepted",cause="backend"} 40
 postroad_transactions_total{listener="sub",pool="mta",result="accepted",cause="backend"} 2
@@ -116,7 +117,7 @@ def test_a_server_that_is_not_there_fails(postroad, node):
 # ---- node ----
 
 def test_node_list_drain_and_ready(postroad, node):
-    node["GET /api/v1/nodes"] = {"nodes": STATUS["nodes"]}
+    node["GET /api/v1/nodes"] = {"nodes": NODES}
     node["PUT /api/v1/nodes/n1/state"] = {}
     assert columns(postroad("node", "list"))[0]["NODE"] == "n1"
     assert postroad("node", "drain", "n1", "--yes").code == 0
@@ -130,8 +131,8 @@ def test_node_drain_without_a_terminal_wants_yes(postroad, node):
 
 
 def test_node_drain_dry_run(postroad, node):
-    node["GET /api/v1/nodes"] = {"nodes": STATUS["nodes"]}
-    assert postroad("node", "drain", "n1", "--dry-run").out == "n1: up; would be set to drain\n"
+    node["GET /api/v1/nodes"] = {"nodes": NODES}
+    assert postroad("node", "drain", "n1", "--dry-run").out == "n1: ready; would be set to drain\n"
     assert postroad("node", "drain", "n9", "--dry-run").code == 1
 
 
@@ -182,38 +183,28 @@ def test_session_trace_of_no_session_fails(postroad, node):
 
 # ---- status, top ----
 
-def healthy(node):
-    node["GET /api/v1/status"] = STATUS
-    node["GET /readyz"] = {"ready": True}
-
-
 def test_status_of_a_healthy_node(postroad, node):
-    healthy(node)
+    node["GET /api/v1/status"] = STATUS
     r = postroad("status")
     assert r.code == 0, r.err
-    for want in ("node           n1", "up             1d 1h", "revision       12", "safe to stop   no", "fingerprint    AB:CD",
-                 "warning        a certificate expires soon", "relay     127.0.0.1:2525  listening"):
+    for want in ("node           n1", "up             1d 1h", "revision       12", "safe to stop   no: no other node takes over",
+                 "fingerprint    AB:CD", "warning        a certificate expires soon",
+                 "relay     127.0.0.1:2525  listening  mta"):
         assert want in r.lines, want
     assert postroad("status", "--json").json == STATUS
 
 
-def test_status_of_a_node_that_is_not_ready_exits_with_3(postroad, node):
-    healthy(node)
-    node["GET /readyz"] = Reply({"ready": False, "reasons": ["pool mta has no usable server"]}, status=503)
+@pytest.mark.parametrize("trouble", [{"ready": False, "not_ready": ["no pool has a usable server"]}, {"quorum": False}])
+def test_status_of_an_unhealthy_node_exits_with_3(postroad, node, trouble):
+    node["GET /api/v1/status"] = {**STATUS, **trouble}
     r = postroad("status")
     assert r.code == 3
-    assert "not ready: pool mta has no usable server" in r.err
+    assert all(f"  because      {why}" in r.lines for why in trouble.get("not_ready", []))
     assert postroad("status", "--json").code == 3
 
 
-def test_status_without_quorum_exits_with_3(postroad, node):
-    healthy(node)
-    node["GET /api/v1/status"] = {**STATUS, "quorum": False}
-    assert postroad("status").code == 3
-
-
 def test_top_shows_totals_and_servers_once(postroad, node):
-    healthy(node)
+    node["GET /api/v1/status"] = STATUS
     node["GET /api/v1/pools"] = POOLS
     node["GET /metrics"] = Reply(raw=METRICS, headers={"Content-Type": "text/plain"})
     r = postroad("top", "--count", "1")
