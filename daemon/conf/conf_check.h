@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the checks between fields share. Private to this folder.
+ */
+#ifndef POSTROAD_CONF_CHECK_H
+#define POSTROAD_CONF_CHECK_H
+
+#include "daemon/base/hash.h"
+#include "daemon/conf/conf_schema.h"
+
+struct conf_checker {
+	struct conf *c;
+	struct conf_parser *p; /* path and errors */
+	struct map *pools, *listeners, *sets; /* by name: the typed struct */
+	struct map *used_pools;
+};
+
+/* Sets the parser's path: tokens up to NULL. */
+void conf_check_at(struct conf_checker *k, ...) __attribute__((sentinel));
+/* A warning at that path. */
+void conf_check_warn(struct conf_checker *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Adds an error at the path unless the map has the name; remembers nothing. `what` as in "pool". False = it has not. */
+bool conf_check_name(struct conf_checker *k, const struct map *names, const char *name, const char *what);
+/* "@set" members of a list at path…/INDEX must exist; the path is at the list. */
+void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
+
+void conf_check_listeners(struct conf_checker *k);
+void conf_check_pools(struct conf_checker *k);
+void conf_check_routes(struct conf_checker *k);
+
+#endif
