@@ -29,6 +29,7 @@ struct listener {
 	void *arg;
 	struct event rd;
 	struct timer retry;
+	bool started; /* until then its loop's thread does not know it */
 };
 
 static int open_socket(const struct addr *at, int *ret_errno)
@@ -121,16 +122,18 @@ struct listener *listener_open(struct loop *l, const struct addr *at, listener_a
 
 void listener_start(struct listener *li)
 {
+	li->started = true;
 	event_add(&li->rd, NULL);
 }
 
 void listener_close(struct listener *li)
 {
 	CHECK_OBJ(li, LISTENER_MAGIC);
-	for (int i = 0; i < BACKLOG && accept_one(li); i++)
+	for (int i = 0; li->started && i < BACKLOG && accept_one(li); i++)
 		;
 	timer_stop(&li->retry);
-	event_del(&li->rd);
+	if (li->started)
+		event_del(&li->rd);
 	close(li->fd);
 	FREE_OBJ(li);
 }
@@ -148,4 +151,17 @@ int listener_probe(const struct addr *at)
 		return err;
 	close(fd); /* never listening: a socket of the group that nobody accepts from would swallow connections */
 	return 0;
+}
+
+bool listener_is_local(const struct addr *a)
+{
+	struct addr any_port = *a;
+	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	addr_set_port(&any_port, 0);
+	bool local = bind(fd, &any_port.sa, addr_len(&any_port)) == 0;
+	close(fd);
+	return local;
 }

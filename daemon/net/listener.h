@@ -20,5 +20,7 @@ void listener_close(struct listener *li);
 const struct addr *listener_addr(const struct listener *li);
 /* From any thread, without a loop: can this address be bound with SO_REUSEPORT? 0 or errno. For validation before applying. */
 int listener_probe(const struct addr *at);
+/* Is this an address of this host? Asked of the kernel by binding to it. */
+bool listener_is_local(const struct addr *a);
 
 #endif

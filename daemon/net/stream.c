@@ -247,6 +247,10 @@ static void after_write(struct stream *st)
 	bool more = st->out_n > st->out_at;
 
 	write_on(st, more);
+	if (!more && st->shut_due) {
+		st->shut_due = false;
+		shutdown(st->fd, SHUT_WR);
+	}
 	if (more || !st->want_drained)
 		return;
 	st->want_drained = false;
@@ -445,6 +449,16 @@ void stream_close(struct stream *st)
 	if (st->fd >= 0 && !st->connecting)
 		stream_flush(st);
 	release(st);
+}
+
+void stream_shutdown(struct stream *st)
+{
+	if (st->fd < 0)
+		return;
+	stream_flush(st);
+	st->shut_due = st->out_n > st->out_at;
+	if (!st->shut_due)
+		shutdown(st->fd, SHUT_WR);
 }
 
 void stream_abort(struct stream *st)

@@ -43,7 +43,7 @@ struct stream {
 	uint64_t bytes_in, bytes_out;
 	struct loop_flush flush;
 	int connect_errno;
-	bool connecting, paused, eof, want_drained, gone_told, offer_due;
+	bool connecting, paused, eof, want_drained, gone_told, offer_due, shut_due;
 };
 
 /* Takes over an accepted, non-blocking fd and starts reading. */
@@ -56,6 +56,8 @@ void stream_close(struct stream *st);
 /* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */
 void stream_abort(struct stream *st);
 bool stream_is_open(const struct stream *st);
+/* Ends our side once the queue is empty; the peer's bytes go on coming. */
+void stream_shutdown(struct stream *st);
 
 /* Stops offering bytes; they stay in the kernel (and in the small keep buffer). */
 void stream_pause(struct stream *st);

@@ -48,7 +48,7 @@ uint64_t engine_session_count(struct engine *e);
 /* ---- sessions, for the API ---- */
 
 struct session_info {
-	char id[32];
+	char id[96];
 	char client[ADDR_TEXT_MAX];
 	char listener[64];
 	char helo[256];

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The leg on which we are the client: opening, greeting, the dues, and how it ends.
+ *
+ * The hard thing: a connection may die at any byte, and its borrower must learn it exactly once, with the stage. All ends go through
+ * fail() (the borrower is told) or back_drop() (it is not); both leave the struct alive to the end of the loop turn.
+ */
+#include "daemon/session/back.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/session/back_idle.h"
+#include "daemon/session/txn.h"
+
+/* ---- small facts ---- */
+
+static const struct back_timeouts *timeouts(const struct back *b)
+{
+	return &b->pool->config->timeouts;
+}
+
+static int64_t due_timeout(const struct back *b, enum due_kind kind)
+{
+	const struct back_timeouts *t = timeouts(b);
+
+	switch (kind) {
+	case DUE_MAIL:
+		return t->mail_ms;
+	case DUE_RCPT:
+		return t->rcpt_ms;
+	case DUE_DATA:
+		return t->data_ms;
+	case DUE_DOT:
+		return t->dot_ms;
+	case DUE_RSET:
+	case DUE_KIND_COUNT:
+		break;
+	}
+	return t->quit_ms;
+}
+
+static enum reply_stage due_stage(enum due_kind kind)
+{
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT, STAGE_MAIL };
+
+	return stage[kind];
+}
+
+const struct due *back_due(const struct back *b)
+{
+	return b->due_n > 0 ? &b->dues[b->due_at] : NULL;
+}
+
+/* Where the conversation stands: the stage at which a failure now would happen. */
+static enum reply_stage stage_of(const struct back *b)
+{
+	switch (b->state) {
+	case BACK_CONNECT:
+		return STAGE_CONNECT;
+	case BACK_BANNER:
+		return STAGE_BANNER;
+	case BACK_EHLO:
+	case BACK_HELO:
+		return STAGE_EHLO;
+	default:
+		break;
+	}
+	if (b->due_n > 0)
+		return due_stage(back_due(b)->kind);
+	return b->body_open ? STAGE_DATA : STAGE_RCPT;
+}
+
+static void trace(const struct back *b, char side, const char *p, size_t n)
+{
+	if (b->txn != NULL && session_tracing(b->txn->s))
+		session_trace(b->txn->s, side, p, n);
+}
+
+static void set_state(struct back *b, enum back_state state, int64_t timeout_ms)
+{
+	b->state = (uint8_t)state;
+	b->since_us = loop_now_us(b->w->loop);
+	timer_set_in(b->w->loop, &b->timer, timeout_ms);
+}
+
+static void send_line(struct back *b, const char *line, size_t n)
+{
+	trace(b, 'b', line, n);
+	stream_put(&b->st, line, n);
+}
+
+/* ---- the end ---- */
+
+static void free_back(void *arg)
+{
+	struct back *b = arg;
+
+	free(b->helo);
+	FREE_OBJ(b);
+}
+
+/* Closes and gives up everything; the borrower is not told. */
+static void end(struct back *b)
+{
+	if (b->state == BACK_NONE)
+		return;
+	b->state = BACK_NONE;
+	back_idle_leave(b);
+	timer_stop(&b->timer);
+	metrics_add(b->w->m_bytes[1][0], b->st.bytes_in);
+	metrics_add(b->w->m_bytes[1][1], b->st.bytes_out);
+	stream_close(&b->st);
+	b->txn = NULL;
+	server_slot_release(b->server);
+	server_unref(b->server);
+	pool_unref(b->pool);
+	loop_defer(b->w->loop, free_back, b);
+}
+
+void back_drop(struct back *b)
+{
+	CHECK_OBJ(b, BACK_MAGIC);
+	if (b->body_open || b->state == BACK_CONNECT)
+		stream_abort(&b->st); /* unsent content must not reach the server as if it were whole */
+	end(b);
+}
+
+static void fail(struct back *b, enum back_trouble why, const struct smtp_reply *r)
+{
+	struct txn *t = b->txn;
+	enum reply_stage stage = stage_of(b);
+
+	b->dot_left = b->due_n > 0 && back_due(b)->kind == DUE_DOT && back_all_sent(b);
+	if (t == NULL) {
+		back_drop(b);
+		return;
+	}
+	/* The borrower still sees b (dot_left, reused); it is freed at the end of the turn. */
+	b->txn = NULL;
+	back_drop(b);
+	txn_on_back_failed(t, stage, why, r);
+}
+
+static void say_quit(struct back *b)
+{
+	b->txn = NULL;
+	back_idle_leave(b);
+	if (b->body_open || b->due_n > 0) {
+		back_drop(b);
+		return;
+	}
+	send_line(b, "QUIT\r\n", 6);
+	set_state(b, BACK_QUIT, timeouts(b)->quit_ms);
+}
+
+/* ---- replies ---- */
+
+static void observe(struct back *b, enum reply_stage stage, const struct smtp_reply *r, int64_t since_us)
+{
+	int64_t took = loop_now_us(b->w->loop) - since_us;
+
+	metrics_observe(b->pool->series.reply_seconds[stage], took > 0 ? (uint64_t)took : 0);
+	if (r != NULL)
+		metrics_add(b->server->m_replies[stage][r->code / 100 - 2], 1);
+}
+
+static void say_hello(struct back *b, const char *verb, enum back_state state)
+{
+	char line[512];
+	int n = snprintf(line, sizeof(line), "%s %s\r\n", verb, b->helo);
+
+	send_line(b, line, (size_t)n);
+	set_state(b, state, timeouts(b)->ehlo_ms);
+}
+
+static void become_ready(struct back *b, unsigned exts, uint64_t size)
+{
+	const struct pool_config *cf = b->pool->config;
+
+	b->exts = (exts & ~cf->caps_off) | cf->caps_force;
+	b->size = size;
+	b->state = BACK_READY;
+	timer_stop(&b->timer);
+	if (b->txn != NULL)
+		txn_on_ready(b->txn);
+	else
+		back_return(b);
+}
+
+static void on_banner(struct back *b, const struct smtp_reply *r)
+{
+	observe(b, STAGE_BANNER, r, b->since_us);
+	if (!smtp_reply_is(r, 2)) {
+		fail(b, BACK_SAID_NO, r);
+		return;
+	}
+	say_hello(b, "EHLO", BACK_EHLO);
+}
+
+static void on_hello(struct back *b, const struct smtp_reply *r)
+{
+	struct smtp_ehlo e = { 0 };
+
+	observe(b, STAGE_EHLO, r, b->since_us);
+	if (smtp_reply_is(r, 5) && b->state == BACK_EHLO) {
+		say_hello(b, "HELO", BACK_HELO); /* RFC 5321 3.2: an old server */
+		return;
+	}
+	if (!smtp_reply_is(r, 2)) {
+		fail(b, BACK_SAID_NO, r);
+		return;
+	}
+	if (b->state == BACK_EHLO)
+		smtp_ehlo_parse(r, &e);
+	server_learn(b->server, e.exts, e.size);
+	become_ready(b, e.exts, e.size);
+}
+
+/* Takes the head of the dues; the next one's deadline starts now. */
+static struct due pop_due(struct back *b)
+{
+	struct due d = b->dues[b->due_at];
+
+	b->due_at = (b->due_at + 1) % BACK_DUES;
+	b->due_n--;
+	if (b->due_n > 0)
+		timer_set_in(b->w->loop, &b->timer, due_timeout(b, back_due(b)->kind));
+	else
+		timer_stop(&b->timer);
+	return d;
+}
+
+static void on_due_reply(struct back *b, const struct smtp_reply *r)
+{
+	struct due d = pop_due(b);
+	int64_t took = loop_now_us(b->w->loop) - d.sent_us;
+
+	if (r->code != 421)
+		b->any_reply = true;
+	if (d.kind == DUE_RSET) {
+		if (smtp_reply_is(r, 2) && b->due_n == 0)
+			back_idle_enter(b);
+		else
+			say_quit(b);
+		return;
+	}
+	observe(b, due_stage(d.kind), r, d.sent_us);
+	if (d.kind == DUE_DATA && r->code == 354)
+		b->body_open = true;
+	if (d.kind == DUE_DOT)
+		b->body_open = false;
+	if (r->code >= 400)
+		b->errors++;
+	else if (d.kind == DUE_DOT)
+		b->errors = 0;
+	if (b->txn != NULL)
+		txn_on_reply(b->txn, &d, r, took);
+}
+
+static void on_reply(struct back *b, const struct smtp_reply *r)
+{
+	trace(b, 'B', r->text.p, r->text.n);
+	switch (b->state) {
+	case BACK_BANNER:
+		on_banner(b, r);
+		return;
+	case BACK_EHLO:
+	case BACK_HELO:
+		on_hello(b, r);
+		return;
+	case BACK_QUIT:
+		end(b);
+		return;
+	default:
+		break;
+	}
+	if (b->due_n > 0)
+		on_due_reply(b, r);
+	else if (b->txn != NULL)
+		txn_on_early_reply(b->txn, r);
+	else
+		back_drop(b); /* an idle connection that speaks is saying good-bye */
+}
+
+/* ---- stream events ---- */
+
+static void on_connected(struct stream *st, void *owner)
+{
+	struct back *b = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(b, BACK_MAGIC);
+	observe(b, STAGE_CONNECT, NULL, b->since_us);
+	set_state(b, BACK_BANNER, timeouts(b)->banner_ms);
+}
+
+static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
+{
+	struct back *b = owner;
+	struct smtp_reply r;
+	const char *why;
+	size_t used = 0, len;
+
+	CHECK_OBJ(b, BACK_MAGIC);
+	while (used < n && stream_is_open(st)) {
+		switch (smtp_reply_parse(p + used, n - used, &r, &len, &why)) {
+		case SMTP_PARSE_MORE:
+			return used;
+		case SMTP_PARSE_BAD:
+			trace(b, 'B', p + used, n - used);
+			fail(b, BACK_MALFORMED, NULL);
+			return n;
+		case SMTP_PARSE_OK:
+			break;
+		}
+		used += len;
+		on_reply(b, &r);
+	}
+	return used;
+}
+
+static void on_drained(struct stream *st, void *owner)
+{
+	struct back *b = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(b, BACK_MAGIC);
+	if (b->txn != NULL)
+		txn_on_back_drained(b->txn);
+}
+
+static void on_gone(struct stream *st, int err, void *owner)
+{
+	struct back *b = owner;
+
+	UNUSED(st);
+	UNUSED(err);
+	CHECK_OBJ(b, BACK_MAGIC);
+	if (b->state == BACK_QUIT)
+		end(b);
+	else
+		fail(b, b->state == BACK_CONNECT ? BACK_REFUSED : BACK_EOF, NULL);
+}
+
+static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone };
+
+static void on_timer(void *arg)
+{
+	struct back *b = arg;
+
+	CHECK_OBJ(b, BACK_MAGIC);
+	if (b->is_idle) {
+		say_quit(b);
+		return;
+	}
+	if (b->state == BACK_QUIT)
+		end(b);
+	else
+		fail(b, BACK_TIMED_OUT, NULL);
+}
+
+/* ---- for the borrower ---- */
+
+static const char *helo_name(const struct pool *p, const struct txn *t)
+{
+	return p->config->helo != NULL ? p->config->helo : t->s->lv->config->hostname;
+}
+
+static struct back *open_new(struct worker *w, struct pool *p, struct server *s, struct txn *t)
+{
+	const struct addr *source = s->addr.sa.sa_family == AF_INET6 ? &p->config->source_v6 : &p->config->source_v4;
+	struct back *b;
+
+	if (!server_slot_take(s))
+		return NULL;
+	NEW_OBJ(b, BACK_MAGIC);
+	b->w = w;
+	b->server = server_ref(s);
+	b->pool = pool_ref(p);
+	b->helo = xstrdup(helo_name(p, t));
+	b->opened_ms = loop_now_ms(w->loop);
+	list_init(&b->idle_link);
+	timer_init(&b->timer, on_timer, b);
+	stream_connect(&b->st, w->loop, &s->addr, source, &back_stream_ops, b);
+	set_state(b, BACK_CONNECT, p->config->timeouts.connect_ms);
+	return b;
+}
+
+struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only, bool *ret_ready)
+{
+	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config->reuse.max_age_ms);
+
+	*ret_ready = b != NULL;
+	if (b == NULL) {
+		b = open_new(w, p, s, t);
+	} else if (b->pool != p) {
+		pool_unref(b->pool); /* from here on under the newest configuration */
+		b->pool = pool_ref(p);
+	}
+	if (b != NULL) {
+		b->txn = t;
+		b->any_reply = false;
+	}
+	return b;
+}
+
+void back_return(struct back *b)
+{
+	CHECK_OBJ(b, BACK_MAGIC);
+	b->txn = NULL;
+	if (b->state != BACK_READY || b->body_open || b->due_n > 0)
+		back_drop(b);
+	else if (back_idle_worthy(b))
+		back_idle_enter(b);
+	else
+		say_quit(b);
+}
+
+/* The newest command is DATA or the dot: after a 354 an RSET would be content. */
+static bool in_content(const struct back *b)
+{
+	if (b->body_open || b->due_n == 0)
+		return b->body_open;
+	return b->dues[(b->due_at + b->due_n - 1) % BACK_DUES].kind == DUE_DATA;
+}
+
+void back_abandon(struct back *b)
+{
+	CHECK_OBJ(b, BACK_MAGIC);
+	b->txn = NULL;
+	if (b->state != BACK_READY || in_content(b) || !back_may_send(b)) {
+		back_drop(b);
+		return;
+	}
+	if (!back_idle_worthy(b)) {
+		say_quit(b);
+		return;
+	}
+	b->state = BACK_RSET;
+	back_command(b, DUE_RSET, NULL, "RSET\r\n", 6);
+}
+
+bool back_may_send(const struct back *b)
+{
+	return b->due_n < BACK_DUES;
+}
+
+void back_command(struct back *b, enum due_kind kind, void *about, const char *line, size_t n)
+{
+	ASSERT(back_may_send(b));
+	b->dues[(b->due_at + b->due_n) % BACK_DUES] =
+		(struct due){ .kind = (uint8_t)kind, .sent_us = loop_now_us(b->w->loop), .about = about };
+	b->due_n++;
+	if (b->due_n == 1)
+		timer_set_in(b->w->loop, &b->timer, due_timeout(b, kind));
+	send_line(b, line, n);
+}
+
+void back_dot(struct back *b)
+{
+	back_command(b, DUE_DOT, NULL, ".\r\n", 3);
+}
+
+void back_body_progress(struct back *b)
+{
+	if (b->due_n > 0)
+		return; /* the dot is on its way: its own deadline counts */
+	if (stream_queued(&b->st) > 0)
+		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
+	else
+		timer_stop(&b->timer);
+}
+
+bool back_all_sent(const struct back *b)
+{
+	return stream_queued(&b->st) == 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Idle backend connections of one worker, newest first, so that few stay warm.
+ */
+#ifndef POSTROAD_SESSION_BACK_IDLE_H
+#define POSTROAD_SESSION_BACK_IDLE_H
+
+#include "daemon/session/back.h"
+
+/* May it be kept for another transaction? By age, errors, the server's state and the cap on idle connections. */
+bool back_idle_worthy(const struct back *b);
+void back_idle_enter(struct back *b);
+/* Not idle any more; does nothing if it was not. */
+void back_idle_leave(struct back *b);
+/* The newest one to s that greeted as helo and is young enough, or NULL. It has left the cache. */
+struct back *back_idle_take(struct worker *w, struct server *s, const char *helo, int64_t max_age_ms);
+
+#endif

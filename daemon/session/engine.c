@@ -1,0 +1,651 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The engine: worker threads, putting a configuration in force, listening, stopping.
+ *
+ * The hard thing is a new configuration under traffic: sockets of binds that stay must not be closed even for a moment, all new ones
+ * must be held before anything is swapped, and a worker takes the new snapshot by message, so that no session ever sees half of one.
+ */
+#include "daemon/session/engine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/errors.h"
+#include "daemon/base/hash.h"
+#include "daemon/session/engine_private.h"
+#include "daemon/session/front.h"
+#include "daemon/session/session.h"
+#include "daemon/session/tcp.h"
+#include "daemon/session/txn.h"
+#include "daemon/session/worker_private.h"
+
+#define BEAT_MS 250
+
+/* ---- calls into workers ---- */
+
+static void run_call(void *arg)
+{
+	struct worker_call *c = arg;
+
+	c->fn(c->w, c->arg);
+	free(c);
+}
+
+void engine_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	struct worker_call *c = xcalloc(1, sizeof(*c));
+
+	*c = (struct worker_call){ w, fn, arg };
+	loop_post(w->loop, run_call, c);
+}
+
+static void call_all(struct engine *e, void (*fn)(struct worker *w, void *arg), void *arg)
+{
+	for (unsigned i = 0; i < e->n_workers; i++)
+		engine_call(&e->workers[i], fn, arg);
+}
+
+/* ---- threads ---- */
+
+static void on_beat(void *arg)
+{
+	struct worker *w = arg;
+
+	atomic_store_explicit(&w->beat_at_ms, loop_now_ms(w->loop), memory_order_relaxed);
+	timer_set_in(w->loop, &w->beat, BEAT_MS);
+}
+
+static double read_lag(void *arg)
+{
+	const struct worker *w = arg;
+
+	return (double)loop_lag_us(w->loop);
+}
+
+static void *run_worker(void *arg)
+{
+	struct worker *w = arg;
+
+	metrics_thread(w->index + 1);
+	on_beat(w);
+	loop_run(w->loop);
+	return NULL;
+}
+
+static void worker_init(struct engine *e, struct worker *w, unsigned index)
+{
+	static const char *const sides[2] = { "client", "server" }, *const directions[2] = { "in", "out" };
+	char text[16];
+
+	w->magic = WORKER_MAGIC;
+	w->engine = e;
+	w->index = index;
+	w->loop = loop_new();
+	list_init(&w->sessions);
+	list_init(&w->tcp_sessions);
+	list_init(&w->sockets);
+	back_idle_init(w);
+	/* Unique among nodes by the node's name, among restarts by the start time, among workers by the index. */
+	w->next_id = (uint64_t)clock_wall() << 31 | (uint64_t)index << 24;
+	for (int s = 0; s < 2; s++)
+		for (int d = 0; d < 2; d++)
+			w->m_bytes[s][d] = metrics_series(METRIC_BYTES_TOTAL, (const char *[]){ sides[s], directions[d] });
+	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
+	snprintf(text, sizeof(text), "%u", index);
+	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]){ text }), read_lag, w);
+	timer_init(&w->beat, on_beat, w);
+	atomic_store(&w->beat_at_ms, clock_mono_ms());
+}
+
+static unsigned count_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 1)
+		return 1;
+	return (unsigned)CPU_COUNT(&set);
+}
+
+static void on_grace_over(void *arg);
+static void check_stopped(void *arg);
+
+struct engine *engine_new(struct loop *control, const struct engine_options *o)
+{
+	struct engine *e;
+
+	NEW_OBJ(e, ENGINE_MAGIC);
+	e->control = control;
+	e->node = xstrdup(o->node);
+	e->n_workers = o->workers > 0 ? o->workers : count_cpus();
+	if (e->n_workers > METRIC_THREADS_MAX - 2)
+		e->n_workers = METRIC_THREADS_MAX - 2;
+	e->replay_cap = o->replay_memory;
+	e->grace_ms = o->shutdown_grace_ms;
+	e->runtimes = map_new();
+	list_init(&e->traces);
+	timer_init(&e->grace, on_grace_over, e);
+	timer_init(&e->retry, check_stopped, e);
+	e->workers = xcalloc(e->n_workers, sizeof(*e->workers));
+	for (unsigned i = 0; i < e->n_workers; i++)
+		worker_init(e, &e->workers[i], i);
+	for (unsigned i = 0; i < e->n_workers; i++)
+		if (pthread_create(&e->workers[i].thread, NULL, run_worker, &e->workers[i]) != 0)
+			base_panic(__FILE__, __LINE__, "cannot start a worker thread");
+	return e;
+}
+
+static void stop_worker(struct worker *w, void *arg)
+{
+	struct list *tmp;
+	struct session *s;
+	struct worker_socket *sock;
+
+	UNUSED(arg);
+	timer_stop(&w->beat);
+	w->stopping = false; /* nobody waits for this worker to be empty any more */
+	tcp_close_all(w, NULL);
+	LIST_FOR_EACH(s, tmp, &w->sessions, link)
+		session_close(s, CLOSE_GRACE_OVER);
+	back_idle_fini(w);
+	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
+		list_remove(&sock->link);
+		listener_close(sock->listener);
+		free(sock);
+	}
+	loop_stop(w->loop);
+}
+
+static void free_engine(void *arg)
+{
+	struct engine *e = arg;
+
+	free(e->workers);
+	free(e->node);
+	FREE_OBJ(e);
+}
+
+void engine_free(struct engine *e)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		engine_call(&e->workers[i], stop_worker, NULL);
+		pthread_join(e->workers[i].thread, NULL);
+	}
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		snapshot_unref(e->workers[i].snapshot);
+		free(e->workers[i].offers);
+		loop_free(e->workers[i].loop);
+	}
+	timer_stop(&e->grace);
+	timer_stop(&e->retry);
+	snapshot_unref(e->snapshot);
+	for (size_t i = 0; i < e->n_binds; i++)
+		free(e->binds[i].sockets);
+	free(e->binds);
+	map_free(e->runtimes, (void (*)(void *))listener_runtime_unref);
+	/* Behind any message of the workers that is still on its way to the control loop. */
+	loop_post(e->control, free_engine, e);
+}
+
+/* ---- services for workers ---- */
+
+const char *engine_node(const struct engine *e)
+{
+	return e->node;
+}
+
+bool engine_replay_take(struct engine *e, size_t n)
+{
+	if (atomic_fetch_add_explicit(&e->replay_used, n, memory_order_relaxed) + n <= e->replay_cap)
+		return true;
+	atomic_fetch_sub_explicit(&e->replay_used, n, memory_order_relaxed);
+	return false;
+}
+
+void engine_replay_give(struct engine *e, size_t n)
+{
+	if (n > 0)
+		atomic_fetch_sub_explicit(&e->replay_used, n, memory_order_relaxed);
+}
+
+static void shed(struct worker *w, void *arg)
+{
+	struct server *s = arg;
+
+	if (w->idle != NULL)
+		back_shed(w, s);
+	server_unref(s);
+}
+
+void engine_shed_idle(struct engine *e, struct worker *from, struct server *s)
+{
+	for (unsigned i = 0; i < e->n_workers; i++)
+		if (&e->workers[i] != from)
+			engine_call(&e->workers[i], shed, server_ref(s));
+}
+
+/* ---- binds ---- */
+
+static struct bind *find_bind(struct bind *v, size_t n, const struct addr *at)
+{
+	for (size_t i = 0; i < n; i++)
+		if (addr_eq(&v[i].at, at))
+			return &v[i];
+	return NULL;
+}
+
+static void close_new_sockets(struct engine *e, struct bind *b)
+{
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		if (b->sockets[i] == NULL)
+			continue;
+		listener_close(b->sockets[i]->listener);
+		free(b->sockets[i]);
+	}
+	free(b->sockets);
+}
+
+/* Opens a socket per worker. The workers start accepting only when they get the snapshot. */
+static bool open_sockets(struct engine *e, struct bind *b, int *ret_errno)
+{
+	b->sockets = xcalloc(e->n_workers, sizeof(*b->sockets));
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		struct worker_socket *sock = xcalloc(1, sizeof(*sock));
+		sock->w = &e->workers[i];
+		sock->at = b->at;
+		sock->run = b->run;
+		list_init(&sock->link);
+		sock->listener = listener_open(e->workers[i].loop, &b->at, worker_on_accept, sock, ret_errno);
+		if (sock->listener == NULL) {
+			free(sock);
+			close_new_sockets(e, b);
+			return false;
+		}
+		b->sockets[i] = sock;
+	}
+	return true;
+}
+
+struct bind_list {
+	struct bind *v;
+	size_t n;
+};
+
+static void add_bind(struct engine *e, struct bind_list *want, const struct listener_view *lv, size_t at, struct errors *errors)
+{
+	const struct addr *a = &lv->config->bind[at];
+	struct bind b = { .at = *a, .run = lv->run };
+	struct bind *have = find_bind(e->binds, e->n_binds, a);
+	char path[160], text[ADDR_TEXT_MAX];
+	int err = 0;
+
+	if (have != NULL) {
+		b.sockets = have->sockets;
+	} else if (!open_sockets(e, &b, &err)) {
+		snprintf(path, sizeof(path), "/listeners/%.63s/bind/%zu", lv->config->name, at);
+		errors_add(errors, path, addr_format(a, text), "an address this node may bind", NULL, "cannot listen here: %s",
+			   strerror(err));
+		return;
+	}
+	want->v = xrealloc(want->v, (want->n + 1) * sizeof(*want->v));
+	want->v[want->n++] = b;
+}
+
+/* Every bind of the snapshot with its sockets, old or new; on an error the new ones are closed again. */
+static bool want_binds(struct engine *e, const struct snapshot *s, struct bind_list *want, struct errors *errors)
+{
+	size_t before = errors->n;
+
+	for (size_t i = 0; i < s->n_listeners; i++)
+		for (size_t j = 0; j < s->listeners[i].config->n_bind; j++)
+			add_bind(e, want, &s->listeners[i], j, errors);
+	if (errors->n == before)
+		return true;
+	for (size_t i = 0; i < want->n; i++)
+		if (find_bind(e->binds, e->n_binds, &want->v[i].at) == NULL)
+			close_new_sockets(e, &want->v[i]);
+	free(want->v);
+	return false;
+}
+
+/* ---- the new snapshot in a worker ---- */
+
+struct worker_bind {
+	struct worker_socket *sock;
+	struct listener_runtime *run;
+	bool wanted;
+};
+
+struct update {
+	struct snapshot *snapshot; /* referenced */
+	struct worker_bind *binds;
+	size_t n_binds;
+};
+
+static void update_sockets(struct worker *w, struct update *u)
+{
+	struct worker_socket *sock;
+	struct list *tmp;
+
+	for (size_t i = 0; i < u->n_binds; i++) {
+		sock = u->binds[i].sock;
+		sock->run = u->binds[i].run;
+		if (!list_empty(&sock->link) || !u->binds[i].wanted)
+			continue;
+		list_append(&w->sockets, &sock->link);
+		listener_start(sock->listener);
+	}
+	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
+		bool wanted = false;
+		for (size_t i = 0; i < u->n_binds && !wanted; i++)
+			wanted = u->binds[i].sock == sock;
+		if (wanted)
+			continue;
+		list_remove(&sock->link);
+		listener_close(sock->listener); /* what waits in its queue is taken, and ends at its first edge */
+		free(sock);
+	}
+}
+
+static void end_removed_tcp(struct worker *w, const struct snapshot *old)
+{
+	for (size_t i = 0; old != NULL && i < old->n_listeners; i++)
+		if (worker_listener(w, old->listeners[i].run) == NULL)
+			tcp_close_all(w, old->listeners[i].run);
+}
+
+static void update_worker(struct worker *w, void *arg)
+{
+	struct update *u = arg;
+	struct snapshot *old = w->snapshot;
+	struct session *s;
+	struct list *tmp;
+
+	w->snapshot = u->snapshot;
+	free(w->offers);
+	w->offers = xcalloc(w->snapshot->n_listeners + 1, sizeof(*w->offers));
+	update_sockets(w, u);
+	LIST_FOR_EACH(s, tmp, &w->sessions, link)
+		if (s->txn == NULL && s->front.state == FRONT_COMMAND && !session_at_edge(s))
+			continue; /* its listener is gone, and so is it */
+	end_removed_tcp(w, old);
+	back_idle_prune(w);
+	snapshot_unref(old);
+	free(u->binds);
+	free(u);
+}
+
+static void send_update(struct engine *e, unsigned i, const struct bind_list *want)
+{
+	struct update *u = xcalloc(1, sizeof(*u));
+
+	u->snapshot = snapshot_ref(e->snapshot);
+	u->binds = xcalloc(want->n + 1, sizeof(*u->binds));
+	u->n_binds = want->n;
+	for (size_t j = 0; j < want->n; j++)
+		u->binds[j] = (struct worker_bind){ want->v[j].sockets[i], want->v[j].run, true };
+	engine_call(&e->workers[i], update_worker, u);
+}
+
+/* ---- publishing ---- */
+
+static double read_connections(void *arg)
+{
+	const struct listener_runtime *r = arg;
+
+	return (double)atomic_load_explicit(&r->connections, memory_order_relaxed);
+}
+
+static struct listener_runtime *runtime_for(struct engine *e, const char *name)
+{
+	struct listener_runtime *r = map_get(e->runtimes, str_from(name));
+
+	if (r != NULL)
+		return r;
+	r = listener_runtime_new(name);
+	map_put(e->runtimes, str_from(name), r);
+	metrics_read_with(metrics_series(METRIC_CONNECTIONS, (const char *[]){ name }), read_connections, r);
+	return r;
+}
+
+/* Every label set a listener can count under exists before its first session. */
+static void prepare(struct engine *e, struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		struct listener_view *lv = &s->listeners[i];
+		uint64_t cap = lv->config->caps.connections;
+		lv->run = listener_runtime_ref(runtime_for(e, lv->config->name));
+		metrics_set(metrics_series(METRIC_CONNECTIONS_LIMIT, (const char *[]){ lv->config->name }),
+			    cap == UNLIMITED ? -1 : (int64_t)cap);
+		listener_runtime_series(lv->run, "");
+		listener_runtime_series(lv->run, lv->pool->config->name);
+		for (size_t j = 0; j < s->policy_config->n_routes; j++)
+			if (s->route_pools[j] != NULL)
+				listener_runtime_series(lv->run, s->route_pools[j]->config->name);
+	}
+}
+
+static void take_binds(struct engine *e, struct bind_list *want)
+{
+	for (size_t i = 0; i < e->n_binds; i++)
+		if (find_bind(want->v, want->n, &e->binds[i].at) == NULL)
+			free(e->binds[i].sockets); /* the sockets themselves are closed by their workers */
+	free(e->binds);
+	e->binds = want->v;
+	e->n_binds = want->n;
+}
+
+static bool put_in_force(struct engine *e, struct snapshot *s, struct errors *errors)
+{
+	struct bind_list want = { 0 };
+
+	if (e->listening && !want_binds(e, s, &want, errors))
+		return false;
+	if (s != e->snapshot) {
+		s->generation = e->snapshot != NULL ? e->snapshot->generation + 1 : 1;
+		snapshot_unref(e->snapshot);
+		e->snapshot = s;
+	}
+	for (unsigned i = 0; i < e->n_workers; i++)
+		send_update(e, i, &want);
+	take_binds(e, &want);
+	return true;
+}
+
+bool engine_publish(struct engine *e, struct snapshot *s, struct errors *errors)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	prepare(e, s);
+	if (put_in_force(e, s, errors))
+		return true;
+	snapshot_unref(s);
+	return false;
+}
+
+bool engine_listen(struct engine *e, struct errors *errors)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	ASSERT(e->snapshot != NULL);
+	e->listening = true;
+	e->listening = put_in_force(e, e->snapshot, errors);
+	return e->listening;
+}
+
+bool engine_is_listening(const struct engine *e)
+{
+	return e->listening;
+}
+
+struct snapshot *engine_snapshot(struct engine *e)
+{
+	return e->snapshot;
+}
+
+bool engine_is_own_address(struct engine *e, const struct addr *a)
+{
+	for (size_t i = 0; i < e->n_binds; i++) {
+		const struct addr *b = &e->binds[i].at;
+		if (addr_eq(b, a))
+			return true;
+		if (addr_is_any(b) && addr_port(b) == addr_port(a) && listener_is_local(a))
+			return true;
+	}
+	return false;
+}
+
+/* ---- draining and stopping ---- */
+
+static void drain_worker(struct worker *w, void *arg)
+{
+	struct session *s;
+	struct list *tmp;
+
+	w->draining = arg != NULL;
+	LIST_FOR_EACH(s, tmp, &w->sessions, link)
+		if (s->txn == NULL && s->front.state == FRONT_COMMAND && !session_at_edge(s))
+			continue; /* it has ended */
+}
+
+void engine_set_draining(struct engine *e, bool draining)
+{
+	e->draining = draining;
+	call_all(e, drain_worker, draining ? e : NULL);
+}
+
+bool engine_is_draining(const struct engine *e)
+{
+	return e->draining;
+}
+
+static void begin_stop(struct worker *w, void *arg)
+{
+	struct worker_socket *sock;
+	struct list *tmp;
+
+	w->stopping = true;
+	drain_worker(w, w);
+	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
+		list_remove(&sock->link);
+		listener_close(sock->listener);
+		free(sock);
+	}
+	UNUSED(arg);
+	engine_worker_empty(w->engine);
+}
+
+static void on_worker_empty(void *arg)
+{
+	check_stopped(arg);
+}
+
+void engine_worker_empty(struct engine *e)
+{
+	loop_post(e->control, on_worker_empty, e);
+}
+
+uint64_t engine_session_count(struct engine *e)
+{
+	size_t pos = 0;
+	struct str key;
+	void *value;
+	uint64_t n = 0;
+
+	while (map_next(e->runtimes, &pos, &key, &value))
+		n += atomic_load_explicit(&((struct listener_runtime *)value)->connections, memory_order_relaxed);
+	return n;
+}
+
+static void count_sessions(struct worker *w, void *arg);
+
+struct stop_count {
+	struct engine *e;
+	_Atomic unsigned left;
+	_Atomic size_t sessions;
+};
+
+static void finish_count(void *arg)
+{
+	struct stop_count *c = arg;
+	struct engine *e = c->e;
+	size_t n = c->sessions;
+
+	free(c);
+	if (n > 0 || e->done == NULL)
+		return;
+	loop_fn *done = e->done;
+	e->done = NULL;
+	timer_stop(&e->grace);
+	done(e->done_arg);
+}
+
+static void count_sessions(struct worker *w, void *arg)
+{
+	struct stop_count *c = arg;
+
+	atomic_fetch_add(&c->sessions, w->n_sessions);
+	if (atomic_fetch_sub(&c->left, 1) == 1)
+		loop_post(c->e->control, finish_count, c);
+}
+
+/* Asks all workers how many sessions they have: one that reported empty may have had a detached one on another. */
+static void check_stopped(void *arg)
+{
+	struct engine *e = arg;
+	struct stop_count *c;
+
+	if (!e->stopping || e->done == NULL)
+		return;
+	c = xcalloc(1, sizeof(*c));
+	c->e = e;
+	c->left = e->n_workers;
+	call_all(e, count_sessions, c);
+}
+
+static void end_sessions(struct worker *w, void *arg)
+{
+	struct session *s;
+	struct list *tmp;
+
+	UNUSED(arg);
+	tcp_close_all(w, NULL);
+	LIST_FOR_EACH(s, tmp, &w->sessions, link)
+		session_close(s, CLOSE_GRACE_OVER);
+	engine_worker_empty(w->engine);
+}
+
+static void on_grace_over(void *arg)
+{
+	struct engine *e = arg;
+
+	call_all(e, end_sessions, NULL);
+}
+
+void engine_stop(struct engine *e, loop_fn *done, void *arg)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	e->stopping = e->draining = true;
+	e->done = done;
+	e->done_arg = arg;
+	timer_set_in(e->control, &e->grace, e->grace_ms);
+	call_all(e, begin_stop, NULL);
+}
+
+int64_t engine_worker_silence_ms(struct engine *e)
+{
+	int64_t worst = 0, now = clock_mono_ms();
+
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		int64_t silent = now - atomic_load_explicit(&e->workers[i].beat_at_ms, memory_order_relaxed);
+		if (silent > worst)
+			worst = silent;
+	}
+	return worst;
+}
+
+unsigned engine_workers(const struct engine *e)
+{
+	return e->n_workers;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The leg on which we are the server: cutting lines, pipelining, deadlines.
+ *
+ * The hard thing is pipelining: bytes of later commands are there while an earlier one waits for the server. A command that cannot run
+ * yet is left in the stream and offered again; so the order of replies is the order of commands by construction.
+ */
+#include "daemon/session/front.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/session/txn.h"
+
+/* ---- replies ---- */
+
+void front_relay(struct session *s, const char *p, size_t n)
+{
+	session_trace(s, 'c', p, n);
+	stream_put(&s->front.st, p, n);
+}
+
+void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+	char line[512], id[SESSION_ID_MAX];
+	va_list ap;
+	int n = snprintf(line, sizeof(line), "%u %s%s", code, enhanced, enhanced[0] != '\0' ? " " : "");
+
+	va_start(ap, fmt);
+	n += vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
+	va_end(ap);
+	/* RFC 5321 4.5.3.1.5: 512 with CRLF; the id is what a postmaster looks for in the log. */
+	if (n > 400)
+		n = 400;
+	n += snprintf(line + n, sizeof(line) - (size_t)n, code >= 400 ? " [%s]\r\n" : "\r\n", session_id(s, id));
+	front_relay(s, line, (size_t)n);
+}
+
+void session_relay_reply(struct session *s, const struct smtp_reply *r)
+{
+	front_relay(s, r->text.p, r->text.n);
+}
+
+/* ---- deadlines ---- */
+
+/* A command line must be complete within its time, counted from its first byte; between commands the idle time counts. */
+static void arm(struct session *s)
+{
+	struct front *f = &s->front;
+	const struct listener_timeouts *cf = &s->lv->config->timeouts;
+	int64_t now = loop_now_ms(s->w->loop);
+
+	switch ((enum front_state)f->state) {
+	case FRONT_COMMAND:
+		timer_set(s->w->loop, &f->timer, f->partial ? f->line_since_ms + cf->command_ms : now + cf->idle_ms);
+		break;
+	case FRONT_BODY:
+		timer_set(s->w->loop, &f->timer, s->txn->body_deadline_ms);
+		break;
+	default:
+		timer_stop(&f->timer); /* the transaction's own deadlines count */
+		break;
+	}
+}
+
+static void on_body_timer(struct session *s)
+{
+	struct front *f = &s->front;
+	int64_t next;
+
+	if (f->st.paused) {
+		timer_set_in(s->w->loop, &f->timer, s->lv->config->timeouts.body_ms);
+		return;
+	}
+	enum close_reason why = relay_pace(s->txn, loop_now_ms(s->w->loop), &next);
+	if (why != CLOSE_NONE)
+		session_close(s, why);
+	else
+		timer_set(s->w->loop, &f->timer, next);
+}
+
+static void on_timer(void *arg)
+{
+	struct session *s = arg;
+
+	CHECK_OBJ(s, SESSION_MAGIC);
+	if (s->front.state == FRONT_BODY)
+		on_body_timer(s);
+	else if (s->front.state == FRONT_COMMAND && txn_pending(s->txn) == 0)
+		session_close(s, s->front.partial ? CLOSE_COMMAND_TIMEOUT : CLOSE_IDLE);
+	else
+		arm(s);
+}
+
+static void set_state(struct session *s, enum front_state state)
+{
+	s->front.state = (uint8_t)state;
+	arm(s);
+}
+
+void front_start_body(struct session *s)
+{
+	session_reply(s, 354, "", "end data with <CR><LF>.<CR><LF>");
+	set_state(s, FRONT_BODY);
+	front_resume(s);
+}
+
+void front_set_dot(struct session *s)
+{
+	set_state(s, FRONT_DOT);
+	front_pause(s);
+}
+
+void front_set_command(struct session *s)
+{
+	set_state(s, FRONT_COMMAND);
+	front_resume(s);
+}
+
+void front_pause(struct session *s)
+{
+	stream_pause(&s->front.st);
+}
+
+void front_resume(struct session *s)
+{
+	stream_resume(&s->front.st);
+}
+
+bool front_count_error(struct session *s)
+{
+	if (++s->front.errors < s->lv->config->caps.errors)
+		return true;
+	session_close(s, CLOSE_ERRORS);
+	return false;
+}
+
+bool front_count_junk(struct session *s)
+{
+	if (++s->front.junk < s->lv->config->caps.junk_commands)
+		return true;
+	session_close(s, CLOSE_JUNK);
+	return false;
+}
+
+/* ---- lines ---- */
+
+static enum step bad_line(struct session *s, enum reject_reason why, const char *text)
+{
+	if (txn_pending(s->txn) > 0)
+		return STEP_WAIT; /* replies keep their order */
+	session_reject(s, why);
+	session_reply(s, 500, "5.5.2", "%s", text);
+	return front_count_error(s) ? STEP_MORE : STEP_DONE;
+}
+
+/* The rest of a line that was too long. */
+static size_t discard(struct session *s, const char *p, size_t n)
+{
+	const char *lf = memchr(p, '\n', n);
+
+	if (lf == NULL)
+		return n;
+	s->front.discarding = false;
+	return (size_t)(lf - p) + 1;
+}
+
+static void note_partial(struct session *s)
+{
+	struct front *f = &s->front;
+
+	if (f->partial)
+		return;
+	f->partial = true;
+	f->line_since_ms = loop_now_ms(s->w->loop);
+	arm(s);
+}
+
+/* One line; *ret_used bytes are done with. */
+static enum step one_line(struct session *s, const char *p, size_t n, size_t *ret_used)
+{
+	struct str line;
+	size_t len;
+	enum step step = STEP_MORE;
+
+	*ret_used = 0;
+	if (s->front.discarding) {
+		*ret_used = discard(s, p, n);
+		return STEP_MORE;
+	}
+	switch (smtp_line(p, n, SMTP_LINE_MAX, &len, &line)) {
+	case SMTP_LINE_MORE:
+		note_partial(s);
+		return STEP_MORE;
+	case SMTP_LINE_OK:
+		step = front_command(s, line);
+		break;
+	case SMTP_LINE_BARE_LF:
+		step = bad_line(s, REJECT_BARE_LF, "lines must end in CRLF");
+		break;
+	case SMTP_LINE_BAD_BYTE:
+		step = bad_line(s, REJECT_BARE_LF, "CR or NUL inside a command line");
+		break;
+	case SMTP_LINE_TOO_LONG:
+		step = bad_line(s, REJECT_LINE_TOO_LONG, "line too long");
+		s->front.discarding = step == STEP_MORE && p[len - 1] != '\n';
+		break;
+	}
+	if (step == STEP_WAIT)
+		return step;
+	*ret_used = len;
+	s->front.partial = false;
+	return step;
+}
+
+static size_t on_commands(struct session *s, const char *p, size_t n)
+{
+	size_t used = 0, len;
+
+	while (used < n && s->front.state == FRONT_COMMAND) {
+		switch (one_line(s, p + used, n - used, &len)) {
+		case STEP_WAIT:
+			front_pause(s);
+			return used;
+		case STEP_HOLD:
+			set_state(s, FRONT_WAIT);
+			front_pause(s);
+			return used + len;
+		case STEP_DONE:
+			return used + len;
+		case STEP_MORE:
+			break;
+		}
+		if (len == 0)
+			return used;
+		used += len;
+	}
+	return used;
+}
+
+static size_t on_body(struct session *s, const char *p, size_t n)
+{
+	bool pause;
+	size_t used = relay_feed(s->txn, p, n, &pause);
+
+	if (pause)
+		front_pause(s);
+	return used;
+}
+
+/* ---- stream events ---- */
+
+static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
+{
+	struct session *s = owner;
+	size_t used = 0, step;
+
+	CHECK_OBJ(s, SESSION_MAGIC);
+	do {
+		if (s->front.state == FRONT_COMMAND)
+			step = on_commands(s, p + used, n - used);
+		else if (s->front.state == FRONT_BODY)
+			step = on_body(s, p + used, n - used);
+		else
+			step = 0;
+		used += step;
+	} while (step > 0 && used < n && stream_is_open(st) && !st->paused);
+	if (stream_is_open(st) && s->front.state == FRONT_COMMAND && used == n && !st->paused)
+		arm(s);
+	else if (s->front.state == FRONT_WAIT || s->front.state == FRONT_DOT)
+		front_pause(s);
+	return stream_is_open(st) ? used : n;
+}
+
+static void on_gone(struct stream *st, int err, void *owner)
+{
+	struct session *s = owner;
+
+	UNUSED(st);
+	UNUSED(err);
+	CHECK_OBJ(s, SESSION_MAGIC);
+	session_close(s, CLOSE_CLIENT_GONE);
+}
+
+static const struct stream_ops front_stream_ops = { NULL, on_data, NULL, on_gone };
+
+void front_start(struct session *s, int fd)
+{
+	struct front *f = &s->front;
+
+	stream_open(&f->st, s->w->loop, fd, &front_stream_ops, s);
+	timer_init(&f->timer, on_timer, s);
+	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
+	set_state(s, FRONT_COMMAND);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * SMTP commands from the client: one table, one dispatcher, a short handler each. RFC 5321 4.1.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/session/front.h"
+#include "daemon/session/txn.h"
+
+typedef enum step command_fn(struct session *s, struct str args);
+
+enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3 };
+
+struct command {
+	unsigned flags;
+	command_fn *run;
+};
+
+/* ---- refusing ---- */
+
+static enum step refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced, const char *text)
+{
+	session_reject(s, why);
+	session_reply(s, code, enhanced, "%s", text);
+	return front_count_error(s) ? STEP_MORE : STEP_DONE;
+}
+
+static enum step refuse_parse(struct session *s, const struct smtp_refusal *why)
+{
+	return refuse(s, why->code == 555 ? REJECT_PARAMETER : REJECT_SYNTAX, why->code, why->enhanced, why->text);
+}
+
+/* ---- greetings ---- */
+
+static void forget_txn(struct session *s)
+{
+	if (s->txn != NULL)
+		txn_abort(s->txn, CAUSE_RESET);
+}
+
+static bool take_helo(struct session *s, struct str arg, bool esmtp)
+{
+	if (!smtp_helo_valid(arg))
+		return false;
+	forget_txn(s);
+	free(s->front.helo);
+	s->front.helo = xstrndup(arg.p, arg.n);
+	s->front.esmtp = esmtp;
+	s->front.greeted = true;
+	return true;
+}
+
+static void put_line(struct sbuf *out, bool last, const char *text)
+{
+	sbuf_printf(out, "250%c%s\r\n", last ? ' ' : '-', text);
+}
+
+static void ehlo_reply(struct session *s, const struct offer *o)
+{
+	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN, SMTP_EXT_ENHANCEDSTATUSCODES };
+	struct sbuf out = { 0 };
+	char size[32];
+
+	put_line(&out, false, s->lv->config->hostname);
+	put_line(&out, false, "PIPELINING");
+	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
+		if (o->exts & passed[i])
+			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	if (o->size > 0)
+		snprintf(size, sizeof(size), "SIZE %llu", (unsigned long long)o->size);
+	put_line(&out, true, o->size > 0 ? size : "SIZE");
+	front_relay(s, out.p, out.n);
+	sbuf_fini(&out);
+}
+
+static enum step cmd_ehlo(struct session *s, struct str args)
+{
+	if (!session_at_edge(s))
+		return STEP_DONE;
+	if (!take_helo(s, args, true))
+		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "EHLO needs a domain or an address literal");
+	const struct offer *o = worker_offer(s->w, s->lv);
+	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_SIZE;
+	ehlo_reply(s, o);
+	return STEP_MORE;
+}
+
+static enum step cmd_helo(struct session *s, struct str args)
+{
+	if (!session_at_edge(s))
+		return STEP_DONE;
+	if (!take_helo(s, args, false))
+		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "HELO needs a domain or an address literal");
+	s->front.exts = 0;
+	session_reply(s, 250, "", "%s", s->lv->config->hostname);
+	return STEP_MORE;
+}
+
+/* ---- mail ---- */
+
+static enum step cmd_mail(struct session *s, struct str args)
+{
+	struct smtp_refusal why;
+	struct smtp_mail m;
+
+	if (s->txn != NULL)
+		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "a transaction is open already");
+	if (!session_at_edge(s))
+		return STEP_DONE;
+	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
+		return refuse_parse(s, &why);
+	if (m.has_size && m.size > s->lv->config->caps.message_size)
+		return refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
+	txn_open(s, args, &m);
+	session_reply(s, 250, "2.1.0", "sender ok");
+	return STEP_MORE;
+}
+
+static enum step cmd_rcpt(struct session *s, struct str args)
+{
+	struct smtp_refusal why;
+	struct smtp_rcpt r;
+	bool wait;
+
+	if (!smtp_rcpt_parse(args, s->front.exts, &r, &why))
+		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_parse(s, &why);
+	txn_rcpt(s->txn, &r, &wait);
+	return wait ? STEP_WAIT : STEP_MORE;
+}
+
+static enum step cmd_data(struct session *s, struct str args)
+{
+	if (args.n > 0)
+		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "DATA takes no argument");
+	if (s->txn->n_promised == 0 && s->txn->n_refused == 0)
+		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT first");
+	if (s->txn->n_promised == 0)
+		return refuse(s, REJECT_SEQUENCE, 554, "5.5.1", "no valid recipients"); /* RFC 2920 3.1 */
+	s->front.state = FRONT_WAIT; /* before the answer, which may come from inside */
+	txn_data(s->txn);
+	return s->front.state == FRONT_WAIT ? STEP_HOLD : STEP_MORE;
+}
+
+static enum step cmd_rset(struct session *s, struct str args)
+{
+	UNUSED(args);
+	forget_txn(s);
+	session_reply(s, 250, "2.0.0", "ok");
+	return STEP_MORE;
+}
+
+/* ---- the rest ---- */
+
+static enum step cmd_noop(struct session *s, struct str args)
+{
+	UNUSED(args);
+	session_reply(s, 250, "2.0.0", "ok");
+	return STEP_MORE;
+}
+
+static enum step cmd_vrfy(struct session *s, struct str args)
+{
+	if (args.n == 0)
+		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "VRFY needs an address");
+	session_reply(s, 252, "2.5.0", "send mail to it and see");
+	return STEP_MORE;
+}
+
+static enum step cmd_help(struct session *s, struct str args)
+{
+	UNUSED(args);
+	session_reply(s, 214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+	return STEP_MORE;
+}
+
+static enum step cmd_quit(struct session *s, struct str args)
+{
+	UNUSED(args);
+	session_reply(s, 221, "2.0.0", "bye");
+	session_close(s, CLOSE_QUIT);
+	return STEP_DONE;
+}
+
+static enum step cmd_not_here(struct session *s, struct str args)
+{
+	UNUSED(args);
+	return refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
+}
+
+/* Its octets would be taken for commands: there is no way to stay in step. */
+static enum step cmd_bdat(struct session *s, struct str args)
+{
+	UNUSED(args);
+	session_reject(s, REJECT_UNKNOWN);
+	session_reply(s, 502, "5.5.1", "CHUNKING was not offered");
+	session_close(s, CLOSE_ERRORS);
+	return STEP_DONE;
+}
+
+static enum step cmd_unknown(struct session *s, struct str args)
+{
+	UNUSED(args);
+	return refuse(s, REJECT_UNKNOWN, 500, "5.5.2", "command not recognized");
+}
+
+/* ---- dispatch ---- */
+
+static const struct command commands[SMTP_VERB_COUNT] = {
+#define COMMAND(VERB, flags, fn) [SMTP_##VERB] = { NONE | (flags), fn },
+#include "daemon/session/front_commands.tbl.h"
+#undef COMMAND
+};
+
+/* An HTTP client, maybe made to speak by a web page (ALPACA, CVE-2021-3618): it gets nothing to work with. */
+static bool is_http(struct str word)
+{
+	static const char *const verbs[] = { "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH" };
+
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		if (str_eq(word, str_from(verbs[i])))
+			return true;
+	return false;
+}
+
+enum step front_command(struct session *s, struct str line)
+{
+	struct smtp_command c;
+
+	smtp_command_parse(line, &c);
+	const struct command *row = &commands[c.verb];
+	if (row->flags & EDGE && txn_pending(s->txn) > 0)
+		return STEP_WAIT;
+	session_trace(s, 'C', line.p, line.n);
+	if (c.verb == SMTP_UNKNOWN && is_http(c.word)) {
+		session_close(s, CLOSE_HTTP);
+		return STEP_DONE;
+	}
+	if (row->flags & JUNK && !front_count_junk(s))
+		return STEP_DONE;
+	bool late = txn_pending(s->txn) > 0; /* only RCPT comes here with verdicts due */
+	if (row->flags & HELO && !s->front.greeted)
+		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "EHLO or HELO first");
+	if (row->flags & MAIL && s->txn == NULL)
+		return late ? STEP_WAIT : refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "MAIL first");
+	return row->run(s, c.args);
+}

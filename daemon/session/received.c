@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The Received field, RFC 5321 4.4 and RFC 3848.
+ *
+ * The hard thing is that HELO is the client's word: it goes into a comment-free position only as the parser let it through (no spaces,
+ * no control characters), and the address beside it is ours.
+ */
+#include <stdio.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/session/txn.h"
+
+bool received_wanted(const struct txn *t)
+{
+	/* `auto` adds the field wherever the pool passes no client identity on, which no pool does yet. */
+	return t->s->lv->config->add_received != ADD_RECEIVED_NEVER;
+}
+
+void received_field(const struct txn *t, struct sbuf *out)
+{
+	const struct session *s = t->s;
+	char ip[ADDR_TEXT_MAX], id[SESSION_ID_MAX], date[40];
+	const char *helo = s->front.helo != NULL ? s->front.helo : "unknown";
+	const char *v6 = s->client.sa.sa_family == AF_INET6 ? "IPv6:" : "";
+	const char *with = t->mail.smtputf8 ? "UTF8SMTP" : s->front.esmtp ? "ESMTP" : "SMTP";
+
+	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s id %s.%u", helo, v6,
+		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, session_id(s, id), s->n_txns);
+	if (t->n_promised == 1) {
+		struct list *tmp;
+		const struct rcpt *rc;
+		LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
+			if (rc->promised && rc->address.n < 200)
+				sbuf_printf(out, "\r\n\tfor <%.*s>", STR_ARG(rc->address));
+	}
+	sbuf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall(), date));
+}

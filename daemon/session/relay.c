@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Content: from the client, through the end-of-data scanner, to the server and into the replay buffer.
+ *
+ * The hard thing is order under back-pressure and failure: bytes are scanned once, in the client's order, and what leaves the scanner
+ * goes to the replay buffer (while it holds everything) and to the connection. The final dot is queued only by give_dot(), only when
+ * the scanner saw the true end and nothing was found wrong.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/session/front.h"
+#include "daemon/session/txn_server.h"
+
+#define REPLAY_FIRST (8 * 1024)
+#define SEND_DIRECT (16 * 1024)	   /* below it, gathering into one write costs less than a write of its own */
+#define HOPS_MAX 100		   /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
+#define DRAIN_EXTRA (16ull << 20) /* how much beyond the size cap is read and dropped before the session ends */
+
+/* ---- the replay buffer ---- */
+
+void relay_drop_replay(struct txn *t)
+{
+	t->replay_whole = false;
+	sbuf_fini(&t->replay);
+	engine_replay_give(t->s->w->engine, t->replay_taken);
+	t->replay_taken = 0;
+}
+
+static void replay_add(struct txn *t, const char *p, size_t n)
+{
+	if (!t->replay_whole)
+		return;
+	size_t need = t->replay.n + n + 1;
+	if (need > t->pool->config->retry.replay_buffer) {
+		relay_drop_replay(t);
+		return;
+	}
+	if (need > t->replay_taken) {
+		uint64_t want = t->replay_taken == 0 ? REPLAY_FIRST : t->replay_taken;
+		while (want < need)
+			want *= 2;
+		if (!engine_replay_take(t->s->w->engine, want - t->replay_taken)) {
+			relay_drop_replay(t);
+			return;
+		}
+		t->replay_taken = want;
+	}
+	sbuf_add(&t->replay, p, n);
+}
+
+/* ---- to the server ---- */
+
+static void give(struct txn *t, const char *p, size_t n)
+{
+	t->sent += n;
+	if (n < SEND_DIRECT)
+		stream_put(&t->back->st, p, n);
+	else
+		stream_send(&t->back->st, p, n);
+}
+
+static void emit(const char *p, size_t n, void *arg)
+{
+	struct txn *t = arg;
+
+	if (t->state != TXN_BODY || n == 0)
+		return; /* draining: only the end is looked for */
+	replay_add(t, p, n);
+	give(t, p, n);
+}
+
+static void give_dot(struct txn *t)
+{
+	ASSERT(t->state == TXN_BODY && t->eod && t->outcome.code == 0);
+	t->state = TXN_DOT;
+	back_dot(t->back);
+	front_set_dot(t->s);
+}
+
+static void trace_body(struct txn *t, size_t n)
+{
+	char text[48];
+
+	if (!session_tracing(t->s))
+		return;
+	int len = snprintf(text, sizeof(text), "(%zu bytes of content)", n);
+	session_trace(t->s, 'C', text, (size_t)len);
+}
+
+/* ---- what may be wrong with content ---- */
+
+static bool size_is_over(const struct txn *t)
+{
+	uint64_t cap = t->s->lv->config->caps.message_size;
+	uint64_t server = t->back != NULL && t->back->exts & SMTP_EXT_SIZE && t->back->size > 0 ? t->back->size : UNLIMITED;
+
+	return t->scan.content > cap || t->scan.content > server;
+}
+
+static void refuse(struct txn *t, enum reject_reason why, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
+{
+	session_reject(t->s, why);
+	t->last_code = code;
+	txn_decide(t, code, enhanced, text, cause);
+}
+
+/* Looks at what the scanner has seen so far; a finding ends the connection to the server without its dot. */
+static void judge(struct txn *t)
+{
+	bool strict = t->s->lv->config->line_endings == LINE_ENDINGS_REJECT;
+
+	if (t->state != TXN_BODY)
+		return;
+	if (t->scan.saw_nul)
+		refuse(t, REJECT_LINE_ENDINGS, 550, "5.6.11", "NUL bytes are not accepted in mail", CAUSE_LINE_ENDINGS);
+	else if (strict && (t->scan.saw_bare_cr || t->scan.saw_bare_lf))
+		refuse(t, REJECT_LINE_ENDINGS, 550, "5.6.11", "bare CR or LF in the message; lines end in CRLF", CAUSE_LINE_ENDINGS);
+	else if (size_is_over(t))
+		refuse(t, REJECT_SIZE, 552, "5.3.4", "message too big", CAUSE_SIZE);
+	else if (t->hops.count >= HOPS_MAX)
+		refuse(t, REJECT_ROUTE, 554, "5.4.6", "too many hops: a mail loop", CAUSE_LOOP);
+}
+
+/* ---- from the client ---- */
+
+static void keep_pace(struct txn *t, size_t n)
+{
+	const struct listener_config *cf = t->s->lv->config;
+	int64_t now = loop_now_ms(t->s->w->loop), full = now + cf->timeouts.body_ms;
+	uint64_t rate = cf->caps.min_data_rate;
+
+	t->last_data_ms = now;
+	int64_t earned = rate == 0 || rate == UNLIMITED ? cf->timeouts.body_ms : (int64_t)(n * 1000 / rate);
+	t->body_deadline_ms = t->body_deadline_ms + earned < full ? t->body_deadline_ms + earned : full;
+}
+
+enum close_reason relay_pace(struct txn *t, int64_t now_ms, int64_t *ret_next_ms)
+{
+	*ret_next_ms = t->body_deadline_ms;
+	if (now_ms < t->body_deadline_ms)
+		return CLOSE_NONE;
+	return now_ms - t->last_data_ms >= t->s->lv->config->timeouts.body_ms ? CLOSE_BODY_TIMEOUT : CLOSE_TOO_SLOW;
+}
+
+static void grant_pace(struct txn *t)
+{
+	t->last_data_ms = loop_now_ms(t->s->w->loop);
+	t->body_deadline_ms = t->last_data_ms + t->s->lv->config->timeouts.body_ms;
+}
+
+static void put_received(struct txn *t)
+{
+	struct sbuf field = { 0 };
+
+	if (!t->received_due || t->state != TXN_BODY)
+		return;
+	t->received_due = false;
+	received_field(t, &field);
+	emit(field.p, field.n, t);
+	sbuf_fini(&field);
+}
+
+static bool must_pause(struct txn *t)
+{
+	if (t->state == TXN_DRAIN)
+		return false;
+	if (t->state != TXN_BODY)
+		return true; /* another server is being sought */
+	if (stream_queued(&t->back->st) < STREAM_HIGH_WATER)
+		return false;
+	stream_notify_drained(&t->back->st);
+	return true;
+}
+
+static size_t drain(struct txn *t, const char *p, size_t n)
+{
+	uint64_t cap = t->s->lv->config->caps.message_size;
+	size_t used = smtp_eod_feed(&t->scan, p, n, emit, t);
+
+	t->drained += used;
+	if (t->scan.done) {
+		t->eod = true;
+		txn_say_outcome(t);
+	} else if (cap != UNLIMITED && t->drained > cap + DRAIN_EXTRA) {
+		session_close(t->s, CLOSE_TOO_BIG);
+	}
+	return used;
+}
+
+size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause)
+{
+	CHECK_OBJ(t, TXN_MAGIC);
+	*ret_pause = must_pause(t);
+	if (*ret_pause)
+		return 0;
+	keep_pace(t, n);
+	trace_body(t, n);
+	if (t->state == TXN_DRAIN)
+		return drain(t, p, n);
+	put_received(t);
+	if (received_wanted(t))
+		smtp_hops_feed(&t->hops, p, n);
+	size_t used = smtp_eod_feed(&t->scan, p, n, emit, t);
+	t->eod = t->scan.done;
+	judge(t);
+	if (t->state == TXN_BODY) {
+		if (t->eod)
+			give_dot(t);
+		else
+			back_body_progress(t->back);
+	}
+	return used;
+}
+
+/* ---- from the server ---- */
+
+static void start_first(struct txn *t)
+{
+	smtp_eod_init(&t->scan, t->s->lv->config->line_endings == LINE_ENDINGS_NORMALIZE);
+	t->received_due = received_wanted(t);
+	t->data_promised = true;
+	grant_pace(t);
+	front_start_body(t->s);
+}
+
+void relay_start(struct txn *t)
+{
+	if (!t->data_promised) {
+		start_first(t);
+		return;
+	}
+	/* Another server: it gets what the client has sent so far, then the rest as it comes. */
+	if (t->replay.n > 0)
+		give(t, t->replay.p, t->replay.n);
+	grant_pace(t);
+	if (t->eod) {
+		give_dot(t);
+		return;
+	}
+	back_body_progress(t->back);
+	front_resume(t->s);
+}
+
+void relay_drained(struct txn *t)
+{
+	if (t->state != TXN_BODY)
+		return;
+	back_body_progress(t->back);
+	grant_pace(t);
+	front_resume(t->s);
+}

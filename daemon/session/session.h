@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One client's session: the mediator between the front (we are the server), the transaction and the back (we are the client).
+ *
+ * The legs never see each other. front calls session_on_command() and the like; back calls what its borrower, the transaction, gave it.
+ * One exit: session_close(s, reason), a row per reason in session_close.tbl.h.
+ */
+#ifndef POSTROAD_SESSION_SESSION_H
+#define POSTROAD_SESSION_SESSION_H
+
+#include "daemon/net/stream.h"
+#include "daemon/session/clients.h"
+#include "daemon/session/worker.h"
+#include "daemon/smtp/smtp.h"
+
+#define SESSION_MAGIC 0x53455353u
+#define SESSION_ID_MAX 96
+
+enum close_reason {
+	CLOSE_NONE,
+#define CLOSE(ID, name, code, enhanced, text, level) CLOSE_##ID,
+#include "daemon/session/session_close.tbl.h"
+#undef CLOSE
+	CLOSE_COUNT
+};
+
+/* Why the balancer itself refused something: label of rejected_total. */
+enum reject_reason {
+#define REJECT(ID, name) REJECT_##ID,
+#include "daemon/session/reject.tbl.h"
+#undef REJECT
+	REJECT_COUNT
+};
+
+/* What became of a connection at accept: label of connections_total. */
+enum accept_result {
+#define ACCEPT(ID, name) ACCEPT_##ID,
+#include "daemon/session/accept.tbl.h"
+#undef ACCEPT
+	ACCEPT_COUNT
+};
+extern const char *const reject_reason_names[REJECT_COUNT];
+extern const char *const accept_result_names[ACCEPT_COUNT];
+
+enum front_state {
+	FRONT_NONE,
+	FRONT_COMMAND, /* a command line is due */
+	FRONT_WAIT,    /* a command waits for the backend; more may be in the buffer */
+	FRONT_BODY,    /* message content is due */
+	FRONT_DOT,     /* the final reply is due from the backend */
+	FRONT_GONE,    /* the client has left; the transaction may still wait for its final reply */
+	FRONT_STATE_COUNT
+};
+
+/* The leg on which we are the server. */
+struct front {
+	struct stream st;
+	struct timer timer;
+	uint8_t state;
+	bool esmtp, greeted; /* EHLO or HELO was accepted */
+	bool discarding;     /* the rest of a line that was too long */
+	bool partial;	     /* an incomplete command line is there since line_since_ms */
+	uint16_t errors, junk;
+	unsigned exts; /* announced at the last EHLO */
+	char *helo;
+	int64_t line_since_ms;
+};
+
+struct session {
+	uint32_t magic;
+	bool exempt, closing, detached; /* detached: the client is gone, the final reply is awaited */
+	struct list link;
+	struct worker *w;
+	struct snapshot *snapshot; /* referenced; the newest between transactions */
+	const struct listener_view *lv;
+	struct listener_runtime *run; /* referenced */
+	struct client *counted;	      /* NULL = exempt from the caps per client */
+	struct addr client;
+	uint64_t number;
+	int64_t started_ms;
+	struct front front;
+	struct txn *txn; /* NULL = none open */
+	uint32_t n_txns;
+	bool traced;
+};
+
+/* Takes over an accepted connection of an smtp listener. */
+void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted,
+		    bool exempt);
+/* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the session alive,
+ * without its client, until the final reply. */
+void session_close(struct session *s, enum close_reason reason);
+/* Called when the transaction is over: the client's next command is due. */
+void session_txn_over(struct session *s);
+/* Verdicts came in: a command that waited may go on. */
+void session_go_on(struct session *s);
+/* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone, the node
+ * drains) and was closed. */
+bool session_at_edge(struct session *s) MUST_CHECK;
+/* "n1-00abc…", into out[SESSION_ID_MAX]; returns out. */
+const char *session_id(const struct session *s, char *out);
+const char *session_id_of(const struct engine *e, uint64_t number, char *out);
+const char *session_stage(const struct session *s);
+
+/* ---- replies to the client ---- */
+
+/* "CODE ENHANCED text [id]" — the id only on 4xx and 5xx. Counts errors. */
+void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);
+/* A backend's reply, already canonical. */
+void session_relay_reply(struct session *s, const struct smtp_reply *r);
+void session_reject(struct session *s, enum reject_reason why);
+
+static inline bool session_tracing(const struct session *s)
+{
+	return s->traced;
+}
+void session_trace(struct session *s, char side, const char *p, size_t n);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The configuration in force: reference counting, and the names of its enumerations.
+ */
+#include "daemon/session/snapshot.h"
+
+#include <stdlib.h>
+
+#include "daemon/session/worker.h"
+
+const char *const listener_mode_names[LISTENER_MODE_COUNT] = { "smtp", "tcp" };
+const char *const direction_names[DIRECTION_COUNT] = { "outbound", "inbound" };
+const char *const mixed_recipients_names[MIXED_COUNT] = { "defer", "first", "reject" };
+const char *const line_endings_names[LINE_ENDINGS_COUNT] = { "normalize", "reject" };
+const char *const add_received_names[ADD_RECEIVED_COUNT] = { "auto", "always", "never" };
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+static void free_snapshot(struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		if (s->listeners[i].pool != NULL)
+			pool_unref(s->listeners[i].pool);
+		if (s->listeners[i].run != NULL)
+			listener_runtime_unref(s->listeners[i].run);
+	}
+	for (size_t i = 0; s->route_pools != NULL && i < s->policy_config->n_routes; i++)
+		if (s->route_pools[i] != NULL)
+			pool_unref(s->route_pools[i]);
+	free(s->listeners);
+	free(s->route_pools);
+	if (s->owner_unref != NULL)
+		s->owner_unref(s->owner); /* last: policies and configurations lead into it */
+	FREE_OBJ(s);
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+	if (s != NULL && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+		free_snapshot(s);
+}

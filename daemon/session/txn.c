@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One mail transaction: opening, its route, the verdicts on its recipients, its end. The server's side of it is txn_server.c.
+ */
+#include "daemon/session/txn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/session/front.h"
+#include "daemon/session/txn_server.h"
+
+const char *const txn_result_names[RESULT_COUNT] = { "accepted", "tempfail", "permfail", "none" };
+const char *const txn_cause_names[CAUSE_COUNT] = {
+#define CAUSE(ID, name, results) name,
+#include "daemon/session/txn_cause.tbl.h"
+#undef CAUSE
+};
+
+/* ---- opening ---- */
+
+static struct str without_brackets(struct str raw)
+{
+	if (raw.n <= 2)
+		return STR("<>");
+	return (struct str){ raw.p + 1, raw.n - 2 };
+}
+
+static unsigned needs_of_mail(const struct smtp_mail *m)
+{
+	unsigned need = 0;
+
+	if (m->body == SMTP_BODY_8BITMIME)
+		need |= SMTP_EXT_8BITMIME;
+	if (m->smtputf8)
+		need |= SMTP_EXT_SMTPUTF8;
+	if (m->ret.p != NULL || m->envid.p != NULL)
+		need |= SMTP_EXT_DSN;
+	return need;
+}
+
+struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail *m)
+{
+	struct arena *arena = arena_new(2048);
+	struct txn *t = arena_alloc(arena, sizeof(*t));
+	struct smtp_refusal unused;
+
+	UNUSED(m);
+	t->magic = TXN_MAGIC;
+	t->s = s;
+	t->arena = arena;
+	t->snapshot = snapshot_ref(s->snapshot);
+	/* Parsed again over our own copy: the views of the first parse point into a read buffer. */
+	struct str copy = { arena_strndup(arena, args.p, args.n), args.n };
+	bool ok = smtp_mail_parse(copy, s->front.exts, &t->mail, &unused);
+	ASSERT(ok);
+	t->sender = without_brackets(t->mail.path.raw);
+	if (!smtp_domain_fold(t->mail.path.domain, t->sender_domain))
+		t->sender_domain[0] = '\0';
+	t->need_exts = needs_of_mail(&t->mail);
+	t->route = -1;
+	list_init(&t->rcpts);
+	t->started_us = loop_now_us(s->w->loop);
+	t->state = TXN_HELD;
+	txn_server_init(t);
+	s->txn = t;
+	s->n_txns++;
+	return t;
+}
+
+/* ---- verdicts ---- */
+
+void txn_note_reply(struct txn *t, const struct smtp_reply *r)
+{
+	size_t n = r->text.n < 400 ? r->text.n : 400;
+
+	while (n > 0 && (r->text.p[n - 1] == '\n' || r->text.p[n - 1] == '\r'))
+		n--;
+	free(t->last_reply);
+	t->last_reply = xstrndup(r->text.p, n);
+	t->last_code = r->code;
+}
+
+static enum txn_result result_of(unsigned code)
+{
+	return code < 400 ? RESULT_ACCEPTED : code < 500 ? RESULT_TEMPFAIL : RESULT_PERMFAIL;
+}
+
+static void count_rcpt(struct txn *t, unsigned code)
+{
+	if (t->pool != NULL)
+		metrics_add(t->pool->series.recipients[result_of(code)], 1);
+}
+
+static void rcpt_done(struct txn *t, struct rcpt *rc, unsigned code)
+{
+	ASSERT(!rc->answered && t->n_unanswered > 0);
+	rc->answered = true;
+	t->n_unanswered--;
+	count_rcpt(t, code);
+	if (code < 300) {
+		rc->promised = true;
+		rc->state = RCPT_ACCEPTED;
+		t->n_promised++;
+		return;
+	}
+	rc->state = RCPT_REFUSED;
+	t->n_refused++;
+	txn_log_rcpt(t, rc, code);
+}
+
+/* Answers every recipient without a verdict, in order. reply: a backend's, canonical; or NULL for our own. */
+static void refuse_pending(struct txn *t, const char *reply, unsigned code, const char *enhanced, const char *text)
+{
+	struct list *tmp;
+	struct rcpt *rc;
+
+	if (t->n_unanswered == 0)
+		return;
+	LIST_FOR_EACH(rc, tmp, &t->rcpts, link) {
+		if (rc->answered)
+			continue;
+		if (reply != NULL)
+			front_relay(t->s, reply, strlen(reply));
+		else
+			session_reply(t->s, code, enhanced, "%s", text);
+		rcpt_done(t, rc, code);
+	}
+}
+
+static void verdicts_in(struct txn *t)
+{
+	if (t->n_unanswered == 0)
+		session_go_on(t->s);
+}
+
+void txn_rcpt_verdict(struct txn *t, struct rcpt *rc, const struct smtp_reply *r)
+{
+	txn_note_reply(t, r);
+	session_relay_reply(t->s, r);
+	rcpt_done(t, rc, r->code);
+	verdicts_in(t);
+}
+
+void txn_mail_verdict(struct txn *t, const struct smtp_reply *r)
+{
+	txn_note_reply(t, r);
+	t->mail_refused = true;
+	free(t->mail_reply);
+	t->mail_reply = xstrndup(r->text.p, r->text.n);
+	refuse_pending(t, t->mail_reply, r->code, NULL, NULL);
+	verdicts_in(t);
+}
+
+/* ---- routes ---- */
+
+static int route_of(struct txn *t, const struct smtp_rcpt *r)
+{
+	char folded[SMTP_DOMAIN_MAX + 1];
+	struct envelope e = {
+		.listener = t->s->lv->config->name,
+		.client = &t->s->client,
+		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
+		.sender = t->sender,
+		.sender_domain = str_from(t->sender_domain),
+		.recipient = without_brackets(r->path.raw),
+	};
+
+	if (smtp_domain_fold(r->path.domain, folded))
+		e.recipient_domain = str_from(folded);
+	else
+		e.recipient_domain = STR("");
+	const struct listener_config *cf = t->s->lv->config;
+	if (cf->accepted_domains.present && r->path.domain.n > 0 && policy_route(t->snapshot->accepted, &e) < 0)
+		return TXN_ROUTE_RELAY_DENIED;
+	return policy_route(t->snapshot->policy, &e);
+}
+
+static const struct route_config *route_config(const struct txn *t, int route)
+{
+	return route < 0 ? NULL : &t->snapshot->policy_config->routes[route];
+}
+
+static struct pool *route_pool(const struct txn *t, int route)
+{
+	/* The listener's view of this transaction's own snapshot: the session may have moved on. */
+	return route < 0 ? t->s->lv->pool : t->snapshot->route_pools[route];
+}
+
+/* Nobody was accepted under the old route: forget it and its server. */
+static void leave_route(struct txn *t)
+{
+	txn_release_back(t);
+	t->mail_state = RCPT_UNSENT;
+	t->routed = false;
+	t->pool = NULL;
+	t->n_tried = 0;
+	t->mail_refused = false;
+	t->outcome = (struct outcome){ 0 };
+	t->state = TXN_HELD;
+	while (!list_empty(&t->rcpts))
+		list_remove(t->rcpts.next);
+}
+
+/* "5.7.1 not from here" into its two parts. */
+static void refuse_by_route(struct txn *t, const struct route_config *rt)
+{
+	bool reject = rt->action == ROUTE_REJECT;
+	const char *text = rt->text != NULL ? rt->text : reject ? "5.7.1 refused by policy" : "4.7.1 deferred by policy";
+	const char *space = strchr(text, ' ');
+	char enhanced[16];
+
+	session_reject(t->s, REJECT_ROUTE);
+	t->n_refused++;
+	t->last_code = reject ? 550 : 450;
+	if (space == NULL || (size_t)(space - text) >= sizeof(enhanced) || (text[0] != '4' && text[0] != '5') || text[1] != '.') {
+		session_reply(t->s, t->last_code, reject ? "5.7.1" : "4.7.1", "%s", text);
+		return;
+	}
+	memcpy(enhanced, text, (size_t)(space - text));
+	enhanced[space - text] = '\0';
+	session_reply(t->s, t->last_code, enhanced, "%s", space + 1);
+}
+
+/* A recipient of another route, while one was accepted. True: it follows the first. */
+static bool mixed_follows(struct txn *t)
+{
+	switch (t->s->lv->config->mixed_recipients) {
+	case MIXED_FIRST:
+		return true;
+	case MIXED_REJECT:
+		session_reply(t->s, 554, "5.5.4", "recipients of several routes in one message are not accepted");
+		break;
+	case MIXED_DEFER:
+	case MIXED_COUNT:
+		session_reply(t->s, 452, "4.5.3", "this recipient goes another way, send it in a separate message");
+		break;
+	}
+	session_reject(t->s, REJECT_MIXED);
+	return false;
+}
+
+/* ---- RCPT ---- */
+
+static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
+{
+	struct rcpt *rc = arena_alloc(t->arena, sizeof(*rc));
+	struct str raw = r->path.raw;
+	const char *space = r->params.n > 0 ? " " : "";
+	size_t cap = raw.n + r->params.n + 16;
+	char *line = arena_alloc(t->arena, cap);
+
+	rc->line = line;
+	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:%.*s%s%.*s\r\n", STR_ARG(raw), space, STR_ARG(r->params));
+	rc->address = (struct str){ line + sizeof("RCPT TO:"), raw.n - 2 };
+	rc->state = RCPT_UNSENT;
+	if (r->notify.p != NULL || r->orcpt.p != NULL)
+		t->need_exts |= SMTP_EXT_DSN;
+	list_append(&t->rcpts, &rc->link);
+	t->n_rcpts++;
+	t->n_unanswered++;
+}
+
+static bool too_many(struct txn *t)
+{
+	if (t->n_promised + t->n_unanswered < t->s->lv->config->caps.recipients)
+		return false;
+	session_reject(t->s, REJECT_RECIPIENTS);
+	session_reply(t->s, 452, "4.5.3", "too many recipients, send the rest in another message");
+	return true;
+}
+
+/* True: answered here and now. */
+static bool refused_at_once(struct txn *t, int route)
+{
+	const struct route_config *rt = route_config(t, route);
+
+	if (route == TXN_ROUTE_RELAY_DENIED) {
+		session_reject(t->s, REJECT_RELAY);
+		t->n_refused++;
+		t->last_code = 550;
+		session_reply(t->s, 550, "5.7.1", "this domain is not served here");
+		return true;
+	}
+	if (rt == NULL || rt->action == ROUTE_POOL)
+		return false;
+	refuse_by_route(t, rt);
+	return true;
+}
+
+void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
+{
+	CHECK_OBJ(t, TXN_MAGIC);
+	int route = route_of(t, r);
+	bool same = t->routed && route == t->route;
+
+	*ret_wait = t->n_unanswered > 0 && !same;
+	if (*ret_wait || refused_at_once(t, route))
+		return;
+	/* Verdicts may still be due here only for the same route; a local refusal must not overtake them. */
+	*ret_wait = t->n_unanswered > 0 && t->n_promised + t->n_unanswered >= t->s->lv->config->caps.recipients;
+	if (*ret_wait || too_many(t))
+		return;
+	if (t->routed && !same) {
+		if (t->n_promised == 0)
+			leave_route(t);
+		else if (!mixed_follows(t))
+			return;
+	}
+	if (!t->routed) {
+		t->routed = true;
+		t->route = route;
+		t->pool = route_pool(t, route);
+	}
+	add_rcpt(t, r);
+	if (t->mail_refused)
+		refuse_pending(t, t->mail_reply, t->last_code, NULL, NULL);
+	else if (t->outcome.code != 0)
+		refuse_pending(t, NULL, t->outcome.code, t->outcome.enhanced, t->outcome.text);
+	else
+		txn_pump(t);
+}
+
+/* ---- DATA ---- */
+
+void txn_data(struct txn *t)
+{
+	CHECK_OBJ(t, TXN_MAGIC);
+	ASSERT(t->n_unanswered == 0 && t->n_promised > 0);
+	t->data_wanted = true;
+	if (t->outcome.code != 0) {
+		txn_decide(t, t->outcome.code, t->outcome.enhanced, t->outcome.text, t->outcome.cause);
+		return;
+	}
+	txn_pump(t);
+}
+
+bool txn_busy(const struct txn *t)
+{
+	return t != NULL && t->data_wanted;
+}
+
+/* ---- decisions of our own ---- */
+
+void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
+{
+	t->outcome = (struct outcome){ code, enhanced, text, cause };
+	txn_release_back(t);
+	if (t->client_gone) {
+		txn_finish(t, result_of(code), cause);
+		return;
+	}
+	if (t->data_promised && !t->eod) {
+		/* Never back to commands before the true end of data. */
+		t->state = TXN_DRAIN;
+		relay_drop_replay(t);
+		front_resume(t->s);
+		return;
+	}
+	if (!t->data_wanted) {
+		refuse_pending(t, NULL, code, enhanced, text);
+		t->state = TXN_HELD;
+		verdicts_in(t);
+		return;
+	}
+	txn_say_outcome(t);
+}
+
+void txn_say_outcome(struct txn *t)
+{
+	if (t->outcome_reply != NULL)
+		front_relay(t->s, t->outcome_reply, strlen(t->outcome_reply));
+	else
+		session_reply(t->s, t->outcome.code, t->outcome.enhanced, "%s", t->outcome.text);
+	txn_finish(t, result_of(t->outcome.code), t->outcome.cause);
+}
+
+/* ---- the end ---- */
+
+static void free_txn(void *arg)
+{
+	struct txn *t = arg;
+
+	t->magic = 0;
+	arena_free(t->arena);
+}
+
+void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
+{
+	struct session *s = t->s;
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	txn_release_back(t);
+	timer_stop(&t->timer);
+	txn_log(t, result, cause);
+	const char *pool = t->pool != NULL ? t->pool->config->name : "";
+	metrics_add(listener_runtime_series(s->run, pool)->outcome[result][cause], 1);
+	if (result == RESULT_ACCEPTED)
+		metrics_observe(s->w->m_message_bytes, t->scan.content);
+	relay_drop_replay(t);
+	free(t->mail_reply);
+	free(t->last_reply);
+	free(t->outcome_reply);
+	snapshot_unref(t->snapshot);
+	s->txn = NULL;
+	loop_defer(s->w->loop, free_txn, t);
+	session_txn_over(s);
+}
+
+void txn_abort(struct txn *t, enum txn_cause cause)
+{
+	bool refused_by_server = t->n_refused > 0 && t->n_promised == 0 && t->n_unanswered == 0 && t->last_code >= 400;
+
+	if (!refused_by_server || cause == CAUSE_TIMEOUT) {
+		txn_finish(t, RESULT_NONE, cause);
+		return;
+	}
+	/* Every recipient was refused: that is the outcome, whatever command the client sent next. */
+	enum txn_cause why = t->outcome.code != 0 ? t->outcome.cause : t->pool == NULL ? CAUSE_POLICY : CAUSE_BACKEND;
+	txn_finish(t, result_of(t->last_code), why);
+}
+
+bool txn_client_gone(struct txn *t)
+{
+	t->client_gone = true;
+	if (t->state == TXN_DOT)
+		return true;
+	/* Without the dot the server must not take what it has for a message: the connection is closed, not ended. */
+	txn_abort(t, CAUSE_CLIENT_GONE);
+	return false;
+}

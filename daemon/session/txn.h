@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One mail transaction: the envelope, the server chosen for it, the verdicts, the retries, the content.
+ *
+ * The promise lives here: the client's final 250 is the backend's final 250 for exactly those bytes. Commit points are in one
+ * function, txn_may_retry(): before content any server may be tried; with content only while the replay buffer holds all of it; once
+ * the final dot may have left, never.
+ */
+#ifndef POSTROAD_SESSION_TXN_H
+#define POSTROAD_SESSION_TXN_H
+
+#include "daemon/base/arena.h"
+#include "daemon/session/back.h"
+#include "daemon/session/session.h"
+
+#define TXN_MAGIC 0x54584e00u
+
+enum txn_state {
+	TXN_HELD,     /* MAIL was answered by us; no server yet */
+	TXN_SEEKING,  /* waiting for a free connection, or for one to become ready */
+	TXN_ENVELOPE, /* MAIL and RCPT go to the server */
+	TXN_DATA,     /* DATA is with the server */
+	TXN_BODY,     /* content flows */
+	TXN_DRAIN,    /* the outcome is known, the rest of the content is read and dropped */
+	TXN_DOT,      /* the final dot is on its way; its reply is due */
+	TXN_STATE_COUNT
+};
+
+enum txn_result { RESULT_ACCEPTED, RESULT_TEMPFAIL, RESULT_PERMFAIL, RESULT_NONE, RESULT_COUNT };
+enum txn_cause {
+#define CAUSE(ID, name, results) CAUSE_##ID,
+#include "daemon/session/txn_cause.tbl.h"
+#undef CAUSE
+	CAUSE_COUNT
+};
+extern const char *const txn_result_names[RESULT_COUNT];
+extern const char *const txn_cause_names[CAUSE_COUNT];
+
+struct txn_series {
+	series_id outcome[RESULT_COUNT][CAUSE_COUNT];
+};
+
+enum rcpt_state { RCPT_UNSENT, RCPT_SENT, RCPT_ACCEPTED, RCPT_REFUSED };
+
+struct rcpt {
+	struct list link;
+	char *line; /* as it goes to the server, with CRLF */
+	size_t line_n;
+	struct str address;
+	uint8_t state;
+	bool answered; /* the client has its verdict; it was 2xx if `promised` */
+	bool promised;
+};
+
+/* What will be said at the end of data when the balancer itself decided. */
+struct outcome {
+	unsigned code; /* 0 = not decided */
+	const char *enhanced, *text;
+	enum txn_cause cause;
+};
+
+struct txn {
+	uint32_t magic;
+	uint8_t state, mail_state; /* mail_state: enum rcpt_state, for MAIL */
+	bool data_wanted;	   /* the client has sent DATA */
+	bool data_promised;	   /* the client has its 354 */
+	bool content_started;	   /* the client has sent content: bytes are owed to a server */
+	bool eod;		   /* the client has sent its end of data */
+	bool client_gone;
+	bool logged;
+	struct session *s;
+	struct arena *arena;
+	struct snapshot *snapshot; /* referenced */
+	/* envelope */
+	struct smtp_mail mail;
+	struct str sender;
+	char sender_domain[SMTP_DOMAIN_MAX + 1];
+	unsigned need_exts;
+	struct list rcpts;
+	unsigned n_rcpts, n_unanswered, n_promised, n_refused;
+	/* route and server */
+	int route; /* -1 = the listener's own pool */
+	bool routed;
+	struct pool *pool; /* referenced by the snapshot */
+	struct server *server;
+	const char *server_name; /* of the newest server, in the arena: for the log */
+	struct back *back;
+	struct pool_waiter waiter;
+	bool waiting;
+	struct timer timer; /* queue timeout, retry budget */
+	const struct server *tried[PICK_TRIED_MAX];
+	unsigned n_tried, n_retries;
+	bool fresh_only; /* a reused connection was dead: a new one to the same server */
+	bool mail_refused; /* by the backend: mail_reply is the answer to each recipient */
+	char *mail_reply;
+	unsigned last_code;
+	char *last_reply; /* the backend's newest reply worth showing, one line, for the log */
+	/* content */
+	struct smtp_eod scan;
+	struct smtp_hops hops;
+	struct sbuf replay; /* canonical content so far, while replay_whole */
+	bool replay_whole;
+	uint64_t replay_taken; /* of the node's memory */
+	uint64_t sent;	       /* content bytes given to the present connection */
+	struct outcome outcome;
+	char *outcome_reply; /* a backend's early verdict on the content, relayed at the end of data instead of outcome.text */
+	uint64_t drained;
+	bool received_due;	  /* the Received field goes before the first content */
+	int64_t body_deadline_ms; /* grows with each byte: see relay_pace() */
+	int64_t last_data_ms;
+	/* times, microseconds */
+	int64_t started_us, dot_us, wait_us, wait_since_us;
+	int64_t budget_ms;
+};
+
+/* Opens a transaction for a MAIL that was parsed; args is copied. */
+struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail *m);
+/* RCPT: *ret_wait = the command must wait for verdicts before it. Otherwise it was answered or will be. */
+void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait);
+void txn_data(struct txn *t);
+/* RSET, EHLO, QUIT, or the session's end: gives up. Logs the transaction. */
+void txn_abort(struct txn *t, enum txn_cause cause);
+/* The client has gone. True: the transaction goes on without it (its dot was sent). */
+bool txn_client_gone(struct txn *t);
+/* Recipients whose verdict is not in. */
+static inline unsigned txn_pending(const struct txn *t)
+{
+	return t == NULL ? 0 : t->n_unanswered;
+}
+/* True while the client must not be asked for anything: an answer to DATA or to the dot is due. */
+bool txn_busy(const struct txn *t);
+
+/* ---- content: relay.c ---- */
+
+/* Content from the client; returns bytes used. Less than n: the end of data was reached, or back-pressure (*ret_pause). */
+size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
+/* 354 came: the client may send, or the replay buffer goes first. */
+void relay_start(struct txn *t);
+void relay_drained(struct txn *t);
+void relay_drop_replay(struct txn *t);
+/* The client's pace: CLOSE_NONE and when to look again, or why the session ends. */
+enum close_reason relay_pace(struct txn *t, int64_t now_ms, int64_t *ret_next_ms);
+/* The Received field of this transaction, RFC 5321 4.4 (received.c). */
+void received_field(const struct txn *t, struct sbuf *out);
+bool received_wanted(const struct txn *t);
+
+/* ---- what the back tells its borrower ---- */
+
+void txn_on_ready(struct txn *t);
+void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us);
+/* A reply that nothing asked for (421 while idle in a transaction, or an early verdict on content). */
+void txn_on_early_reply(struct txn *t, const struct smtp_reply *r);
+/* The connection failed and is gone already. r may be NULL. */
+void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r);
+void txn_on_back_drained(struct txn *t);
+
+/* ---- for the other files of this part ---- */
+
+/* What a failure means: fail.c. */
+struct failure {
+	enum server_verdict blame;
+	bool blamed;
+	unsigned code;
+	const char *enhanced, *text;
+	enum txn_cause cause;
+};
+void fail_policy(enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, struct failure *ret);
+/* The one place that knows the commit points. */
+bool txn_may_retry(const struct txn *t, bool dot_left);
+
+/* Decides the end here: the reply goes out now, or after the rest of the content was drained. */
+void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause);
+/* Sends what may be sent. */
+void txn_pump(struct txn *t);
+/* Ends: logs, counts, gives the connection back, tells the session. The client has its answer. */
+void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause);
+void txn_release_back(struct txn *t);
+void txn_note_reply(struct txn *t, const struct smtp_reply *r);
+/* The log line of a transaction: txn_log.c. */
+void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause);
+
+#endif

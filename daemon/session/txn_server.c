@@ -1,0 +1,531 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The server's side of a transaction: seeking one, sending the envelope, reading its answers, going to another one.
+ *
+ * The hard thing is the retry: it must be invisible. What is to be sent is a state per recipient, not a position in a script, so a
+ * new server simply starts with everything unsent and the same pump sends it; a recipient the client was promised must be accepted
+ * again, or the message is deferred as a whole.
+ */
+#include "daemon/base/log.h"
+#include "daemon/session/txn_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/base/hash.h"
+#include "daemon/session/front.h"
+
+static void on_waited(void *arg);
+static void on_timer(void *arg);
+static void seek(struct txn *t);
+
+void txn_server_init(struct txn *t)
+{
+	t->waiter = (struct pool_waiter){ .loop = t->s->w->loop, .fn = on_waited, .arg = t };
+	list_init(&t->waiter.link);
+	timer_init(&t->timer, on_timer, t);
+	t->replay_whole = true;
+}
+
+/* ---- giving the server back ---- */
+
+static void stop_waiting(struct txn *t)
+{
+	if (!t->waiting)
+		return;
+	t->waiting = false;
+	t->wait_us += loop_now_us(t->s->w->loop) - t->wait_since_us;
+	timer_stop(&t->timer);
+	pool_wait_cancel(&t->waiter);
+}
+
+static void leave_server(struct txn *t)
+{
+	if (t->server == NULL)
+		return;
+	pool_txn_end(t->server);
+	t->server = NULL;
+}
+
+void txn_release_back(struct txn *t)
+{
+	struct back *b = t->back;
+
+	stop_waiting(t);
+	t->back = NULL;
+	if (b != NULL && b->state == BACK_READY && !b->body_open && b->due_n == 0 && t->mail_state == RCPT_UNSENT)
+		back_return(b);
+	else if (b != NULL)
+		back_abandon(b);
+	leave_server(t);
+}
+
+/* ---- seeking ---- */
+
+static uint64_t hash_key(const struct txn *t)
+{
+	char folded[SMTP_DOMAIN_MAX + 1];
+	struct str key = { 0 };
+	struct addr client = t->s->client;
+	const struct rcpt *first = LIST_FIRST(&t->rcpts, struct rcpt, link);
+
+	switch (t->pool->config->balance) {
+	case BALANCE_SOURCE:
+		addr_set_port(&client, 0);
+		return hash_stable(&client, addr_len(&client));
+	case BALANCE_SENDER_DOMAIN:
+		key = str_from(t->sender_domain);
+		break;
+	case BALANCE_RECIPIENT_DOMAIN:
+		for (size_t at = first->address.n; at > 0 && key.p == NULL; at--)
+			if (first->address.p[at - 1] == '@')
+				key = (struct str){ first->address.p + at, first->address.n - at };
+		if (key.p != NULL && smtp_domain_fold(key, folded))
+			key = str_from(folded);
+		break;
+	default:
+		return 0;
+	}
+	return hash_stable(key.p, key.n);
+}
+
+static void give_up(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
+{
+	session_reject(t->s, cause == CAUSE_SIZE ? REJECT_SIZE : REJECT_NO_SERVER);
+	t->last_code = code;
+	txn_decide(t, code, enhanced, text, cause);
+}
+
+static void wait_for_slot(struct txn *t)
+{
+	t->state = TXN_SEEKING;
+	if (!pool_wait(t->pool, &t->waiter)) {
+		give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+		return;
+	}
+	t->waiting = true;
+	if (t->wait_since_us == 0 || t->timer.deadline == 0) {
+		t->wait_since_us = loop_now_us(t->s->w->loop);
+		timer_set_in(t->s->w->loop, &t->timer, t->pool->config->queue_timeout_ms);
+	}
+}
+
+static void on_waited(void *arg)
+{
+	struct txn *t = arg;
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	t->waiting = false;
+	t->wait_us += loop_now_us(t->s->w->loop) - t->wait_since_us;
+	t->wait_since_us = loop_now_us(t->s->w->loop);
+	seek(t);
+	if (!t->waiting && t->timer.fn != NULL)
+		timer_stop(&t->timer);
+}
+
+static void on_timer(void *arg)
+{
+	struct txn *t = arg;
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	stop_waiting(t);
+	give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+}
+
+/* A connection to t->server. */
+static void borrow(struct txn *t)
+{
+	bool ready;
+
+	t->server_name = arena_strdup(t->arena, t->server->name);
+	t->back = back_borrow(t->s->w, t->pool, t->server, t, t->fresh_only, &ready);
+	t->fresh_only = false;
+	if (t->back == NULL) {
+		/* Its free connections belong to other workers: one of them is asked for, and its slot waited for. */
+		engine_shed_idle(t->s->w->engine, t->s->w, t->server);
+		leave_server(t);
+		wait_for_slot(t);
+		return;
+	}
+	t->state = TXN_SEEKING;
+	if (ready)
+		txn_on_ready(t);
+}
+
+static void seek(struct txn *t)
+{
+	struct pick_query q = { .hash = hash_key(t),
+				.need_exts = t->need_exts,
+				.need_size = t->mail.has_size ? t->mail.size : 0,
+				.n_tried = t->n_tried,
+				.now_ms = loop_now_ms(t->s->w->loop) };
+
+	memcpy(q.tried, t->tried, sizeof(q.tried));
+	switch (pool_pick(t->pool, &q, &t->server)) {
+	case PICK_OK:
+		borrow(t);
+		return;
+	case PICK_FULL:
+		wait_for_slot(t);
+		return;
+	case PICK_INCAPABLE:
+		give_up(t, 451, "4.3.0", "no server can take this message now, try again", CAUSE_NO_SERVER);
+		return;
+	case PICK_TOO_BIG:
+		give_up(t, 552, "5.3.4", "message too big for the servers", CAUSE_SIZE);
+		return;
+	case PICK_NONE:
+		break;
+	}
+	give_up(t, 451, "4.4.1", "no server is available, try again", CAUSE_NO_SERVER);
+}
+
+/* ---- sending the envelope ---- */
+
+static size_t mail_line(const struct txn *t, char *out, size_t cap)
+{
+	const struct smtp_mail *m = &t->mail;
+	unsigned exts = t->back->exts;
+	int n = snprintf(out, cap, "MAIL FROM:%.*s", STR_ARG(m->path.raw));
+
+	/* Only what this server announced; pool_pick() saw to it that what matters was. */
+	if (m->has_size && exts & SMTP_EXT_SIZE)
+		n += snprintf(out + n, cap - (size_t)n, " SIZE=%llu", (unsigned long long)m->size);
+	if (m->body != SMTP_BODY_NONE && exts & SMTP_EXT_8BITMIME)
+		n += snprintf(out + n, cap - (size_t)n, " BODY=%s", m->body == SMTP_BODY_7BIT ? "7BIT" : "8BITMIME");
+	if (m->smtputf8)
+		n += snprintf(out + n, cap - (size_t)n, " SMTPUTF8");
+	if (m->ret.p != NULL)
+		n += snprintf(out + n, cap - (size_t)n, " RET=%.*s", STR_ARG(m->ret));
+	if (m->envid.p != NULL)
+		n += snprintf(out + n, cap - (size_t)n, " ENVID=%.*s", STR_ARG(m->envid));
+	n += snprintf(out + n, cap - (size_t)n, "\r\n");
+	ASSERT((size_t)n < cap);
+	return (size_t)n;
+}
+
+static void send_mail(struct txn *t)
+{
+	char line[SMTP_LINE_MAX + 128];
+
+	t->mail_state = RCPT_SENT;
+	back_command(t->back, DUE_MAIL, NULL, line, mail_line(t, line, sizeof(line)));
+}
+
+/* Without PIPELINING a command goes out only when nothing is due. */
+static bool may_send(const struct txn *t)
+{
+	return back_may_send(t->back) && (t->back->due_n == 0 || t->back->exts & SMTP_EXT_PIPELINING);
+}
+
+static bool all_verdicts_in(const struct txn *t)
+{
+	struct list *tmp;
+	const struct rcpt *rc;
+
+	LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
+		if (rc->state == RCPT_UNSENT || rc->state == RCPT_SENT)
+			return false;
+	return true;
+}
+
+static void send_envelope(struct txn *t)
+{
+	struct list *tmp;
+	struct rcpt *rc;
+
+	if (t->mail_state == RCPT_UNSENT && may_send(t))
+		send_mail(t);
+	LIST_FOR_EACH(rc, tmp, &t->rcpts, link) {
+		if (rc->state != RCPT_UNSENT)
+			continue;
+		if (t->mail_state == RCPT_UNSENT || !may_send(t))
+			return;
+		rc->state = RCPT_SENT;
+		back_command(t->back, DUE_RCPT, rc, rc->line, rc->line_n);
+	}
+}
+
+void txn_pump(struct txn *t)
+{
+	if (t->state == TXN_HELD)
+		seek(t);
+	if (t->state != TXN_ENVELOPE)
+		return;
+	send_envelope(t);
+	if (!t->data_wanted || t->back->due_n > 0 || !all_verdicts_in(t))
+		return;
+	t->state = TXN_DATA;
+	back_command(t->back, DUE_DATA, NULL, "DATA\r\n", 6);
+}
+
+static bool is_capable(const struct txn *t)
+{
+	return (t->need_exts & ~t->back->exts) == 0;
+}
+
+void txn_on_ready(struct txn *t)
+{
+	CHECK_OBJ(t, TXN_MAGIC);
+	if (!is_capable(t)) {
+		struct back *b = t->back;
+		t->back = NULL;
+		back_return(b);
+		txn_on_back_failed(t, STAGE_EHLO, BACK_INCAPABLE, NULL);
+		return;
+	}
+	t->state = TXN_ENVELOPE;
+	txn_pump(t);
+}
+
+/* ---- another server ---- */
+
+/* What went to the old server counts for nothing on the new one. */
+static void unsend(struct txn *t)
+{
+	struct list *tmp;
+	struct rcpt *rc;
+
+	t->mail_state = RCPT_UNSENT;
+	t->sent = 0;
+	LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
+		if (rc->state != RCPT_REFUSED)
+			rc->state = RCPT_UNSENT;
+}
+
+static void count_retry(const struct txn *t, enum reply_stage stage, bool goes_on)
+{
+	metrics_add(t->pool->series.retries[stage][goes_on ? 1 : 0], 1);
+}
+
+static bool another_is_allowed(const struct txn *t, bool dot_left)
+{
+	const struct retry_config *cf = &t->pool->config->retry;
+	int64_t age_ms = (loop_now_us(t->s->w->loop) - t->started_us) / 1000;
+
+	return txn_may_retry(t, dot_left) && t->n_tried < cf->attempts && t->n_tried < PICK_TRIED_MAX && age_ms < cf->budget_ms;
+}
+
+static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, bool retry)
+{
+	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",	       "refused",   "connection_lost", "timeout",
+							       "malformed_reply", "refused_by_server", "incapable" };
+	struct logline l;
+	char id[SESSION_ID_MAX];
+
+	log_begin(&l, LOG_LEVEL_INFO, "server_failed");
+	log_cstr(&l, "id", session_id(t->s, id));
+	log_cstr(&l, "pool", t->server->pool);
+	log_cstr(&l, "server", t->server->name);
+	log_cstr(&l, "stage", reply_stage_names[stage]);
+	log_cstr(&l, "why", names[why]);
+	log_cstr(&l, "reply", t->last_reply);
+	log_cstr(&l, "retry", retry ? "yes" : "no");
+	log_end(&l);
+}
+
+static void final_failure(struct txn *t, const struct failure *f, bool dot_left)
+{
+	if (dot_left) {
+		t->last_code = 451;
+		txn_decide(t, 451, "4.4.2", "the connection was lost after the message was sent: it may have been delivered",
+			   CAUSE_AMBIGUOUS);
+		return;
+	}
+	t->last_code = f->code;
+	txn_decide(t, f->code, f->enhanced, f->text, f->cause);
+}
+
+void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
+{
+	struct back *b = t->back;
+	struct failure f;
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	t->back = NULL;
+	if (r != NULL)
+		txn_note_reply(t, r);
+	bool stale = b != NULL && b->reused && !b->any_reply &&
+		     (why == BACK_EOF || (why == BACK_SAID_NO && r != NULL && r->code == 421));
+	if (stale) {
+		/* It was closed while it idled: that is no failure. One fresh connection to the same server. */
+		unsend(t);
+		t->fresh_only = true;
+		borrow(t);
+		return;
+	}
+	fail_policy(stage, why, r, &f);
+	if (f.blamed)
+		server_report(t->pool, t->server, f.blame, loop_now_ms(t->s->w->loop));
+	bool dot_left = b != NULL && b->dot_left;
+	if (t->n_tried < PICK_TRIED_MAX)
+		t->tried[t->n_tried++] = t->server;
+	bool retry = another_is_allowed(t, dot_left);
+	count_retry(t, stage, retry);
+	log_failure(t, stage, why, retry);
+	leave_server(t);
+	if (!retry) {
+		final_failure(t, &f, dot_left);
+		return;
+	}
+	t->n_retries++;
+	unsend(t);
+	t->state = TXN_HELD;
+	if (t->data_promised)
+		front_pause(t->s);
+	txn_pump(t);
+}
+
+/* A reply told of the server's own trouble: leave the connection and go on elsewhere. */
+static void trouble(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
+{
+	struct back *b = t->back;
+
+	b->txn = NULL;
+	txn_on_back_failed(t, stage, why, r);
+	back_drop(b);
+}
+
+/* ---- answers ---- */
+
+/* A recipient that the client was promised is not accepted any more: the message cannot go out as promised. */
+static void verdict_changed(struct txn *t)
+{
+	t->last_code = 451;
+	txn_decide(t, 451, "4.4.2", "the servers do not agree about a recipient, try again", CAUSE_BACKEND_LOST);
+}
+
+static void on_mail(struct txn *t, const struct smtp_reply *r)
+{
+	if (smtp_reply_is(r, 2)) {
+		t->mail_state = RCPT_ACCEPTED;
+		txn_pump(t);
+		return;
+	}
+	t->mail_state = RCPT_REFUSED;
+	if (t->n_promised > 0) {
+		verdict_changed(t);
+		return;
+	}
+	txn_release_back(t);
+	t->state = TXN_HELD;
+	txn_mail_verdict(t, r);
+}
+
+static void on_rcpt(struct txn *t, struct rcpt *rc, const struct smtp_reply *r)
+{
+	if (rc->promised && !smtp_reply_is(r, 2)) {
+		verdict_changed(t);
+		return;
+	}
+	if (rc->promised)
+		rc->state = RCPT_ACCEPTED;
+	else
+		txn_rcpt_verdict(t, rc, r);
+	/* The client's next command may have ended us. */
+	if (t->state == TXN_ENVELOPE)
+		txn_pump(t);
+}
+
+static void on_data(struct txn *t, const struct smtp_reply *r)
+{
+	if (r->code == 354) {
+		t->state = TXN_BODY;
+		relay_start(t);
+		return;
+	}
+	if (t->data_promised) {
+		verdict_changed(t);
+		return;
+	}
+	txn_note_reply(t, r);
+	session_relay_reply(t->s, r);
+	txn_finish(t, smtp_reply_is(r, 5) ? RESULT_PERMFAIL : RESULT_TEMPFAIL, CAUSE_BACKEND);
+}
+
+static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
+{
+	enum txn_cause cause = t->client_gone || stream_at_eof(&t->s->front.st) ? CAUSE_CLIENT_GONE_AFTER_DOT : CAUSE_BACKEND;
+	struct back *b = t->back;
+
+	txn_note_reply(t, r);
+	t->dot_us = took_us;
+	server_report_latency(t->server, took_us);
+	server_report(t->pool, t->server, smtp_reply_is_server_trouble(r) ? SERVER_SAW_BUSY : SERVER_SAW_SUCCESS,
+		      loop_now_ms(t->s->w->loop));
+	t->back = NULL;
+	if (r->code == 421) {
+		/* Its 421 ends its own connection, not the client's. */
+		back_drop(b);
+		txn_decide(t, 451, "4.3.0", "the server did not take the message, try again", cause);
+		return;
+	}
+	back_return(b);
+	session_relay_reply(t->s, r);
+	txn_finish(t, smtp_reply_is(r, 2)   ? RESULT_ACCEPTED
+		      : smtp_reply_is(r, 4) ? RESULT_TEMPFAIL
+					    : RESULT_PERMFAIL,
+		   cause);
+}
+
+static bool expected_class(const struct due *d, const struct smtp_reply *r)
+{
+	if (smtp_reply_is(r, 3))
+		return d->kind == DUE_DATA && r->code == 354;
+	return !(d->kind == DUE_DATA && smtp_reply_is(r, 2));
+}
+
+void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
+{
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT, STAGE_MAIL };
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	if (!expected_class(d, r)) {
+		if (d->kind == DUE_DOT)
+			t->back->dot_left = true;
+		trouble(t, stage[d->kind], BACK_MALFORMED, r);
+		return;
+	}
+	if (d->kind != DUE_DOT && smtp_reply_is_server_trouble(r)) {
+		trouble(t, stage[d->kind], BACK_SAID_NO, r);
+		return;
+	}
+	switch ((enum due_kind)d->kind) {
+	case DUE_MAIL:
+		on_mail(t, r);
+		break;
+	case DUE_RCPT:
+		on_rcpt(t, d->about, r);
+		break;
+	case DUE_DATA:
+		on_data(t, r);
+		break;
+	case DUE_DOT:
+		on_dot(t, r, took_us);
+		break;
+	case DUE_RSET:
+	case DUE_KIND_COUNT:
+		break;
+	}
+}
+
+void txn_on_early_reply(struct txn *t, const struct smtp_reply *r)
+{
+	CHECK_OBJ(t, TXN_MAGIC);
+	if (smtp_reply_is_server_trouble(r)) {
+		trouble(t, t->state == TXN_BODY ? STAGE_DATA : STAGE_RCPT, BACK_SAID_NO, r);
+		return;
+	}
+	if (t->state != TXN_BODY || r->code < 400) {
+		trouble(t, STAGE_DATA, BACK_MALFORMED, r);
+		return;
+	}
+	/* A verdict on the content before its end (too big, a filter): it is the answer, given at the true end. */
+	txn_note_reply(t, r);
+	t->outcome_reply = xstrndup(r->text.p, r->text.n);
+	txn_decide(t, r->code, "", "", CAUSE_BACKEND);
+}
+
+void txn_on_back_drained(struct txn *t)
+{
+	relay_drained(t);
+}

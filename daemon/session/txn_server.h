@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What txn.c, txn_server.c and txn_log.c share.
+ */
+#ifndef POSTROAD_SESSION_TXN_SERVER_H
+#define POSTROAD_SESSION_TXN_SERVER_H
+
+#include "daemon/session/txn.h"
+
+#define TXN_ROUTE_RELAY_DENIED (-2)
+
+void txn_server_init(struct txn *t);
+/* The server's verdict on one recipient, or on MAIL: the client's answer. */
+void txn_rcpt_verdict(struct txn *t, struct rcpt *rc, const struct smtp_reply *r);
+void txn_mail_verdict(struct txn *t, const struct smtp_reply *r);
+/* Says what was decided and ends. */
+void txn_say_outcome(struct txn *t);
+void txn_log_rcpt(const struct txn *t, const struct rcpt *rc, unsigned code);
+
+#endif
