@@ -14,10 +14,10 @@
 
 static json_t *session_json(const struct session_info *s)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:b}", "id", json_text(s->id), "client",
+	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "id", json_text(s->id), "client",
 			 json_text(s->client), "listener", json_text(s->listener), "helo", json_text(s->helo), "stage", s->stage,
-			 "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend), "age_ms", (json_int_t)s->age_ms,
-			 "transaction_age_ms", (json_int_t)s->transaction_age_ms, "bytes_in", (json_int_t)s->bytes_in,
+			 "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend), "age", (double)s->age_ms / 1e3,
+			 "transaction_age", (double)s->transaction_age_ms / 1e3, "bytes_in", (json_int_t)s->bytes_in,
 			 "bytes_out", (json_int_t)s->bytes_out, "transactions", (json_int_t)s->transactions, "traced", s->traced);
 }
 

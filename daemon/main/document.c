@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The configuration a node starts with.
+ *
+ * initial_config is used once. People edit it later all the same and wonder; so the hash of what was used is kept, and an edit since
+ * then is a warning at each start.
+ */
+#include "daemon/main/document.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define HASH_FILE "initial_config.sha256"
+#define HEX_LEN (2 * SHA256_DIGEST_LENGTH)
+
+static void hash_of(json_t *document, char hex[HEX_LEN + 1])
+{
+	uint8_t md[SHA256_DIGEST_LENGTH];
+	char *text = json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS);
+
+	ASSERT(text != NULL);
+	SHA256((const uint8_t *)text, strlen(text), md);
+	free(text);
+	for (size_t i = 0; i < sizeof(md); i++)
+		snprintf(hex + 2 * i, 3, "%02x", md[i]);
+}
+
+static int write_hash(const struct node_config *n, const char *hex)
+{
+	char *path = xasprintf("%s/" HASH_FILE, n->state_dir);
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = 0;
+
+	if (fd < 0 || write(fd, hex, HEX_LEN) != HEX_LEN || fsync(fd) != 0)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return rc;
+}
+
+static bool hash_is_kept(const struct node_config *n, const char *hex)
+{
+	char *path = xasprintf("%s/" HASH_FILE, n->state_dir), kept[HEX_LEN];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool same = fd >= 0 && read(fd, kept, HEX_LEN) == HEX_LEN && memcmp(kept, hex, HEX_LEN) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return same;
+}
+
+static const char *edit_warning(const struct node_config *n)
+{
+	char hex[HEX_LEN + 1];
+
+	if (n->initial_config == NULL)
+		return NULL;
+	hash_of(n->initial_config, hex);
+	if (hash_is_kept(n, hex))
+		return NULL;
+	return "initial_config in the node file differs from what was used: the edit has no effect, change the configuration "
+	       "through the API";
+}
+
+bool document_find(const struct node_config *n, struct store *store, struct start_document *ret, struct errors *errors)
+{
+	const struct entry *e = store == NULL ? NULL : store_last(store, ENTRY_CONFIG);
+
+	*ret = (struct start_document){ .from = "the stored configuration", .pointer = "" };
+	if (e != NULL) {
+		ret->json = conf_read_json(e->document.p, e->document.n, errors);
+		ret->revision = e->revision;
+		ret->warning = edit_warning(n);
+	} else if (n->initial_config != NULL) {
+		ret->json = json_incref(n->initial_config);
+		ret->from = "the node file";
+		ret->pointer = "/initial_config";
+		ret->from_node_file = true;
+	} else {
+		ret->json = json_pack("{s:i}", "version", 1);
+	}
+	return ret->json != NULL;
+}
+
+int document_store(const struct node_config *n, struct store *store, json_t *document, const char **ret_failed)
+{
+	char *text = json_dumps(document, JSON_COMPACT), hex[HEX_LEN + 1];
+
+	ASSERT(text != NULL);
+	struct store_write w = { .kind = ENTRY_CONFIG,
+				 .operation = "",
+				 .author = "initial_config",
+				 .comment = "from the node file",
+				 .document = str_from(text),
+				 .expect_position = UINT64_MAX };
+	int rc = store_append(store, &w, NULL);
+	free(text);
+	*ret_failed = "storing initial_config";
+	if (rc != 0)
+		return rc;
+	*ret_failed = HASH_FILE;
+	hash_of(document, hex);
+	return write_hash(n, hex);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * postroadd: arguments, the node file, the log. All else is in node.c.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "daemon/main/node.h"
+
+#define NODE_FILE "/etc/postroad/node.json"
+
+static const char usage[] =
+	"usage: postroadd [-c FILE] [--check]\n"
+	"       postroadd --manual | --version | --help\n"
+	"\n"
+	"  -c, --config FILE  the node file (default " NODE_FILE ")\n"
+	"      --check        validate the node file and the configuration, then exit: 0 valid, 2 not\n"
+	"      --manual       print the reference of the configuration and the node file, in Markdown\n"
+	"      --version      print the version\n"
+	"\n"
+	"Runs in the foreground. TERM ends it when messages under way are done; a second TERM ends it at once. HUP reads\n"
+	"the certificates again.\n";
+
+struct arguments {
+	const char *node_file;
+	bool check;
+};
+
+static const struct option options[] = {
+	{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' },
+	{ "manual", no_argument, NULL, 'm' },	    { "version", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },	    { NULL, 0, NULL, 0 },
+};
+
+static int print_manual(void)
+{
+	char *text = conf_manual();
+	bool ok = fputs(text, stdout) != EOF && fflush(stdout) == 0;
+
+	free(text);
+	return ok ? 0 : EXIT_FAILED;
+}
+
+/* -1 = go on; otherwise the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (opt) {
+		case 'c':
+			ret->node_file = optarg;
+			break;
+		case 'k':
+			ret->check = true;
+			break;
+		case 'm':
+			return print_manual();
+		case 'v':
+			puts("postroadd " POSTROAD_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return EXIT_INVALID;
+		}
+	}
+	if (optind == argc)
+		return -1;
+	fprintf(stderr, "postroadd: unexpected argument \"%s\"\n%s", argv[optind], usage);
+	return EXIT_INVALID;
+}
+
+static void print_errors(const char *file, const struct errors *errors)
+{
+	char *text = errors_text(errors);
+
+	fprintf(stderr, "%s does not validate:\n%s", file, text);
+	free(text);
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments args = { .node_file = NODE_FILE };
+	struct errors errors = { 0 };
+	int status = parse_arguments(argc, argv, &args);
+
+	if (status >= 0)
+		return status;
+	/* A peer that closes is an error of a write, not of the process. */
+	signal(SIGPIPE, SIG_IGN);
+	umask(0022);
+	struct node_config *n = node_config_load(args.node_file, &errors);
+	if (n == NULL) {
+		print_errors(args.node_file, &errors);
+		errors_fini(&errors);
+		return EXIT_INVALID;
+	}
+	errors_fini(&errors);
+	log_init(n->log_target, n->log_level);
+	status = args.check ? node_check(n) : node_run(n, args.node_file);
+	node_config_free(n);
+	return status;
+}

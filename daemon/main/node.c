@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One node, put together.
+ *
+ * The order matters twice. At start: nothing listens before the first round of health checks is in (or its time is over), so that a
+ * restart does not refuse mail that servers would take. When a configuration is put in force: binds are tried first, since taking
+ * the registry back to an earlier configuration would cost servers that come back their health.
+ */
+#include "daemon/main/node.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/api/api.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/metrics.h"
+#include "daemon/main/document.h"
+#include "daemon/main/notify.h"
+#include "daemon/net/listener.h"
+
+#define NODE_MAGIC 0x4e4f4445u
+#define FIRST_ROUND_MAX_MS 10000
+#define FILES_RESERVE 512
+
+struct node {
+	uint32_t magic;
+	const struct node_config *config;
+	const char *node_file;
+	char hostname[256];
+	struct conf_env env;
+	struct loop *loop;
+	struct store *store;
+	struct engine *engine;
+	struct registry *registry;
+	struct api *api;
+	struct conf *conf; /* in force */
+	struct event *signals[4];
+	struct timer first_round, watchdog;
+	int64_t watchdog_ms;
+	bool view_posted, stopping;
+	int status;
+	double started_wall;
+};
+
+/* ---- the process's surroundings ---- */
+
+static bool make_dir(const char *path, mode_t mode)
+{
+	char *copy = xstrdup(path);
+
+	for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		(void)!mkdir(copy, 0755); /* fails for those that exist; the last one tells */
+		*slash = '/';
+	}
+	bool ok = mkdir(copy, mode) == 0 || errno == EEXIST;
+	if (!ok)
+		log_msg(LOG_LEVEL_ERROR, "start_failed", "%s: %m", path);
+	free(copy);
+	return ok;
+}
+
+static uint64_t files_needed(const struct conf *c)
+{
+	uint64_t sum = FILES_RESERVE;
+
+	for (size_t i = 0; i < c->n_listeners; i++)
+		if (c->listeners[i].caps.connections != UNLIMITED)
+			sum += c->listeners[i].caps.connections;
+	for (size_t i = 0; i < c->n_pools; i++)
+		for (size_t j = 0; j < c->pools[i].n_servers; j++)
+			if (c->pools[i].servers[j].max_connections != UNLIMITED)
+				sum += c->pools[i].servers[j].max_connections;
+	return sum;
+}
+
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_msg(LOG_LEVEL_WARNING, "open_files", "the soft limit cannot be raised, ignoring: %m");
+}
+
+static void check_file_limit(struct node *n)
+{
+	struct rlimit limit;
+	uint64_t needed = files_needed(n->conf);
+	char *text = NULL;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed)
+		text = xasprintf("the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
+				 (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+	api_warn(n->api, "open_files", text);
+	free(text);
+}
+
+/* ---- putting a configuration in force ---- */
+
+static void owner_ref(void *conf)
+{
+	conf_ref(conf);
+}
+
+static void owner_unref(void *conf)
+{
+	conf_unref(conf);
+}
+
+static bool binds_are_free(struct node *n, const struct conf *c, struct errors *errors)
+{
+	size_t before = errors->n;
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		for (size_t j = 0; j < c->listeners[i].n_bind; j++) {
+			const struct addr *at = &c->listeners[i].bind[j];
+			int error = engine_is_own_address(n->engine, at) ? 0 : listener_probe(at);
+			char text[ADDR_TEXT_MAX];
+			if (error == 0)
+				continue;
+			char *path = xasprintf("/listeners/%s/bind/%zu", c->listeners[i].name, j);
+			errors_add(errors, path, addr_format(at, text), NULL, NULL, "cannot be bound: %s", strerror(error));
+			free(path);
+		}
+	}
+	return errors->n == before;
+}
+
+static bool activate(struct conf *c, struct errors *errors, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (!binds_are_free(n, c, errors))
+		return false;
+	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
+	if (!engine_publish(n->engine, conf_snapshot(c, n->registry), errors)) {
+		struct conf *old = n->conf;
+		if (old != NULL)
+			registry_apply(n->registry, old->pool_list, old->n_pools, old, owner_ref, owner_unref);
+		return false;
+	}
+	struct conf *old = n->conf;
+	n->conf = conf_ref(c);
+	if (old != NULL)
+		conf_unref(old);
+	if (n->api != NULL)
+		check_file_limit(n);
+	return true;
+}
+
+static void publish_views(void *arg)
+{
+	struct node *n = arg;
+	struct errors errors = { 0 };
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	n->view_posted = false;
+	if (n->conf == NULL)
+		return;
+	/* The binds are those in force, so this does not fail. */
+	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors))
+		log_msg(LOG_LEVEL_ERROR, "publish_failed", "%s", errors.n > 0 ? errors.list[0].detail : "?");
+	errors_fini(&errors);
+}
+
+/* ---- what the registry says ---- */
+
+static void on_transition(const struct server *s, enum server_state from, enum server_state to, const char *why, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (n->api == NULL)
+		return;
+	api_event(n->api, "server_state",
+		  json_pack("{s:s, s:s, s:s, s:s, s:s}", "pool", s->pool, "server", s->name, "from", server_state_names[from], "to",
+			    server_state_names[to], "why", why == NULL ? "" : why));
+}
+
+/* Several names may change in one turn, also while a configuration is being put in force: one view for all, in the next turn. */
+static void on_servers_changed(const char *pool, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	UNUSED(pool);
+	if (n->view_posted)
+		return;
+	n->view_posted = true;
+	loop_post(n->loop, publish_views, n);
+}
+
+static bool is_own_address(const struct addr *a, void *arg)
+{
+	struct node *n = arg;
+
+	return n->engine != NULL && engine_is_own_address(n->engine, a);
+}
+
+/* ---- listening ---- */
+
+static void fail(struct node *n, const char *what, const struct errors *errors)
+{
+	char *text = errors_text(errors);
+
+	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s: %s", what, text);
+	fprintf(stderr, "postroadd: %s:\n%s", what, text);
+	free(text);
+	n->status = EXIT_FAILED;
+	loop_stop(n->loop);
+}
+
+static void listen_now(void *arg)
+{
+	struct node *n = arg;
+	struct errors errors = { 0 };
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	timer_stop(&n->first_round);
+	if (n->stopping || engine_is_listening(n->engine))
+		return;
+	if (!engine_listen(n->engine, &errors)) {
+		fail(n, "the listeners cannot be opened", &errors);
+	} else {
+		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node, (unsigned long long)n->conf->revision);
+		notify_send("READY=1\nSTATUS=Taking mail");
+	}
+	errors_fini(&errors);
+}
+
+static void on_first_round(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	loop_post(n->loop, listen_now, n);
+}
+
+/* ---- signals and the watchdog ---- */
+
+static void on_stopped(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	loop_stop(n->loop);
+}
+
+static void on_terminate(evutil_socket_t sig, short what, void *arg)
+{
+	struct node *n = arg;
+
+	UNUSED(what);
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (n->stopping) {
+		log_msg(LOG_LEVEL_NOTICE, "stopping", "at once, by a second %s", sig == SIGINT ? "INT" : "TERM");
+		store_close(n->store);
+		_exit(0);
+	}
+	n->stopping = true;
+	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
+		(long long)(n->config->shutdown_grace_ms / 1000));
+	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
+	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
+	engine_stop(n->engine, on_stopped, n);
+}
+
+static void on_reload(evutil_socket_t sig, short what, void *arg)
+{
+	struct node *n = arg;
+
+	UNUSED(sig);
+	UNUSED(what);
+	CHECK_OBJ(n, NODE_MAGIC);
+	log_msg(LOG_LEVEL_NOTICE, "reload", "reading certificates again");
+	api_reload_certificates(n->api);
+}
+
+static void on_watchdog(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	/* A worker that hangs is worth a restart as much as this thread is. */
+	if (engine_worker_silence_ms(n->engine) < n->watchdog_ms / 2)
+		notify_send("WATCHDOG=1");
+	timer_set_in(n->loop, &n->watchdog, n->watchdog_ms / 3);
+}
+
+static void watch_signals(struct node *n)
+{
+	static const int stop[] = { SIGTERM, SIGINT };
+	struct event_base *base = loop_base(n->loop);
+	size_t i = 0;
+
+	for (; i < ARRAY_LEN(stop); i++)
+		n->signals[i] = evsignal_new(base, stop[i], on_terminate, n);
+	n->signals[i++] = evsignal_new(base, SIGHUP, on_reload, n);
+	while (i-- > 0)
+		ASSERT(n->signals[i] != NULL && evsignal_add(n->signals[i], NULL) == 0);
+}
+
+/* ---- start and end ---- */
+
+static void env_init(struct node *n)
+{
+	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
+		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
+	n->env = (struct conf_env){ .node = n->config->node, .hostname = n->hostname };
+}
+
+static int open_store(struct node *n, char **ret_warning)
+{
+	char *why = NULL;
+
+	if (!make_dir(n->config->state_dir, 0700) || !make_dir(n->config->run_dir, 0755))
+		return EXIT_FAILED;
+	n->store = store_open(n->config->state_dir, n->config->node, &why, ret_warning);
+	if (n->store != NULL)
+		return 0;
+	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
+	free(why);
+	return EXIT_FAILED;
+}
+
+static void print_errors(const struct start_document *d, const struct errors *errors)
+{
+	fprintf(stderr, "%s does not validate:\n", d->from);
+	for (size_t i = 0; i < errors->n; i++) {
+		struct errors one = { .list = &errors->list[i], .n = 1, .cap = 1 };
+		char *text = errors_text(&one);
+		bool whole = errors->list[i].path[0] == '\0' && d->pointer[0] != '\0';
+		fprintf(stderr, "%s%s", d->pointer, whole ? text + strlen("(document)") : text);
+		free(text);
+	}
+	if (errors->dropped > 0)
+		fprintf(stderr, "and %zu more\n", errors->dropped);
+}
+
+/* The configuration a start would use, parsed. NULL: it does not validate, standard error says why. */
+static struct conf *load_conf(struct node *n, struct start_document *ret)
+{
+	struct errors errors = { 0 };
+	struct conf *conf = NULL;
+
+	if (document_find(n->config, n->store, ret, &errors))
+		conf = conf_parse(ret->json, &n->env, &errors);
+	if (conf == NULL)
+		print_errors(ret, &errors);
+	else
+		conf->revision = ret->revision;
+	errors_fini(&errors);
+	return conf;
+}
+
+static int store_first(struct node *n, struct conf *conf)
+{
+	const char *failed;
+	int rc = document_store(n->config, n->store, conf->document, &failed);
+
+	if (rc != 0) {
+		log_msg(LOG_LEVEL_ERROR, "start_failed", "%s: %s", failed, strerror(-rc));
+		return EXIT_FAILED;
+	}
+	conf->revision = store_revision_number(n->store);
+	return 0;
+}
+
+static void make_parts(struct node *n)
+{
+	struct engine_options o = { .workers = n->config->workers,
+				    .node = n->config->node,
+				    .replay_memory = n->config->replay_memory,
+				    .shutdown_grace_ms = n->config->shutdown_grace_ms };
+	struct registry_hooks hooks = { .on_transition = on_transition,
+					.on_servers_changed = on_servers_changed,
+					.on_first_round = on_first_round,
+					.is_own_address = is_own_address,
+					.arg = n };
+	char *learned = xasprintf("%s/learned.json", n->config->state_dir);
+
+	n->engine = engine_new(n->loop, &o);
+	n->registry = registry_new(n->loop, &hooks, learned, n->config->dns_servers);
+	free(learned);
+}
+
+static void set_node_drain(bool drain, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	engine_set_draining(n->engine, drain);
+}
+
+static int make_api(struct node *n)
+{
+	struct api_env env = { .loop = n->loop,
+			       .node = n->config,
+			       .node_file = n->node_file,
+			       .conf_env = n->env,
+			       .store = n->store,
+			       .registry = n->registry,
+			       .engine = n->engine,
+			       .activate = activate,
+			       .set_node_drain = set_node_drain,
+			       .arg = n,
+			       .started_wall = n->started_wall };
+	char *why = NULL;
+
+	n->api = api_new(&env, &why);
+	if (n->api != NULL)
+		return 0;
+	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
+	free(why);
+	return EXIT_FAILED;
+}
+
+/* Everything up to the loop. */
+static int start(struct node *n, struct conf *conf)
+{
+	struct errors errors = { 0 };
+
+	make_parts(n);
+	bool ok = activate(conf, &errors, n);
+	if (!ok)
+		fail(n, "the configuration cannot be put in force", &errors);
+	errors_fini(&errors);
+	if (!ok || make_api(n) != 0)
+		return EXIT_FAILED;
+	api_set_conf(n->api, conf);
+	check_file_limit(n);
+	watch_signals(n);
+	timer_init(&n->first_round, listen_now, n);
+	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
+	timer_init(&n->watchdog, on_watchdog, n);
+	n->watchdog_ms = notify_watchdog_ms();
+	if (n->watchdog_ms > 0)
+		on_watchdog(n);
+	return 0;
+}
+
+static void node_fini(struct node *n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(n->signals); i++)
+		if (n->signals[i] != NULL)
+			event_free(n->signals[i]);
+	timer_stop(&n->first_round);
+	timer_stop(&n->watchdog);
+	struct api *api = n->api;
+	n->api = NULL; /* the hooks of what ends now have nobody to tell */
+	api_free(api);
+	if (n->engine != NULL)
+		engine_free(n->engine);
+	if (n->registry != NULL)
+		registry_free(n->registry);
+	if (n->conf != NULL)
+		conf_unref(n->conf);
+	n->conf = NULL;
+	if (n->store != NULL)
+		store_close(n->store);
+	if (n->loop != NULL)
+		loop_free(n->loop);
+	FREE_OBJ(n);
+}
+
+/* With a store and a valid configuration: starts and runs. */
+static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
+{
+	if (d->from_node_file && store_first(n, conf) != 0)
+		return EXIT_FAILED;
+	n->loop = loop_new();
+	timer_init(&n->first_round, listen_now, n);
+	timer_init(&n->watchdog, on_watchdog, n);
+	if (start(n, conf) != 0)
+		return EXIT_FAILED;
+	api_warn(n->api, "initial_config", d->warning);
+	api_warn(n->api, "store", store_warning);
+	loop_run(n->loop);
+	return n->status;
+}
+
+int node_run(const struct node_config *config, const char *node_file)
+{
+	struct start_document d = { 0 };
+	struct conf *conf = NULL;
+	char *store_warning = NULL;
+	struct node *n;
+
+	NEW_OBJ(n, NODE_MAGIC);
+	n->config = config;
+	n->node_file = node_file;
+	n->started_wall = clock_wall();
+	metrics_thread(0);
+	raise_file_limit();
+	env_init(n);
+	int status = open_store(n, &store_warning);
+	if (status == 0) {
+		conf = load_conf(n, &d);
+		status = conf == NULL ? EXIT_INVALID : run_with(n, conf, &d, store_warning);
+	}
+	if (conf != NULL)
+		conf_unref(conf);
+	json_decref(d.json);
+	free(store_warning);
+	node_fini(n);
+	log_msg(LOG_LEVEL_NOTICE, "stopped", "exit status %d", status);
+	return status;
+}
+
+int node_check(const struct node_config *config)
+{
+	struct start_document d = { 0 };
+	struct node *n;
+	char *why = NULL, *warning = NULL;
+
+	NEW_OBJ(n, NODE_MAGIC);
+	n->config = config;
+	env_init(n);
+	/* A store is looked into, never made; one that a running daemon holds is that daemon's to check. */
+	if (access(config->state_dir, R_OK) == 0)
+		n->store = store_open(config->state_dir, config->node, &why, &warning);
+	struct conf *conf = load_conf(n, &d);
+	if (conf != NULL)
+		printf("%s is valid\n", d.from);
+	if (why != NULL)
+		printf("the store was not looked into: %s\n", why);
+	int status = conf == NULL ? EXIT_INVALID : 0;
+	if (conf != NULL)
+		conf_unref(conf);
+	json_decref(d.json);
+	free(why);
+	free(warning);
+	node_fini(n);
+	return status;
+}
