@@ -202,7 +202,7 @@ size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_f
 /* ---- header section ---- */
 
 /* Counts "Received:" fields in the header of a message fed in pieces, for loop detection (RFC 5321 6.3). Stops looking at the
- * first empty line. */
+ * first empty line. Zero-initialise. */
 struct smtp_hops {
 	uint8_t state; /* private */
 	uint8_t matched;
