@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared: the balancers, the servers behind them, and what each costs.
 
-A contender is started once and stays up for all rounds of a row; idle, it costs nothing that would disturb the others.
-"""
+A contender is started once and stays up for all rounds of a row; idle, it costs nothing that would disturb the
+others."""
 import os
 from pathlib import Path
 

@@ -120,9 +120,9 @@ static void print_counts(FILE *out, double seconds)
 {
 	const uint64_t *o = results.outcomes;
 
-	fprintf(out, "\"seconds\": %.6f, \"accepted\": %lu, \"tempfail\": %lu, \"permfail\": %lu, \"lost\": %lu, ", seconds,
-		(unsigned long)o[OUTCOME_ACCEPTED], (unsigned long)o[OUTCOME_TEMPFAIL], (unsigned long)o[OUTCOME_PERMFAIL],
-		(unsigned long)o[OUTCOME_LOST]);
+	fprintf(out, "\"seconds\": %.6f, \"accepted\": %lu, \"tempfail\": %lu, \"permfail\": %lu, \"lost\": %lu, ",
+		seconds, (unsigned long)o[OUTCOME_ACCEPTED], (unsigned long)o[OUTCOME_TEMPFAIL],
+		(unsigned long)o[OUTCOME_PERMFAIL], (unsigned long)o[OUTCOME_LOST]);
 	fprintf(out, "\"retries\": %lu, \"connections\": %lu, \"bytes\": %lu, ", (unsigned long)results.retries,
 		(unsigned long)results.connections, (unsigned long)results.bytes);
 	print_codes(out);
@@ -230,11 +230,12 @@ static int run_load(void)
 
 	quit_all();
 	print_results((double)(end - start) / 1e6);
-	return results.outcomes[OUTCOME_ACCEPTED] > 0 &&
-			       results.outcomes[OUTCOME_PERMFAIL] + results.outcomes[OUTCOME_TEMPFAIL] +
-					       results.outcomes[OUTCOME_LOST] == 0 ?
-		       0 :
-		       1;
+	return results.outcomes[OUTCOME_ACCEPTED] > 0 && results.outcomes[OUTCOME_PERMFAIL] +
+									 results.outcomes[OUTCOME_TEMPFAIL] +
+									 results.outcomes[OUTCOME_LOST] ==
+								 0
+		       ? 0
+		       : 1;
 }
 
 /* Opens the sessions, says so, holds them until TERM or INT. */

@@ -17,17 +17,17 @@ struct options {
 	unsigned seconds;
 	unsigned parallel;
 	unsigned per_connection; /* messages; 0 = unlimited */
-	size_t size;
+	unsigned size;           /* bytes, with the header */
 	bool pipelining;
-	double rate; /* messages per second; 0 = as fast as the sessions go (closed loop) */
+	unsigned rate; /* messages per second; 0 = as fast as the sessions go (closed loop) */
 	unsigned rcpts;
 	unsigned retries, retry_delay_ms; /* of a message refused with 4xx or lost with its connection */
-	unsigned timeout_ms;		  /* for each answer */
-	unsigned idle;			  /* > 0: hold that many sessions instead of sending */
+	unsigned timeout_ms;              /* for each answer */
+	unsigned idle;                    /* > 0: hold that many sessions instead of sending */
 	bool progress;
 	const char *helo, *from, *rcpt; /* "%n" = the message's number */
-	const char *run;		/* first part of the message ids */
-	char **domains;			/* of recipients, taken in turn; NULL = as in `rcpt` */
+	const char *run;                /* first part of the message ids */
+	char **domains;                 /* of recipients, taken in turn; NULL = as in `rcpt` */
 	size_t n_domains;
 	int ids_fd; /* -1 = none: "ID RESULT" per message */
 };
@@ -57,7 +57,7 @@ void messages_done(const struct message *m, enum outcome outcome, unsigned code)
 bool messages_finished(int64_t now_us);
 /* No new messages from now on. */
 void messages_stop(void);
-/* The envelope command lines: MAIL, RCPT…, DATA, each with CRLF, appended to out. index 0 = MAIL, 1..rcpts = RCPT, then DATA. */
+/* Appends one command line of the envelope with its CRLF: index 0 = MAIL, 1..rcpts = RCPT, then DATA. */
 void messages_command(const struct message *m, unsigned index, struct sbuf *out);
 /* The header section that differs from message to message. */
 void messages_header(const struct message *m, struct sbuf *out);
@@ -77,7 +77,7 @@ enum stage {
 	STAGE_QUIT,
 	STAGE_COUNT,
 	STAGE_READY = STAGE_COUNT, /* connected, nothing under way */
-	STAGE_FREE,		   /* no connection */
+	STAGE_FREE,                /* no connection */
 };
 
 extern const char *const stage_names[STAGE_COUNT];
@@ -87,7 +87,8 @@ struct results {
 	struct histogram transaction;
 	uint64_t outcomes[OUTCOME_COUNT]; /* of messages, after their last try */
 	uint64_t retries;
-	uint64_t codes[600]; /* answers that were not what was hoped for; [0] = connection failed or lost, [1] = timeout */
+	uint64_t codes[600]; /* answers that were not what was hoped for; [0] = connection failed or lost, [1] = timeout
+			      */
 	uint64_t connections, bytes;
 };
 
@@ -104,12 +105,12 @@ struct session {
 	int stage;
 	struct message m;
 	bool has_message;
-	bool held;	  /* --idle: reached its resting place */
+	bool held;        /* --idle: reached its resting place */
 	unsigned failure; /* first refusal within the transaction; it is finished before it is given up */
-	unsigned index;	  /* within the stage: which recipient */
+	unsigned index;   /* within the stage: which recipient */
 	unsigned accepted_rcpts;
 	unsigned sent_messages; /* on this connection */
-	int64_t since_us;	/* when the current stage began */
+	int64_t since_us;       /* when the current stage began */
 	int64_t deadline_us;
 	size_t body_sent, body_size; /* header and body together; body_size 0 = nothing to write */
 	struct sbuf header;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The messages postroad-load sends: when each is due, what it says, what became of it.
  *
- * With --rate the due times are a fixed timetable and latencies count from it. A server that stalls therefore makes every
- * message late that should have been sent meanwhile, as it would for real senders; a generator that waited for the stall to
- * end before starting the next one would hide it (coordinated omission).
+ * With --rate the due times are a fixed timetable and latencies count from it. A server that stalls therefore makes
+ * every message late that should have been sent meanwhile, as it would for real senders; a generator that waited for
+ * the stall to end before starting the next one would hide it (coordinated omission).
  */
 #include "tests/bench/load.h"
 
@@ -52,7 +52,7 @@ void messages_init(int64_t start)
 
 static int64_t due_time(uint64_t number, int64_t now)
 {
-	return options.rate > 0 ? start_us + (int64_t)((double)number * 1e6 / options.rate) : now;
+	return options.rate > 0 ? start_us + (int64_t)((double)number * 1e6 / (double)options.rate) : now;
 }
 
 static bool more_new(int64_t now)
@@ -74,7 +74,7 @@ bool messages_next(int64_t now, struct message *ret)
 	}
 	if (!more_new(now) || due_time(n_started, now) > now)
 		return false;
-	*ret = (struct message){ .number = n_started, .due_us = due_time(n_started, now) };
+	*ret = (struct message) { .number = n_started, .due_us = due_time(n_started, now) };
 	n_started++;
 	return true;
 }
@@ -95,7 +95,8 @@ static void write_id(const struct message *m, enum outcome outcome, unsigned cod
 	static const char *const names[OUTCOME_COUNT] = { "accepted", "tempfail", "permfail", "lost" };
 	struct sbuf line = { 0 };
 
-	sbuf_printf(&line, "%s-%09lu %s %u %u\n", options.run, (unsigned long)m->number, names[outcome], code, m->tries);
+	sbuf_printf(&line, "%s-%09lu %s %u %u\n", options.run, (unsigned long)m->number, names[outcome], code,
+		    m->tries);
 	if (write(options.ids_fd, line.p, line.n) != (ssize_t)line.n) {
 		perror("postroad-load: --ids");
 		exit(1);
@@ -186,5 +187,5 @@ void messages_header(const struct message *m, struct sbuf *out)
 
 struct str messages_body(void)
 {
-	return (struct str){ body.p, body.n };
+	return (struct str) { body.p, body.n };
 }

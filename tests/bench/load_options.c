@@ -44,19 +44,29 @@ static const char usage[] =
 	"  --idle N             open N sessions up to EHLO, print when they stand, hold them until TERM\n"
 	"Prints one line of JSON. Exit status 0 = all messages were accepted.\n";
 
+enum kind { KIND_UNSIGNED, KIND_U64, KIND_FLAG, KIND_TEXT, KIND_CALL };
+
+struct row {
+	const char *name;
+	enum kind kind;
+	void *target;                    /* of the type the kind says */
+	unsigned long min, max;          /* of numbers */
+	void (*call)(const char *value); /* KIND_CALL */
+};
+
 _Noreturn static void refuse(const char *option, const char *value)
 {
 	fprintf(stderr, "postroad-load: bad value for --%s: %s\n%s", option, value, usage);
 	exit(2);
 }
 
-static unsigned long number(const char *option, const char *value, unsigned long min, unsigned long max)
+static unsigned long number(const struct row *r, const char *value)
 {
 	char *end;
 	unsigned long n = strtoul(value, &end, 10);
 
-	if (*end != '\0' || end == value || n < min || n > max)
-		refuse(option, value);
+	if (*end != '\0' || end == value || n < r->min || n > r->max)
+		refuse(r->name, value);
 	return n;
 }
 
@@ -65,13 +75,12 @@ static void read_domains(const char *path)
 	FILE *f = fopen(path, "re");
 	char *line = NULL;
 	size_t cap = 0, room = 0;
-	ssize_t n;
 
 	if (f == NULL) {
 		perror(path);
 		exit(1);
 	}
-	while ((n = getline(&line, &cap, f)) > 0) {
+	while (getline(&line, &cap, f) > 0) {
 		line[strcspn(line, " \t\r\n")] = '\0';
 		if (line[0] == '\0' || line[0] == '#')
 			continue;
@@ -96,58 +105,88 @@ static void open_ids(const char *path)
 	}
 }
 
-static const struct option longs[] = {
-	{ "to", 1, NULL, 't' },	      { "messages", 1, NULL, 'n' },	 { "seconds", 1, NULL, 'S' },
-	{ "parallel", 1, NULL, 'p' }, { "per-connection", 1, NULL, 'c' }, { "size", 1, NULL, 's' },
-	{ "pipelining", 0, NULL, 'P' }, { "rate", 1, NULL, 'r' },	 { "retries", 1, NULL, 'R' },
-	{ "retry-delay", 1, NULL, 'D' }, { "timeout", 1, NULL, 'T' },	 { "helo", 1, NULL, 'H' },
-	{ "from", 1, NULL, 'f' },     { "rcpt", 1, NULL, 'o' },		 { "rcpts", 1, NULL, 'O' },
-	{ "rcpt-domains", 1, NULL, 'd' }, { "source", 1, NULL, 'b' },	 { "run", 1, NULL, 'u' },
-	{ "ids", 1, NULL, 'i' },      { "progress", 0, NULL, 'v' },	 { "idle", 1, NULL, 'I' },
-	{ "help", 0, NULL, 'h' },     { NULL, 0, NULL, 0 },
-};
-
-static void set_address(const char *option, struct addr *a, bool with_port)
+static void set_to(const char *value)
 {
-	if (!(with_port ? addr_parse(optarg, 25, a) : addr_parse_ip(optarg, a)))
-		refuse(option, optarg);
+	if (!addr_parse(value, 25, &options.to))
+		refuse("to", value);
 }
 
-static void set(int ch)
+static void set_source(const char *value)
 {
-	switch (ch) {
-	case 't': set_address("to", &options.to, true); break;
-	case 'b': set_address("source", &options.source, false); break;
-	case 'n': options.messages = number("messages", optarg, 1, 1000000000); break;
-	case 'S': options.seconds = (unsigned)number("seconds", optarg, 1, 864000); break;
-	case 'p': options.parallel = (unsigned)number("parallel", optarg, 1, 100000); break;
-	case 'c': options.per_connection = (unsigned)number("per-connection", optarg, 0, 1000000000); break;
-	case 's': options.size = number("size", optarg, 1, 1u << 30); break;
-	case 'P': options.pipelining = true; break;
-	case 'r': options.rate = (double)number("rate", optarg, 1, 1000000); break;
-	case 'R': options.retries = (unsigned)number("retries", optarg, 0, 1000000); break;
-	case 'D': options.retry_delay_ms = (unsigned)number("retry-delay", optarg, 0, 3600000); break;
-	case 'T': options.timeout_ms = (unsigned)number("timeout", optarg, 1, 3600000); break;
-	case 'H': options.helo = optarg; break;
-	case 'f': options.from = optarg; break;
-	case 'o': options.rcpt = optarg; break;
-	case 'O': options.rcpts = (unsigned)number("rcpts", optarg, 1, 1000); break;
-	case 'd': read_domains(optarg); break;
-	case 'u': options.run = optarg; break;
-	case 'i': open_ids(optarg); break;
-	case 'v': options.progress = true; break;
-	case 'I': options.idle = (unsigned)number("idle", optarg, 1, 1000000); break;
-	case 'h': fputs(usage, stdout); exit(0);
-	default: fputs(usage, stderr); exit(2);
+	if (!addr_parse_ip(value, &options.source))
+		refuse("source", value);
+}
+
+_Noreturn static void help(const char *value)
+{
+	UNUSED(value);
+	fputs(usage, stdout);
+	exit(0);
+}
+
+static const struct row rows[] = {
+	{ "to", KIND_CALL, NULL, 0, 0, set_to },
+	{ "source", KIND_CALL, NULL, 0, 0, set_source },
+	{ "messages", KIND_U64, &options.messages, 1, 1000000000, NULL },
+	{ "seconds", KIND_UNSIGNED, &options.seconds, 1, 864000, NULL },
+	{ "parallel", KIND_UNSIGNED, &options.parallel, 1, 100000, NULL },
+	{ "per-connection", KIND_UNSIGNED, &options.per_connection, 0, 1000000000, NULL },
+	{ "size", KIND_UNSIGNED, &options.size, 1, 1u << 30, NULL },
+	{ "pipelining", KIND_FLAG, &options.pipelining, 0, 0, NULL },
+	{ "rate", KIND_UNSIGNED, &options.rate, 1, 1000000, NULL },
+	{ "retries", KIND_UNSIGNED, &options.retries, 0, 1000000, NULL },
+	{ "retry-delay", KIND_UNSIGNED, &options.retry_delay_ms, 0, 3600000, NULL },
+	{ "timeout", KIND_UNSIGNED, &options.timeout_ms, 1, 3600000, NULL },
+	{ "helo", KIND_TEXT, &options.helo, 0, 0, NULL },
+	{ "from", KIND_TEXT, &options.from, 0, 0, NULL },
+	{ "rcpt", KIND_TEXT, &options.rcpt, 0, 0, NULL },
+	{ "rcpts", KIND_UNSIGNED, &options.rcpts, 1, 1000, NULL },
+	{ "rcpt-domains", KIND_CALL, NULL, 0, 0, read_domains },
+	{ "run", KIND_TEXT, &options.run, 0, 0, NULL },
+	{ "ids", KIND_CALL, NULL, 0, 0, open_ids },
+	{ "progress", KIND_FLAG, &options.progress, 0, 0, NULL },
+	{ "idle", KIND_UNSIGNED, &options.idle, 1, 1000000, NULL },
+	{ "help", KIND_FLAG, NULL, 0, 0, help },
+};
+
+static void set(const struct row *r, const char *value)
+{
+	switch (r->kind) {
+	case KIND_UNSIGNED:
+		*(unsigned *)r->target = (unsigned)number(r, value);
+		break;
+	case KIND_U64:
+		*(uint64_t *)r->target = number(r, value);
+		break;
+	case KIND_FLAG:
+		if (r->call != NULL)
+			r->call(NULL);
+		else
+			*(bool *)r->target = true;
+		break;
+	case KIND_TEXT:
+		*(const char **)r->target = value;
+		break;
+	case KIND_CALL:
+		r->call(value);
+		break;
 	}
 }
 
 void load_options_parse(int argc, char **argv)
 {
-	int ch;
+	struct option longs[ARRAY_LEN(rows) + 1] = { 0 };
+	int at = 0, ch;
 
-	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
-		set(ch);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		longs[i] = (struct option) { rows[i].name, rows[i].kind != KIND_FLAG, NULL, 1 };
+	while ((ch = getopt_long(argc, argv, "", longs, &at)) != -1) {
+		if (ch != 1) {
+			fputs(usage, stderr);
+			exit(2);
+		}
+		set(&rows[at], optarg);
+	}
 	if (optind < argc)
 		refuse("to", argv[optind]);
 	if (options.to.sa.sa_family == 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One session of postroad-load: the client's side of SMTP.
  *
- * Answers come in the order of the commands, so with and without pipelining the stage says which answer is due; only what
- * is sent when differs. A transaction that is refused half-way is read to its end (the answers to what was pipelined are
- * still to come), then the connection is closed: the next message begins a new one.
- * Sockets are edge-triggered and always readable and writable in the poll set, so that no message costs an epoll_ctl().
+ * Answers come in the order of the commands, so with and without pipelining the stage says which answer is due; only
+ * what is sent when differs. A transaction that is refused half-way is read to its end (the answers to what was
+ * pipelined are still to come), then the connection is closed: the next message begins a new one.
+ * Sockets are edge-triggered, and in the poll set for reading and writing at once, so that no message costs an
+ * epoll_ctl().
  */
 #include "tests/bench/load.h"
 
@@ -249,11 +250,21 @@ static void on_reply(struct session *s, unsigned code)
 		sbuf_fini(&out);
 		break;
 	}
-	case STAGE_EHLO: on_ready(s, now); break;
-	case STAGE_MAIL: on_mail(s, code, now); break;
-	case STAGE_RCPT: on_rcpt(s, code, now); break;
-	case STAGE_DATA: on_data(s, code, now); break;
-	case STAGE_DOT: on_dot(s, code, now); break;
+	case STAGE_EHLO:
+		on_ready(s, now);
+		break;
+	case STAGE_MAIL:
+		on_mail(s, code, now);
+		break;
+	case STAGE_RCPT:
+		on_rcpt(s, code, now);
+		break;
+	case STAGE_DATA:
+		on_data(s, code, now);
+		break;
+	case STAGE_DOT:
+		on_dot(s, code, now);
+		break;
 	}
 }
 
@@ -298,7 +309,7 @@ static bool open_socket(struct session *s)
 	s->fd = socket(options.to.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (s->fd < 0)
 		return false;
-	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
 	if (options.source.sa.sa_family != 0 && bind(s->fd, &options.source.sa, addr_len(&options.source)) != 0)
 		return false;
 	if (connect(s->fd, &options.to.sa, addr_len(&options.to)) != 0 && errno != EINPROGRESS)

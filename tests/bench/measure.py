@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One measurement, and what is made of several.
 
-Rounds go A B C A B C, never A A B B: what disturbs a shared machine for some seconds then disturbs all alike, and the ratio
-is taken within each round before the median is taken over the rounds.
-"""
+Rounds go A B C A B C, never A A B B: what disturbs a shared machine for some seconds then disturbs all alike, and
+the ratio is taken within each round before the median is taken over the rounds."""
 import json
 import statistics
 import subprocess

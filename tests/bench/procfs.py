@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """CPU time and memory of a process, from /proc.
 
-CPU per message is the steadiest figure there is on a shared machine: waiting for a core does not count. It is summed over
-the tasks because the process total of /proc/PID/stat has a resolution of 10 ms only.
-"""
+CPU per message is the steadiest figure there is on a shared machine: waiting for a core does not count. It is
+summed over the tasks because the process total of /proc/PID/stat has a resolution of 10 ms only."""
 import os
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of the benchmark: each sets its contenders up, takes its rounds and states its goals (README.md explains them)."""
+"""The rows of the benchmark: each sets its contenders up, takes its rounds and states its goals (README.md explains
+them)."""
 from tests.bench import measure
 
 OURS = "postroad"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * An SMTP server that throws mail away and counts it: the backend of the benchmarks, of `make run` and of tests.
  *
- * The hard thing is to be honest without being slow: it must never be the bottleneck, and where --store asks for it, it
- * must tell exactly which bytes arrived. So the end of data is found here with a scanner of its own (the balancer's is
- * what is being tested), and the digest is only computed when somebody wants to read it.
- * A sink trusts its clients more than a mail server may: one that does not read its replies is dropped.
+ * The hard thing is to be honest without being slow: it must never be the bottleneck, and where --store asks for it,
+ * it must tell exactly which bytes arrived. So the end of data is found here with a scanner of its own (the balancer's
+ * is what is being tested), and the digest is only computed when somebody wants to read it. A sink trusts its clients
+ * more than a mail server may: one that does not read its replies is dropped.
  */
 #include "tests/bench/sink.h"
 
@@ -81,7 +81,7 @@ void sink_reply(struct worker *w, struct conn *c, const char *text)
 
 static const char eod_mark[] = "\r\n.\r\n";
 
-/* Returns how many bytes belong to the message, the end mark included; c->eod is the length of the mark matched so far. */
+/* Returns how many bytes belong to the message, its end mark included; c->eod = how much of the mark was seen. */
 static size_t scan_eod(struct conn *c, const char *p, size_t n)
 {
 	size_t i = 0;
@@ -175,8 +175,8 @@ static void run(struct worker *w, struct conn *c, size_t n)
 	size_t used = 0;
 
 	while (used < n && !c->closing && !c->waiting) {
-		size_t step = c->in_data ? eat_data(w, c, w->in + used, n - used) :
-					   eat_line(w, c, w->in + used, n - used);
+		size_t step =
+			c->in_data ? eat_data(w, c, w->in + used, n - used) : eat_line(w, c, w->in + used, n - used);
 
 		if (step == 0)
 			break;
@@ -232,7 +232,7 @@ static void accept_one(struct worker *w, int fd)
 
 	NEW_OBJ(c, CONN_MAGIC);
 	c->fd = fd;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
 	ev.data.ptr = c;
 	count(&w->stats.connections, 1);
 	if (!sink_fails(w, c, STAGE_CONNECT))
@@ -297,8 +297,8 @@ static bool worker_listen(struct worker *w, size_t index)
 	int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	w->listen_fds[index] = fd;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int){ 1 }, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int) { 1 }, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &(int) { 1 }, sizeof(int));
 	if (fd >= 0 && bind(fd, &a->sa, addr_len(a)) == 0 && listen(fd, 4096) == 0)
 		return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0;
 	fprintf(stderr, "postroad-sink: %s: %s\n", addr_format(a, text), strerror(errno));
@@ -387,7 +387,7 @@ int main(int argc, char **argv)
 	wait_for_signals(&set, list);
 	stopping = true;
 	for (unsigned i = 0; i < options.threads; i++) {
-		if (write(list[i].stop_fd, &(uint64_t){ 1 }, sizeof(uint64_t)) > 0)
+		if (write(list[i].stop_fd, &(uint64_t) { 1 }, sizeof(uint64_t)) > 0)
 			pthread_join(list[i].thread, NULL);
 		close(list[i].epoll_fd);
 		close(list[i].stop_fd);

@@ -20,7 +20,7 @@
 enum stage { STAGE_CONNECT, STAGE_HELO, STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT, STAGE_COUNT };
 
 struct failure {
-	unsigned code;	 /* 0 = close without a reply */
+	unsigned code;   /* 0 = close without a reply */
 	double fraction; /* of the commands of that stage; 0 = never */
 };
 
@@ -46,8 +46,8 @@ void sink_options_parse(int argc, char **argv);
 
 struct store {
 	EVP_MD_CTX *digest;
-	uint64_t bytes;	 /* of the message without dot-stuffing and end mark */
-	uint8_t state;	 /* where in a line the un-stuffing stands */
+	uint64_t bytes; /* of the message without dot-stuffing and end mark */
+	uint8_t state;  /* where in a line the un-stuffing stands */
 	bool bare_newline, nul;
 	char head[HEAD_MAX]; /* begin of the message, for its id */
 	size_t n_head;

@@ -11,8 +11,8 @@
 struct options options = { .threads = 1, .store_fd = -1 };
 
 static const char *const stage_names[STAGE_COUNT] = { "connect", "helo", "mail", "rcpt", "data", "dot" };
-static const char *const extensions[] = { "PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN",
-					  "SMTPUTF8" };
+static const char *const extensions[] = { "PIPELINING",          "SIZE 52428800", "8BITMIME",
+					  "ENHANCEDSTATUSCODES", "DSN",           "SMTPUTF8" };
 
 static const char usage[] =
 	"usage: postroad-sink [--listen ADDR:PORT]... [options]\n"
@@ -96,29 +96,51 @@ static void build_replies(const char *hostname, unsigned without)
 	snprintf(options.greeting, sizeof(options.greeting), "220 %s ESMTP\r\n", hostname);
 }
 
+static const struct option longs[] = {
+	{ "listen", 1, NULL, 'l' },    { "hostname", 1, NULL, 'n' }, { "threads", 1, NULL, 't' },
+	{ "delay-dot", 1, NULL, 'd' }, { "fail", 1, NULL, 'f' },     { "store", 1, NULL, 's' },
+	{ "fsync", 0, NULL, 'y' },     { "without", 1, NULL, 'w' },  { "help", 0, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
 void sink_options_parse(int argc, char **argv)
 {
-	static const struct option longs[] = {
-		{ "listen", 1, NULL, 'l' }, { "hostname", 1, NULL, 'n' }, { "threads", 1, NULL, 't' },
-		{ "delay-dot", 1, NULL, 'd' }, { "fail", 1, NULL, 'f' }, { "store", 1, NULL, 's' },
-		{ "fsync", 0, NULL, 'y' }, { "without", 1, NULL, 'w' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 },
-	};
 	const char *hostname = "sink.test";
 	unsigned without = 0;
 	int ch;
 
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (ch) {
-		case 'l': set_listen(optarg); break;
-		case 'n': hostname = strlen(optarg) <= 255 ? optarg : hostname; break;
-		case 't': options.threads = number("threads", optarg, 1, 64); break;
-		case 'd': options.delay_dot_ms = number("delay-dot", optarg, 0, 3600000); break;
-		case 'f': set_fail(optarg); break;
-		case 's': set_store(optarg); break;
-		case 'y': options.fsync = true; break;
-		case 'w': without |= extension_bit(optarg); break;
-		case 'h': fputs(usage, stdout); exit(0);
-		default: fputs(usage, stderr); exit(2);
+		case 'l':
+			set_listen(optarg);
+			break;
+		case 'n':
+			hostname = strlen(optarg) <= 255 ? optarg : hostname;
+			break;
+		case 't':
+			options.threads = number("threads", optarg, 1, 64);
+			break;
+		case 'd':
+			options.delay_dot_ms = number("delay-dot", optarg, 0, 3600000);
+			break;
+		case 'f':
+			set_fail(optarg);
+			break;
+		case 's':
+			set_store(optarg);
+			break;
+		case 'y':
+			options.fsync = true;
+			break;
+		case 'w':
+			without |= extension_bit(optarg);
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			exit(0);
+		default:
+			fputs(usage, stderr);
+			exit(2);
 		}
 	}
 	if (optind < argc)

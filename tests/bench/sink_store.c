@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The record postroad-sink keeps with --store: one line per message, with a digest of exactly the bytes that arrived.
  *
- * The digest covers the message as its sender meant it: dot-stuffing undone, the end mark left out. What must never leave
- * the balancer (a bare CR or LF, a NUL) is noted beside it, because two different messages may look alike after cleaning.
+ * The digest covers the message as its sender meant it: dot-stuffing undone, the end mark left out. What must never
+ * leave the balancer (a bare CR or LF, a NUL) is noted beside it, because a digest does not show it.
  */
 #include "tests/bench/sink.h"
 
@@ -113,10 +113,10 @@ static struct str find_field(const struct store *s, const char *name)
 		if (end == NULL || end == p)
 			break;
 		if ((size_t)(end - p) >= len && memcmp(p, name, len) == 0)
-			return (struct str){ p + len, (size_t)(end - p) - len };
+			return (struct str) { p + len, (size_t)(end - p) - len };
 		at = (size_t)(end - s->head) + 2;
 	}
-	return (struct str){ "-", 1 };
+	return (struct str) { "-", 1 };
 }
 
 void store_message(struct store *s)

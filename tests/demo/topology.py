@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts made of network namespaces on one bridge. Nothing of the machine's own network is touched: the bridge lives in a
-namespace too.
+"""Hosts made of network namespaces on one bridge. Nothing of the machine's own network is touched: the bridge lives in
+a namespace too.
 
     with Topology("lb", "mta1") as hosts:       lb has 10.77.0.1 (first name), mta1 has 10.77.0.2 …
         hosts.netns("lb"), hosts.address("lb")

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private Postfix: unpacked, with its own configuration, queue, users and (if asked) network namespace.
 
-The hard thing: master(8) looks its users up by name and wants root, but the machine may have neither the users nor a wish
-for them. It runs in a mount namespace of its own, in which /etc/passwd and /etc/group are copies with two users more, and
-in which its directory is also seen at /mnt: the real path may lead through a home that Postfix's user must not enter.
-Mail is delivered by virtual(8) into one Maildir, so that what arrived can be counted and compared, message by message.
+The hard thing: master(8) looks its users up by name and wants root, but the machine may have neither the users nor
+a wish for them. It runs in a mount namespace of its own, in which /etc/passwd and /etc/group are copies with two
+users more, and in which its directory is also seen at /mnt: the real path may lead through a home that Postfix's
+user must not enter. Mail is delivered by virtual(8) into one Maildir, so that what arrived can be counted and
+compared, message by message.
 
     from tests.peers.postfix import Postfix
     with Postfix(dir="/tmp/pf1", listen="127.0.0.1:2526") as mta:
@@ -149,7 +150,8 @@ class Postfix:
         script = ('set -e; mount --bind "$1/passwd" /etc/passwd; mount --bind "$1/group" /etc/group; '
                   'mount --bind "$2" "$1/program"; mount --rbind "$1" "$3"; '
                   'exec "$3/program/usr/lib/postfix/sbin/master" -c "$3/etc" -d')
-        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", str(self.dir), str(self.root), str(VIEW)]
+        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+        argv += [str(self.dir), str(self.root), str(VIEW)]
         if self.netns:
             argv = ["ip", "netns", "exec", self.netns] + argv
         with open(self.dir / "stderr", "ab") as err:
@@ -169,7 +171,8 @@ class Postfix:
 
     def greets(self):
         if self.netns:
-            argv = ["ip", "netns", "exec", self.netns, "/usr/bin/python3", "-c", PROBE, REPOSITORY, self.host, str(self.port)]
+            argv = ["ip", "netns", "exec", self.netns, "/usr/bin/python3", "-c", PROBE, REPOSITORY, self.host]
+            argv.append(str(self.port))
             return subprocess.run(argv, timeout=10, check=False).returncode == 0
         return probe_banner(self.host, self.port)
 

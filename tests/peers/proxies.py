@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """HAProxy and nginx as balancers to compare with: configuration, start, stop.
 
-They get what their manuals recommend for the purpose: two threads or workers, TCP_NODELAY, no logging, no limits in the way.
-"""
+They get what their manuals recommend for the purpose: two threads or workers, TCP_NODELAY, no logging, no limits in
+the way."""
 import os
 import signal
 import subprocess
@@ -106,7 +106,8 @@ def nginx(dir, listen, servers, build=None, threads=2):
     dir = Path(dir)
     dir.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(f"        server {address};" for address in servers)
-    config = NGINX.format(modules=root / "usr/lib/nginx/modules", dir=dir, listen=listen, servers=lines, threads=threads)
+    config = NGINX.format(modules=root / "usr/lib/nginx/modules", dir=dir, listen=listen, servers=lines,
+                          threads=threads)
     if os.geteuid() != 0:
         config = config.replace("user root;\n", "")
     (dir / "nginx.conf").write_text(config)

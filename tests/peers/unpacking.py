@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unpacks programs from Debian packages into a directory of the build's own, without installing anything.
 
-The hard thing: Debian's mail servers conflict with one another, and a test must never replace the mail server of the
-machine it runs on. So the packages are only downloaded and unpacked; libraries that the machine lacks are unpacked beside
-them. Downloads are kept in peers/.deb, so that a second run needs no network.
-"""
+The hard thing: Debian's mail servers conflict with one another, and a test must never replace the mail server of
+the machine it runs on. So the packages are only downloaded and unpacked; libraries that the machine lacks are
+unpacked beside them. Downloads are kept in peers/.deb, so that a second run needs no network."""
 import functools
 import glob
 import os
