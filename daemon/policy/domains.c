@@ -255,8 +255,6 @@ void domain_table_match(const struct domain_table *t, enum domain_side side, str
 	if (domain.n == 0 || map_count(t->domains) == 0)
 		return;
 	add_list(ret, map_get(t->domains, domain), REACH_EXACT, side);
-	if (domain.p[0] == '[') /* the dots of an address literal part no labels */
-		return;
 	for (size_t i = 0; i < domain.n; i++) {
 		struct str parent = { domain.p + i + 1, domain.n - i - 1 };
 		if (domain.p[i] == '.')

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Policy: from an envelope to a decision. Immutable once built, so workers read it without a lock.
  *
- * Routes are tried in order, first match wins; 100,000 domains must cost no more than ten: domains of all routes are in one hash
- * table that yields, per domain, the set of routes it satisfies.
+ * Routes are tried in order, first match wins; 100,000 domains must cost no more than ten: domains of all routes are in
+ * one hash table that yields, per domain, the set of routes it satisfies.
  */
 #ifndef POSTROAD_POLICY_POLICY_H
 #define POSTROAD_POLICY_POLICY_H
@@ -12,17 +12,18 @@
 
 enum route_action { ROUTE_POOL, ROUTE_REJECT, ROUTE_DEFER };
 
-/* What a route asks for. A key that is not present is not asked for; a present one with n = 0 matches nothing; a route without
- * any key matches everything. */
+/* What a route asks for. A key that is not present is not asked for; a present one with n = 0 matches nothing; a route
+ * without any key matches everything. */
 struct route_config {
 	const char *name;
 	struct str_list {
 		bool present;
 		const char **v;
 		size_t n;
-	} listener, /* compared whole */
+	} listener,                      /* compared whole */
 		helo, sender, recipient, /* compared whole, ASCII case-insensitively; there are no wildcards in them */
-		sender_domain, recipient_domain; /* "example.com", "*.example.com" (subdomains only), "@set"; A-labels, lower case */
+		sender_domain,
+		recipient_domain; /* "example.com", "*.example.com" (subdomains only), "@set"; A-labels, lower case */
 	struct {
 		bool present;
 		const struct cidr *v;
@@ -48,8 +49,9 @@ struct policy_config {
 
 struct policy;
 
-/* The configuration must outlive the policy (routes are referred to by index and pointer). Its domains are folded already, as
- * smtp_domain_fold() does, behind their "*.". Unknown sets are the validator's business: here they match nothing. */
+/* The configuration must outlive the policy (routes are referred to by index and pointer). Its domains are folded
+ * already, as smtp_domain_fold() does, behind their "*.". Unknown sets are the validator's business: here they match
+ * nothing. */
 struct policy *policy_new(const struct policy_config *c);
 void policy_free(struct policy *p);
 
@@ -57,15 +59,16 @@ struct envelope {
 	const char *listener;
 	const struct addr *client;
 	struct str helo;
-	struct str sender;	  /* local@domain as written, without brackets; "<>" for the null sender */
-	struct str sender_domain; /* folded (smtp_domain_fold); empty for the null sender */
-	struct str recipient;	  /* as written, without brackets */
+	struct str sender;           /* local@domain as written, without brackets; "<>" for the null sender */
+	struct str sender_domain;    /* folded (smtp_domain_fold); empty for the null sender */
+	struct str recipient;        /* as written, without brackets */
 	struct str recipient_domain; /* folded; empty for "<postmaster>" */
 };
 
 /* The first route that matches, or -1: the listener's own pool. */
 int policy_route(const struct policy *p, const struct envelope *e);
-/* True if any route looks at recipient or recipient_domain: only then can one transaction have recipients of several routes. */
+/* True if any route looks at recipient or recipient_domain: only then can one transaction have recipients of several
+ * routes. */
 bool policy_needs_recipient(const struct policy *p);
 /* Why the i-th route matches or does not, for explain: "matched", or the first key that failed ("client"). */
 const char *policy_why(const struct policy *p, size_t i, const struct envelope *e);

@@ -43,17 +43,17 @@ struct smtp_command {
 };
 
 enum smtp_line_status {
-	SMTP_LINE_MORE,	    /* no complete line yet: read more */
-	SMTP_LINE_OK,	    /* *ret_len bytes are one line with its CRLF */
+	SMTP_LINE_MORE,     /* no complete line yet: read more */
+	SMTP_LINE_OK,       /* *ret_len bytes are one line with its CRLF */
 	SMTP_LINE_BARE_LF,  /* complete, but ended by LF alone: refuse with 500, *ret_len consumed */
 	SMTP_LINE_BAD_BYTE, /* complete, but holds a CR or NUL inside: refuse with 500 */
-	SMTP_LINE_TOO_LONG, /* longer than max; *ret_len bytes (maybe not the whole line) are to be discarded. While no LF
-			     * was seen (the last of them is none), *ret_len = n and the caller goes on discarding up to
-			     * and with the next LF */
+	SMTP_LINE_TOO_LONG, /* longer than max; *ret_len bytes (maybe not the whole line) are to be discarded. While no
+			     * LF was seen (the last of them is none), *ret_len = n and the caller goes on discarding up
+			     * to and with the next LF */
 };
 
-/* Finds the first line in p[0..n). The line handed on excludes the ending: *ret_line, set for OK, and for BARE_LF and BAD_BYTE so
- * that it can be logged. */
+/* Finds the first line in p[0..n). The line handed on excludes the ending: *ret_line, set for OK, and for BARE_LF and
+ * BAD_BYTE so that it can be logged. */
 enum smtp_line_status smtp_line(const char *p, size_t n, size_t max, size_t *ret_len, struct str *ret_line) MUST_CHECK;
 /* Splits a line into verb and arguments. Never fails: an unknown word gives SMTP_UNKNOWN. */
 void smtp_command_parse(struct str line, struct smtp_command *ret);
@@ -64,12 +64,12 @@ void smtp_command_parse(struct str line, struct smtp_command *ret);
 #define SMTP_DOMAIN_MAX 255
 
 struct smtp_path {
-	struct str mailbox; /* as written, without angle brackets and source route: what a server is to be sent between "<" and
-			     * ">"; empty for "<>" */
-	struct str raw;	    /* with angle brackets, as written; where a source route was removed, the mailbox without brackets */
-	struct str local;   /* as written (quotes kept); empty for "<>" */
-	struct str domain;  /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
-	bool utf8;	    /* has bytes above 0x7f: legal only with SMTPUTF8 */
+	struct str
+		mailbox;  /* as written, without brackets and source route: what goes to a server between "<" and ">" */
+	struct str raw;   /* as written, with brackets; where a source route was removed, the mailbox alone */
+	struct str local; /* as written (quotes kept); empty for "<>" */
+	struct str domain; /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
+	bool utf8;         /* has bytes above 0x7f: legal only with SMTPUTF8 */
 };
 
 /* ---- MAIL and RCPT with their parameters ---- */
@@ -82,9 +82,9 @@ struct smtp_mail {
 	uint64_t size;
 	enum smtp_body body;
 	bool smtputf8;
-	struct str ret;	  /* DSN, "FULL" or "HDRS", as written; .p NULL when absent */
-	struct str envid; /* DSN, xtext as written */
-	struct str auth;  /* RFC 4954 AUTH=, xtext as written */
+	struct str ret;    /* DSN, "FULL" or "HDRS", as written; .p NULL when absent */
+	struct str envid;  /* DSN, xtext as written */
+	struct str auth;   /* RFC 4954 AUTH=, xtext as written */
 	struct str params; /* the whole parameter text as written, for passing on */
 };
 
@@ -96,7 +96,7 @@ struct smtp_rcpt {
 
 /* Why a command was refused, ready to be sent: "501 5.1.7 …" without the session id. */
 struct smtp_refusal {
-	unsigned code;	      /* 501, 553, 555 … */
+	unsigned code;        /* 501, 553, 555 … */
 	const char *enhanced; /* "5.5.4" */
 	const char *text;     /* static */
 };
@@ -118,17 +118,17 @@ enum {
 /* Keyword of one extension bit (index 0 = PIPELINING); also the words of `capabilities.off|force`. */
 extern const char *const smtp_ext_names[SMTP_EXT_COUNT];
 
-/* Parses the arguments of MAIL ("FROM:<…> …") or RCPT ("TO:<…> …"). False = refused, *ret_why filled. Views point into args.
- * A parameter given twice is refused. BODY=BINARYMIME is refused (never announced). 553 5.6.7: an address above ASCII without
- * SMTPUTF8 on MAIL, or for RCPT without the extension; that a RCPT with path.utf8 follows a MAIL with SMTPUTF8 is the caller's
- * to check. */
+/* Parses the arguments of MAIL ("FROM:<…> …") or RCPT ("TO:<…> …"). False = refused, *ret_why filled. Views point into
+ * args. A parameter given twice is refused. BODY=BINARYMIME is refused (never announced). 553 5.6.7: an address above
+ * ASCII without SMTPUTF8 on MAIL, or for RCPT without the extension; that a RCPT with path.utf8 follows a MAIL with
+ * SMTPUTF8 is the caller's to check. */
 bool smtp_mail_parse(struct str args, unsigned exts, struct smtp_mail *ret, struct smtp_refusal *ret_why) MUST_CHECK;
 bool smtp_rcpt_parse(struct str args, unsigned exts, struct smtp_rcpt *ret, struct smtp_refusal *ret_why) MUST_CHECK;
 /* A HELO/EHLO argument: a domain or an address literal, leniently (underscores are seen in the wild), without spaces,
  * control characters or bytes that would need escaping in a header. */
 bool smtp_helo_valid(struct str arg);
-/* The domain to compare: lower-case A-label (libidn2), without a trailing dot, into out[256]; address literals lower-cased.
- * False = not a valid domain (then compare nothing). */
+/* The domain to compare: lower-case A-label (libidn2), without a trailing dot, into out[256]; address literals
+ * lower-cased. False = not a valid domain (then compare nothing). */
 bool smtp_domain_fold(struct str domain, char out[SMTP_DOMAIN_MAX + 1]) MUST_CHECK;
 
 /* ---- replies (RFC 5321 4.2) ---- */
@@ -137,19 +137,20 @@ bool smtp_domain_fold(struct str domain, char out[SMTP_DOMAIN_MAX + 1]) MUST_CHE
 #define SMTP_REPLY_BYTES_MAX 8192
 
 struct smtp_reply {
-	unsigned code;	       /* 200..599 */
+	unsigned code; /* 200..599 */
 	unsigned lines;
-	struct str text;       /* the lines as received with our CRLF, codes included: ready to be re-emitted */
-	struct str last;       /* text of the last line behind the code and the space */
-	unsigned enhanced[3];  /* class, subject, detail of the last line; class 0 = none */
+	struct str text;      /* the lines as received with our CRLF, codes included: ready to be re-emitted */
+	struct str last;      /* text of the last line behind the code and the space */
+	unsigned enhanced[3]; /* class, subject, detail of the last line; class 0 = none */
 };
 
 enum smtp_parse { SMTP_PARSE_MORE, SMTP_PARSE_OK, SMTP_PARSE_BAD };
 
-/* Parses one whole reply at p. OK: *ret_len bytes consumed. MORE: the reply is incomplete and within the limits. BAD: not a
- * reply (bad code, inconsistent codes, bare CR or LF, control characters, too long); *ret_why says what, static text.
- * A reply whose code has no space behind it ("250\r\n") is legal. Views point into p. */
-enum smtp_parse smtp_reply_parse(const char *p, size_t n, struct smtp_reply *ret, size_t *ret_len, const char **ret_why) MUST_CHECK;
+/* Parses one whole reply at p. OK: *ret_len bytes consumed. MORE: the reply is incomplete and within the limits. BAD:
+ * not a reply (bad code, inconsistent codes, bare CR or LF, control characters, too long); *ret_why says what, static
+ * text. A reply whose code has no space behind it ("250\r\n") is legal. Views point into p. */
+enum smtp_parse smtp_reply_parse(const char *p, size_t n, struct smtp_reply *ret, size_t *ret_len,
+				 const char **ret_why) MUST_CHECK;
 
 static inline bool smtp_reply_is(const struct smtp_reply *r, unsigned class)
 {
@@ -161,8 +162,8 @@ bool smtp_reply_is_server_trouble(const struct smtp_reply *r);
 /* ---- EHLO replies ---- */
 
 struct smtp_ehlo {
-	unsigned exts;	     /* SMTP_EXT_* */
-	uint64_t size;	     /* SIZE value, 0 = no limit or none given */
+	unsigned exts; /* SMTP_EXT_* */
+	uint64_t size; /* SIZE value, 0 = no limit or none given */
 	bool xclient, xforward;
 	struct str hostname; /* first word of the first line */
 };
@@ -172,19 +173,19 @@ void smtp_ehlo_parse(const struct smtp_reply *r, struct smtp_ehlo *ret);
 
 /* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
 
-/* Scans what a client sends after 354, in pieces of any size, and makes canonical lines of it: only CRLF . CRLF ends data;
- * a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is noted and nothing comes out from there
- * on (reject). What comes out is still dot-stuffed and ready for a server's DATA, never holds CRLF . CRLF, a bare CR or a bare LF;
- * the final ".\r\n" is not part of it. A NUL is noted and passes.
- * The first byte is at the start of a line: the DATA command's own CRLF counts (RFC 5321 4.1.1.4).
+/* Scans what a client sends after 354, in pieces of any size, and makes canonical lines of it: only CRLF . CRLF ends
+ * data; a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is noted and nothing comes
+ * out from there on (reject). What comes out is still dot-stuffed and ready for a server's DATA, never holds CRLF .
+ * CRLF, a bare CR or a bare LF; the final ".\r\n" is not part of it. A NUL is noted and passes. The first byte is at
+ * the start of a line: the DATA command's own CRLF counts (RFC 5321 4.1.1.4).
  *
  * Invariant (property test): the output and verdict are the same for every way of splitting the same input. */
 struct smtp_eod {
-	uint8_t state;	   /* private: where in a line ending the scanner stands */
+	uint8_t state; /* private: where in a line ending the scanner stands */
 	bool normalize;
 	bool saw_bare_cr, saw_bare_lf, saw_nul;
-	bool done;	   /* CRLF . CRLF was seen; stays true */
-	uint64_t content;  /* message bytes so far: what leaves (or would), less stuffed dots; the CRLF before the dot counts */
+	bool done;        /* CRLF . CRLF was seen; stays true */
+	uint64_t content; /* message bytes so far: what leaves (or would), less stuffed dots, the last CRLF included */
 	unsigned longest_line; /* reserved for statistics; need not be kept */
 };
 
@@ -193,16 +194,17 @@ void smtp_eod_init(struct smtp_eod *e, bool normalize);
 /* One piece of output: either a view into the input or static bytes (an inserted CR, LF or dot). */
 typedef void smtp_eod_out_fn(const char *p, size_t n, void *arg);
 
-/* Consumes p[0..n) up to the end of data; returns how many bytes were consumed (less than n only when done). `out` is called
- * for the canonical bytes, in order, with as few and long pieces as possible: clean input comes out in one piece per call,
- * but for bytes held back at the end of a call while they may turn out differently: a lone CR, and "." or ".\r" at a line start
- * (emitted later as static bytes). CRLF at the end of a call is not held back. Consumes nothing once done. */
+/* Consumes p[0..n) up to the end of data; returns how many bytes were consumed (less than n only when done). `out` is
+ * called for the canonical bytes, in order, with as few and long pieces as possible: clean input comes out in one piece
+ * per call, but for bytes held back at the end of a call while they may turn out differently: a lone CR, and "." or
+ * ".\r" at a line start (emitted later as static bytes). CRLF at the end of a call is not held back. Consumes nothing
+ * once done. */
 size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg) MUST_CHECK;
 
 /* ---- header section ---- */
 
-/* Counts "Received:" fields in the header of a message fed in pieces, for loop detection (RFC 5321 6.3). Stops looking at the
- * first empty line. Zero-initialise. */
+/* Counts "Received:" fields in the header of a message fed in pieces, for loop detection (RFC 5321 6.3). Stops looking
+ * at the first empty line. Zero-initialise. */
 struct smtp_hops {
 	uint8_t state; /* private */
 	uint8_t matched;

@@ -21,6 +21,8 @@ static const struct {
 	{ "Received: a\r\n\r\nReceived: b\r\n", 1 },
 	{ "\r\nReceived: b\r\n", 0 },
 	{ "\nReceived: b\n", 0 },
+	{ "\n\nReceived: b\n", 0 },
+	{ "R\nReceived: yes\nReceived\nReceived: yes\n", 2 },
 	{ "Subject: Received: no\r\n Received: folded\r\nReceived: yes\r\n", 1 },
 	{ "Received-SPF: no\r\nReceive: no\r\nReceivedd: no\r\nX-Received: no\r\n", 0 },
 	{ "Received\r\n: no\r\nRec\r\nReceived x: no\r\n", 0 },

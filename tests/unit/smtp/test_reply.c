@@ -141,6 +141,22 @@ static void bad_replies_are_refused_whole_and_at_the_latest_with_their_last_byte
 	}
 }
 
+/* So that a peer that is no mail server, or a confused one, is known before a deadline says so. */
+static void a_hopeless_reply_is_refused_before_its_end(void **state)
+{
+	static const struct str beginnings[] = {
+		S("H"), S("6"), S("25x"), S("220O"), S("220-a\r\n250"), S("250 a\x01"), S("250 a\rb"), S("250-a\r\nx"),
+	};
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(beginnings); i++) {
+		struct smtp_reply r;
+		size_t len;
+		const char *why;
+		assert_int_equal(parse_exact(beginnings[i], beginnings[i].n, &r, &len, &why), SMTP_PARSE_BAD);
+	}
+}
+
 static void length_and_lines_are_bounded(void **state)
 {
 	static char text[SMTP_REPLY_BYTES_MAX + 8];
@@ -258,6 +274,7 @@ int main(void)
 		cmocka_unit_test(good_replies_are_read),
 		cmocka_unit_test(good_replies_need_their_last_byte_and_none_behind_it),
 		cmocka_unit_test(bad_replies_are_refused_whole_and_at_the_latest_with_their_last_byte),
+		cmocka_unit_test(a_hopeless_reply_is_refused_before_its_end),
 		cmocka_unit_test(length_and_lines_are_bounded),
 		cmocka_unit_test(server_trouble_is_421_or_4_3_x),
 		cmocka_unit_test(capabilities_are_read_and_unknown_ones_skipped),
