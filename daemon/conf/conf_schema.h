@@ -45,7 +45,7 @@ size_t conf_path_push(struct sbuf *path, const char *token);
 size_t conf_path_push_index(struct sbuf *path, size_t i);
 void conf_path_pop(struct sbuf *path, size_t len);
 
-/* Parses v (NULL = absent) as an object of kind o into the struct at base; defaults are filled in, errors added. */
+/* Parses v as an object of kind o into the struct at base; defaults are filled in, errors added. */
 void conf_parse_object(struct conf_parser *p, const struct conf_object *o, json_t *v, void *base);
 
 /* An error at the parser's path: the value found and what the field allows go with it. f may be NULL (then `allowed` is absent). */

@@ -100,11 +100,16 @@ void conf_parse_object(struct conf_parser *p, const struct conf_object *o, json_
 	const void *outer = p->owner;
 
 	p->owner = base;
-	if (v != NULL && !json_is_object(v))
+	if (!json_is_object(v))
 		conf_bad(p, NULL, v, NULL, "an object is needed here");
 	refuse_unknown(p, o, v);
-	for (size_t i = 0; i < o->n_fields; i++)
-		parse_field(p, o, &o->fields[i], json_object_get(v, o->fields[i].name), base);
+	for (size_t i = 0; i < o->n_fields; i++) {
+		const struct conf_field *f = &o->fields[i];
+		if (json_is_object(v))
+			parse_field(p, o, f, json_object_get(v, f->name), base);
+		else
+			parse_default(p, f, base); /* and no word about what is missing in it */
+	}
 	p->owner = outer;
 }
 
