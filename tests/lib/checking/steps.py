@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a check, in order: a new kind of test is a function here and a row in plan()."""
+import concurrent.futures
+import glob
+import os
+import re
+
+from . import programs
+from .report import Results
+
+NAMES = ("install", "lint", "build", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos")
+LINT_SKIPPED = 77
+FUZZ_SAN = "address,undefined,fuzzer-no-link"
+BUILD_TIMEOUT, UNIT_TIMEOUT, SUITE_TIMEOUT = 1800, 300, 900
+
+
+class Step:
+    def __init__(self, name, function, *args, needed=False):
+        self.name, self.function, self.args, self.needed = name, function, args, needed
+
+    def run(self):
+        return self.function(*self.args)
+
+
+class Check:
+    def __init__(self, args):
+        self.args = args
+        self.build = args.build
+        self.part = args.filter
+        self.logs = os.path.join(args.build, "check")
+
+    def out(self, san):
+        return os.path.join(self.build, "san-" + san.replace(",", "-")) if san else self.build
+
+    def log(self, name):
+        return os.path.join(self.logs, name.replace("/", "-") + ".log")
+
+    def make(self, log, san, *targets):
+        argv = ["make", "--no-print-directory", "-k", f"-j{self.args.j}", f"BUILD={self.build}", f"SAN={san}", *targets]
+        return programs.run(argv, log, BUILD_TIMEOUT)
+
+    def each(self, function, items):
+        """function(item) for all, some at a time; their results in order."""
+        total = Results()
+        with concurrent.futures.ThreadPoolExecutor(max(1, self.args.j)) as pool:
+            for results in pool.map(function, items):
+                total.add(results)
+        return total
+
+
+# ---- before the tests ----
+
+
+def install(check):
+    r = Results()
+    log = check.log("install")
+    if programs.run(["packaging/install-deps", "build", "check"], log, BUILD_TIMEOUT) != 0:
+        r.failed["install-deps"] = log
+    return r
+
+
+def build(check, san):
+    """Counted as one. What does not link is missing later and fails there again, under its own name."""
+    r = Results()
+    log = check.log("build" + ("-" + san if san else ""))
+    if check.make(log, san, "all", "bench-tools") == 0:
+        r.passed.append("build" if not check.part else "")
+    else:
+        r.failed["build"] = log
+    r.passed = [p for p in r.passed if p]
+    return r
+
+
+def clang(check):
+    """The other compiler has no warning either. Syntax is enough: nothing is run from here."""
+    sources = [p for d in ("daemon", "cluster", "agents", "tests") for p in glob.glob(f"{d}/**/*.c", recursive=True)]
+
+    def compile_one(source):
+        r, log = Results(), check.log("clang-" + source)
+        argv = ["make", "--no-print-directory", "CC=clang", f"BUILD={check.build}/clang", f"SYNTAX={source}", "syntax"]
+        if programs.run(argv, log, BUILD_TIMEOUT) == 0:
+            r.passed.append(source)
+        else:
+            r.failed["clang " + source] = log
+        return r
+
+    found = check.each(compile_one, sorted(sources))
+    found.note = f"{len(sources)} files"
+    found.passed = [] if found.failed else ["clang has no warning"]
+    return found
+
+
+# ---- the tests ----
+
+
+def lint(check):
+    lints = [p for p in sorted(glob.glob("tests/lint/*")) if "." not in os.path.basename(p) and os.access(p, os.X_OK)]
+
+    def run_one(path):
+        r, name = Results(), "lint/" + os.path.basename(path)
+        if check.part not in name:
+            return r
+        log = check.log(name)
+        status = programs.run([path], log, SUITE_TIMEOUT, {"POSTROADD": os.path.join(check.build, "bin/postroadd")})
+        if status == 0:
+            r.passed.append(name)
+        elif status == LINT_SKIPPED:
+            r.skipped[name] = programs.text_of(log).splitlines()[-1]
+        else:
+            r.failed[name] = log
+        return r
+
+    return check.each(run_one, lints)
+
+
+def uses_threads(source):
+    """A test of threads, or of a room that makes them."""
+    return re.search(r"pthread_|workers?_", programs.text_of(source)) is not None
+
+
+def units(check, san, chosen=lambda source: True):
+    sources = [s for s in sorted(glob.glob("tests/unit/*/test_*.c")) if chosen(s)]
+    if check.part:
+        sources = [s for s in sources if check.part in "unit/" + s[len("tests/unit/") : -2] or check.part in programs.text_of(s)]
+    out = check.out(san)
+    binaries = {s: os.path.join(out, "unit", s[len("tests/unit/") : -2]) for s in sources}
+    suffix = "@" + san if san else ""
+    build_log = check.log("units-build" + suffix)
+    fresh = built(check, san, build_log, list(binaries.values()))
+
+    def run_one(source):
+        r, binary = Results(), binaries[source]
+        name = "unit/" + source[len("tests/unit/") : -2]
+        log = check.log(name + suffix)
+        if binary not in fresh:
+            r.failed[f"{name}{suffix} (does not build)"] = build_log
+            return r
+        status = programs.run([binary], log, UNIT_TIMEOUT)
+        programs.read_cmocka(r, name + suffix, log, status)
+        if check.part:
+            r.keep(check.part)
+        return r
+
+    return check.each(run_one, sources)
+
+
+def built(check, san, log, binaries, *options):
+    """Builds them; returns those that are up to date. What a failed build left from before is not what is to be tested."""
+    if not binaries or check.make(log, san, *options, *binaries) == 0:
+        return set(binaries)
+    return {b for b in binaries if check.make(log + ".again", san, "-q", *options, b) == 0}
+
+
+def python(check, san):
+    """pytest, one run for each folder of tests/ that has test_*.py."""
+    out = os.path.abspath(check.out(san))
+    env = {"BUILD": out, "OUT": out}
+
+    def run_one(folder):
+        r, name = Results(), os.path.basename(folder)
+        log, xml = check.log("pytest-" + name), check.log("pytest-" + name) + ".xml"
+        if os.path.exists(xml):
+            os.unlink(xml)
+        argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={xml}", folder]
+        chosen = ["-k", check.part] if re.fullmatch(r"\w+", check.part) else []
+        status = programs.run(argv + chosen, log, SUITE_TIMEOUT, env)
+        programs.read_junit(r, name, xml, log, status)
+        if check.part:
+            r.keep(check.part)
+        return r
+
+    return check.each(run_one, sorted({os.path.dirname(p) for p in glob.glob("tests/*/test_*.py")}))
+
+
+def specs(check, san):
+    r = Results()
+    log, program = check.log("specs"), os.path.join(check.out(san), "bin/postroadd")
+    names = [os.path.basename(p)[:-5] for p in glob.glob("tests/spec/*.spec")]
+    part = check.part.removeprefix("spec/")
+    if not any(part in n for n in names):
+        return r
+    if not os.access(program, os.X_OK):
+        r.failed["spec (postroadd is not built)"] = check.log("build")
+        return r
+    status = programs.run(["tests/spec/run", "--bin", program, f"-j{check.args.j}", *filter(None, [part])], log, SUITE_TIMEOUT)
+    programs.read_specs(r, log, status)
+    return r
+
+
+def fuzz(check):
+    names = [os.path.basename(p)[5:-2] for p in sorted(glob.glob("tests/fuzz/fuzz_*.c"))]
+    names = [n for n in names if check.part in "fuzz/" + n]
+    build_log = check.log("fuzz-build")
+    binaries = {n: os.path.join(check.out(FUZZ_SAN), "fuzz", n) for n in names}
+    fresh = built(check, FUZZ_SAN, build_log, list(binaries.values()), "CC=clang")
+
+    def run_one(name):
+        r = Results()
+        log = check.log("fuzz/" + name)
+        binary = binaries[name]
+        if binary not in fresh:
+            r.failed[f"fuzz/{name} (does not build)"] = build_log
+            return r
+        seconds = check.args.fuzz_seconds
+        argv = ["tests/fuzz/run", binary, str(seconds), os.path.join(check.build, "fuzz")]
+        if programs.run(argv, log, seconds + UNIT_TIMEOUT) == 0:
+            r.passed.append("fuzz/" + name)
+        else:
+            r.failed["fuzz/" + name] = log
+        return r
+
+    return check.each(run_one, names)
+
+
+def chaos(check, san):
+    """Programs tests/chaos/*: one test each, 77 = skipped and why on the last line."""
+    r = Results()
+    for path in sorted(glob.glob("tests/chaos/*")):
+        name = "chaos/" + os.path.basename(path)
+        if "." in os.path.basename(path) or not os.access(path, os.X_OK) or not os.path.isfile(path) or check.part not in name:
+            continue
+        log = check.log(name)
+        status = programs.run([path, "--build", check.out(san)], log, SUITE_TIMEOUT)
+        if status == 0:
+            r.passed.append(name)
+        elif status == LINT_SKIPPED:
+            r.skipped[name] = programs.text_of(log).splitlines()[-1]
+        else:
+            r.failed[name] = log
+    return r
+
+
+def plan(args):
+    check = Check(args)
+    san = args.san
+    steps = [
+        Step("install", install, check, needed=True),
+        Step("build", build, check, san),
+        Step("lint", lint, check),
+        Step("clang", clang, check),
+        Step("units", units, check, san),
+        Step("asan", units, check, "address,undefined"),
+        Step("tsan", units, check, "thread", uses_threads),
+        Step("python", python, check, san),
+        Step("specs", specs, check, san),
+        Step("fuzz", fuzz, check),
+        Step("chaos", chaos, check, san),
+    ]
+    left_out = set()
+    if san:
+        left_out |= {"clang", "asan", "tsan", "fuzz"}
+    if args.filter:
+        left_out |= {"clang"}
+    only = set(filter(None, args.only.split(",")))
+    return [s for s in steps if (s.name in only if only else s.name not in left_out)]
