@@ -133,22 +133,17 @@ const char *smtp_path_take(struct str *in, struct smtp_path *ret)
 
 	if (!take_char(&s, '<'))
 		return "address must be in angle brackets";
-	path.raw.p = in->p;
 	path.mailbox = path.local = path.domain = (struct str) { s.p, 0 };
 	if (!take_char(&s, '>')) {
 		if (!take_route(&s))
 			return "malformed source route";
-		bool routed = s.p != in->p + 1;
 		const char *wrong = take_mailbox(&s, &path);
 		if (wrong != NULL)
 			return wrong;
 		if (!take_char(&s, '>'))
 			return "malformed address";
-		if (routed)
-			path.raw = path.mailbox;
 	}
-	if (path.raw.n == 0)
-		path.raw.n = (size_t)(s.p - in->p);
+	path.raw = (struct str) { path.mailbox.p - 1, path.mailbox.n + 2 };
 	*in = s;
 	*ret = path;
 	return NULL;

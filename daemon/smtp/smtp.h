@@ -64,10 +64,11 @@ void smtp_command_parse(struct str line, struct smtp_command *ret);
 #define SMTP_DOMAIN_MAX 255
 
 struct smtp_path {
-	struct str
-		mailbox;  /* as written, without brackets and source route: what goes to a server between "<" and ">" */
-	struct str raw;   /* as written, with brackets; where a source route was removed, the mailbox alone */
-	struct str local; /* as written (quotes kept); empty for "<>" */
+	/* As written, without brackets and source route; empty for "<>". This goes to servers, between "<" and ">". */
+	struct str mailbox;
+	/* The same with a byte on either side: "<" and ">", but ":" and ">" where a source route was removed. */
+	struct str raw;
+	struct str local;  /* as written (quotes kept); empty for "<>" */
 	struct str domain; /* as written, may be an address literal "[…]"; empty for "<>" and "<postmaster>" */
 	bool utf8;         /* has bytes above 0x7f: legal only with SMTPUTF8 */
 };

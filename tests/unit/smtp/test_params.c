@@ -83,8 +83,8 @@ static const struct path_row paths[] = {
 	{ "FROM:<a@[192.0.2.1]>", "a@[192.0.2.1]", "<a@[192.0.2.1]>", "a", "[192.0.2.1]", false },
 	{ "FROM:<a@[IPv6:2001:db8::1]>", "a@[IPv6:2001:db8::1]", "<a@[IPv6:2001:db8::1]>", "a", "[IPv6:2001:db8::1]",
 	  false },
-	{ "FROM:<@a,@b:user@c>", "user@c", "user@c", "user", "c", false },
-	{ "FROM:<@[192.0.2.1]:user@c>", "user@c", "user@c", "user", "c", false },
+	{ "FROM:<@a,@b:user@c>", "user@c", ":user@c>", "user", "c", false },
+	{ "FROM:<@[192.0.2.1]:user@c>", "user@c", ":user@c>", "user", "c", false },
 	{ "FROM:<j\xc3\xb6rg@b\xc3\xbc"
 	  "cher.example> SMTPUTF8",
 	  "j\xc3\xb6rg@b\xc3\xbc"
