@@ -82,6 +82,9 @@ class Script:
         for a in s.args:
             await self.play.told(str(a))
 
+    async def do_never(self, s):
+        raise Fail("this must not happen")
+
     async def do_repeat(self, s):
         for _ in range(int(s.args[0].text)):
             await self.run(s.block)
