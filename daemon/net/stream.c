@@ -451,6 +451,16 @@ void stream_close(struct stream *st)
 	release(st);
 }
 
+void stream_discard_input(struct stream *st)
+{
+	if (st->fd < 0)
+		return;
+	/* The scratch buffer may hold bytes that a caller still looks at; MSG_TRUNC discards without a buffer (tcp(7)). */
+	for (int i = 0; i < 16; i++)
+		if (recv(st->fd, NULL, LOOP_SCRATCH, MSG_TRUNC | MSG_DONTWAIT) <= 0)
+			break;
+}
+
 void stream_shutdown(struct stream *st)
 {
 	if (st->fd < 0)

@@ -56,6 +56,8 @@ void stream_close(struct stream *st);
 /* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */
 void stream_abort(struct stream *st);
 bool stream_is_open(const struct stream *st);
+/* Throws away what has come and was not read, so that a close does not turn into a reset that overtakes our last words. Bounded. */
+void stream_discard_input(struct stream *st);
 /* Ends our side once the queue is empty; the peer's bytes go on coming. */
 void stream_shutdown(struct stream *st);
 

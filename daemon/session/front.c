@@ -11,6 +11,8 @@
 
 #include "daemon/session/txn.h"
 
+#define UNREAD_MAX (32 * 1024) /* replies queued for a client that does not read */
+
 /* ---- replies ---- */
 
 void front_relay(struct session *s, const char *p, size_t n)
@@ -212,11 +214,26 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 	return step;
 }
 
+/* A client that sends and never reads: its commands wait until it has taken the replies. */
+static bool is_deaf(struct session *s)
+{
+	struct stream *st = &s->front.st;
+
+	if (stream_queued(st) < UNREAD_MAX)
+		return false;
+	stream_flush(st);
+	if (stream_queued(st) < UNREAD_MAX)
+		return false;
+	stream_notify_drained(st);
+	front_pause(s);
+	return true;
+}
+
 static size_t on_commands(struct session *s, const char *p, size_t n)
 {
 	size_t used = 0, len;
 
-	while (used < n && s->front.state == FRONT_COMMAND) {
+	while (used < n && s->front.state == FRONT_COMMAND && !is_deaf(s)) {
 		switch (one_line(s, p + used, n - used, &len)) {
 		case STEP_WAIT:
 			front_pause(s);
@@ -271,6 +288,12 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	return stream_is_open(st) ? used : n;
 }
 
+static void on_drained(struct stream *st, void *owner)
+{
+	UNUSED(st);
+	session_go_on(owner);
+}
+
 static void on_gone(struct stream *st, int err, void *owner)
 {
 	struct session *s = owner;
@@ -281,7 +304,7 @@ static void on_gone(struct stream *st, int err, void *owner)
 	session_close(s, CLOSE_CLIENT_GONE);
 }
 
-static const struct stream_ops front_stream_ops = { NULL, on_data, NULL, on_gone };
+static const struct stream_ops front_stream_ops = { NULL, on_data, on_drained, on_gone };
 
 void front_start(struct session *s, int fd)
 {

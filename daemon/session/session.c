@@ -241,8 +241,10 @@ void session_close(struct session *s, enum close_reason reason)
 		return;
 	s->closing = true;
 	end_txn(s, reason);
-	if (row->code != 0 && !s->detached)
+	if (row->code != 0 && !s->detached) {
 		session_reply(s, row->code, row->enhanced, "%s %s", s->lv->config->hostname, row->text);
+		stream_discard_input(&s->front.st);
+	}
 	log_end_of_session(s, reason);
 	drop_client(s);
 	release(s);
