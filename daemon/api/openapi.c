@@ -46,7 +46,7 @@ static void add_header_parameters(json_t *list, const struct resource *r)
 static json_t *body_schema(const struct resource *r)
 {
 	if (r->fn == res_config_put)
-		return json_pack("{s:s}", "$ref", "#/components/schemas/configuration");
+		return json_pack("{s:s}", "$ref", "#/components/schemas/Config");
 	return json_pack("{s:s}", "type", "object");
 }
 
@@ -66,7 +66,7 @@ static json_t *request_body(const struct resource *r)
 
 static json_t *responses(const struct resource *r)
 {
-	static const char ref[] = "#/components/schemas/problem";
+	static const char ref[] = "#/components/schemas/Problem";
 	json_t *problem = json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", "A refusal", "content", "application/problem+json",
 				    "schema", "$ref", ref);
 	json_t *o = json_pack("{s:{s:s}, s:o}", "200", "description", "Done", "default", problem);
@@ -121,7 +121,7 @@ json_t *openapi_json(void)
 {
 	json_t *schemas = conf_openapi_schemas();
 
-	json_object_set_new(schemas, "problem", problem_schema());
+	json_object_set_new(schemas, "Problem", problem_schema());
 	return json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o, s:{s:{s:s, s:s}}}}", "openapi", "3.1.0", "info", "title", "Postroad",
 			 "version", POSTROAD_VERSION, "paths", paths_json(), "components", "schemas", schemas, "securitySchemes",
 			 "token", "type", "http", "scheme", "bearer");

@@ -311,11 +311,20 @@ static void watch_signals(struct node *n)
 
 /* ---- start and end ---- */
 
-static void env_init(struct node *n)
+static struct node *node_new(const struct node_config *config, const char *node_file)
 {
+	struct node *n;
+
+	NEW_OBJ(n, NODE_MAGIC);
+	n->config = config;
+	n->node_file = node_file;
+	n->started_wall = clock_wall();
+	timer_init(&n->first_round, listen_now, n);
+	timer_init(&n->watchdog, on_watchdog, n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
 	n->env = (struct conf_env){ .node = n->config->node, .hostname = n->hostname };
+	return n;
 }
 
 static int open_store(struct node *n, char **ret_warning)
@@ -439,9 +448,7 @@ static int start(struct node *n, struct conf *conf)
 	api_set_conf(n->api, conf);
 	check_file_limit(n);
 	watch_signals(n);
-	timer_init(&n->first_round, listen_now, n);
 	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
-	timer_init(&n->watchdog, on_watchdog, n);
 	n->watchdog_ms = notify_watchdog_ms();
 	if (n->watchdog_ms > 0)
 		on_watchdog(n);
@@ -478,8 +485,6 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 	if (d->from_node_file && store_first(n, conf) != 0)
 		return EXIT_FAILED;
 	n->loop = loop_new();
-	timer_init(&n->first_round, listen_now, n);
-	timer_init(&n->watchdog, on_watchdog, n);
 	if (start(n, conf) != 0)
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
@@ -493,15 +498,10 @@ int node_run(const struct node_config *config, const char *node_file)
 	struct start_document d = { 0 };
 	struct conf *conf = NULL;
 	char *store_warning = NULL;
-	struct node *n;
+	struct node *n = node_new(config, node_file);
 
-	NEW_OBJ(n, NODE_MAGIC);
-	n->config = config;
-	n->node_file = node_file;
-	n->started_wall = clock_wall();
 	metrics_thread(0);
 	raise_file_limit();
-	env_init(n);
 	int status = open_store(n, &store_warning);
 	if (status == 0) {
 		conf = load_conf(n, &d);
@@ -519,14 +519,11 @@ int node_run(const struct node_config *config, const char *node_file)
 int node_check(const struct node_config *config)
 {
 	struct start_document d = { 0 };
-	struct node *n;
-	char *why = NULL, *warning = NULL;
+	struct node *n = node_new(config, NULL);
+	char *why = NULL, *warning = NULL, *log = xasprintf("%s/store.log", config->state_dir);
 
-	NEW_OBJ(n, NODE_MAGIC);
-	n->config = config;
-	env_init(n);
 	/* A store is looked into, never made; one that a running daemon holds is that daemon's to check. */
-	if (access(config->state_dir, R_OK) == 0)
+	if (access(log, R_OK | W_OK) == 0)
 		n->store = store_open(config->state_dir, config->node, &why, &warning);
 	struct conf *conf = load_conf(n, &d);
 	if (conf != NULL)
@@ -539,6 +536,7 @@ int node_check(const struct node_config *config)
 	json_decref(d.json);
 	free(why);
 	free(warning);
+	free(log);
 	node_fini(n);
 	return status;
 }

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The process: arguments, start, signals, what it tells systemd."""
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+from conftest import BINARY, DEADLINE, wait_for
+
+
+def run(*arguments):
+    return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=DEADLINE)
+
+
+def test_version_help_and_manual():
+    assert run("--version").stdout.startswith("postroadd ")
+    assert "--check" in run("--help").stdout
+    manual = run("--manual")
+    assert manual.returncode == 0 and "balance" in manual.stdout and "shutdown_grace" in manual.stdout
+
+
+def test_wrong_usage_is_2():
+    assert run("--nonsense").returncode == 2
+    assert run("extra").returncode == 2
+    missing = run("-c", "/nonexistent/node.json")
+    assert missing.returncode == 2 and "/nonexistent/node.json" in missing.stderr
+
+
+def test_check_accepts_a_valid_configuration_and_makes_nothing(idle_node):
+    checked = run("-c", idle_node.write_file(), "--check")
+    assert checked.returncode == 0, checked.stderr
+    assert not (idle_node.directory / "state").exists() and not (idle_node.directory / "run").exists()
+
+
+def test_check_tells_every_error_with_its_path(idle_node):
+    idle_node.config["pools"]["main"]["balence"] = "first"
+    idle_node.config["listeners"]["relay"]["pool"] = "nowhere"
+    checked = run("-c", idle_node.write_file(), "--check")
+    assert checked.returncode == 2
+    assert "/initial_config/pools/main/balence" in checked.stderr and "/initial_config/listeners/relay/pool" in checked.stderr
+    idle_node.file["wrokers"] = 1
+    checked = run("-c", idle_node.write_file(), "--check")
+    assert checked.returncode == 2 and "workers" in checked.stderr
+
+
+def test_check_looks_into_the_store(node):
+    node.stop()
+    node.config["pools"]["main"]["balence"] = "first"
+    checked = run("-c", node.write_file(), "--check")
+    assert checked.returncode == 0 and "stored" in checked.stdout, checked.stderr
+
+
+def test_an_invalid_initial_config_does_not_start(idle_node):
+    idle_node.config["version"] = 99
+    started = run("-c", idle_node.write_file())
+    assert started.returncode == 2 and "/initial_config/version" in started.stderr
+
+
+def test_a_node_without_a_configuration_starts_empty(idle_node):
+    del idle_node.file["initial_config"]
+    idle_node.start(ready=False)
+    answer = idle_node.get("/readyz")
+    assert answer.status == 503 and "no configuration is loaded" in answer.json["not_ready"]
+    created = idle_node.call("PUT", "/api/v1/config", idle_node.config, {"If-None-Match": "*"})
+    assert created.status == 200 and created.json["revision"] == 1
+    wait_for(lambda: idle_node.get("/readyz").status == 200, "ready")
+    assert idle_node.call("PUT", "/api/v1/config", {"version": 1}, {"If-None-Match": "*"}).status == 412
+
+
+def test_an_edit_of_initial_config_is_told_and_has_no_effect(node):
+    assert node.get("/api/v1/status").json["warnings"] == []
+    node.stop()
+    node.config["pools"]["main"]["queue"] = 3
+    node.start()
+    warnings = {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
+    assert "initial_config" in warnings
+    assert "queue" not in node.document()["pools"]["main"]
+
+
+def test_a_bind_in_use_ends_the_start_with_1(idle_node):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", idle_node.smtp_port))
+        taken.listen()
+        started = run("-c", idle_node.write_file())
+    assert started.returncode == 1 and "/listeners/relay/bind/0" in started.stderr
+
+
+def test_a_second_process_on_the_same_state_is_refused(node):
+    second = run("-c", node.write_file())
+    assert second.returncode == 1
+    assert node.get("/healthz").status == 200
+
+
+def test_directories_are_private(node):
+    assert stat.S_IMODE(os.stat(node.directory / "state").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(node.directory / "run").st_mode) == 0o755
+    for name in os.listdir(node.directory / "state"):
+        assert stat.S_IMODE(os.stat(node.directory / "state" / name).st_mode) == 0o600, name
+
+
+def test_term_ends_it_with_0_and_removes_the_socket(node):
+    assert node.stop() == 0
+    assert not (node.directory / "run" / "admin.sock").exists()
+    assert "event=stopping" in node.log and "event=stopped" in node.log
+
+
+def test_interrupt_ends_it_with_0(node):
+    node.process.send_signal(signal.SIGINT)
+    assert node.process.wait(DEADLINE) == 0
+
+
+def test_a_second_term_ends_it_at_once(idle_node):
+    idle_node.file["shutdown_grace"] = "1h"
+    node = idle_node.start()
+    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
+        f = s.makefile("rwb")
+        f.readline()
+        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
+            f.write(line + b"\r\n")
+            f.flush()
+            while f.readline()[3:4] == b"-":
+                pass
+        node.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "event=stopping" in node.log, "stopping")
+        assert node.get("/healthz").status == 200
+        assert node.process.poll() is None
+        node.process.send_signal(signal.SIGTERM)
+        assert node.process.wait(DEADLINE) == 0
+
+
+def test_hup_reads_the_certificate_again(node):
+    state = node.directory / "state"
+    before = node.get("/api/v1/status").json["admin_api"]["certificate_sha256"]
+    (state / "admin.crt").unlink()
+    (state / "admin.key").unlink()
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: node.get("/api/v1/status").json["admin_api"]["certificate_sha256"] != before, "another certificate")
+    assert node.get("/api/v1/status", token="viewer").status == 200
+
+
+def test_hup_keeps_the_certificate_when_the_new_one_is_bad(node):
+    state = node.directory / "state"
+    good = (state / "admin.crt").read_text()
+    (state / "admin.crt").write_text("nonsense")
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: any(w["key"] == "admin_certificate" for w in node.get("/api/v1/status").json["warnings"]), "a warning")
+    (state / "admin.crt").write_text(good)
+    assert node.get("/api/v1/status", token="viewer").status == 200
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: node.get("/api/v1/status").json["warnings"] == [], "the warning ends")
+
+
+def test_systemd_is_told(idle_node, monkeypatch):
+    path = str(idle_node.directory / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.bind(path)
+        s.settimeout(DEADLINE)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+        idle_node.start()
+        seen = []
+        while not ("READY=1" in seen and "WATCHDOG=1" in seen):
+            seen += s.recv(1000).decode().split("\n")
+        idle_node.stop()
+        while "STOPPING=1" not in seen:
+            seen += s.recv(1000).decode().split("\n")
+
+
+def test_too_few_descriptors_is_a_warning(idle_node):
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    node = idle_node
+    log = open(node.log_path, "ab")
+    node.process = subprocess.Popen([BINARY, "-c", node.write_file()], stdout=log, stderr=log,
+                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    log.close()
+    wait_for(node.answers, "the admin socket answers")
+    assert "open_files" in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"node": 1}', json.dumps({"admin": {"listen": ["0.0.0.0:1"], "tls": "off"}})])
+def test_node_files_that_are_none(tmp_path, text):
+    path = tmp_path / "node.json"
+    path.write_text(text)
+    checked = run("-c", str(path), "--check")
+    assert checked.returncode == 2 and checked.stderr

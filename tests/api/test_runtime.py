@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run-time state: servers, nodes, status, explain, sessions, events, metrics, readiness."""
+import re
+import socket
+
+import pytest
+from conftest import wait_for
+
+STATE = "/api/v1/pools/main/servers/b1/state"
+WEIGHT = "/api/v1/pools/main/servers/b1/weight"
+
+
+def server(node, pool="main", name="b1"):
+    return node.get(f"/api/v1/pools/{pool}").json["servers"][name]
+
+
+def smtp(node):
+    s = socket.create_connection(("127.0.0.1", node.smtp_port), 10)
+    f = s.makefile("rwb")
+    assert f.readline().startswith(b"220 ")
+    return s, f
+
+
+def ask(f, line):
+    f.write(line.encode() + b"\r\n")
+    f.flush()
+    reply = f.readline()
+    while reply[3:4] == b"-":
+        reply = f.readline()
+    return reply.decode()
+
+
+# ---- servers ----
+
+def test_a_server_tells_what_it_is_doing(node):
+    s = server(node)
+    assert s["state"] in ("up", "starting") and s["admin"] == "ready"
+    assert s["weight_override"] is None and s["weight"] == 100 and s["priority"] == 1
+    assert s["address"] == node.config["pools"]["main"]["servers"]["b1"]["address"]
+    assert {"PIPELINING", "8BITMIME", "SIZE"} <= set(s["caps"]["extensions"]) and s["caps"]["size"] == 1000000
+    assert s["last_check"]["seconds"] >= 0 and s["transactions"] == 0
+
+
+def test_drain_and_ready(node):
+    etag = node.get("/api/v1/config").etag
+    answer = node.call("PUT", STATE, {"admin": "drain"})
+    assert answer.status == 200 and answer.json["scope"] == "cluster"
+    assert server(node)["admin"] == "drain" and server(node)["state"] == "drain"
+    assert node.get("/api/v1/config").etag == etag
+    assert node.call("PUT", STATE, {"admin": "ready"}).status == 200
+    wait_for(lambda: server(node)["state"] in ("up", "starting"), "the server is up again")
+
+
+def test_admin_state_and_weight_survive_kill(node):
+    node.call("PUT", STATE, {"admin": "maint"})
+    node.call("PUT", WEIGHT, {"weight": 7})
+    node.kill()
+    node.start(ready=False)
+    assert server(node)["state"] == "maint" and server(node)["weight_override"] == 7
+    assert server(node, "other", "o1")["admin"] == "ready"
+
+
+def test_local_scope_is_not_kept(node):
+    assert node.call("PUT", STATE + "?scope=local", {"admin": "drain"}).json["scope"] == "local"
+    assert server(node)["state"] == "drain"
+    node.kill()
+    node.start()
+    assert server(node)["admin"] == "ready"
+
+
+def test_a_weight_override_and_its_ends(node):
+    assert node.call("PUT", WEIGHT, {"weight": 10}).status == 200
+    assert server(node)["weight_override"] == 10
+    assert node.call("PUT", WEIGHT, {"weight": None}).status == 200
+    assert server(node)["weight_override"] is None
+    node.call("PUT", WEIGHT, {"weight": 10})
+    # Untouched by a change elsewhere, and by a rollback.
+    assert node.write("PATCH", "/api/v1/config", {"comment": "x"}).status == 200
+    assert node.write("POST", "/api/v1/config/rollback", {"revision": 1}).status == 200
+    assert server(node)["weight_override"] == 10
+    # Ended when the configuration says it itself, also for the next start.
+    weight = {"pools": {"main": {"servers": {"b1": {"weight": 55}}}}}
+    assert node.write("PATCH", "/api/v1/config", weight).status == 200
+    assert server(node)["weight_override"] is None
+    node.kill()
+    node.start()
+    assert server(node)["weight_override"] is None
+
+
+@pytest.mark.parametrize("path, body", [(STATE, {"admin": "off"}), (STATE, {"admin": 1}), (STATE, {}), (STATE, {"state": "drain"}),
+                                        (WEIGHT, {"weight": -1}), (WEIGHT, {"weight": 1001}), (WEIGHT, {"weight": "5"}),
+                                        (WEIGHT, {}), ("/api/v1/nodes/n1/state", {"admin": "maint"})])
+def test_values_that_are_none_are_422(node, path, body):
+    answer = node.call("PUT", path, body)
+    assert (answer.status, answer.problem) == (422, "invalid")
+    assert answer.json["errors"][0]["path"].startswith("/")
+
+
+def test_unknown_pools_and_servers_are_404(node):
+    assert node.get("/api/v1/pools/none").status == 404
+    assert node.call("PUT", "/api/v1/pools/none/servers/b1/state", {"admin": "drain"}).status == 404
+    assert node.call("PUT", "/api/v1/pools/main/servers/none/state", {"admin": "drain"}).status == 404
+    assert node.call("PUT", "/api/v1/nodes/none/state", {"admin": "drain"}).status == 404
+    assert node.call("PUT", STATE + "?scope=world", {"admin": "drain"}).status == 400
+
+
+# ---- nodes, status, readiness ----
+
+def test_status_of_a_healthy_node(node):
+    status = node.get("/api/v1/status").json
+    assert status["node"] == "n1" and status["ready"] is True and status["not_ready"] == []
+    assert status["quorum"] is True and status["revision"] == 1 and status["workers"] == 2
+    assert status["nodes"]["n1"]["this"] is True and status["nodes"]["n1"]["state"] == "ready"
+    assert status["listeners"]["relay"]["bind"] == node.config["listeners"]["relay"]["bind"]
+    assert status["pools"]["main"]["usable"] == 1
+    assert status["safe_to_stop"] is False
+    assert re.match(r"\d+\.\d+", status["version"])
+
+
+def test_a_drained_node_is_not_ready_and_stays_drained_over_a_restart(node):
+    assert node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "drain"}).status == 200
+    answer = node.get("/readyz")
+    assert answer.status == 503 and "the node is draining" in answer.json["not_ready"]
+    assert node.get("/api/v1/nodes").json["nodes"]["n1"]["state"] == "drain"
+    wait_for(lambda: node.get("/api/v1/status").json["safe_to_stop"], "safe to stop")
+    node.kill()
+    node.start(ready=False)
+    assert "the node is draining" in node.get("/readyz").json["not_ready"]
+    assert node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "ready"}).status == 200
+    wait_for(lambda: node.get("/readyz").status == 200, "ready again")
+
+
+def test_readyz_says_when_no_server_is_usable(node):
+    node.call("PUT", STATE, {"admin": "maint"})
+    node.call("PUT", "/api/v1/pools/other/servers/o1/state", {"admin": "maint"})
+    answer = node.get("/readyz")
+    assert answer.status == 503 and answer.json["not_ready"] == ["no pool has a usable server"]
+    assert node.get("/healthz").status == 200
+
+
+# ---- explain ----
+
+def explain(node, **question):
+    return node.call("POST", "/api/v1/explain", {"listener": "relay", "recipients": ["x@y.test"]} | question)
+
+
+def test_explain_follows_the_routes(node):
+    answer = explain(node, sender="a@elsewhere.test", recipients=["x@y.test", "x@never.test"]).json
+    by_recipient = {r["recipient"]: r for r in answer["recipients"]}
+    routed = by_recipient["x@y.test"]
+    assert (routed["route"], routed["action"], routed["pool"]) == ("elsewhere", "pool", "other")
+    assert [c["server"] for c in routed["candidates"]] == ["o1"] and routed["candidates"][0]["usable"] is True
+    assert [r["route"] for r in routed["routes"]] == ["never", "elsewhere"]
+    assert routed["routes"][0]["why"] != "matched" and routed["routes"][1]["why"] == "matched"
+    refused = by_recipient["x@never.test"]
+    assert (refused["route"], refused["action"], refused["text"]) == ("never", "reject", "5.7.1 no")
+
+
+def test_explain_without_a_match_is_the_listeners_pool(node):
+    answer = explain(node).json
+    assert answer["revision"] == 1 and answer["client"]["allowed"] is True
+    assert (answer["recipients"][0]["route"], answer["recipients"][0]["pool"]) == (None, "main")
+    assert explain(node, client="192.0.2.1").json["client"] == {"allowed": False, "why": "not in allow"}
+
+
+def test_explain_says_why_a_server_is_out(node):
+    node.call("PUT", STATE, {"admin": "drain"})
+    candidate = explain(node).json["recipients"][0]["candidates"][0]
+    assert candidate["usable"] is False and candidate["state"] == "drain" and candidate["why"]
+
+
+@pytest.mark.parametrize("question", [{"listener": "none"}, {"recipients": []}, {"recipients": "x@y"}, {"recipients": [1]},
+                                      {"client": "nowhere"}, {"size": -1}, {"size": "big"}, {"colour": "red"}])
+def test_explain_refuses_what_it_does_not_understand(node, question):
+    answer = explain(node, **question)
+    assert answer.status == 422 and answer.json["errors"], answer.body
+
+
+# ---- sessions ----
+
+def sessions(node):
+    return node.get("/api/v1/sessions").json["sessions"]
+
+
+def test_sessions_are_listed_and_ended(node):
+    s, f = smtp(node)
+    ask(f, "EHLO client.test")
+    found = wait_for(lambda: [x for x in sessions(node) if x["helo"] == "client.test"], "the session is listed")[0]
+    assert found["listener"] == "relay" and found["client"].startswith("127.0.0.1")
+    assert found["bytes_in"] > 0 and found["age"] >= 0
+    assert node.call("DELETE", "/api/v1/sessions/" + found["id"]).status == 200
+    assert f.readline().startswith(b"421 ")
+    assert f.readline() == b""
+    s.close()
+    assert node.call("DELETE", "/api/v1/sessions/" + found["id"]).status == 404
+    assert node.get("/api/v1/sessions?limit=0").status == 400
+
+
+def test_a_session_is_traced_as_it_goes(node, stream):
+    s, f = smtp(node)
+    ask(f, "EHLO client.test")
+    found = wait_for(lambda: sessions(node), "the session is listed")[0]
+    trace = stream(node, f"/api/v1/sessions/{found['id']}/trace")
+    assert trace.status == 200
+    wait_for(lambda: sessions(node)[0]["traced"], "the trace has begun")
+    assert node.get(f"/api/v1/sessions/{found['id']}/trace").status == 409
+    ask(f, "NOOP traced")
+    event = trace.until("line")
+    while event["data"]["side"] != "C":
+        event = trace.until("line")
+    assert "NOOP traced" in event["data"]["text"]
+    ask(f, "QUIT")
+    s.close()
+    assert trace.until("end")["data"]["why"]
+    assert trace.next() is None
+    assert node.get("/api/v1/sessions/none/trace").status == 404
+
+
+# ---- events ----
+
+def test_events_come_as_they_happen(node, stream):
+    events = stream(node, "/api/v1/events")
+    node.call("PUT", STATE, {"admin": "drain"})
+    change = events.until("server_state")["data"]
+    assert (change["pool"], change["server"], change["to"]) == ("main", "b1", "drain")
+    node.write("PATCH", "/api/v1/config", {"comment": "x"})
+    config = events.until("config")["data"]
+    assert config["revision"] == 2 and config["author"].startswith("local:") and config["node"] == "n1"
+    assert "event=server_state" in node.log
+
+
+def test_a_reader_resumes_where_it_was(node, stream):
+    first = stream(node, "/api/v1/events")
+    node.write("PATCH", "/api/v1/config", {"comment": "1"})
+    seen = first.until("config")
+    first.close()
+    node.write("PATCH", "/api/v1/config", {"comment": "2"})
+    node.write("PATCH", "/api/v1/config", {"comment": "3"})
+    again = stream(node, "/api/v1/events", {"Last-Event-ID": seen["id"]})
+    assert [again.until("config")["data"]["revision"] for _ in range(2)] == [3, 4]
+
+
+@pytest.mark.parametrize("last", ["", "7", "0123456789abcdef-1", "nonsense"])
+def test_what_cannot_be_resumed_is_a_reset(node, stream, last):
+    events = stream(node, "/api/v1/events", {"Last-Event-ID": last})
+    assert events.next()["event"] == "reset"
+    node.write("PATCH", "/api/v1/config", {"comment": "x"})
+    assert events.until("config")["data"]["revision"] == 2
+
+
+def test_an_id_of_an_earlier_process_is_a_reset(node, stream):
+    events = stream(node, "/api/v1/events")
+    node.write("PATCH", "/api/v1/config", {"comment": "x"})
+    last = events.until("config")["id"]
+    node.kill()
+    node.start()
+    assert stream(node, "/api/v1/events", {"Last-Event-ID": last}).next()["event"] == "reset"
+
+
+def test_streams_are_capped_and_come_back(node, stream):
+    opened = [stream(node, "/api/v1/events") for _ in range(16)]
+    assert {s.status for s in opened} == {200}
+    refused = node.get("/api/v1/events")
+    assert (refused.status, refused.problem) == (503, "busy")
+    opened[0].close()
+
+    def reopened():
+        s = stream(node, "/api/v1/events")
+        if s.status != 200:
+            s.close()
+        return s.status == 200
+
+    wait_for(reopened, "a stream may open again")
+
+
+def test_a_reader_that_does_not_read_is_dropped(node):
+    with socket.socket(socket.AF_UNIX) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(10)
+        s.connect(str(node.directory / "run" / "admin.sock"))
+        s.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert s.recv(15).startswith(b"HTTP/1.1 200")
+        connection = node.unix()
+        from conftest import send
+        # Each answer to a local state change is one event; names make it long enough.
+        for i in range(9000):
+            send(connection, "PUT", STATE + "?scope=local", {"admin": ("drain", "ready")[i % 2]})
+            if i % 500 == 0 and "event=admin_stream_dropped" in node.log:
+                break
+        assert "event=admin_stream_dropped" in node.log
+        connection.close()
+
+
+# ---- metrics ----
+
+FAMILIES = ["build_info", "connections_total", "connections", "connections_limit", "transactions_total", "replies_total",
+            "bytes_total", "retries_total", "reply_seconds", "message_bytes", "server_up", "server_state", "server_transactions",
+            "server_connections", "server_idle_connections", "server_max_connections", "server_weight", "pool_queue",
+            "server_transitions_total", "rejected_total", "cluster_quorate", "cluster_config_revision", "cluster_commit_seconds",
+            "resolver_failures_total", "worker_lag_seconds"]
+
+
+def test_every_family_is_there_with_its_series_from_the_start(node):
+    answer = node.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    text = answer.body.decode()
+    for family in FAMILIES:
+        assert f"# TYPE postroad_{family} " in text, family
+        assert re.search(rf"^postroad_{family}(_bucket|_sum|_count)?(\{{.*\}})? ", text, re.M), family
+    for result in ("accepted", "tempfail", "permfail", "none"):
+        assert re.search(rf'^postroad_transactions_total\{{[^}}]*result="{result}"[^}}]*\}} 0$', text, re.M), result
+    for state in ("unknown", "up", "starting", "busy", "ejected", "down", "drain", "maint"):
+        assert f'postroad_server_state{{pool="main",server="b1",state="{state}"}}' in text, state
+    for side in ("client", "server"):
+        for direction in ("in", "out"):
+            assert f'postroad_bytes_total{{side="{side}",direction="{direction}"}}' in text
+    assert re.search(r"^postroad_cluster_config_revision 1$", text, re.M)
+    assert re.search(r"^process_resident_memory_bytes \d", text, re.M)
+
+
+def test_open_metrics_by_negotiation(node):
+    answer = node.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.body.endswith(b"# EOF\n")
+
+
+def test_a_write_is_counted(node):
+    node.write("PATCH", "/api/v1/config", {"comment": "x"})
+    text = node.get("/metrics").body.decode()
+    assert re.search(r"^postroad_cluster_commit_seconds_count 1$", text, re.M)
+    assert re.search(r"^postroad_cluster_config_revision 2$", text, re.M)
