@@ -124,6 +124,12 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 
 	if (!smtp_rcpt_parse(args, s->front.exts, &r, &why))
 		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_parse(s, &why);
+	if (r.path.utf8 && !s->txn->mail.smtputf8) {
+		/* RFC 6531 3.5: only after MAIL said SMTPUTF8. */
+		if (txn_pending(s->txn) > 0)
+			return STEP_WAIT;
+		return refuse(s, REJECT_SYNTAX, 553, "5.6.7", "this address needs SMTPUTF8 on MAIL");
+	}
 	txn_rcpt(s->txn, &r, &wait);
 	return wait ? STEP_WAIT : STEP_MORE;
 }

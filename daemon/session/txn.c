@@ -18,11 +18,10 @@ const char *const txn_cause_names[CAUSE_COUNT] = {
 
 /* ---- opening ---- */
 
-static struct str without_brackets(struct str raw)
+/* As routes compare it: the null sender is "<>". */
+static struct str address_of(const struct smtp_path *p)
 {
-	if (raw.n <= 2)
-		return STR("<>");
-	return (struct str){ raw.p + 1, raw.n - 2 };
+	return p->mailbox.n == 0 ? STR("<>") : p->mailbox;
 }
 
 static unsigned needs_of_mail(const struct smtp_mail *m)
@@ -53,7 +52,7 @@ struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail 
 	struct str copy = { arena_strndup(arena, args.p, args.n), args.n };
 	bool ok = smtp_mail_parse(copy, s->front.exts, &t->mail, &unused);
 	ASSERT(ok);
-	t->sender = without_brackets(t->mail.path.raw);
+	t->sender = address_of(&t->mail.path);
 	if (!smtp_domain_fold(t->mail.path.domain, t->sender_domain))
 		t->sender_domain[0] = '\0';
 	t->need_exts = needs_of_mail(&t->mail);
@@ -162,7 +161,7 @@ static int route_of(struct txn *t, const struct smtp_rcpt *r)
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
 		.sender = t->sender,
 		.sender_domain = str_from(t->sender_domain),
-		.recipient = without_brackets(r->path.raw),
+		.recipient = address_of(&r->path),
 	};
 
 	if (smtp_domain_fold(r->path.domain, folded))
@@ -244,14 +243,14 @@ static bool mixed_follows(struct txn *t)
 static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 {
 	struct rcpt *rc = arena_alloc(t->arena, sizeof(*rc));
-	struct str raw = r->path.raw;
+	struct str to = r->path.mailbox;
 	const char *space = r->params.n > 0 ? " " : "";
-	size_t cap = raw.n + r->params.n + 16;
+	size_t cap = to.n + r->params.n + 20;
 	char *line = arena_alloc(t->arena, cap);
 
 	rc->line = line;
-	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:%.*s%s%.*s\r\n", STR_ARG(raw), space, STR_ARG(r->params));
-	rc->address = (struct str){ line + sizeof("RCPT TO:"), raw.n - 2 };
+	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:<%.*s>%s%.*s\r\n", STR_ARG(to), space, STR_ARG(r->params));
+	rc->address = (struct str){ line + strlen("RCPT TO:<"), to.n };
 	rc->state = RCPT_UNSENT;
 	if (r->notify.p != NULL || r->orcpt.p != NULL)
 		t->need_exts |= SMTP_EXT_DSN;

@@ -185,7 +185,7 @@ static size_t mail_line(const struct txn *t, char *out, size_t cap)
 {
 	const struct smtp_mail *m = &t->mail;
 	unsigned exts = t->back->exts;
-	int n = snprintf(out, cap, "MAIL FROM:%.*s", STR_ARG(m->path.raw));
+	int n = snprintf(out, cap, "MAIL FROM:<%.*s>", STR_ARG(m->path.mailbox));
 
 	/* Only what this server announced; pool_pick() saw to it that what matters was. */
 	if (m->has_size && exts & SMTP_EXT_SIZE)

@@ -10,7 +10,7 @@
 
 #include "daemon/smtp/chars.h"
 
-#define PATH_MAX_BYTES 256 /* RFC 5321 4.5.3.1.3, with its brackets */
+#define PATH_MAX_BYTES 513 /* local part, @, domain and brackets; RFC 5321 4.5.3.1.3 asks for 256 at least */
 
 /* ---- pieces ---- */
 

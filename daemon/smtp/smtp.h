@@ -60,7 +60,7 @@ void smtp_command_parse(struct str line, struct smtp_command *ret);
 
 /* ---- paths (RFC 5321 4.1.2, RFC 6531) ---- */
 
-#define SMTP_LOCAL_MAX 64
+#define SMTP_LOCAL_MAX 255 /* RFC 5321 4.5.3.1.1 asks for 64 at least; VERP and SRS go beyond */
 #define SMTP_DOMAIN_MAX 255
 
 struct smtp_path {

@@ -171,7 +171,7 @@ static const char *const bad_paths[] = {
 	"<\xc0\xaf@b>",
 	"<\xf4\x90\x80\x80@b>",
 	"<\"\\\xc3\xbc\"@b>",
-	"<1" LOCAL_64 "@b>",
+	"<" LOCAL_64 LOCAL_64 LOCAL_64 LOCAL_64 "@b>",
 	"<a@1" LABEL_63 ">",
 	"<a@" LABEL_63 "." LABEL_63 "." LABEL_63 "." LABEL_63 ">",
 	"<a@b>\t\x01",
