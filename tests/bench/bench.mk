@@ -14,12 +14,22 @@ $(OUT)/bin/postroad-load: $(call to_obj,$(BENCH_LOAD)) $(OUT)/lib/libbase.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lm
 
+# The generator's histogram has a unit test of its own, built and run with those of the rooms.
+UNIT_BIN += $(OUT)/unit/bench/test_histogram
+units: $(OUT)/unit/bench/test_histogram
+$(OUT)/unit/bench/test_histogram: $(call to_obj,tests/bench/test_histogram.c tests/bench/histogram.c)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -lm
+
 .PHONY: bench-tools bench
 bench-tools: $(OUT)/bin/postroad-sink $(OUT)/bin/postroad-load ## build the sink and the load generator
 
 ROWS ?=
 ROUNDS ?=
-bench: all bench-tools ## measure against HAProxy, nginx and direct (ROWS=1,2 ROUNDS=5)
+bench: ## measure against HAProxy, nginx and direct (ROWS=1,2 ROUNDS=5)
+	$(Q)packaging/install-deps build peers
+	$(Q)$(MAKE) --no-print-directory all bench-tools
 	$(Q)tests/peers/unpack --build $(BUILD) haproxy nginx postfix
 	$(Q)/usr/bin/python3 tests/bench/bench --build $(BUILD) --out $(OUT) \
 		$(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -28,13 +28,16 @@ def sink(tmp_path):
 
     yield start
     for program in started:
-        program.stop()
+        assert program.stop() == 0, program.tail()
 
 
 def load(sink, *options):
     argv = [str(BINS / "postroad-load"), "--to", sink.listen, *map(str, options)]
     out = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    return json.loads(out.stdout)
+    figures = json.loads(out.stdout)
+    all_accepted = figures["tempfail"] + figures["permfail"] + figures["lost"] == 0
+    assert out.returncode == (0 if all_accepted else 1), out.stderr
+    return figures
 
 
 class Client:
