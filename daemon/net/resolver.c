@@ -5,8 +5,8 @@
  * look-up of c-ares calls an answer whole when one of the two families failed, and an address family that "vanished" would take servers
  * out. What failed for now is told from what is decidedly not there: the first makes the answer partial.
  *
- * c-ares may call back from inside the call that asks (/etc/hosts), and calls back once for every question even at its destruction; so an
- * answer is delivered by a timer of its own, and a cancelled query lives until its last question has come back.
+ * c-ares may call back from inside the call that asks, and calls back once for every question even at its destruction; so an answer is
+ * delivered by a timer of its own, and a cancelled query lives until its last question has come back.
  */
 #define CARES_NO_DEPRECATED /* ares_query and the SRV parser: their successors are not in every c-ares we build with */
 #include "daemon/net/resolver.h"
@@ -215,22 +215,31 @@ static void note_failure(struct resolver_query *q, int status)
 		q->failure = status;
 }
 
-static void add_host(struct question *question, const struct ares_addrinfo_node *node)
+static void add_host(struct resolver_query *q, const struct resolver_host *like, const struct addr *a)
 {
-	struct resolver_query *q = question->query;
 	struct resolver_host *h;
 
-	if (q->n_hosts == HOSTS_MAX || node->ai_addrlen > sizeof(struct addr))
+	if (q->n_hosts == HOSTS_MAX)
 		return;
 	if (q->n_hosts == q->cap_hosts) {
 		q->cap_hosts = q->cap_hosts == 0 ? 8 : q->cap_hosts * 2;
 		q->hosts = xrealloc(q->hosts, q->cap_hosts * sizeof(*q->hosts));
 	}
 	h = &q->hosts[q->n_hosts++];
-	*h = question->like;
-	memcpy(&h->addr, node->ai_addr, node->ai_addrlen);
-	addr_set_port(&h->addr, addr_port(&question->like.addr));
-	note_ttl(q, node->ai_ttl);
+	*h = *like;
+	h->addr = *a;
+	addr_set_port(&h->addr, addr_port(&like->addr));
+}
+
+static void add_node(struct question *question, const struct ares_addrinfo_node *node)
+{
+	struct addr a = { 0 };
+
+	if (node->ai_addrlen > sizeof(a))
+		return;
+	memcpy(&a, node->ai_addr, node->ai_addrlen);
+	add_host(question->query, &question->like, &a);
+	note_ttl(question->query, node->ai_ttl);
 }
 
 static void on_addresses(void *arg, int status, int timeouts, struct ares_addrinfo *info)
@@ -246,7 +255,7 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 		for (const struct ares_addrinfo_cname *c = info->cnames; c != NULL; c = c->next)
 			note_ttl(q, c->ttl);
 		for (const struct ares_addrinfo_node *node = info->nodes; node != NULL; node = node->ai_next)
-			add_host(question, node);
+			add_node(question, node);
 	}
 	if (info != NULL)
 		ares_freeaddrinfo(info);
@@ -279,10 +288,42 @@ static void note_srv_ttl(struct resolver_query *q, const unsigned char *p, int l
 
 /* ---- asking ---- */
 
+static const int families[] = { AF_INET, AF_INET6 };
+
+static void add_hostent(struct resolver_query *q, const struct resolver_host *like, const struct hostent *host)
+{
+	for (char **at = host->h_addr_list; *at != NULL; at++) {
+		struct addr a = { 0 };
+		a.sa.sa_family = (sa_family_t)host->h_addrtype;
+		if (host->h_addrtype == AF_INET6)
+			memcpy(&a.in6.sin6_addr, *at, sizeof(a.in6.sin6_addr));
+		else
+			memcpy(&a.in.sin_addr, *at, sizeof(a.in.sin_addr));
+		add_host(q, like, &a);
+	}
+}
+
+/* What stands in /etc/hosts, in whichever family, is the whole answer, and holds for no time at all: it may be edited. */
+static bool find_in_hosts_file(struct resolver_query *q, const char *name, const struct resolver_host *like)
+{
+	struct hostent *host;
+	bool found = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		if (ares_gethostbyname_file(q->resolver->channel, name, families[i], &host) != ARES_SUCCESS)
+			continue;
+		add_hostent(q, like, host);
+		note_ttl(q, 0);
+		ares_free_hostent(host);
+		found = true;
+	}
+	return found;
+}
+
 static void ask_addresses(struct resolver_query *q, const char *name, const struct resolver_host *like)
 {
-	static const int families[] = { AF_INET, AF_INET6 };
-
+	if (find_in_hosts_file(q, name, like))
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
 		struct ares_addrinfo_hints hints = { .ai_family = families[i], .ai_flags = ARES_AI_NOSORT };
 		struct question *question = xcalloc(1, sizeof(*question));
@@ -392,7 +433,7 @@ static void init_library(void)
 
 static bool open_channel(struct resolver *r, const char *servers)
 {
-	static char lookups[] = "fb"; /* /etc/hosts, then DNS */
+	static char lookups[] = "b"; /* DNS alone: /etc/hosts is ours, see find_in_hosts_file() */
 	struct ares_options options = {
 		.timeout = TRY_TIMEOUT_MS,
 		.tries = TRIES,

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Health checks against scripted servers: what is said, what each answer means, rise and fall.
+ */
+#include "tests/unit/pool/registry_fixture.h"
+
+static void scene_with_one(struct scene *sc)
+{
+	scene_init(sc, NULL);
+	config_add(&sc->config, "a", &sc->smtp.addr);
+}
+
+static void a_check_is_lock_step_and_ends_with_quit(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.interval_ms = 60000;
+	sc.config.pool.health.mail_from = "";
+	sc.config.pool.health.rcpt_to = "postmaster@test";
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	assert_string_equal(sc.smtp.heard.p, "EHLO MAIL RCPT RSET QUIT");
+	assert_false(sc.smtp.jumped);
+	assert_string_equal(sc.transitions.p, "a:unknown>up ");
+	assert_string_equal(scene_find(&sc, "a").last_check, "250 ok");
+	scene_fini(&sc);
+}
+
+static void the_first_check_decides_and_the_first_round_is_told_once(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	config_add(&sc.config, "b", &sc.other.addr);
+	smtp_stop(&sc.other);
+	scene_apply(&sc, &sc.config);
+	assert_int_equal(sc.n_first_rounds, 0); /* never from inside the call */
+	AWAIT(sc.loop, sc.n_first_rounds == 1);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UP);
+	assert_int_equal(scene_state(&sc, "b"), SERVER_DOWN);
+	assert_non_null(strstr(scene_find(&sc, "b").last_check, "refused"));
+	unsigned n = sc.smtp.n_connections;
+	AWAIT(sc.loop, sc.smtp.n_connections > n + 2);
+	assert_int_equal(sc.n_first_rounds, 1);
+	scene_fini(&sc);
+}
+
+static void it_takes_fall_bad_checks_to_go_down_and_rise_good_ones_to_come_back(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	sc.smtp.script.banner = "554 5.3.2 no\r\n";
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	sc.smtp.n_connections = 1;
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	assert_int_equal(sc.smtp.n_connections, 4);
+	assert_string_equal(sc.why, "554 5.3.2 no (banner)");
+	sc.smtp.script.banner = well_behaved.banner;
+	sc.smtp.n_connections = 1;
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	assert_int_equal(sc.smtp.n_connections, 3);
+	assert_string_equal(sc.transitions.p, "a:unknown>up a:up>down a:down>up ");
+	scene_fini(&sc);
+}
+
+static void an_answer_of_4xx_is_busy_not_dead(void **state)
+{
+	UNUSED(state);
+	static const char *const busy = "452 4.3.1 insufficient storage\r\n";
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.mail_from = "probe@test";
+	sc.smtp.script.mail = busy;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_BUSY);
+	assert_true(scene_find(&sc, "a").info.busy_until_wall > 0);
+	unsigned n = sc.smtp.n_connections;
+	AWAIT(sc.loop, sc.smtp.n_connections > n + 5); /* far more than `fall` */
+	assert_int_equal(scene_state(&sc, "a"), SERVER_BUSY);
+	assert_string_equal(scene_find(&sc, "a").last_check, "452 4.3.1 insufficient storage (MAIL)");
+	scene_fini(&sc);
+}
+
+static void a_421_banner_is_busy_and_the_hold_ends(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.outlier.busy_ms = 50;
+	sc.smtp.script.banner = "421 4.3.2 too many connections\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_BUSY);
+	assert_string_equal(sc.transitions.p, "a:unknown>busy ");
+	sc.smtp.script.banner = well_behaved.banner;
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	scene_fini(&sc);
+}
+
+static void greylisting_of_the_probe_is_no_failure(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.interval_ms = 60000;
+	sc.config.pool.health.mail_from = "probe@test";
+	sc.config.pool.health.rcpt_to = "probe@test";
+	sc.smtp.script.rcpt = "450 4.7.1 greylisted\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	assert_string_equal(sc.smtp.heard.p, "EHLO MAIL RCPT RSET QUIT");
+	scene_fini(&sc);
+}
+
+static void a_server_without_ehlo_is_greeted_with_helo(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.interval_ms = 60000;
+	sc.smtp.script.ehlo = "502 5.5.1 what\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	assert_string_equal(sc.smtp.heard.p, "EHLO HELO QUIT");
+	struct pool *p = registry_view(sc.registry, "mta");
+	struct pool_caps caps;
+	pool_caps(p, &caps);
+	assert_true(caps.known);
+	assert_int_equal(caps.exts, 0);
+	pool_unref(p);
+	scene_fini(&sc);
+}
+
+/* Each row: one thing said wrongly, and what is written down about it. */
+static void what_is_not_smtp_is_a_failure(void **state)
+{
+	UNUSED(state);
+	const struct {
+		const char *banner, *ehlo, *want;
+	} rows[] = {
+		{ "HTTP/1.1 400 Bad Request\r\n", NULL, "(banner)" },
+		{ "220 a\r\n220 b\r\n", NULL, "a reply to nothing (banner)" },
+		{ "", NULL, "closed by the server (banner)" },
+		{ "220 ok\r\n", "", "closed by the server (EHLO)" },
+		{ "220 ok\r\n", "250-a\r\n550 b\r\n", "(EHLO)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene sc;
+		scene_with_one(&sc);
+		sc.smtp.script.banner = rows[i].banner;
+		sc.smtp.script.ehlo = rows[i].ehlo;
+		scene_apply(&sc, &sc.config);
+		AWAIT_STATE(&sc, "a", SERVER_DOWN);
+		if (strstr(sc.why, rows[i].want) == NULL)
+			fail_msg("row %zu: %s", i, sc.why);
+		scene_fini(&sc);
+	}
+}
+
+static void silence_is_a_failure_at_the_deadline(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.timeout_ms = 100;
+	sc.smtp.script.ehlo = NULL;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	assert_string_equal(sc.why, "no answer in time (EHLO)");
+	scene_fini(&sc);
+}
+
+static void a_server_that_does_not_answer_quit_is_up_all_the_same(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.smtp.script.quit = NULL;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_connections >= 3); /* and the next checks come */
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UP);
+	scene_fini(&sc);
+}
+
+static void a_tcp_check_needs_a_connection_only_and_still_learns(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.type = HEALTH_TCP;
+	sc.smtp.script.banner = NULL;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_connections >= 5);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UP);
+	assert_in_range(sc.smtp.n_open, 1, 2); /* silent ones do not pile up */
+	scene_fini(&sc);
+
+	scene_with_one(&sc);
+	sc.config.pool.health.type = HEALTH_TCP;
+	scene_apply(&sc, &sc.config);
+	struct pool *p = registry_view(sc.registry, "mta");
+	AWAIT(sc.loop, atomic_load(&p->servers[0]->caps_known));
+	assert_int_equal(atomic_load(&p->servers[0]->size), 1000000);
+	pool_unref(p);
+	smtp_stop(&sc.smtp);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	scene_fini(&sc);
+}
+
+static void without_checks_a_server_is_up_whatever_the_probe_finds(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.type = HEALTH_NONE;
+	smtp_stop(&sc.smtp);
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, scene_find(&sc, "a").last_check[0] != '\0');
+	assert_non_null(strstr(scene_find(&sc, "a").last_check, "refused"));
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UP);
+	scene_fini(&sc);
+}
+
+static void our_own_listener_is_never_connected_to(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.is_own = true;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	assert_string_equal(sc.why, "would loop to our own listener");
+	assert_int_equal(sc.smtp.n_connections, 0);
+	sc.is_own = false;
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	scene_fini(&sc);
+}
+
+static void checks_come_from_the_configured_source(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	assert_true(addr_parse_ip("192.0.2.77", &sc.config.pool.source_v4)); /* not ours: binding to it must fail */
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	assert_int_equal(sc.smtp.n_connections, 0);
+	scene_fini(&sc);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_check_is_lock_step_and_ends_with_quit),
+		cmocka_unit_test(the_first_check_decides_and_the_first_round_is_told_once),
+		cmocka_unit_test(it_takes_fall_bad_checks_to_go_down_and_rise_good_ones_to_come_back),
+		cmocka_unit_test(an_answer_of_4xx_is_busy_not_dead),
+		cmocka_unit_test(a_421_banner_is_busy_and_the_hold_ends),
+		cmocka_unit_test(greylisting_of_the_probe_is_no_failure),
+		cmocka_unit_test(a_server_without_ehlo_is_greeted_with_helo),
+		cmocka_unit_test(what_is_not_smtp_is_a_failure),
+		cmocka_unit_test(silence_is_a_failure_at_the_deadline),
+		cmocka_unit_test(a_server_that_does_not_answer_quit_is_up_all_the_same),
+		cmocka_unit_test(a_tcp_check_needs_a_connection_only_and_still_learns),
+		cmocka_unit_test(without_checks_a_server_is_up_whatever_the_probe_finds),
+		cmocka_unit_test(our_own_listener_is_never_connected_to),
+		cmocka_unit_test(checks_come_from_the_configured_source),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
