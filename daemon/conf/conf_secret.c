@@ -90,7 +90,7 @@ static json_t *unmask_secret(struct unmask *u, json_t *next, json_t *stored)
 {
 	if (!is_shown_secret(next))
 		return json_deep_copy(next);
-	if (json_is_string(stored) && !is_shown_secret(stored))
+	if (stored != NULL && !json_is_null(stored) && !is_shown_secret(stored))
 		return json_deep_copy(stored);
 	errors_add(u->errors, u->path.p != NULL ? u->path.p : "", "\"" CONF_SECRET_SHOWN "\"", "the secret itself", NULL,
 		   "there is no stored secret to keep");

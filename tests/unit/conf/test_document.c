@@ -67,6 +67,7 @@ static const char *const documents[] = {
 	" 'd': {'address': 'dns:a.example:25'}}}}}",
 	"{'domain_sets': {'d': {'a.example': true, 'b.example': null}}, 'routes': [{'name': 'a', 'pool': 'p',"
 	" 'when': {'sender_domain': ['@d'], 'client': []}}, {'name': 'b', 'action': 'reject'}]}",
+	"{'listeners': {'l': {'mode': 'tcp', 'hostname': null, 'caps': {'connections': 5}, 'timeouts': {'idle': '1h'}}}}",
 	"{'tokens': {'t': {'role': 'viewer', 'sha256': '" HASH_A "'}}}",
 };
 
