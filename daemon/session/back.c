@@ -175,9 +175,8 @@ static void say_hello(struct back *b, const char *verb, enum back_state state)
 
 static void become_ready(struct back *b, unsigned exts, uint64_t size)
 {
-	const struct pool_config *cf = b->pool->config;
-
-	b->exts = (exts & ~cf->caps_off) | cf->caps_force;
+	/* `force` is about what clients are offered; a server is never sent what it did not announce. */
+	b->exts = exts & ~b->pool->config->caps_off;
 	b->size = size;
 	b->state = BACK_READY;
 	timer_stop(&b->timer);

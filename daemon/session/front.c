@@ -56,7 +56,7 @@ static void arm(struct session *s)
 		timer_set(s->w->loop, &f->timer, f->partial ? f->line_since_ms + cf->command_ms : now + cf->idle_ms);
 		break;
 	case FRONT_BODY:
-		timer_set(s->w->loop, &f->timer, s->txn->body_deadline_ms);
+		timer_set(s->w->loop, &f->timer, relay_deadline_ms(s->txn));
 		break;
 	default:
 		timer_stop(&f->timer); /* the transaction's own deadlines count */
@@ -67,17 +67,14 @@ static void arm(struct session *s)
 static void on_body_timer(struct session *s)
 {
 	struct front *f = &s->front;
-	int64_t next;
+	int64_t deadline = relay_deadline_ms(s->txn), now = loop_now_ms(s->w->loop);
 
-	if (f->st.paused) {
-		timer_set_in(s->w->loop, &f->timer, s->lv->config->timeouts.body_ms);
-		return;
-	}
-	enum close_reason why = relay_pace(s->txn, loop_now_ms(s->w->loop), &next);
-	if (why != CLOSE_NONE)
-		session_close(s, why);
+	if (f->st.paused) /* we are the ones who wait, under the server's deadline */
+		timer_set(s->w->loop, &f->timer, now + s->lv->config->timeouts.body_ms);
+	else if (now < deadline)
+		timer_set(s->w->loop, &f->timer, deadline);
 	else
-		timer_set(s->w->loop, &f->timer, next);
+		session_close(s, CLOSE_BODY_TIMEOUT);
 }
 
 static void on_timer(void *arg)
@@ -138,7 +135,7 @@ bool front_count_error(struct session *s)
 
 bool front_count_junk(struct session *s)
 {
-	if (++s->front.junk < s->lv->config->caps.junk_commands)
+	if (++s->front.junk <= s->lv->config->caps.junk_commands)
 		return true;
 	session_close(s, CLOSE_JUNK);
 	return false;

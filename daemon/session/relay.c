@@ -14,6 +14,7 @@
 #define REPLAY_FIRST (8 * 1024)
 #define SEND_DIRECT (16 * 1024)	   /* below it, gathering into one write costs less than a write of its own */
 #define HOPS_MAX 100		   /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
+#define RATE_WINDOW_MS 10000
 #define DRAIN_EXTRA (16ull << 20) /* how much beyond the size cap is read and dropped before the session ends */
 
 /* ---- the replay buffer ---- */
@@ -123,29 +124,33 @@ static void judge(struct txn *t)
 
 /* ---- from the client ---- */
 
-static void keep_pace(struct txn *t, size_t n)
+/* Silence is bounded by `body`, a trickle by the minimum rate: the latter is looked at when bytes come, over windows of at least
+ * RATE_WINDOW_MS, so that a pause followed by a burst is no offence. False: too slow. */
+static bool keep_pace(struct txn *t, size_t n)
 {
-	const struct listener_config *cf = t->s->lv->config;
-	int64_t now = loop_now_ms(t->s->w->loop), full = now + cf->timeouts.body_ms;
-	uint64_t rate = cf->caps.min_data_rate;
+	uint64_t rate = t->s->lv->config->caps.min_data_rate;
+	int64_t now = loop_now_ms(t->s->w->loop), window = now - t->rate_since_ms;
 
 	t->last_data_ms = now;
-	int64_t earned = rate == 0 || rate == UNLIMITED ? cf->timeouts.body_ms : (int64_t)(n * 1000 / rate);
-	t->body_deadline_ms = t->body_deadline_ms + earned < full ? t->body_deadline_ms + earned : full;
+	t->rate_bytes += n;
+	if (window < RATE_WINDOW_MS)
+		return true;
+	bool ok = rate == UNLIMITED || t->rate_bytes * 1000 / (uint64_t)window >= rate;
+	t->rate_since_ms = now;
+	t->rate_bytes = 0;
+	return ok;
 }
 
-enum close_reason relay_pace(struct txn *t, int64_t now_ms, int64_t *ret_next_ms)
+int64_t relay_deadline_ms(const struct txn *t)
 {
-	*ret_next_ms = t->body_deadline_ms;
-	if (now_ms < t->body_deadline_ms)
-		return CLOSE_NONE;
-	return now_ms - t->last_data_ms >= t->s->lv->config->timeouts.body_ms ? CLOSE_BODY_TIMEOUT : CLOSE_TOO_SLOW;
+	return t->last_data_ms + t->s->lv->config->timeouts.body_ms;
 }
 
+/* We were the ones to wait: the client's clock starts anew. */
 static void grant_pace(struct txn *t)
 {
-	t->last_data_ms = loop_now_ms(t->s->w->loop);
-	t->body_deadline_ms = t->last_data_ms + t->s->lv->config->timeouts.body_ms;
+	t->last_data_ms = t->rate_since_ms = loop_now_ms(t->s->w->loop);
+	t->rate_bytes = 0;
 }
 
 static void put_received(struct txn *t)
@@ -193,8 +198,11 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause)
 	*ret_pause = must_pause(t);
 	if (*ret_pause)
 		return 0;
-	keep_pace(t, n);
 	trace_body(t, n);
+	if (!keep_pace(t, n)) {
+		session_close(t->s, CLOSE_TOO_SLOW);
+		return n;
+	}
 	if (t->state == TXN_DRAIN)
 		return drain(t, p, n);
 	put_received(t);

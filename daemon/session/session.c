@@ -60,7 +60,7 @@ const char *session_id(const struct session *s, char *out)
 const char *session_stage(const struct session *s)
 {
 	static const char *const names[TXN_STATE_COUNT] = { "envelope", "seeking", "envelope", "data",
-							    "content",	"draining", "dot" };
+							    "content",	"draining", "dot",	"over" };
 
 	if (s->txn == NULL)
 		return "command";
@@ -262,4 +262,6 @@ void session_txn_over(struct session *s)
 		front_set_command(s);
 	else
 		front_resume(s);
+	if (s->w->draining)
+		session_close(s, CLOSE_DRAINING);
 }

@@ -388,13 +388,17 @@ void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
 	struct session *s = t->s;
 
 	CHECK_OBJ(t, TXN_MAGIC);
+	ASSERT(t->state != TXN_OVER);
 	txn_release_back(t);
+	t->state = TXN_OVER;
 	timer_stop(&t->timer);
 	txn_log(t, result, cause);
 	const char *pool = t->pool != NULL ? t->pool->config->name : "";
 	metrics_add(listener_runtime_series(s->run, pool)->outcome[result][cause], 1);
-	if (result == RESULT_ACCEPTED)
+	if (result == RESULT_ACCEPTED) {
 		metrics_observe(s->w->m_message_bytes, t->scan.content);
+		s->front.errors = s->front.junk = 0; /* a client that delivers mail is no nuisance */
+	}
 	relay_drop_replay(t);
 	free(t->mail_reply);
 	free(t->last_reply);

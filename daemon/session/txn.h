@@ -22,6 +22,7 @@ enum txn_state {
 	TXN_BODY,     /* content flows */
 	TXN_DRAIN,    /* the outcome is known, the rest of the content is read and dropped */
 	TXN_DOT,      /* the final dot is on its way; its reply is due */
+	TXN_OVER,     /* logged and counted; freed at the end of the turn */
 	TXN_STATE_COUNT
 };
 
@@ -105,8 +106,8 @@ struct txn {
 	char *outcome_reply; /* a backend's early verdict on the content, relayed at the end of data instead of outcome.text */
 	uint64_t drained;
 	bool received_due;	  /* the Received field goes before the first content */
-	int64_t body_deadline_ms; /* grows with each byte: see relay_pace() */
-	int64_t last_data_ms;
+	int64_t last_data_ms, rate_since_ms; /* see keep_pace() in relay.c */
+	uint64_t rate_bytes;
 	/* times, microseconds */
 	int64_t started_us, dot_us, wait_us, wait_since_us;
 	int64_t budget_ms;
@@ -137,8 +138,8 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
 void relay_start(struct txn *t);
 void relay_drained(struct txn *t);
 void relay_drop_replay(struct txn *t);
-/* The client's pace: CLOSE_NONE and when to look again, or why the session ends. */
-enum close_reason relay_pace(struct txn *t, int64_t now_ms, int64_t *ret_next_ms);
+/* When a client that stays silent in its content has been waited for long enough. */
+int64_t relay_deadline_ms(const struct txn *t);
 /* The Received field of this transaction, RFC 5321 4.4 (received.c). */
 void received_field(const struct txn *t, struct sbuf *out);
 bool received_wanted(const struct txn *t);
