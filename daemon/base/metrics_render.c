@@ -6,6 +6,7 @@
  */
 #include "daemon/base/metrics.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,13 +66,24 @@ static void put_sample(struct sbuf *out, const struct metric_series *s, const ch
 	put_labels(out, s, le);
 }
 
-/* Whole numbers stay whole; 15 digits are what a double carries for sure. */
+/* 15 digits are what a double carries for sure. */
+static void put_double(struct sbuf *out, double v)
+{
+	if (isnan(v))
+		sbuf_puts(out, "NaN\n");
+	else if (isinf(v))
+		sbuf_puts(out, v > 0 ? "+Inf\n" : "-Inf\n");
+	else
+		sbuf_printf(out, "%.15g\n", v);
+}
+
+/* Whole numbers stay whole. */
 static void put_scaled(struct sbuf *out, uint64_t stored, double scale)
 {
 	if (scale == 1)
 		sbuf_printf(out, "%llu\n", (unsigned long long)stored);
 	else
-		sbuf_printf(out, "%.15g\n", (double)stored * scale);
+		put_double(out, (double)stored * scale);
 }
 
 static void render_histogram(struct sbuf *out, const struct metric_series *s, bool openmetrics)
@@ -104,9 +116,9 @@ static void render_gauge(struct sbuf *out, const struct metric_series *s)
 
 	put_sample(out, s, "", NULL);
 	if (s->read != NULL)
-		sbuf_printf(out, "%.15g\n", s->read(s->read_arg));
+		put_double(out, s->read(s->read_arg));
 	else
-		sbuf_printf(out, "%.15g\n", (double)(int64_t)metrics_cell_sum(s->cell) * scale);
+		put_double(out, (double)(int64_t)metrics_cell_sum(s->cell) * scale);
 }
 
 static void render_series(struct sbuf *out, const struct metric_series *s, bool openmetrics)

@@ -7,6 +7,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 TIMED_OUT = "timed out"
+NAME_MAX = 120  # a parametrized test may be named by the whole of its input
 
 
 def run(argv, log, timeout, env=None):
@@ -69,7 +70,7 @@ def read_junit(results, name, xml, log, status):
         cases = []
     before = len(results.failed)
     for case in cases:
-        test = f"{name}.{case.get('name')}"
+        test = f"{name}.{case.get('name')}"[:NAME_MAX]
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             results.failed[test] = log

@@ -36,7 +36,7 @@ def tail(log):
 
 
 def print_step(name, r, seconds):
-    counts = [f"{len(r.passed):4} passed"]
+    counts = [f"{len(r.passed):4} passed" if r else "   -"]
     if r.failed:
         counts.append(f"{len(r.failed)} FAILED")
     if r.skipped:

@@ -118,10 +118,15 @@ def uses_threads(source):
     return re.search(r"pthread_|workers?_", programs.text_of(source)) is not None
 
 
+def has_part(part, source):
+    """Whether a test in this file has the part in its name."""
+    tests = re.findall(r"^static void (\w+)\(void \*\*", programs.text_of(source), re.M)
+    name = "unit/" + source[len("tests/unit/") : -2]
+    return any(part in f"{name}.{test}" for test in tests)
+
+
 def units(check, san, chosen=lambda source: True):
-    sources = [s for s in sorted(glob.glob("tests/unit/*/test_*.c")) if chosen(s)]
-    if check.part:
-        sources = [s for s in sources if check.part in "unit/" + s[len("tests/unit/") : -2] or check.part in programs.text_of(s)]
+    sources = [s for s in sorted(glob.glob("tests/unit/*/test_*.c")) if chosen(s) and has_part(check.part, s)]
     out = check.out(san)
     binaries = {s: os.path.join(out, "unit", s[len("tests/unit/") : -2]) for s in sources}
     suffix = "@" + san if san else ""
@@ -154,7 +159,7 @@ def built(check, san, log, binaries, *options):
 def python(check, san):
     """pytest, one run for each folder of tests/ that has test_*.py."""
     out = os.path.abspath(check.out(san))
-    env = {"BUILD": out, "OUT": out}
+    env = {"BUILD": out, "OUT": out, "POSTROADD": os.path.join(out, "bin/postroadd")}
 
     def run_one(folder):
         r, name = Results(), os.path.basename(folder)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,6 +237,8 @@ static void a_gauge_is_what_was_set_or_what_its_function_says(void **state)
 	assert_lines("\"asked\"", false, "postroad_connections{listener=\"asked\"} 12.5\n");
 	now = 13;
 	assert_lines("\"asked\"", true, "postroad_connections{listener=\"asked\"} 13\n");
+	now = INFINITY;
+	assert_lines("\"asked\"", false, "postroad_connections{listener=\"asked\"} +Inf\n");
 	metrics_retire(set);
 	metrics_retire(asked);
 }

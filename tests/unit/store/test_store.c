@@ -167,7 +167,7 @@ static void what_does_not_fit_changes_nothing(void **state)
 static void a_second_process_is_refused_while_the_first_lives(void **state)
 {
 	struct store *s = open_ok(*state, NULL);
-	int status;
+	int status = 0;
 	pid_t pid = fork();
 
 	if (pid == 0) {
