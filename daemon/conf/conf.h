@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration: one table per object describes its fields (name, type, range, unit, default, doc); the parser, the validator, the
- * effective view, the diff, the secrets mask, OpenAPI and the reference manual all come from those tables.
+ * Configuration: one table per object describes its fields (name, type, range, unit, default, doc); the parser, the
+ * validator, the effective view, the diff, the secrets mask, OpenAPI and the reference manual all come from those
+ * tables.
  *
- * Unknown keys are errors with the nearest known name; all errors are reported at once. A field whose feature does not exist is not
- * in the tables, hence an unknown key.
+ * Unknown keys are errors with the nearest known name; all errors are reported at once. A field whose feature does not
+ * exist is not in the tables, hence an unknown key.
  */
 #ifndef POSTROAD_CONF_CONF_H
 #define POSTROAD_CONF_CONF_H
@@ -29,10 +30,10 @@ struct node_config {
 	size_t n_admin_listen;
 	enum admin_tls admin_tls;
 	const char *admin_certificate, *admin_key; /* ADMIN_TLS_FILES */
-	bool metrics_open;			   /* admin.metrics: "open" */
-	const char *engine;			   /* cluster.engine: "none" for now */
-	const char *dns_servers;		   /* "resolver": NULL = the system's */
-	json_t *initial_config;			   /* NULL = none */
+	bool metrics_open;                         /* admin.metrics: "open" */
+	const char *engine;                        /* cluster.engine: "none" for now */
+	const char *dns_servers;                   /* "resolver": NULL = the system's */
+	json_t *initial_config;                    /* NULL = none */
 	struct arena *arena;
 };
 
@@ -68,7 +69,8 @@ struct conf {
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
 	struct arena *arena;
-	/* Built by the first conf_snapshot() (control thread), immutable, shared by all snapshots of this configuration. */
+	/* Built by the first conf_snapshot() (control thread), immutable, shared by all snapshots of this
+	 * configuration. */
 	struct policy *route_policy, *accepted_policy;
 	struct policy_config accepted;
 	void (*free_policies)(struct conf *c);
@@ -84,7 +86,8 @@ struct conf *conf_parse(json_t *document, const struct conf_env *env, struct err
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf *c);
 
-/* JSON text to a document: duplicates and trailing garbage refused, depth and size bounded; errors have line and column in detail. */
+/* JSON text to a document: duplicates and trailing garbage refused, depth and size bounded; errors have line and column
+ * in detail. */
 json_t *conf_read_json(const char *text, size_t n, struct errors *errors) MUST_CHECK;
 
 /* ---- working on documents; all return new references ---- */
@@ -97,12 +100,13 @@ json_t *conf_mask(json_t *document);
 json_t *conf_unmask(json_t *next, json_t *stored, struct errors *errors);
 /* JSON merge patch, RFC 7396. */
 json_t *conf_merge_patch(json_t *target, json_t *patch);
-/* A list of {"op": add|remove|replace|move, "path", "from", "to"} for people and programs, secrets masked; empty = equal. Routes are
- * compared by name ("/routes/NAME/…"), so that a moved or inserted route does not show the rest as changed; "move" has the old and
- * the new index in "from" and "to". */
+/* A list of {"op": add|remove|replace|move, "path", "from", "to"} for people and programs, secrets masked; empty =
+ * equal. Routes are compared by name ("/routes/NAME/…"), so that a moved or inserted route does not show the rest as
+ * changed; "move" has the old and the new index in "from" and "to". */
 json_t *conf_diff(json_t *from, json_t *to);
 
-/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "tokens"): index to name, NULL at the end. */
+/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "tokens"): index to name, NULL at the end.
+ */
 const char *conf_section(size_t i);
 /* Is the section an array of named objects (routes)? */
 bool conf_section_is_list(const char *section);
@@ -116,8 +120,8 @@ char *conf_manual(void);
 
 /* ---- the snapshot ---- */
 
-/* Ties a parsed configuration to the pools of the registry (which must have been given this configuration's pools). The result holds
- * a reference on c. */
+/* Ties a parsed configuration to the pools of the registry (which must have been given this configuration's pools). The
+ * result holds a reference on c. */
 struct snapshot *conf_snapshot(struct conf *c, struct registry *r);
 
 #endif

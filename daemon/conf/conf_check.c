@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Checks between fields: names that must exist, and the order in which the objects are looked at.
  *
- * They run even after errors in single fields, so that a writer sees everything at once; what a field left out because it was wrong
- * must therefore not look like a second mistake here.
+ * They run even after errors in single fields, so that a writer sees everything at once; what a field left out because
+ * it was wrong must therefore not look like a second mistake here.
  */
 #include "daemon/conf/conf_check.h"
 

@@ -9,7 +9,7 @@
 
 struct conf_checker {
 	struct conf *c;
-	struct conf_parser *p; /* path and errors */
+	struct conf_parser *p;                /* path and errors */
 	struct map *pools, *listeners, *sets; /* by name: the typed struct */
 	struct map *used_pools;
 };

@@ -28,15 +28,17 @@ static bool allows_everybody(const struct listener_config *l)
 	return false;
 }
 
-/* A listener outside loopback must say who may use it, or for whom: nobody becomes an open relay by leaving something out. */
+/* A listener outside loopback must say who may use it, or for whom: nobody becomes an open relay by leaving something
+ * out. */
 static void check_safety(struct conf_checker *k, const struct listener_config *l)
 {
 	bool is_inbound = l->mode == LISTENER_SMTP && l->direction == DIRECTION_INBOUND;
 
 	if (is_inbound && !l->accepted_domains.present) {
 		conf_check_at(k, "listeners", l->name, "accepted_domains", NULL);
-		errors_add(k->p->errors, k->p->path.p, NULL, "a list of domains, \"*.…\" and \"@set\"", NULL,
-			   "an inbound listener outside loopback could relay for the world: say which domains it accepts");
+		errors_add(
+			k->p->errors, k->p->path.p, NULL, "a list of domains, \"*.…\" and \"@set\"", NULL,
+			"an inbound listener outside loopback could relay for the world: say which domains it accepts");
 	} else if (!is_inbound && !l->allow.present) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
 		errors_add(k->p->errors, k->p->path.p, NULL,
@@ -44,7 +46,8 @@ static void check_safety(struct conf_checker *k, const struct listener_config *l
 			   "a listener outside loopback could relay for the world: say who may connect");
 	} else if (!is_inbound && allows_everybody(l)) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
-		conf_check_warn(k, "everybody may send through this listener, as far as the servers behind it let them");
+		conf_check_warn(k,
+				"everybody may send through this listener, as far as the servers behind it let them");
 	}
 }
 
@@ -80,7 +83,8 @@ static void check_binds(struct conf_checker *k)
 		if (other == NULL)
 			other = get_bind(seen, b->node != NULL ? b->node : "?", addr);
 		if (other != NULL)
-			errors_add(k->p->errors, b->path, NULL, NULL, NULL, "%s is bound twice: also at %s", addr, other->path);
+			errors_add(k->p->errors, b->path, NULL, NULL, NULL, "%s is bound twice: also at %s", addr,
+				   other->path);
 		put_bind(seen, b->node != NULL ? b->node : "*", addr, b);
 		if (b->node != NULL)
 			put_bind(seen, "?", addr, b);
@@ -99,7 +103,8 @@ static void refuse_smtp_keys(struct conf_checker *k, const struct conf_object *o
 			continue;
 		size_t at = conf_path_push(&k->p->path, f->name);
 		if (!(f->flags & CONF_TRANSPORT))
-			conf_bad(k->p, NULL, one, NULL, "a listener with mode \"tcp\" does not look into what it passes on");
+			conf_bad(k->p, NULL, one, NULL,
+				 "a listener with mode \"tcp\" does not look into what it passes on");
 		else if (f->type == &conf_type_object)
 			refuse_smtp_keys(k, f->sub, one);
 		conf_path_pop(&k->p->path, at);
@@ -140,7 +145,8 @@ static void check_listener(struct conf_checker *k, const struct listener_config 
 	conf_check_at(k, "listeners", l->name, NULL);
 	if (l->mode == LISTENER_TCP)
 		refuse_smtp_keys(k, &conf_listener_object, written);
-	if (k->p->env->node != NULL && l->n_bind == 0 && conf_nodes(&conf_listener_object.fields[0], json_object_get(written, "bind")))
+	if (k->p->env->node != NULL && l->n_bind == 0 &&
+	    conf_nodes(&conf_listener_object.fields[0], json_object_get(written, "bind")))
 		conf_check_warn(k, "has no address to bind on this node");
 	warn_listener(k, l);
 }

@@ -27,7 +27,8 @@ static void check_settings(struct conf_checker *k, const struct pool_config *poo
 		conf_bad(k->p, NULL, NULL, NULL, "\"busy_max\" is shorter than \"busy\"");
 	conf_check_at(k, "pools", pool->name, "timeouts", "dot", NULL);
 	if (pool->timeouts.dot_ms < DOT_MIN_MS)
-		conf_check_warn(k, "shorter than 10m: messages that a server has taken may be sent again (RFC 5321 4.5.3.2.6)");
+		conf_check_warn(
+			k, "shorter than 10m: messages that a server has taken may be sent again (RFC 5321 4.5.3.2.6)");
 }
 
 /* The listener whose own address this is, on any node. */
@@ -39,7 +40,8 @@ static const struct conf_bind *own_bind(const struct conf_checker *k, const stru
 	return NULL;
 }
 
-static void check_server(struct conf_checker *k, const struct pool_config *pool, const struct server_config *s, struct map *seen)
+static void check_server(struct conf_checker *k, const struct pool_config *pool, const struct server_config *s,
+			 struct map *seen)
 {
 	char addr[ADDR_TEXT_MAX];
 

@@ -58,7 +58,8 @@ static void check_target(struct route_check *c)
 
 	conf_check_at(k, "routes", c->index, NULL);
 	if (has_pool == has_action && json_is_object(c->written))
-		conf_bad(k->p, NULL, NULL, NULL, "a route has either a pool or an action%s", has_pool ? ", not both" : "");
+		conf_bad(k->p, NULL, NULL, NULL, "a route has either a pool or an action%s",
+			 has_pool ? ", not both" : "");
 	if (c->r->pool != NULL) {
 		conf_check_at(k, "routes", c->index, "pool", NULL);
 		conf_check_name(k, k->pools, c->r->pool, "pool");
@@ -92,7 +93,9 @@ static void check_listener_names(struct route_check *c)
 		const struct listener_config *l = map_get(k->listeners, str_from(name));
 		if (l->mode == LISTENER_TCP && asks_for_smtp(c->r))
 			conf_bad(k->p, NULL, NULL, NULL,
-				 "listener \"%s\" has mode \"tcp\": its routes can ask for \"listener\" and \"client\" only", name);
+				 "listener \"%s\" has mode \"tcp\": its routes can ask for \"listener\" and \"client\" "
+				 "only",
+				 name);
 	}
 }
 

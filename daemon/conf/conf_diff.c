@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What changed between two documents.
  *
- * Routes are a list whose order counts, so they are matched by name, and of those that both lists have, the fewest possible are
- * called moved: all but a longest run that kept its order.
+ * Routes are a list whose order counts, so they are matched by name, and of those that both lists have, the fewest
+ * possible are called moved: all but a longest run that kept its order.
  */
 #include <stdlib.h>
 
@@ -34,12 +34,12 @@ static void diff_members(struct diff *d, struct conf_place at, json_t *from, jso
 	const char *key;
 	json_t *one;
 
-	json_object_foreach (from, key, one) {
+	json_object_foreach(from, key, one) {
 		size_t back = conf_path_push(&d->path, key);
 		diff_at(d, conf_place_member(at, key), one, json_object_get(to, key));
 		conf_path_pop(&d->path, back);
 	}
-	json_object_foreach (to, key, one) {
+	json_object_foreach(to, key, one) {
 		if (json_object_get(from, key) != NULL)
 			continue;
 		size_t back = conf_path_push(&d->path, key);
@@ -57,7 +57,7 @@ static struct map *positions(json_t *list)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach (list, i, one) {
+	json_array_foreach(list, i, one) {
 		const char *name = json_string_value(json_object_get(one, "name"));
 		if (name == NULL || map_put(m, str_from(name), (void *)(uintptr_t)(i + 1)) != NULL) {
 			map_free(m, NULL);
@@ -107,10 +107,10 @@ static void diff_named(struct diff *d, struct conf_place at, json_t *from, json_
 	struct conf_place inner = conf_place_member(at, "");
 	json_t *one;
 
-	json_array_foreach (to, i, one)
+	json_array_foreach(to, i, one)
 		was[i] = position(old, one);
 	longest_run(was, n, kept);
-	json_array_foreach (to, i, one) {
+	json_array_foreach(to, i, one) {
 		size_t back = conf_path_push(&d->path, json_string_value(json_object_get(one, "name")));
 		if (was[i] != 0 && !kept[i])
 			note(d, "move", json_integer((json_int_t)was[i] - 1), json_integer((json_int_t)i));
@@ -130,7 +130,7 @@ static bool diff_lists(struct diff *d, struct conf_place at, json_t *from, json_
 	size_t i;
 
 	if (ok) {
-		json_array_foreach (from, i, one) {
+		json_array_foreach(from, i, one) {
 			if (position(new, one) != 0)
 				continue;
 			size_t back = conf_path_push(&d->path, json_string_value(json_object_get(one, "name")));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The effective view: what was written, with every default filled in, in the order of the tables.
  *
- * It is a fixpoint, and parses to the same typed values as the document it was made from. Whatever does not fit the tables is
- * copied as it stands: refusing it is the parser's business.
+ * It is a fixpoint, and parses to the same typed values as the document it was made from. Whatever does not fit the
+ * tables is copied as it stands: refusing it is the parser's business.
  */
 #include "daemon/conf/conf_schema.h"
 
@@ -25,10 +25,11 @@ static json_t *effective_map(const struct conf_object *o, json_t *v, struct view
 	json_t *out = json_object(), *one;
 	const char *key;
 
-	json_object_foreach (v, key, one) {
+	json_object_foreach(v, key, one) {
 		if (json_is_null(one))
 			continue;
-		json_object_set_new(out, key, json_is_object(one) ? effective_object(o, one, view) : json_deep_copy(one));
+		json_object_set_new(out, key,
+				    json_is_object(one) ? effective_object(o, one, view) : json_deep_copy(one));
 	}
 	return out;
 }
@@ -38,7 +39,7 @@ static json_t *effective_list(const struct conf_object *o, json_t *v, struct vie
 	json_t *out = json_array(), *one;
 	size_t i;
 
-	json_array_foreach (v, i, one)
+	json_array_foreach(v, i, one)
 		json_array_append_new(out, json_is_object(one) ? effective_object(o, one, view) : json_deep_copy(one));
 	return out;
 }
@@ -78,7 +79,7 @@ static json_t *effective_object(const struct conf_object *o, json_t *v, struct v
 		if (has_default || (one != NULL && !json_is_null(one)))
 			json_object_set_new(out, f->name, effective_value(f, one, view));
 	}
-	json_object_foreach (v, key, one)
+	json_object_foreach(v, key, one)
 		if (json_object_get(out, key) == NULL)
 			json_object_set_new(out, key, json_deep_copy(one));
 	return out;
@@ -86,5 +87,5 @@ static json_t *effective_object(const struct conf_object *o, json_t *v, struct v
 
 json_t *conf_effective(json_t *document, const struct conf_env *env)
 {
-	return effective_value(&conf_document_field, document, (struct view){ .env = env });
+	return effective_value(&conf_document_field, document, (struct view) { .env = env });
 }

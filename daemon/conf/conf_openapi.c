@@ -11,9 +11,9 @@ static json_t *field_schema(const struct conf_field *f)
 
 	json_array_append(any, value);
 	if (f->flags & CONF_PER_NODE)
-		json_array_append_new(any, json_pack("{s:s,s:[s],s:{s:{s:s,s:O},s:{s:s}}}", "type", "object", "required", "nodes",
-						     "properties", "nodes", "type", "object", "additionalProperties", value,
-						     "comment", "type", "string"));
+		json_array_append_new(any, json_pack("{s:s,s:[s],s:{s:{s:s,s:O},s:{s:s}}}", "type", "object",
+						     "required", "nodes", "properties", "nodes", "type", "object",
+						     "additionalProperties", value, "comment", "type", "string"));
 	if (!(f->flags & CONF_REQUIRED))
 		json_array_append_new(any, json_pack("{s:s}", "type", "null"));
 	json_decref(value);
@@ -29,7 +29,8 @@ static json_t *object_schema(const struct conf_object *o)
 {
 	json_t *properties = json_object(), *required = json_array(), *out;
 
-	json_object_set_new(properties, "comment", json_pack("{s:s,s:s}", "type", "string", "description", "Free text."));
+	json_object_set_new(properties, "comment",
+			    json_pack("{s:s,s:s}", "type", "string", "description", "Free text."));
 	for (size_t i = 0; i < o->n_fields; i++) {
 		json_object_set_new(properties, o->fields[i].name, field_schema(&o->fields[i]));
 		if (o->fields[i].flags & CONF_REQUIRED)

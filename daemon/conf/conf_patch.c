@@ -11,7 +11,7 @@ json_t *conf_merge_patch(json_t *target, json_t *patch)
 	if (!json_is_object(patch))
 		return json_deep_copy(patch);
 	out = json_is_object(target) ? json_deep_copy(target) : json_object();
-	json_object_foreach (patch, key, value) {
+	json_object_foreach(patch, key, value) {
 		if (json_is_null(value))
 			json_object_del(out, key);
 		else

@@ -47,7 +47,7 @@ json_t *conf_nodes(const struct conf_field *f, json_t *v)
 
 	if (!(f->flags & CONF_PER_NODE) || !json_is_object(nodes))
 		return NULL;
-	json_object_foreach (v, key, value)
+	json_object_foreach(v, key, value)
 		if (strcmp(key, "nodes") != 0 && strcmp(key, "comment") != 0)
 			return NULL;
 	return nodes;
@@ -78,7 +78,7 @@ void conf_nearest_init(struct conf_nearest *s, const char *wanted)
 {
 	size_t n = strlen(wanted);
 
-	*s = (struct conf_nearest){ .wanted = wanted, .distance = n < 4 ? 2 : n < 8 ? 3 : 4 };
+	*s = (struct conf_nearest) { .wanted = wanted, .distance = n < 4 ? 2 : n < 8 ? 3 : 4 };
 }
 
 void conf_nearest_try(struct conf_nearest *s, const char *name)
@@ -155,7 +155,8 @@ char *conf_found(json_t *v)
 	return text;
 }
 
-void conf_bad(struct conf_parser *p, const struct conf_field *f, json_t *v, const char *suggestion, const char *fmt, ...)
+void conf_bad(struct conf_parser *p, const struct conf_field *f, json_t *v, const char *suggestion, const char *fmt,
+	      ...)
 {
 	bool is_secret = f != NULL && f->flags & CONF_SECRET;
 	char *found = v != NULL && is_secret ? xstrdup("\"<secret>\"") : conf_found(v);

@@ -48,17 +48,20 @@ void conf_path_pop(struct sbuf *path, size_t len);
 /* Parses v as an object of kind o into the struct at base; defaults are filled in, errors added. */
 void conf_parse_object(struct conf_parser *p, const struct conf_object *o, json_t *v, void *base);
 
-/* An error at the parser's path: the value found and what the field allows go with it. f may be NULL (then `allowed` is absent). */
-void conf_bad(struct conf_parser *p, const struct conf_field *f, json_t *v, const char *suggestion, const char *fmt, ...)
-	PRINTF_LIKE(5, 6);
-/* A value as bounded JSON text for an error; containers are not spelled out, since they may hold secrets. Caller frees. */
+/* An error at the parser's path: the value found and what the field allows go with it. f may be NULL (then `allowed` is
+ * absent). */
+void conf_bad(struct conf_parser *p, const struct conf_field *f, json_t *v, const char *suggestion, const char *fmt,
+	      ...) PRINTF_LIKE(5, 6);
+/* A value as bounded JSON text for an error; containers are not spelled out, since they may hold secrets. Caller frees.
+ */
 char *conf_found(json_t *v);
 
 /* ---- tables ---- */
 
 struct conf_type {
 	const char *label; /* for the manual */
-	/* Parses a value that is neither absent nor null into the struct at base. False = an error was added, nothing stored. */
+	/* Parses a value that is neither absent nor null into the struct at base. False = an error was added, nothing
+	 * stored. */
 	bool (*parse)(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base);
 	/* What may stand there, for people. NULL: the label says it. */
 	void (*allowed)(const struct conf_field *f, struct sbuf *out);
@@ -70,7 +73,7 @@ enum {
 	CONF_REQUIRED = 1u << 0,
 	CONF_UNLIMITED = 1u << 1, /* "unlimited" is a value */
 	CONF_PER_NODE = 1u << 2,  /* may be {"nodes": {NODE: value}} */
-	CONF_SECRET = 1u << 3,	  /* write-only */
+	CONF_SECRET = 1u << 3,    /* write-only */
 	CONF_TRANSPORT = 1u << 4, /* also for listeners that only pass bytes through */
 };
 
@@ -79,12 +82,12 @@ enum {
 struct conf_field {
 	const char *name;
 	const struct conf_type *type;
-	const char *doc; /* one line */
-	const char *def; /* the default as JSON text; NULL = null; CONF_DEFAULT_HOSTNAME */
-	size_t offset;	 /* of the member; CONF_NOWHERE = checked only */
-	size_t count_offset; /* of a list's length */
-	size_t set_offset;   /* of a bool that tells whether the field was written; 0 = none */
-	uint64_t min, max;   /* in the unit of the member; enums: min = first name that may be written */
+	const char *doc;          /* one line */
+	const char *def;          /* the default as JSON text; NULL = null; CONF_DEFAULT_HOSTNAME */
+	size_t offset;            /* of the member; CONF_NOWHERE = checked only */
+	size_t count_offset;      /* of a list's length */
+	size_t set_offset;        /* of a bool that tells whether the field was written; 0 = none */
+	uint64_t min, max;        /* in the unit of the member; enums: min = first name that may be written */
 	const char *const *names; /* enums: names[min..n_names) */
 	size_t n_names;
 	const struct conf_object *sub; /* objects, maps and lists of objects */
@@ -103,10 +106,13 @@ struct conf_object {
 	size_t n_fields;
 };
 
-#define CONF_OBJECT(n, p, d, s, f) { .name = (n), .path = (p), .doc = (d), .size = sizeof(s), .fields = (f), .n_fields = ARRAY_LEN(f) }
+#define CONF_OBJECT(n, p, d, s, f)                                                                                     \
+	{                                                                                                              \
+		.name = (n), .path = (p), .doc = (d), .size = sizeof(s), .fields = (f), .n_fields = ARRAY_LEN(f)       \
+	}
 
 /* Rows name the type and the member together, so that a member of another C type does not compile. */
-#define CONF_MEMBER(c_type, s, m) \
+#define CONF_MEMBER(c_type, s, m)                                                                                      \
 	(offsetof(s, m) + 0 * sizeof(char[__builtin_types_compatible_p(c_type, __typeof__(((s *)0)->m)) ? 1 : -1]))
 #define CONF_STORED(kind, c_type, s, m) .type = &conf_type_##kind, .offset = CONF_MEMBER(c_type, s, m)
 #define CONF_DURATION(s, m) CONF_STORED(duration, int64_t, s, m)
@@ -117,13 +123,13 @@ struct conf_object {
 #define CONF_ENUM(c_type, s, m) CONF_STORED(enum, c_type, s, m)
 #define CONF_STRINGS(kind, s, m) CONF_STORED(kind, struct str_list, s, m)
 /* The client networks of a route have a struct of their own, alike in layout. */
-#define CONF_NETWORKS(s, m) \
-	.type = &conf_type_networks, \
+#define CONF_NETWORKS(s, m)                                                                                            \
+	.type = &conf_type_networks,                                                                                   \
 	.offset = offsetof(s, m) + 0 * sizeof(char[sizeof(((s *)0)->m) == sizeof(struct cidr_list) ? 1 : -1])
 #define CONF_INSIDE(table) .type = &conf_type_object, .sub = &(table), .def = "{}"
 #define CONF_LIST_AT(s, member, count) .offset = offsetof(s, member), .count_offset = CONF_MEMBER(size_t, s, count)
 #define CONF_RANGE(lo, hi) .min = (lo), .max = (hi)
-#define CONF_HOURS(n) ((n) * 3600000ULL)
+#define CONF_HOURS(n) ((n)*3600000ULL)
 #define CONF_MIB(n) ((uint64_t)(n) << 20)
 #define CONF_NAMES(list, first) .names = (list), .n_names = ARRAY_LEN(list), .min = (first)
 
@@ -133,7 +139,8 @@ extern const struct conf_object conf_pool_object, conf_route_object, conf_token_
 extern const struct conf_object *const conf_pool_parts[]; /* NULL at the end */
 extern const struct conf_object conf_when_object;
 extern const struct conf_field conf_document_field; /* the document as a value */
-/* Every object of the document (false) or the node file (true), outer before inner: index to object, NULL at the end. */
+/* Every object of the document (false) or the node file (true), outer before inner: index to object, NULL at the end.
+ */
 const struct conf_object *conf_object_at(bool node_file, size_t i);
 
 const struct conf_field *conf_field_find(const struct conf_object *o, const char *name);

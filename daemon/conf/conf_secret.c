@@ -7,21 +7,21 @@
 
 struct conf_place conf_place_root(void)
 {
-	return (struct conf_place){ .object = &conf_document_object };
+	return (struct conf_place) { .object = &conf_document_object };
 }
 
 struct conf_place conf_place_member(struct conf_place at, const char *key)
 {
 	if (at.elements != NULL)
-		return (struct conf_place){ .object = at.elements };
+		return (struct conf_place) { .object = at.elements };
 	const struct conf_field *f = at.object != NULL ? conf_field_find(at.object, key) : NULL;
 	if (f == NULL)
-		return (struct conf_place){ 0 };
+		return (struct conf_place) { 0 };
 	if (f->type == &conf_type_object)
-		return (struct conf_place){ .object = f->sub };
+		return (struct conf_place) { .object = f->sub };
 	if (f->type == &conf_type_map || f->type == &conf_type_list)
-		return (struct conf_place){ .elements = f->sub };
-	return (struct conf_place){ .is_secret = f->flags & CONF_SECRET };
+		return (struct conf_place) { .elements = f->sub };
+	return (struct conf_place) { .is_secret = f->flags & CONF_SECRET };
 }
 
 json_t *conf_find_named(json_t *list, const char *name, size_t *ret_index)
@@ -29,7 +29,7 @@ json_t *conf_find_named(json_t *list, const char *name, size_t *ret_index)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach (list, i, one) {
+	json_array_foreach(list, i, one) {
 		const char *its = json_string_value(json_object_get(one, "name"));
 		if (its != NULL && name != NULL && strcmp(its, name) == 0) {
 			if (ret_index != NULL)
@@ -54,13 +54,13 @@ json_t *conf_mask_at(struct conf_place at, json_t *v)
 		return json_deep_copy(v);
 	if (json_is_object(v)) {
 		out = json_object();
-		json_object_foreach (v, key, one)
+		json_object_foreach(v, key, one)
 			json_object_set_new(out, key, conf_mask_at(conf_place_member(at, key), one));
 		return out;
 	}
 	if (json_is_array(v)) {
 		out = json_array();
-		json_array_foreach (v, i, one)
+		json_array_foreach(v, i, one)
 			json_array_append_new(out, conf_mask_at(conf_place_member(at, ""), one));
 		return out;
 	}
@@ -92,8 +92,8 @@ static json_t *unmask_secret(struct unmask *u, json_t *next, json_t *stored)
 		return json_deep_copy(next);
 	if (stored != NULL && !json_is_null(stored) && !is_shown_secret(stored))
 		return json_deep_copy(stored);
-	errors_add(u->errors, u->path.p != NULL ? u->path.p : "", "\"" CONF_SECRET_SHOWN "\"", "the secret itself", NULL,
-		   "there is no stored secret to keep");
+	errors_add(u->errors, u->path.p != NULL ? u->path.p : "", "\"" CONF_SECRET_SHOWN "\"", "the secret itself",
+		   NULL, "there is no stored secret to keep");
 	return json_deep_copy(next);
 }
 
@@ -102,9 +102,10 @@ static json_t *unmask_members(struct unmask *u, struct conf_place at, json_t *ne
 	json_t *out = json_object(), *one;
 	const char *key;
 
-	json_object_foreach (next, key, one) {
+	json_object_foreach(next, key, one) {
 		size_t back = conf_path_push(&u->path, key);
-		json_object_set_new(out, key, unmask_at(u, conf_place_member(at, key), one, json_object_get(stored, key)));
+		json_object_set_new(out, key,
+				    unmask_at(u, conf_place_member(at, key), one, json_object_get(stored, key)));
 		conf_path_pop(&u->path, back);
 	}
 	return out;
@@ -116,10 +117,11 @@ static json_t *unmask_list(struct unmask *u, struct conf_place at, json_t *next,
 	json_t *out = json_array(), *one;
 	size_t i;
 
-	json_array_foreach (next, i, one) {
+	json_array_foreach(next, i, one) {
 		const char *name = json_string_value(json_object_get(one, "name"));
 		size_t back = conf_path_push_index(&u->path, i);
-		json_array_append_new(out, unmask_at(u, conf_place_member(at, ""), one, conf_find_named(stored, name, NULL)));
+		json_array_append_new(
+			out, unmask_at(u, conf_place_member(at, ""), one, conf_find_named(stored, name, NULL)));
 		conf_path_pop(&u->path, back);
 	}
 	return out;

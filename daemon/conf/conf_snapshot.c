@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * From a parsed configuration to the snapshot that workers read.
  *
- * A snapshot is made anew whenever a name resolves differently, so what is dear to build and does not change with that, the
- * policies, is built once and kept with the configuration.
+ * A snapshot is made anew whenever a name resolves differently, so what is dear to build and does not change with that,
+ * the policies, is built once and kept with the configuration.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -25,12 +25,12 @@ static void describe_accepted(struct conf *c)
 		const char **name = arena_alloc(c->arena, sizeof(*name));
 		*name = l->name;
 		routes[i].name = l->name;
-		routes[i].listener = (struct str_list){ .present = true, .v = name, .n = 1 };
+		routes[i].listener = (struct str_list) { .present = true, .v = name, .n = 1 };
 		routes[i].action = ROUTE_DEFER; /* never looked at */
 		if (l->direction == DIRECTION_INBOUND)
 			routes[i].recipient_domain = l->accepted_domains;
 	}
-	c->accepted = (struct policy_config){
+	c->accepted = (struct policy_config) {
 		.routes = routes, .n_routes = c->n_listeners, .sets = c->policy.sets, .n_sets = c->policy.n_sets
 	};
 }

@@ -19,9 +19,9 @@ static const struct conf_field when_fields[] = {
 	{ "recipient_domain", CONF_STRINGS(domains, R, recipient_domain), .doc = "The recipient's domain." },
 };
 
-const struct conf_object conf_when_object =
-	CONF_OBJECT("RouteWhen", "routes/NAME/when",
-		    "All keys given must match, any value of a key is enough. An empty list matches nothing.", R, when_fields);
+const struct conf_object conf_when_object = CONF_OBJECT(
+	"RouteWhen", "routes/NAME/when",
+	"All keys given must match, any value of a key is enough. An empty list matches nothing.", R, when_fields);
 
 static const struct conf_field route_fields[] = {
 	{ "name", CONF_TEXT(name, R, name), .flags = CONF_REQUIRED, .doc = "Its name, unique among the routes." },
@@ -34,8 +34,8 @@ static const struct conf_field route_fields[] = {
 };
 
 const struct conf_object conf_route_object =
-	CONF_OBJECT("Route", "routes/NAME", "From an envelope to a pool or a refusal. The first route that matches counts.", R,
-		    route_fields);
+	CONF_OBJECT("Route", "routes/NAME",
+		    "From an envelope to a pool or a refusal. The first route that matches counts.", R, route_fields);
 
 static const struct conf_field token_fields[] = {
 	{ "role", CONF_ENUM(enum token_role, struct token_config, role), CONF_NAMES(token_role_names, ROLE_VIEWER),
@@ -43,31 +43,34 @@ static const struct conf_field token_fields[] = {
 	  .doc = "`viewer` reads; `operator` also changes run-time state; `admin` everything." },
 	{ "sha256", CONF_TEXT(sha256, struct token_config, sha256), .flags = CONF_REQUIRED | CONF_SECRET,
 	  .doc = "The SHA-256 hash of the token. Write-only: reads show \"<secret>\", writing that back keeps it." },
-	{ "expires", CONF_STORED(time, double, struct token_config, expires_wall), .doc = "Refused from then on. Null: never." },
+	{ "expires", CONF_STORED(time, double, struct token_config, expires_wall),
+	  .doc = "Refused from then on. Null: never." },
 };
 
-const struct conf_object conf_token_object = CONF_OBJECT("Token", "tokens/NAME", "Access to the API over TCP.",
-							 struct token_config, token_fields);
+const struct conf_object conf_token_object =
+	CONF_OBJECT("Token", "tokens/NAME", "Access to the API over TCP.", struct token_config, token_fields);
 
 static const struct conf_field document_fields[] = {
 	{ "version", .type = &conf_type_uint, .offset = CONF_NOWHERE, CONF_RANGE(1, 1), .def = "1",
 	  .doc = "The version of this format." },
-	{ "listeners", .type = &conf_type_map, .sub = &conf_listener_object, CONF_LIST_AT(struct conf, listeners, n_listeners),
-	  .def = "{}", .doc = "Where clients connect." },
-	{ "pools", .type = &conf_type_map, .sub = &conf_pool_object, CONF_LIST_AT(struct conf, pools, n_pools), .def = "{}",
-	  .doc = "Servers that do the same work." },
+	{ "listeners", .type = &conf_type_map, .sub = &conf_listener_object,
+	  CONF_LIST_AT(struct conf, listeners, n_listeners), .def = "{}", .doc = "Where clients connect." },
+	{ "pools", .type = &conf_type_map, .sub = &conf_pool_object, CONF_LIST_AT(struct conf, pools, n_pools),
+	  .def = "{}", .doc = "Servers that do the same work." },
 	{ "domain_sets", .type = &conf_type_sets, CONF_LIST_AT(struct conf, policy.sets, policy.n_sets), .def = "{}",
-	  .doc = "Lists of domains, for routes and `accepted_domains` to refer to as \"@NAME\". Any spelling of a domain will "
+	  .doc = "Lists of domains, for routes and `accepted_domains` to refer to as \"@NAME\". Any spelling of a "
+		 "domain will "
 		 "do; the value is always true, so that a merge patch can add and remove members." },
-	{ "routes", .type = &conf_type_list, .sub = &conf_route_object, CONF_LIST_AT(struct conf, policy.routes, policy.n_routes),
-	  .def = "[]", .doc = "From an envelope to a pool or a refusal; the first that matches counts." },
+	{ "routes", .type = &conf_type_list, .sub = &conf_route_object,
+	  CONF_LIST_AT(struct conf, policy.routes, policy.n_routes), .def = "[]",
+	  .doc = "From an envelope to a pool or a refusal; the first that matches counts." },
 	{ "tokens", .type = &conf_type_map, .sub = &conf_token_object, CONF_LIST_AT(struct conf, tokens, n_tokens),
 	  .def = "{}", .doc = "Access to the API over TCP." },
 };
 
-const struct conf_object conf_document_object = CONF_OBJECT("Config", "(the document)",
-							    "The configuration of the cluster: one document for all nodes.",
-							    struct conf, document_fields);
+const struct conf_object conf_document_object =
+	CONF_OBJECT("Config", "(the document)", "The configuration of the cluster: one document for all nodes.",
+		    struct conf, document_fields);
 
 const struct conf_field conf_document_field = { .name = "", .type = &conf_type_object, .sub = &conf_document_object };
 

@@ -14,8 +14,8 @@ static const struct conf_field caps_fields[] = {
 	  .doc = "Connections at once from one client (see `client_prefix_v4`, `client_prefix_v6`), on each node." },
 	{ "connection_rate", CONF_STORED(rate, struct rate, L, caps.connection_rate), .def = "\"unlimited\"",
 	  .flags = CONF_UNLIMITED | CONF_TRANSPORT, .doc = "New connections of one client, on each node." },
-	{ "client_prefix_v4", CONF_UINT(L, caps.client_prefix_v4), CONF_RANGE(1, 32), .def = "32", .flags = CONF_TRANSPORT,
-	  .doc = "How many leading bits of an IPv4 address make one client." },
+	{ "client_prefix_v4", CONF_UINT(L, caps.client_prefix_v4), CONF_RANGE(1, 32), .def = "32",
+	  .flags = CONF_TRANSPORT, .doc = "How many leading bits of an IPv4 address make one client." },
 	{ "client_prefix_v6", CONF_UINT(L, caps.client_prefix_v6), CONF_RANGE(1, 128), .def = "64",
 	  .flags = CONF_TRANSPORT, .doc = "How many leading bits of an IPv6 address make one client." },
 	{ "message_size", CONF_SIZE(L, caps.message_size), CONF_RANGE(1, CONF_MIB(1 << 20)), .def = "\"50MiB\"",
@@ -30,20 +30,21 @@ static const struct conf_field caps_fields[] = {
 	  .def = "\"500B/s\"", .doc = "A client that sends a message more slowly is cut off; \"0B/s\" = never." },
 };
 
-const struct conf_object conf_caps_object = CONF_OBJECT("ListenerCaps", "listeners/NAME/caps", "Bounds on what clients may use.",
-							L, caps_fields);
+const struct conf_object conf_caps_object =
+	CONF_OBJECT("ListenerCaps", "listeners/NAME/caps", "Bounds on what clients may use.", L, caps_fields);
 
 static const struct conf_field timeouts_fields[] = {
 	{ "idle", CONF_DURATION(L, timeouts.idle_ms), UP_TO_A_DAY, .def = "\"5m\"", .flags = CONF_TRANSPORT,
-	  .doc = "Wait for the next command (mode `tcp`: for bytes in either direction). RFC 5321 asks for 5m at least." },
+	  .doc = "Wait for the next command (mode `tcp`: for bytes in either direction). RFC 5321 asks for 5m at "
+		 "least." },
 	{ "command", CONF_DURATION(L, timeouts.command_ms), UP_TO_A_DAY, .def = "\"1m\"",
 	  .doc = "From the first byte of a command to its end." },
 	{ "body", CONF_DURATION(L, timeouts.body_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Wait for the next piece of a message." },
 };
 
-const struct conf_object conf_listener_timeouts_object = CONF_OBJECT("ListenerTimeouts", "listeners/NAME/timeouts",
-								     "How long a client may take.", L, timeouts_fields);
+const struct conf_object conf_listener_timeouts_object =
+	CONF_OBJECT("ListenerTimeouts", "listeners/NAME/timeouts", "How long a client may take.", L, timeouts_fields);
 
 static const struct conf_field fields[] = {
 	{ "bind", .type = &conf_type_addrs, CONF_LIST_AT(L, bind, n_bind), CONF_RANGE(1, 256),
@@ -52,7 +53,8 @@ static const struct conf_field fields[] = {
 	{ "mode", CONF_ENUM(enum listener_mode, L, mode), CONF_NAMES(listener_mode_names, 0), .def = "\"smtp\"",
 	  .flags = CONF_TRANSPORT, .doc = "`smtp`: understand each message; `tcp`: pass bytes through." },
 	{ "direction", CONF_ENUM(enum direction, L, direction), CONF_NAMES(direction_names, 0), .def = "\"outbound\"",
-	  .doc = "`outbound`: our clients send to the world (needs `allow` outside loopback); `inbound`: the world sends to "
+	  .doc = "`outbound`: our clients send to the world (needs `allow` outside loopback); `inbound`: the world "
+		 "sends to "
 		 "our domains (needs `accepted_domains`)." },
 	{ "hostname", CONF_TEXT(host, L, hostname), .def = CONF_DEFAULT_HOSTNAME, .flags = CONF_PER_NODE,
 	  .doc = "Our name in the greeting, and in EHLO to servers where the pool's `helo` is `own`." },
@@ -66,9 +68,10 @@ static const struct conf_field fields[] = {
 	  .doc = "Clients to whom the connection caps do not apply." },
 	{ "accepted_domains", CONF_STRINGS(domains, L, accepted_domains),
 	  .doc = "Inbound: recipients of other domains are refused. Absent: no restriction." },
-	{ "mixed_recipients", CONF_ENUM(enum mixed_recipients, L, mixed_recipients), CONF_NAMES(mixed_recipients_names, 0),
-	  .def = "\"defer\"",
-	  .doc = "Recipients of another route in one message: `defer` answers 452 4.5.3, `reject` 554, `first` sends all "
+	{ "mixed_recipients", CONF_ENUM(enum mixed_recipients, L, mixed_recipients),
+	  CONF_NAMES(mixed_recipients_names, 0), .def = "\"defer\"",
+	  .doc = "Recipients of another route in one message: `defer` answers 452 4.5.3, `reject` 554, `first` sends "
+		 "all "
 		 "where the first goes." },
 	{ "line_endings", CONF_ENUM(enum line_endings, L, line_endings), CONF_NAMES(line_endings_names, 0),
 	  .def = "\"normalize\"",
@@ -81,6 +84,7 @@ static const struct conf_field fields[] = {
 	  .doc = "How long a client may take." },
 };
 
-const struct conf_object conf_listener_object = CONF_OBJECT("Listener", "listeners/NAME", "Where clients connect.", L, fields);
+const struct conf_object conf_listener_object =
+	CONF_OBJECT("Listener", "listeners/NAME", "Where clients connect.", L, fields);
 
 _Static_assert(offsetof(L, name) == 0, "maps put the key there");

@@ -24,22 +24,25 @@ static const struct conf_object log_object = CONF_OBJECT("NodeLog", "log", "Wher
 static const struct conf_field tls_fields[] = {
 	{ "certificate", CONF_TEXT(path, N, admin_certificate), .max = 4095, .flags = CONF_REQUIRED,
 	  .doc = "PEM file with the certificate and its chain." },
-	{ "key", CONF_TEXT(path, N, admin_key), .max = 4095, .flags = CONF_REQUIRED, .doc = "PEM file with its private key." },
+	{ "key", CONF_TEXT(path, N, admin_key), .max = 4095, .flags = CONF_REQUIRED,
+	  .doc = "PEM file with its private key." },
 };
 
-static const struct conf_object tls_object = CONF_OBJECT("NodeAdminTls", "admin/tls", "A certificate of your own.", N, tls_fields);
+static const struct conf_object tls_object =
+	CONF_OBJECT("NodeAdminTls", "admin/tls", "A certificate of your own.", N, tls_fields);
 
 static const struct conf_field admin_fields[] = {
 	{ "listen", .type = &conf_type_addrs, CONF_LIST_AT(N, admin_listen, n_admin_listen), CONF_RANGE(0, 64),
 	  .def = "[\"127.0.0.1:8425\"]", .doc = "Addresses of the API and the web UI; may be empty." },
-	{ "tls", .type = &conf_type_enum_or_object, .sub = &tls_object, .offset = CONF_MEMBER(enum admin_tls, N, admin_tls),
-	  CONF_NAMES(tls_names, 0), .def = "\"auto\"",
+	{ "tls", .type = &conf_type_enum_or_object, .sub = &tls_object,
+	  .offset = CONF_MEMBER(enum admin_tls, N, admin_tls), CONF_NAMES(tls_names, 0), .def = "\"auto\"",
 	  .doc = "`auto`: a self-signed certificate made once; `off`: only where `listen` is all loopback; or files." },
-	{ "metrics", CONF_STORED(flag, bool, N, metrics_open), CONF_NAMES(metrics_names, 0),
-	  .def = "\"token\"", .doc = "Whether /metrics needs a token." },
+	{ "metrics", CONF_STORED(flag, bool, N, metrics_open), CONF_NAMES(metrics_names, 0), .def = "\"token\"",
+	  .doc = "Whether /metrics needs a token." },
 };
 
-static const struct conf_object admin_object = CONF_OBJECT("NodeAdmin", "admin", "The API of this node.", N, admin_fields);
+static const struct conf_object admin_object =
+	CONF_OBJECT("NodeAdmin", "admin", "The API of this node.", N, admin_fields);
 
 static const struct conf_field cluster_fields[] = {
 	{ "engine", CONF_TEXT(choice, N, engine), CONF_NAMES(engine_names, 0), .def = "\"none\"",
@@ -48,16 +51,19 @@ static const struct conf_field cluster_fields[] = {
 	  .doc = "Addresses for other nodes; none while the engine is `none`." },
 };
 
-static const struct conf_object cluster_object = CONF_OBJECT("NodeCluster", "cluster", "Other nodes.", N, cluster_fields);
+static const struct conf_object cluster_object =
+	CONF_OBJECT("NodeCluster", "cluster", "Other nodes.", N, cluster_fields);
 
 static const struct conf_field fields[] = {
-	{ "node", CONF_TEXT(name, N, node), .def = CONF_DEFAULT_HOSTNAME, .doc = "This node's name, unique in the cluster." },
+	{ "node", CONF_TEXT(name, N, node), .def = CONF_DEFAULT_HOSTNAME,
+	  .doc = "This node's name, unique in the cluster." },
 	{ "state_dir", CONF_TEXT(path, N, state_dir), .max = 4000, .def = "\"/var/lib/postroad\"",
 	  .doc = "What must outlive a restart." },
 	/* sockaddr_un: 108 bytes with its NUL, for the directory and "/admin.sock" */
 	{ "run_dir", CONF_TEXT(path, N, run_dir), .max = 96, .def = "\"/run/postroad\"",
 	  .doc = "Where the admin socket is made, as `admin.sock`." },
-	{ "workers", CONF_UINT(N, workers), CONF_RANGE(0, 128), .def = "0", .doc = "Threads for mail; 0 = one per CPU." },
+	{ "workers", CONF_UINT(N, workers), CONF_RANGE(0, 128), .def = "0",
+	  .doc = "Threads for mail; 0 = one per CPU." },
 	{ "shutdown_grace", CONF_DURATION(N, shutdown_grace_ms), CONF_RANGE(0, CONF_HOURS(24)), .def = "\"60s\"",
 	  .doc = "How long messages under way may take after SIGTERM." },
 	{ "replay_memory", CONF_STORED(memory, uint64_t, N, replay_memory), CONF_RANGE(0, CONF_MIB(1 << 20)),
@@ -67,19 +73,21 @@ static const struct conf_field fields[] = {
 	{ "cluster", CONF_INSIDE(cluster_object), .doc = "Other nodes." },
 	{ "resolver", CONF_TEXT(resolvers, N, dns_servers), .doc = "DNS servers for `dns:` and `srv:` addresses." },
 	{ "initial_config", CONF_STORED(document, json_t *, N, initial_config),
-	  .doc = "The cluster configuration to begin with, while the state directory holds none. The API owns it afterwards." },
+	  .doc = "The cluster configuration to begin with, while the state directory holds none. The API owns it "
+		 "afterwards." },
 };
 
-const struct conf_object conf_node_object = CONF_OBJECT("NodeFile", "(the node file)",
-							"Local to one machine, never replicated. Read at start.", N, fields);
+const struct conf_object conf_node_object =
+	CONF_OBJECT("NodeFile", "(the node file)", "Local to one machine, never replicated. Read at start.", N, fields);
 
 /* ---- all objects ---- */
 
 static const struct conf_object *const node_objects[] = { &conf_node_object, &log_object, &admin_object, &tls_object,
 							  &cluster_object };
 
-static const struct conf_object *const document_objects[] = { &conf_document_object, &conf_listener_object, &conf_caps_object,
-							      &conf_listener_timeouts_object, &conf_pool_object };
+static const struct conf_object *const document_objects[] = { &conf_document_object, &conf_listener_object,
+							      &conf_caps_object, &conf_listener_timeouts_object,
+							      &conf_pool_object };
 
 static const struct conf_object *const policy_objects[] = { &conf_route_object, &conf_when_object, &conf_token_object };
 

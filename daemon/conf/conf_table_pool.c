@@ -11,7 +11,8 @@
 static const struct conf_field server_fields[] = {
 	{ "address", .type = &conf_type_server_address, .offset = 0, .flags = CONF_REQUIRED,
 	  .doc = "Where it is. Each address that `dns:` or `srv:` finds is a server of its own at run time." },
-	{ "weight", CONF_UINT(S, weight), .set_offset = CONF_MEMBER(bool, S, weight_set), CONF_RANGE(0, 1000), .def = "100",
+	{ "weight", CONF_UINT(S, weight), .set_offset = CONF_MEMBER(bool, S, weight_set), CONF_RANGE(0, 1000),
+	  .def = "100",
 	  .doc = "Its share in relation to the others; 0 = nothing new. Writing it ends a weight set at run time." },
 	{ "priority", CONF_UINT(S, priority), CONF_RANGE(1, 1000), .def = "1",
 	  .doc = "Lower is used first. An SRV record's priority is added." },
@@ -19,28 +20,32 @@ static const struct conf_field server_fields[] = {
 	  .flags = CONF_UNLIMITED, .doc = "Connections of each node, idle ones included, checks excluded." },
 };
 
-static const struct conf_object server_object = CONF_OBJECT("Server", "pools/NAME/servers/NAME", "One backend.", S,
-							    server_fields);
+static const struct conf_object server_object =
+	CONF_OBJECT("Server", "pools/NAME/servers/NAME", "One backend.", S, server_fields);
 
 static const struct conf_field health_fields[] = {
 	{ "type", CONF_ENUM(enum health_type, P, health.type), CONF_NAMES(health_type_names, 0), .def = "\"smtp\"",
 	  .doc = "What decides up and down: an SMTP dialogue, a connection, or nothing." },
-	{ "interval", CONF_DURATION(P, health.interval_ms), UP_TO_A_DAY, .def = "\"5s\"", .doc = "Between checks of a server that is up." },
+	{ "interval", CONF_DURATION(P, health.interval_ms), UP_TO_A_DAY, .def = "\"5s\"",
+	  .doc = "Between checks of a server that is up." },
 	{ "fast_interval", CONF_DURATION(P, health.fast_interval_ms), UP_TO_A_DAY, .def = "\"1s\"",
 	  .doc = "Between checks while the state is about to change, or not yet known." },
 	{ "down_interval", CONF_DURATION(P, health.down_interval_ms), UP_TO_A_DAY, .def = "\"10s\"",
 	  .doc = "Between checks of a server that is down." },
-	{ "timeout", CONF_DURATION(P, health.timeout_ms), UP_TO_A_DAY, .def = "\"15s\"", .doc = "For one whole check." },
-	{ "rise", CONF_UINT(P, health.rise), CONF_RANGE(1, 100), .def = "2", .doc = "Good checks in a row until it is up." },
-	{ "fall", CONF_UINT(P, health.fall), CONF_RANGE(1, 100), .def = "3", .doc = "Bad checks in a row until it is down." },
+	{ "timeout", CONF_DURATION(P, health.timeout_ms), UP_TO_A_DAY, .def = "\"15s\"",
+	  .doc = "For one whole check." },
+	{ "rise", CONF_UINT(P, health.rise), CONF_RANGE(1, 100), .def = "2",
+	  .doc = "Good checks in a row until it is up." },
+	{ "fall", CONF_UINT(P, health.fall), CONF_RANGE(1, 100), .def = "3",
+	  .doc = "Bad checks in a row until it is down." },
 	{ "mail_from", CONF_TEXT(mailbox, P, health.mail_from),
 	  .doc = "Go on to MAIL with this sender (`\"<>\"` = the null sender). Null: stop after EHLO." },
 	{ "rcpt_to", CONF_TEXT(mailbox, P, health.rcpt_to),
 	  .doc = "Go on to RCPT with this recipient; needs `mail_from`. A 4xx answer is greylisting, not failure." },
 };
 
-static const struct conf_object health_object = CONF_OBJECT("PoolHealth", "pools/NAME/health", "Checks of the servers.", P,
-							    health_fields);
+static const struct conf_object health_object =
+	CONF_OBJECT("PoolHealth", "pools/NAME/health", "Checks of the servers.", P, health_fields);
 
 static const struct conf_field outlier_fields[] = {
 	{ "consecutive", CONF_UINT(P, outlier.consecutive), CONF_RANGE(0, 1000), .def = "5",
@@ -55,8 +60,8 @@ static const struct conf_field outlier_fields[] = {
 	  .doc = "What `busy` grows to when it says so again and again." },
 };
 
-static const struct conf_object outlier_object = CONF_OBJECT("PoolOutlier", "pools/NAME/outlier",
-							     "What traffic itself tells about servers.", P, outlier_fields);
+static const struct conf_object outlier_object =
+	CONF_OBJECT("PoolOutlier", "pools/NAME/outlier", "What traffic itself tells about servers.", P, outlier_fields);
 
 /* Only what is parsed may be announced: PIPELINING to ENHANCEDSTATUSCODES. */
 #define N_EXTS 6
@@ -68,8 +73,8 @@ static const struct conf_field capabilities_fields[] = {
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
 
-static const struct conf_object capabilities_object = CONF_OBJECT("PoolCapabilities", "pools/NAME/capabilities",
-								  "Corrections of what EHLO offers.", P, capabilities_fields);
+static const struct conf_object capabilities_object = CONF_OBJECT(
+	"PoolCapabilities", "pools/NAME/capabilities", "Corrections of what EHLO offers.", P, capabilities_fields);
 
 static const struct conf_field reuse_fields[] = {
 	{ "idle", CONF_COUNT(P, reuse.idle), CONF_RANGE(0, 100000), .def = "16",
@@ -82,8 +87,8 @@ static const struct conf_field reuse_fields[] = {
 	  .doc = "Error replies since the last accepted message after which a connection is not lent again." },
 };
 
-static const struct conf_object reuse_object = CONF_OBJECT("PoolReuse", "pools/NAME/reuse",
-							   "Connections kept for the next message.", P, reuse_fields);
+static const struct conf_object reuse_object =
+	CONF_OBJECT("PoolReuse", "pools/NAME/reuse", "Connections kept for the next message.", P, reuse_fields);
 
 static const struct conf_field retry_fields[] = {
 	{ "attempts", CONF_UINT(P, retry.attempts), CONF_RANGE(1, PICK_TRIED_MAX), .def = "3",
@@ -94,41 +99,51 @@ static const struct conf_field retry_fields[] = {
 	  .doc = "The first bytes of a message kept, so that it can be sent to another server." },
 };
 
-static const struct conf_object retry_object = CONF_OBJECT("PoolRetry", "pools/NAME/retry",
-							   "When another server gets the message.", P, retry_fields);
+static const struct conf_object retry_object =
+	CONF_OBJECT("PoolRetry", "pools/NAME/retry", "When another server gets the message.", P, retry_fields);
 
 static const struct conf_field timeouts_fields[] = {
-	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"", .doc = "Until the connection stands." },
+	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
+	  .doc = "Until the connection stands." },
 	{ "banner", CONF_DURATION(P, timeouts.banner_ms), UP_TO_A_DAY, .def = "\"60s\"", .doc = "Until the greeting." },
-	{ "ehlo", CONF_DURATION(P, timeouts.ehlo_ms), UP_TO_A_DAY, .def = "\"60s\"", .doc = "Until the answer to EHLO." },
-	{ "mail", CONF_DURATION(P, timeouts.mail_ms), UP_TO_A_DAY, .def = "\"60s\"", .doc = "Until the answer to MAIL." },
-	{ "rcpt", CONF_DURATION(P, timeouts.rcpt_ms), UP_TO_A_DAY, .def = "\"60s\"", .doc = "Until the answer to RCPT." },
-	{ "data", CONF_DURATION(P, timeouts.data_ms), UP_TO_A_DAY, .def = "\"2m\"", .doc = "Until the answer to DATA." },
+	{ "ehlo", CONF_DURATION(P, timeouts.ehlo_ms), UP_TO_A_DAY, .def = "\"60s\"",
+	  .doc = "Until the answer to EHLO." },
+	{ "mail", CONF_DURATION(P, timeouts.mail_ms), UP_TO_A_DAY, .def = "\"60s\"",
+	  .doc = "Until the answer to MAIL." },
+	{ "rcpt", CONF_DURATION(P, timeouts.rcpt_ms), UP_TO_A_DAY, .def = "\"60s\"",
+	  .doc = "Until the answer to RCPT." },
+	{ "data", CONF_DURATION(P, timeouts.data_ms), UP_TO_A_DAY, .def = "\"2m\"",
+	  .doc = "Until the answer to DATA." },
 	{ "block", CONF_DURATION(P, timeouts.block_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Until the server takes the next piece of a message." },
 	{ "dot", CONF_DURATION(P, timeouts.dot_ms), UP_TO_A_DAY, .def = "\"10m\"",
-	  .doc = "Until the answer to the end of a message. RFC 5321 asks for 10m at least: shorter makes duplicates." },
-	{ "quit", CONF_DURATION(P, timeouts.quit_ms), UP_TO_A_DAY, .def = "\"5s\"", .doc = "Until the answer to QUIT." },
+	  .doc = "Until the answer to the end of a message. RFC 5321 asks for 10m at least: shorter makes "
+		 "duplicates." },
+	{ "quit", CONF_DURATION(P, timeouts.quit_ms), UP_TO_A_DAY, .def = "\"5s\"",
+	  .doc = "Until the answer to QUIT." },
 };
 
-static const struct conf_object timeouts_object = CONF_OBJECT("PoolTimeouts", "pools/NAME/timeouts",
-							      "How long a server may take.", P, timeouts_fields);
+static const struct conf_object timeouts_object =
+	CONF_OBJECT("PoolTimeouts", "pools/NAME/timeouts", "How long a server may take.", P, timeouts_fields);
 
 static const struct conf_field fields[] = {
 	{ "balance", CONF_ENUM(enum balance, P, balance), CONF_NAMES(balance_names, 0), .def = "\"leastconn\"",
-	  .doc = "How a server is chosen. `source`, `sender_domain`, `recipient_domain`: consistent hash with bounded load." },
+	  .doc = "How a server is chosen. `source`, `sender_domain`, `recipient_domain`: consistent hash with bounded "
+		 "load." },
 	{ "servers", .type = &conf_type_map, .sub = &server_object, CONF_LIST_AT(P, servers, n_servers), .def = "{}",
 	  .doc = "The backends." },
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },
 	{ "outlier", CONF_INSIDE(outlier_object), .doc = "What traffic itself tells about servers." },
 	{ "capabilities", CONF_INSIDE(capabilities_object), .doc = "Corrections of what EHLO offers." },
-	{ "helo", CONF_TEXT(helo, P, helo), .def = "\"own\"", .doc = "Our name in EHLO; `own` = the listener's `hostname`." },
+	{ "helo", CONF_TEXT(helo, P, helo), .def = "\"own\"",
+	  .doc = "Our name in EHLO; `own` = the listener's `hostname`." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },
 	{ "queue", CONF_COUNT(P, queue), CONF_RANGE(0, 1000000), .def = "100",
 	  .doc = "Messages that may wait for a free connection, on each node; 451 4.3.2 beyond it." },
-	{ "queue_timeout", CONF_DURATION(P, queue_timeout_ms), ZERO_TO_A_DAY, .def = "\"30s\"", .doc = "How long one waits there." },
+	{ "queue_timeout", CONF_DURATION(P, queue_timeout_ms), ZERO_TO_A_DAY, .def = "\"30s\"",
+	  .doc = "How long one waits there." },
 	{ "slow_start", CONF_DURATION(P, slow_start_ms), ZERO_TO_A_DAY, .def = "\"30s\"",
 	  .doc = "A server that came up grows to its full weight in this time." },
 	{ "priority_activation", CONF_UINT(P, priority_activation), CONF_RANGE(1, 1000), .def = "1",
@@ -137,9 +152,12 @@ static const struct conf_field fields[] = {
 	  .doc = "The local address of connections to the servers." },
 };
 
-const struct conf_object conf_pool_object = CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
+const struct conf_object conf_pool_object =
+	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
-const struct conf_object *const conf_pool_parts[] = { &server_object, &health_object,	&outlier_object, &capabilities_object,
-						      &reuse_object,  &retry_object,	&timeouts_object, NULL };
+const struct conf_object *const conf_pool_parts[] = { &server_object,   &health_object,
+						      &outlier_object,  &capabilities_object,
+						      &reuse_object,    &retry_object,
+						      &timeouts_object, NULL };
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, and the domain sets.
+ * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, and the domain
+ * sets.
  *
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
@@ -23,7 +24,7 @@ static bool parse_strings(struct conf_parser *p, const struct conf_field *f, jso
 		return false;
 	}
 	list.v = arena_alloc(p->arena, json_array_size(v) * sizeof(*list.v));
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		size_t at = conf_path_push_index(&p->path, i);
 		const char *s = conf_want_text(p, NULL, one) != NULL ? item(p, f, one) : NULL;
 		conf_path_pop(&p->path, at);
@@ -187,7 +188,7 @@ static void parse_set(struct conf_parser *p, const char *name, json_t *v, struct
 		return;
 	}
 	set->domains = arena_alloc(p->arena, json_object_size(v) * sizeof(*set->domains));
-	json_object_foreach (v, key, member) {
+	json_object_foreach(v, key, member) {
 		if (json_is_null(member) || (strcmp(key, "comment") == 0 && json_is_string(member)))
 			continue;
 		const char *domain = conf_domain(p, key);
@@ -199,7 +200,8 @@ static void parse_set(struct conf_parser *p, const char *name, json_t *v, struct
 		if (domain == NULL)
 			conf_bad(p, NULL, NULL, NULL, "\"%.100s\" is not a domain (nor \"*.\" and a domain)", key);
 		else
-			conf_bad(p, NULL, member, NULL, "a domain in a set has the value true; leave it out to remove it");
+			conf_bad(p, NULL, member, NULL,
+				 "a domain in a set has the value true; leave it out to remove it");
 		conf_path_pop(&p->path, at);
 	}
 }
@@ -216,7 +218,7 @@ static bool parse_sets(struct conf_parser *p, const struct conf_field *f, json_t
 		return false;
 	}
 	sets = arena_alloc(p->arena, json_object_size(v) * sizeof(*sets));
-	json_object_foreach (v, key, one) {
+	json_object_foreach(v, key, one) {
 		if (json_is_null(one) || (strcmp(key, "comment") == 0 && json_is_string(one)))
 			continue;
 		size_t at = conf_path_push(&p->path, key);
@@ -239,8 +241,8 @@ static void sets_allowed(const struct conf_field *f, struct sbuf *out)
 static json_t *sets_schema(const struct conf_field *f)
 {
 	UNUSED(f);
-	json_t *set = json_pack("{s:s,s:{s:{s:s}},s:{s:b}}", "type", "object", "properties", "comment", "type", "string",
-				"additionalProperties", "const", 1);
+	json_t *set = json_pack("{s:s,s:{s:{s:s}},s:{s:b}}", "type", "object", "properties", "comment", "type",
+				"string", "additionalProperties", "const", 1);
 
 	return json_pack("{s:s,s:{s:{s:s}},s:o}", "type", "object", "properties", "comment", "type", "string",
 			 "additionalProperties", set);
@@ -260,7 +262,7 @@ static bool parse_exts(struct conf_parser *p, const struct conf_field *f, json_t
 		conf_bad(p, f, v, NULL, "a list is needed here");
 		return false;
 	}
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		const char *word = json_is_string(one) ? json_string_value(one) : "";
 		unsigned bit = 0;
 		while (bit < f->max && strcasecmp(smtp_ext_names[bit], word) != 0)

@@ -15,7 +15,7 @@ static void note_bind(struct conf_parser *p, const struct addr *a)
 		p->cap_binds = p->cap_binds == 0 ? 16 : p->cap_binds * 2;
 		p->binds = xrealloc(p->binds, p->cap_binds * sizeof(*p->binds));
 	}
-	p->binds[p->n_binds++] = (struct conf_bind){
+	p->binds[p->n_binds++] = (struct conf_bind) {
 		.owner = p->owner, .node = p->node, .addr = *a, .path = arena_strdup(p->arena, p->path.p)
 	};
 }
@@ -31,7 +31,7 @@ static bool parse_addrs(struct conf_parser *p, const struct conf_field *f, json_
 		return false;
 	}
 	list = arena_alloc(p->arena, json_array_size(v) * sizeof(*list));
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		size_t at = conf_path_push_index(&p->path, i);
 		if (json_is_string(one) && addr_parse(json_string_value(one), 0, &list[n]))
 			note_bind(p, &list[n++]);
@@ -77,7 +77,7 @@ static bool parse_networks(struct conf_parser *p, const struct conf_field *f, js
 		return false;
 	}
 	list.v = nets = arena_alloc(p->arena, json_array_size(v) * sizeof(*nets));
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		const char *why = "not an IP address or network";
 		if (json_is_string(one) && cidr_parse(json_string_value(one), &nets[list.n], &why)) {
 			list.n++;
@@ -134,12 +134,12 @@ static bool parse_source(struct conf_parser *p, const struct conf_field *f, json
 	json_t *one;
 	size_t i;
 
-	pool->source_v4 = pool->source_v6 = (struct addr){ 0 };
+	pool->source_v4 = pool->source_v6 = (struct addr) { 0 };
 	if (json_is_string(v) && json_string_length(v) == 0)
 		return true;
 	if (!json_is_array(v))
 		return source_one(p, f, v, pool);
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		size_t at = conf_path_push_index(&p->path, i);
 		source_one(p, f, one, pool);
 		conf_path_pop(&p->path, at);
@@ -202,7 +202,7 @@ static bool parse_dns(struct conf_parser *p, const char *text, struct server_con
 		return false;
 	unsigned long port = strtoul(colon + 1, &end, 10);
 	if (*end != '\0' || port == 0 || port > 65535 || text[0] == '[' ||
-	    !smtp_domain_fold((struct str){ text, (size_t)(colon - text) }, folded))
+	    !smtp_domain_fold((struct str) { text, (size_t)(colon - text) }, folded))
 		return false;
 	s->source = SERVER_FROM_DNS;
 	s->dns_name = arena_strdup(p->arena, folded);
@@ -210,7 +210,8 @@ static bool parse_dns(struct conf_parser *p, const char *text, struct server_con
 	return true;
 }
 
-/* "_smtp._tcp.example.com": underscores are no letters of a host name, so only the part behind the two labels is folded. */
+/* "_smtp._tcp.example.com": underscores are no letters of a host name, so only the part behind the two labels is
+ * folded. */
 static bool parse_srv(struct conf_parser *p, const char *text, struct server_config *s)
 {
 	const char *proto = strchr(text, '.');

@@ -131,7 +131,8 @@ static bool want_size(struct conf_parser *p, const struct conf_field *f, json_t 
 	if (json_is_integer(v) && json_integer_value(v) >= 0) {
 		*ret = (uint64_t)json_integer_value(v);
 	} else if (!json_is_string(v) || !conf_size_parse(json_string_value(v), ret)) {
-		conf_bad(p, f, v, NULL, "not a size: write \"500B\", \"64KiB\", \"50MiB\", \"1GiB\", or a number of bytes");
+		conf_bad(p, f, v, NULL,
+			 "not a size: write \"500B\", \"64KiB\", \"50MiB\", \"1GiB\", or a number of bytes");
 		return false;
 	}
 	if (*ret < f->min || *ret > f->max) {
@@ -219,8 +220,8 @@ static void rate_allowed(const struct conf_field *f, struct sbuf *out)
 
 static json_t *rate_schema(const struct conf_field *f)
 {
-	return schema_or_unlimited(f, json_pack("{s:s,s:s}", "type", "string", "pattern",
-						"^[0-9]+/(s|min|h|d)(,burst=[0-9]+)?$"));
+	return schema_or_unlimited(
+		f, json_pack("{s:s,s:s}", "type", "string", "pattern", "^[0-9]+/(s|min|h|d)(,burst=[0-9]+)?$"));
 }
 
 const struct conf_type conf_type_rate = { "rate", parse_rate, rate_allowed, rate_schema };

@@ -8,7 +8,7 @@
 
 void conf_parser_init(struct conf_parser *p, const struct conf_env *env, struct errors *errors, struct arena *arena)
 {
-	*p = (struct conf_parser){ .env = env, .errors = errors, .arena = arena };
+	*p = (struct conf_parser) { .env = env, .errors = errors, .arena = arena };
 }
 
 void conf_parser_fini(struct conf_parser *p)
@@ -24,7 +24,8 @@ static void parse_default(struct conf_parser *p, const struct conf_field *f, voi
 {
 	json_t *v = conf_field_default(f, p->env);
 
-	/* A default that is refused would be a mistake in the table; but the host's own name may be no name for a greeting. */
+	/* A default that is refused would be a mistake in the table; but the host's own name may be no name for a
+	 * greeting. */
 	bool ok = json_is_null(v) || f->type->parse(p, f, v, base);
 	ASSERT(ok || f->def == conf_default_hostname);
 	json_decref(v);
@@ -39,7 +40,7 @@ static void parse_nodes(struct conf_parser *p, const struct conf_object *o, cons
 	bool found = false;
 
 	size_t outer = conf_path_push(&p->path, "nodes");
-	json_object_foreach (nodes, node, v) {
+	json_object_foreach(nodes, node, v) {
 		size_t at = conf_path_push(&p->path, node);
 		bool is_ours = p->env->node != NULL && strcmp(node, p->env->node) == 0;
 		if (!conf_name_valid(node))
@@ -55,7 +56,8 @@ static void parse_nodes(struct conf_parser *p, const struct conf_object *o, cons
 		parse_default(p, f, base);
 }
 
-static void parse_field(struct conf_parser *p, const struct conf_object *o, const struct conf_field *f, json_t *v, void *base)
+static void parse_field(struct conf_parser *p, const struct conf_object *o, const struct conf_field *f, json_t *v,
+			void *base)
 {
 	size_t at = conf_path_push(&p->path, f->name);
 	bool is_set = v != NULL && !json_is_null(v);
@@ -79,7 +81,7 @@ static void refuse_unknown(struct conf_parser *p, const struct conf_object *o, j
 	const char *key;
 	json_t *value;
 
-	json_object_foreach (v, key, value) {
+	json_object_foreach(v, key, value) {
 		size_t at = conf_path_push(&p->path, key);
 		if (strcmp(key, "comment") == 0) {
 			if (!json_is_string(value) && !json_is_null(value))
@@ -159,7 +161,7 @@ static bool parse_map(struct conf_parser *p, const struct conf_field *f, json_t 
 		return false;
 	}
 	char *elements = arena_alloc(p->arena, json_object_size(v) * f->sub->size);
-	json_object_foreach (v, key, one) {
+	json_object_foreach(v, key, one) {
 		if (json_is_null(one) || (strcmp(key, "comment") == 0 && json_is_string(one)))
 			continue;
 		void *element = elements + n++ * f->sub->size;
@@ -201,7 +203,7 @@ static bool parse_list(struct conf_parser *p, const struct conf_field *f, json_t
 		return false;
 	}
 	char *elements = arena_alloc(p->arena, json_array_size(v) * f->sub->size);
-	json_array_foreach (v, i, one) {
+	json_array_foreach(v, i, one) {
 		size_t at = conf_path_push_index(&p->path, i);
 		conf_parse_object(p, f->sub, one, elements + i * f->sub->size);
 		conf_path_pop(&p->path, at);

@@ -18,10 +18,16 @@ static const struct unit duration_units[] = {
 	{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 },
 };
 static const struct unit size_units[] = {
-	{ "GiB", 1ULL << 30 }, { "MiB", 1ULL << 20 }, { "KiB", 1ULL << 10 }, { "B", 1 },
+	{ "GiB", 1ULL << 30 },
+	{ "MiB", 1ULL << 20 },
+	{ "KiB", 1ULL << 10 },
+	{ "B", 1 },
 };
 static const struct unit period_units[] = {
-	{ "s", 1000 }, { "min", 60000 }, { "h", 3600000 }, { "d", 86400000 },
+	{ "s", 1000 },
+	{ "min", 60000 },
+	{ "h", 3600000 },
+	{ "d", 86400000 },
 };
 
 /* Digits at *p; moves *p behind them. */
@@ -53,7 +59,7 @@ static bool with_unit(const char *text, size_t n, const struct unit *units, size
 
 	if (!number(&p, &v))
 		return false;
-	const struct unit *u = find_unit(units, n_units, (struct str){ p, n - (size_t)(p - text) });
+	const struct unit *u = find_unit(units, n_units, (struct str) { p, n - (size_t)(p - text) });
 	return u != NULL && !__builtin_mul_overflow(v, u->factor, ret) && *ret <= INT64_MAX;
 }
 
@@ -88,7 +94,7 @@ bool conf_rate_parse(const char *text, struct rate *ret)
 	if (!number(&p, &r.n) || r.n > INT64_MAX || *p++ != '/')
 		return false;
 	size_t n = strcspn(p, ",");
-	const struct unit *u = find_unit(period_units, ARRAY_LEN(period_units), (struct str){ p, n });
+	const struct unit *u = find_unit(period_units, ARRAY_LEN(period_units), (struct str) { p, n });
 	if (u == NULL)
 		return false;
 	r.per_ms = (int64_t)u->factor;

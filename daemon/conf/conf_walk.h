@@ -6,7 +6,8 @@
 
 #include "daemon/conf/conf_schema.h"
 
-/* object: the value is such an object. elements: the value is a map or list of such objects. Both NULL: nothing is known below. */
+/* object: the value is such an object. elements: the value is a map or list of such objects. Both NULL: nothing is
+ * known below. */
 struct conf_place {
 	const struct conf_object *object, *elements;
 	bool is_secret;

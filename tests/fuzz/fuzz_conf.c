@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fuzz: the configuration. Invariants: the effective view is a fixpoint; a document that is valid has a valid effective view with the
- * same typed values and the same warnings; masking and unmasking gives the document back; nothing differs from itself, and a merge
- * patch with itself changes nothing; an error shows no secret. The same bytes are tried as a node file.
+ * Fuzz: the configuration. Invariants: the effective view is a fixpoint; a document that is valid has a valid effective
+ * view with the same typed values and the same warnings; masking and unmasking gives the document back; nothing differs
+ * from itself, and a merge patch with itself changes nothing; an error shows no secret. The same bytes are tried as a
+ * node file.
  */
 #include <stdlib.h>
 
@@ -28,7 +29,8 @@ static void check_mask(json_t *document)
 	errors_fini(&errors);
 }
 
-/* A valid document patched with its own effective view means the same (nulls of the view remove what was null anyway). */
+/* A valid document patched with its own effective view means the same (nulls of the view remove what was null anyway).
+ */
 static void check_patch(json_t *document, json_t *effective, const struct conf *want)
 {
 	struct errors errors = { 0 };

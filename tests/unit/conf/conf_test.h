@@ -34,8 +34,8 @@ static inline json_t *json_of(const char *single_quoted)
 }
 
 /* A small valid document: listener "l" on loopback, pool "p" with server "s". */
-#define BASE_DOCUMENT                                                                                             \
-	"{'listeners': {'l': {'bind': ['127.0.0.1:2525'], 'pool': 'p'}},"                                         \
+#define BASE_DOCUMENT                                                                                                  \
+	"{'listeners': {'l': {'bind': ['127.0.0.1:2525'], 'pool': 'p'}},"                                              \
 	" 'pools': {'p': {'servers': {'s': {'address': '192.0.2.1:25'}}}}}"
 
 /* The small document with a merge patch applied to it. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Checks between fields: the safety rule, names that must exist, addresses bound twice, what mode tcp may say, warnings.
+ * Checks between fields: the safety rule, names that must exist, addresses bound twice, what mode tcp may say,
+ * warnings.
  */
 #include "tests/unit/conf/conf_test.h"
 
@@ -24,7 +25,8 @@ static void an_outbound_listener_outside_loopback_needs_allow(void **state)
 	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25']}}}", "/listeners/l/allow", "relay for the world");
 	assert_refused("{'listeners': {'l': {'bind': ['127.0.0.1:25', '0.0.0.0:26']}}}", "/listeners/l/allow", "relay");
 	assert_refused("{'listeners': {'l': {'bind': ['[::]:25']}}}", "/listeners/l/allow", "relay");
-	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'accepted_domains': ['a.example']}}}", "/listeners/l/allow", "relay");
+	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'accepted_domains': ['a.example']}}}",
+		       "/listeners/l/allow", "relay");
 	assert_accepted("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'allow': ['10.0.0.0/8']}}}");
 	assert_accepted("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'allow': []}}}");
 }
@@ -32,11 +34,15 @@ static void an_outbound_listener_outside_loopback_needs_allow(void **state)
 static void an_inbound_listener_outside_loopback_needs_accepted_domains(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound'}}}", "/listeners/l/accepted_domains", "relay");
-	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'allow': ['0.0.0.0/0']}}}",
+	assert_refused("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound'}}}",
 		       "/listeners/l/accepted_domains", "relay");
-	assert_accepted("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'accepted_domains': ['a.example']}}}");
-	assert_accepted("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'accepted_domains': []}}}");
+	assert_refused(
+		"{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'allow': ['0.0.0.0/0']}}}",
+		"/listeners/l/accepted_domains", "relay");
+	assert_accepted("{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'accepted_domains': "
+			"['a.example']}}}");
+	assert_accepted(
+		"{'listeners': {'l': {'bind': ['10.0.0.1:25'], 'direction': 'inbound', 'accepted_domains': []}}}");
 }
 
 static void a_tcp_listener_outside_loopback_needs_allow(void **state)
@@ -49,8 +55,8 @@ static void a_tcp_listener_outside_loopback_needs_allow(void **state)
 static void the_safety_rule_looks_at_every_node(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'listeners': {'l': {'bind': {'nodes': {'n1': ['127.0.0.1:25'], 'n2': ['10.0.0.1:25']}}}}}", "/listeners/l/allow",
-		       "relay");
+	assert_refused("{'listeners': {'l': {'bind': {'nodes': {'n1': ['127.0.0.1:25'], 'n2': ['10.0.0.1:25']}}}}}",
+		       "/listeners/l/allow", "relay");
 }
 
 static void everybody_may_be_written_out_and_warns(void **state)
@@ -59,7 +65,8 @@ static void everybody_may_be_written_out_and_warns(void **state)
 
 	UNUSED(state);
 	for (size_t i = 0; i < ARRAY_LEN(everybody); i++) {
-		char *patch = xasprintf("{'listeners': {'l': {'bind': ['0.0.0.0:25'], 'allow': ['%s']}}}", everybody[i]);
+		char *patch =
+			xasprintf("{'listeners': {'l': {'bind': ['0.0.0.0:25'], 'allow': ['%s']}}}", everybody[i]);
 		struct conf *c = parse_with(patch);
 		assert_true(warns(c, "/listeners/l/allow", "everybody"));
 		conf_unref(c);
@@ -84,7 +91,8 @@ static void an_address_is_bound_once(void **state)
 static void a_bind_for_all_nodes_meets_an_earlier_one_for_some(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'listeners': {'l': {'bind': {'nodes': {'n2': ['127.0.0.1:9']}}}, 'm': {'pool': 'p', 'bind': ['127.0.0.1:9']}}}",
+	assert_refused("{'listeners': {'l': {'bind': {'nodes': {'n2': ['127.0.0.1:9']}}}, 'm': {'pool': 'p', 'bind': "
+		       "['127.0.0.1:9']}}}",
 		       "/listeners/m/bind/0", "bound twice");
 }
 
@@ -97,13 +105,15 @@ static void names_must_exist(void **state)
 	} cases[] = {
 		{ "{'listeners': {'l': {'pool': 'mta'}}, 'pools': {'mta1': {}}}", "/listeners/l/pool", "mta1" },
 		{ "{'routes': [{'name': 'a', 'pool': 'q'}]}", "/routes/0/pool", "p" },
-		{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'listener': ['relay']}}]}", "/routes/0/when/listener", NULL },
-		{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'recipient_domain': ['@set']}}], 'domain_sets': {'sets': {}}}",
+		{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'listener': ['relay']}}]}",
+		  "/routes/0/when/listener", NULL },
+		{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'recipient_domain': ['@set']}}], 'domain_sets': "
+		  "{'sets': {}}}",
 		  "/routes/0/when/recipient_domain", "sets" },
 		{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'sender_domain': ['a.example', '@set']}}]}",
 		  "/routes/0/when/sender_domain", NULL },
-		{ "{'listeners': {'l': {'direction': 'inbound', 'accepted_domains': ['@ours']}}}", "/listeners/l/accepted_domains",
-		  NULL },
+		{ "{'listeners': {'l': {'direction': 'inbound', 'accepted_domains': ['@ours']}}}",
+		  "/listeners/l/accepted_domains", NULL },
 	};
 
 	UNUSED(state);
@@ -121,7 +131,8 @@ static void names_must_exist(void **state)
 		errors_fini(&errors);
 		json_decref(v);
 	}
-	assert_accepted("{'routes': [{'name': 'a', 'pool': 'p', 'when': {'listener': ['l'], 'sender_domain': ['@d']}}], 'domain_sets': {'d': {}}}");
+	assert_accepted("{'routes': [{'name': 'a', 'pool': 'p', 'when': {'listener': ['l'], 'sender_domain': "
+			"['@d']}}], 'domain_sets': {'d': {}}}");
 }
 
 /* ---- routes ---- */
@@ -132,15 +143,19 @@ static void a_route_has_either_a_pool_or_an_action(void **state)
 	assert_refused("{'routes': [{'name': 'a'}]}", "/routes/0", "either a pool or an action");
 	assert_refused("{'routes': [{'name': 'a', 'pool': 'p', 'action': 'reject'}]}", "/routes/0", "not both");
 	assert_refused("{'routes': [{'name': 'a', 'pool': 'p', 'text': 'x'}]}", "/routes/0/text", "needs an action");
-	assert_refused("{'routes': [{'name': 'a', 'pool': 'p'}, {'name': 'a', 'pool': 'p'}]}", "/routes/1/name", "another route");
-	assert_accepted("{'routes': [{'name': 'a', 'pool': 'p', 'when': {'client': []}}, {'name': 'b', 'action': 'defer'}]}");
+	assert_refused("{'routes': [{'name': 'a', 'pool': 'p'}, {'name': 'a', 'pool': 'p'}]}", "/routes/1/name",
+		       "another route");
+	assert_accepted(
+		"{'routes': [{'name': 'a', 'pool': 'p', 'when': {'client': []}}, {'name': 'b', 'action': 'defer'}]}");
 }
 
 static void an_enhanced_code_fits_its_action(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'routes': [{'name': 'a', 'action': 'reject', 'text': '4.7.1 later'}]}", "/routes/0/text", "begins with 5");
-	assert_refused("{'routes': [{'name': 'a', 'action': 'defer', 'text': '5.7.1'}]}", "/routes/0/text", "begins with 4");
+	assert_refused("{'routes': [{'name': 'a', 'action': 'reject', 'text': '4.7.1 later'}]}", "/routes/0/text",
+		       "begins with 5");
+	assert_refused("{'routes': [{'name': 'a', 'action': 'defer', 'text': '5.7.1'}]}", "/routes/0/text",
+		       "begins with 4");
 	assert_accepted("{'routes': [{'name': 'a', 'action': 'defer', 'text': '4.7.1 later'}]}");
 	assert_accepted("{'routes': [{'name': 'a', 'action': 'reject', 'text': '4.7 beta is closed'}]}");
 	assert_accepted("{'routes': [{'name': 'a', 'action': 'reject', 'text': '4'}]}");
@@ -148,8 +163,9 @@ static void an_enhanced_code_fits_its_action(void **state)
 
 static void a_route_behind_one_that_matches_everything_warns(void **state)
 {
-	struct conf *c = parse_with("{'routes': [{'name': 'a', 'pool': 'p', 'when': {'helo': []}}, {'name': 'b', 'pool': 'p'},"
-				    " {'name': 'c', 'pool': 'p'}]}");
+	struct conf *c =
+		parse_with("{'routes': [{'name': 'a', 'pool': 'p', 'when': {'helo': []}}, {'name': 'b', 'pool': 'p'},"
+			   " {'name': 'c', 'pool': 'p'}]}");
 
 	UNUSED(state);
 	assert_true(warns(c, "/routes/2", "never reached"));
@@ -162,12 +178,8 @@ static void a_route_behind_one_that_matches_everything_warns(void **state)
 static void a_tcp_listener_takes_transport_keys_only(void **state)
 {
 	static const char *const refused[] = {
-		"'direction': 'outbound'",
-		"'hostname': 'a.example'",
-		"'accepted_domains': []",
-		"'mixed_recipients': 'first'",
-		"'line_endings': 'reject'",
-		"'add_received': 'never'",
+		"'direction': 'outbound'",     "'hostname': 'a.example'",  "'accepted_domains': []",
+		"'mixed_recipients': 'first'", "'line_endings': 'reject'", "'add_received': 'never'",
 	};
 
 	UNUSED(state);
@@ -178,20 +190,26 @@ static void a_tcp_listener_takes_transport_keys_only(void **state)
 		assert_refused(patch, path, "does not look into");
 		free(patch);
 	}
-	assert_refused("{'listeners': {'l': {'mode': 'tcp', 'caps': {'recipients': 500}}}}", "/listeners/l/caps/recipients", "does not look");
-	assert_refused("{'listeners': {'l': {'mode': 'tcp', 'timeouts': {'body': '1m'}}}}", "/listeners/l/timeouts/body", "does not look");
-	assert_accepted("{'listeners': {'l': {'mode': 'tcp', 'allow': [], 'deny': [], 'exempt': [], 'hostname': null, 'caps': {'connections': 1,"
-			" 'connections_per_client': 1, 'connection_rate': '1/s', 'client_prefix_v4': 24, 'client_prefix_v6': 48},"
+	assert_refused("{'listeners': {'l': {'mode': 'tcp', 'caps': {'recipients': 500}}}}",
+		       "/listeners/l/caps/recipients", "does not look");
+	assert_refused("{'listeners': {'l': {'mode': 'tcp', 'timeouts': {'body': '1m'}}}}",
+		       "/listeners/l/timeouts/body", "does not look");
+	assert_accepted("{'listeners': {'l': {'mode': 'tcp', 'allow': [], 'deny': [], 'exempt': [], 'hostname': null, "
+			"'caps': {'connections': 1,"
+			" 'connections_per_client': 1, 'connection_rate': '1/s', 'client_prefix_v4': 24, "
+			"'client_prefix_v6': 48},"
 			" 'timeouts': {'idle': '1h'}}}}");
 }
 
 static void routes_of_a_tcp_listener_ask_for_listener_and_client_only(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'listeners': {'l': {'mode': 'tcp'}}, 'routes': [{'name': 'a', 'pool': 'p', 'when': {'listener': ['l'], 'helo': ['x']}}]}",
+	assert_refused("{'listeners': {'l': {'mode': 'tcp'}}, 'routes': [{'name': 'a', 'pool': 'p', 'when': "
+		       "{'listener': ['l'], 'helo': ['x']}}]}",
 		       "/routes/0/when/listener", "mode \"tcp\"");
 	assert_accepted("{'listeners': {'l': {'mode': 'tcp'}}, 'routes': [{'name': 'a', 'pool': 'p',"
-			" 'when': {'listener': ['l'], 'client': ['10.0.0.0/8']}}, {'name': 'b', 'pool': 'p', 'when': {'helo': ['x']}}]}");
+			" 'when': {'listener': ['l'], 'client': ['10.0.0.0/8']}}, {'name': 'b', 'pool': 'p', 'when': "
+			"{'helo': ['x']}}]}");
 }
 
 /* ---- pools ---- */
@@ -199,9 +217,11 @@ static void routes_of_a_tcp_listener_ask_for_listener_and_client_only(void **sta
 static void settings_of_a_pool_fit_together(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'pools': {'p': {'capabilities': {'off': ['DSN'], 'force': ['DSN']}}}}", "/pools/p/capabilities/force", "both");
+	assert_refused("{'pools': {'p': {'capabilities': {'off': ['DSN'], 'force': ['DSN']}}}}",
+		       "/pools/p/capabilities/force", "both");
 	assert_refused("{'pools': {'p': {'health': {'rcpt_to': 'a@b.example'}}}}", "/pools/p/health/rcpt_to", "needs");
-	assert_refused("{'pools': {'p': {'health': {'mail_from': '<>', 'rcpt_to': '<>'}}}}", "/pools/p/health/rcpt_to", "null sender");
+	assert_refused("{'pools': {'p': {'health': {'mail_from': '<>', 'rcpt_to': '<>'}}}}", "/pools/p/health/rcpt_to",
+		       "null sender");
 	assert_refused("{'pools': {'p': {'outlier': {'busy': '6m'}}}}", "/pools/p/outlier/busy_max", "shorter");
 }
 
@@ -213,21 +233,28 @@ static void doubtful_settings_warn(void **state)
 		{ "{'pools': {'p': {'timeouts': {'dot': '9m'}}}}", "/pools/p/timeouts/dot", "4.5.3.2.6" },
 		{ "{'listeners': {'l': {'timeouts': {'idle': '1m'}}}}", "/listeners/l/timeouts/idle", "4.5.3.2.7" },
 		{ "{'listeners': {'l': {'caps': {'recipients': 99}}}}", "/listeners/l/caps/recipients", "4.5.3.1.8" },
-		{ "{'listeners': {'l': {'caps': {'message_size': '63KiB'}}}}", "/listeners/l/caps/message_size", "4.5.3.1.7" },
-		{ "{'listeners': {'l': {'accepted_domains': ['a.example']}}}", "/listeners/l/accepted_domains", "no effect" },
+		{ "{'listeners': {'l': {'caps': {'message_size': '63KiB'}}}}", "/listeners/l/caps/message_size",
+		  "4.5.3.1.7" },
+		{ "{'listeners': {'l': {'accepted_domains': ['a.example']}}}", "/listeners/l/accepted_domains",
+		  "no effect" },
 		{ "{'pools': {'p': {'servers': {'s': null}}}}", "/pools/p/servers", "no server" },
 		{ "{'pools': {'p': {'servers': {'s': {'weight': 0}}}}}", "/pools/p/servers", "weight 0" },
-		{ "{'pools': {'q': {'servers': {'s': {'address': '192.0.2.1:25'}}}}}", "/pools/q", "leads to this pool" },
-		{ "{'pools': {'p': {'servers': {'t': {'address': '192.0.2.1:25'}}}}}", "/pools/p/servers/t/address", "\"s\"" },
-		{ "{'pools': {'p': {'servers': {'t': {'address': '127.0.0.1:2525'}}}}}", "/pools/p/servers/t/address", "loop" },
-		{ "{'pools': {'p': {'health': {'type': 'tcp', 'mail_from': '<>'}}}}", "/pools/p/health/mail_from", "no effect" },
+		{ "{'pools': {'q': {'servers': {'s': {'address': '192.0.2.1:25'}}}}}", "/pools/q",
+		  "leads to this pool" },
+		{ "{'pools': {'p': {'servers': {'t': {'address': '192.0.2.1:25'}}}}}", "/pools/p/servers/t/address",
+		  "\"s\"" },
+		{ "{'pools': {'p': {'servers': {'t': {'address': '127.0.0.1:2525'}}}}}", "/pools/p/servers/t/address",
+		  "loop" },
+		{ "{'pools': {'p': {'health': {'type': 'tcp', 'mail_from': '<>'}}}}", "/pools/p/health/mail_from",
+		  "no effect" },
 	};
 
 	UNUSED(state);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		struct conf *c = parse_with(cases[i].patch);
 		if (c->warnings.n != 1 || !warns(c, cases[i].path, cases[i].detail))
-			fail_msg("%s\nwanted %s: %s\ngot\n%s", cases[i].patch, cases[i].path, cases[i].detail, errors_text(&c->warnings));
+			fail_msg("%s\nwanted %s: %s\ngot\n%s", cases[i].patch, cases[i].path, cases[i].detail,
+				 errors_text(&c->warnings));
 		conf_unref(c);
 	}
 }

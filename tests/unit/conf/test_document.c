@@ -61,13 +61,15 @@ static void what_a_merge_patch_left_alone_is_a_copy(void **state)
 
 static const char *const documents[] = {
 	"{}",
-	"{'comment': 'x', 'listeners': {'l': {'hostname': {'nodes': {'n1': 'a.example', 'n2': 'b.example'}}, 'allow': [],"
+	"{'comment': 'x', 'listeners': {'l': {'hostname': {'nodes': {'n1': 'a.example', 'n2': 'b.example'}}, 'allow': "
+	"[],"
 	" 'caps': {'comment': 'c', 'connections': 'unlimited'}}, 'gone': null}}",
 	"{'pools': {'p': {'health': {'mail_from': '<>'}, 'source': ['192.0.2.1'], 'servers': {'s': {'weight': 5},"
 	" 'd': {'address': 'dns:a.example:25'}}}}}",
 	"{'domain_sets': {'d': {'a.example': true, 'b.example': null}}, 'routes': [{'name': 'a', 'pool': 'p',"
 	" 'when': {'sender_domain': ['@d'], 'client': []}}, {'name': 'b', 'action': 'reject'}]}",
-	"{'listeners': {'l': {'mode': 'tcp', 'hostname': null, 'caps': {'connections': 5}, 'timeouts': {'idle': '1h'}}}}",
+	"{'listeners': {'l': {'mode': 'tcp', 'hostname': null, 'caps': {'connections': 5}, 'timeouts': {'idle': "
+	"'1h'}}}}",
 	"{'tokens': {'t': {'role': 'viewer', 'sha256': '" HASH_A "'}}}",
 };
 
@@ -150,14 +152,17 @@ static void effective_leaves_what_does_not_fit(void **state)
 	}
 	json_t *v = json_of("{'listeners': 5, 'routes': {}, 'pools': {'p': []}, 'x': {'y': null}}");
 	json_t *e = conf_effective(v, &test_env);
-	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, 'tokens': {}, 'x': {'y': null}}");
+	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, 'tokens': "
+		       "{}, 'x': {'y': null}}");
 	json_decref(v);
 	json_decref(e);
 }
 
 /* ---- secrets ---- */
 
-#define TOKENS "{'tokens': {'a': {'role': 'admin', 'sha256': '" HASH_A "'}, 'b': {'role': 'viewer', 'sha256': '" HASH_B "'}}}"
+#define TOKENS                                                                                                         \
+	"{'tokens': {'a': {'role': 'admin', 'sha256': '" HASH_A "'}, 'b': {'role': 'viewer', 'sha256': '" HASH_B "'}}" \
+														 "}"
 
 static void secrets_are_masked_and_come_back(void **state)
 {
@@ -165,7 +170,8 @@ static void secrets_are_masked_and_come_back(void **state)
 	struct errors errors = { 0 };
 
 	UNUSED(state);
-	assert_json(shown, "{'tokens': {'a': {'role': 'admin', 'sha256': '<secret>'}, 'b': {'role': 'viewer', 'sha256': '<secret>'}}}");
+	assert_json(shown, "{'tokens': {'a': {'role': 'admin', 'sha256': '<secret>'}, 'b': {'role': 'viewer', "
+			   "'sha256': '<secret>'}}}");
 	assert_json(stored, TOKENS);
 	json_t *back = conf_unmask(shown, stored, &errors);
 	assert_int_equal(errors.n, 0);
@@ -178,7 +184,8 @@ static void secrets_are_masked_and_come_back(void **state)
 static void a_masked_secret_without_a_stored_one_is_an_error(void **state)
 {
 	json_t *stored = json_of(TOKENS);
-	json_t *next = json_of("{'tokens': {'new': {'role': 'admin', 'sha256': '<secret>'}, 'b': {'sha256': '" HASH_A "'}}}");
+	json_t *next =
+		json_of("{'tokens': {'new': {'role': 'admin', 'sha256': '<secret>'}, 'b': {'sha256': '" HASH_A "'}}}");
 	struct errors errors = { 0 };
 	json_t *out = conf_unmask(next, stored, &errors);
 
@@ -199,7 +206,8 @@ static void a_masked_secret_without_a_stored_one_is_an_error(void **state)
 static void a_masked_document_is_not_valid_itself(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'tokens': {'a': {'role': 'admin', 'sha256': '<secret>'}}}", "/tokens/a/sha256", "not a SHA-256");
+	assert_refused("{'tokens': {'a': {'role': 'admin', 'sha256': '<secret>'}}}", "/tokens/a/sha256",
+		       "not a SHA-256");
 }
 
 /* ---- differences ---- */
@@ -224,9 +232,11 @@ static void equal_documents_do_not_differ(void **state)
 static void a_difference_names_the_smallest_part(void **state)
 {
 	UNUSED(state);
-	assert_diff("{'pools': {'p': {'queue': 1}, 'q': {}}}", "{'pools': {'p': {'queue': 2, 'helo': 'x'}, 'r~/': {}}}",
-		    "[{'op': 'replace', 'path': '/pools/p/queue', 'from': 1, 'to': 2}, {'op': 'add', 'path': '/pools/p/helo', 'to': 'x'},"
-		    " {'op': 'remove', 'path': '/pools/q', 'from': {}}, {'op': 'add', 'path': '/pools/r~0~1', 'to': {}}]");
+	assert_diff(
+		"{'pools': {'p': {'queue': 1}, 'q': {}}}", "{'pools': {'p': {'queue': 2, 'helo': 'x'}, 'r~/': {}}}",
+		"[{'op': 'replace', 'path': '/pools/p/queue', 'from': 1, 'to': 2}, {'op': 'add', 'path': "
+		"'/pools/p/helo', 'to': 'x'},"
+		" {'op': 'remove', 'path': '/pools/q', 'from': {}}, {'op': 'add', 'path': '/pools/r~0~1', 'to': {}}]");
 	assert_diff("{'listeners': {'l': {'allow': ['a', 'b']}}}", "{'listeners': {'l': {'allow': ['b']}}}",
 		    "[{'op': 'replace', 'path': '/listeners/l/allow', 'from': ['a', 'b'], 'to': ['b']}]");
 }
@@ -264,14 +274,17 @@ static void a_moved_route_is_one_difference(void **state)
 		    "{'routes': [" R("b") ", " R("c") ", {'name': 'a', 'pool': 'q'}]}",
 		    "[{'op': 'move', 'path': '/routes/a', 'from': 0, 'to': 2},"
 		    " {'op': 'replace', 'path': '/routes/a/pool', 'from': 'p', 'to': 'q'}]");
-	assert_diff("{'routes': [" R("a") ", " R("b") "]}", "{'routes': [" R("b") ", " R("n") ", " R("a") "]}",
-		    "[{'op': 'move', 'path': '/routes/b', 'from': 1, 'to': 0}, {'op': 'add', 'path': '/routes/n', 'to': " R("n") "}]");
+	assert_diff(
+		"{'routes': [" R("a") ", " R("b") "]}", "{'routes': [" R("b") ", " R("n") ", " R("a") "]}",
+		"[{'op': 'move', 'path': '/routes/b', 'from': 1, 'to': 0}, {'op': 'add', 'path': '/routes/n', 'to': " R(
+			"n") "}]");
 }
 
 static void routes_without_names_are_compared_whole(void **state)
 {
 	UNUSED(state);
-	assert_diff("{'routes': [1]}", "{'routes': [2]}", "[{'op': 'replace', 'path': '/routes', 'from': [1], 'to': [2]}]");
+	assert_diff("{'routes': [1]}", "{'routes': [2]}",
+		    "[{'op': 'replace', 'path': '/routes', 'from': [1], 'to': [2]}]");
 	assert_diff("{'routes': [" R("a") ", " R("a") "]}", "{'routes': []}",
 		    "[{'op': 'replace', 'path': '/routes', 'from': [" R("a") ", " R("a") "], 'to': []}]");
 }

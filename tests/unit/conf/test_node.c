@@ -74,11 +74,13 @@ static void an_empty_node_file_has_the_documented_defaults(void **state)
 
 static void values_of_a_node_file_are_read(void **state)
 {
-	struct node_config *n = load_ok(
-		"{'comment': 'x', 'node': 'n7', 'state_dir': '/tmp/s', 'run_dir': '/tmp/r', 'workers': 3, 'shutdown_grace': '0s',"
-		" 'replay_memory': '64MiB', 'log': {'target': 'syslog', 'level': 'warning'},"
-		" 'admin': {'listen': ['0.0.0.0:1', '[::1]:2'], 'tls': {'certificate': '/c', 'key': '/k'}, 'metrics': 'open'},"
-		" 'cluster': {'engine': 'none', 'listen': []}, 'resolver': '127.0.0.1:5353,::1', 'initial_config': {'version': 1}}");
+	struct node_config *n = load_ok("{'comment': 'x', 'node': 'n7', 'state_dir': '/tmp/s', 'run_dir': '/tmp/r', "
+					"'workers': 3, 'shutdown_grace': '0s',"
+					" 'replay_memory': '64MiB', 'log': {'target': 'syslog', 'level': 'warning'},"
+					" 'admin': {'listen': ['0.0.0.0:1', '[::1]:2'], 'tls': {'certificate': '/c', "
+					"'key': '/k'}, 'metrics': 'open'},"
+					" 'cluster': {'engine': 'none', 'listen': []}, 'resolver': "
+					"'127.0.0.1:5353,::1', 'initial_config': {'version': 1}}");
 
 	UNUSED(state);
 	assert_string_equal(n->node, "n7");
@@ -104,7 +106,8 @@ static void tls_is_off_on_loopback_only(void **state)
 	assert_int_equal(n->admin_tls, ADMIN_TLS_OFF);
 	node_config_free(n);
 	node_config_free(load_ok("{'admin': {'tls': 'off', 'listen': []}}"));
-	assert_node_refused("{'admin': {'tls': 'off', 'listen': ['127.0.0.1:1', '0.0.0.0:1']}}", "/admin/tls", "0.0.0.0:1 is not loopback");
+	assert_node_refused("{'admin': {'tls': 'off', 'listen': ['127.0.0.1:1', '0.0.0.0:1']}}", "/admin/tls",
+			    "0.0.0.0:1 is not loopback");
 }
 
 static void bad_node_files_are_refused(void **state)
@@ -118,7 +121,9 @@ static void bad_node_files_are_refused(void **state)
 		{ "{'nodes': 'n1'}", "/nodes", "not a known key" },
 		{ "{'node': 'a b'}", "/node", "not a name" },
 		{ "{'state_dir': 'relative'}", "/state_dir", "absolute" },
-		{ "{'run_dir': '/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}",
+		{ "{'run_dir': "
+		  "'/"
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}",
 		  "/run_dir", "too long" },
 		{ "{'workers': 129}", "/workers", "range" },
 		{ "{'shutdown_grace': 60}", "/shutdown_grace", "unit" },

@@ -88,9 +88,9 @@ static void check_refs(json_t *v)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach (v, i, one)
+	json_array_foreach(v, i, one)
 		check_refs(one);
-	json_object_foreach (v, key, one) {
+	json_object_foreach(v, key, one) {
 		check_refs(one);
 		if (strcmp(key, "$ref") != 0)
 			continue;
@@ -166,12 +166,9 @@ static void every_field_has_a_row_in_the_manual(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_field_is_documented),
-		cmocka_unit_test(every_default_is_valid),
-		cmocka_unit_test(every_object_is_listed),
-		cmocka_unit_test(the_schemas_hold_together),
-		cmocka_unit_test(every_field_has_a_schema),
-		cmocka_unit_test(every_field_has_a_row_in_the_manual),
+		cmocka_unit_test(every_field_is_documented), cmocka_unit_test(every_default_is_valid),
+		cmocka_unit_test(every_object_is_listed),    cmocka_unit_test(the_schemas_hold_together),
+		cmocka_unit_test(every_field_has_a_schema),  cmocka_unit_test(every_field_has_a_row_in_the_manual),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From a configuration to a snapshot: what it refers to, what snapshots of one configuration share, how long all that lives.
+ * From a configuration to a snapshot: what it refers to, what snapshots of one configuration share, how long all that
+ * lives.
  */
 #include "tests/unit/conf/conf_test.h"
 
@@ -38,13 +39,13 @@ static void teardown(struct fixture *f)
 
 static struct envelope envelope_to(const struct listener_view *l, const struct addr *client, const char *domain)
 {
-	return (struct envelope){ .listener = l->config->name,
-				  .client = client,
-				  .helo = STR("c.example"),
-				  .sender = STR("a@b.example"),
-				  .sender_domain = STR("b.example"),
-				  .recipient = STR("x@y"),
-				  .recipient_domain = str_from(domain) };
+	return (struct envelope) { .listener = l->config->name,
+				   .client = client,
+				   .helo = STR("c.example"),
+				   .sender = STR("a@b.example"),
+				   .sender_domain = STR("b.example"),
+				   .recipient = STR("x@y"),
+				   .recipient_domain = str_from(domain) };
 }
 
 static void a_snapshot_ties_listeners_and_routes_to_pools(void **state)
@@ -74,17 +75,19 @@ static void a_snapshot_ties_listeners_and_routes_to_pools(void **state)
 
 static void accepted_domains_are_each_listeners_own(void **state)
 {
-	struct fixture f = setup("{'domain_sets': {'d': {'*.d.example': true}}, 'listeners': {"
-				 " 'l': {'direction': 'inbound', 'accepted_domains': ['a.example', '@d']},"
-				 " 'none': {'bind': ['127.0.0.1:1'], 'pool': 'p', 'direction': 'inbound', 'accepted_domains': []},"
-				 " 'all': {'bind': ['127.0.0.1:2'], 'pool': 'p', 'direction': 'inbound'},"
-				 " 'out': {'bind': ['127.0.0.1:3'], 'pool': 'p', 'accepted_domains': ['a.example']}}}");
+	struct fixture f =
+		setup("{'domain_sets': {'d': {'*.d.example': true}}, 'listeners': {"
+		      " 'l': {'direction': 'inbound', 'accepted_domains': ['a.example', '@d']},"
+		      " 'none': {'bind': ['127.0.0.1:1'], 'pool': 'p', 'direction': 'inbound', 'accepted_domains': []},"
+		      " 'all': {'bind': ['127.0.0.1:2'], 'pool': 'p', 'direction': 'inbound'},"
+		      " 'out': {'bind': ['127.0.0.1:3'], 'pool': 'p', 'accepted_domains': ['a.example']}}}");
 	static const struct {
 		size_t listener;
 		const char *domain;
 		bool accepted;
-	} cases[] = { { 0, "a.example", true }, { 0, "x.d.example", true }, { 0, "d.example", false }, { 0, "b.example", false },
-		      { 1, "a.example", false }, { 2, "b.example", true },  { 3, "b.example", true } };
+	} cases[] = { { 0, "a.example", true },  { 0, "x.d.example", true }, { 0, "d.example", false },
+		      { 0, "b.example", false }, { 1, "a.example", false },  { 2, "b.example", true },
+		      { 3, "b.example", true } };
 	struct snapshot *s = conf_snapshot(f.conf, f.registry);
 	struct addr client;
 

@@ -8,11 +8,27 @@ static void durations_take_one_unit(void **state)
 	static const struct {
 		const char *text;
 		int64_t ms;
-	} good[] = { { "0s", 0 },	{ "500ms", 500 },     { "2s", 2000 },
-		     { "5m", 300000 },	{ "12h", 43200000 },  { "3d", 259200000 },
-		     { "010s", 10000 }, { "106751991167d", 9223372036828800000 } };
-	static const char *const bad[] = { "", "5", "s", "5 s", " 5s", "5s ", "-5s", "+5s", "1.5s", "5S", "5min", "1h30m", "5sec",
-					   "99999999999999999999s", "106751991168d", "18446744073709551615ms", "0x5s" };
+	} good[] = { { "0s", 0 },         { "500ms", 500 },
+		     { "2s", 2000 },      { "5m", 300000 },
+		     { "12h", 43200000 }, { "3d", 259200000 },
+		     { "010s", 10000 },   { "106751991167d", 9223372036828800000 } };
+	static const char *const bad[] = { "",
+					   "5",
+					   "s",
+					   "5 s",
+					   " 5s",
+					   "5s ",
+					   "-5s",
+					   "+5s",
+					   "1.5s",
+					   "5S",
+					   "5min",
+					   "1h30m",
+					   "5sec",
+					   "99999999999999999999s",
+					   "106751991168d",
+					   "18446744073709551615ms",
+					   "0x5s" };
 	int64_t ms;
 
 	UNUSED(state);
@@ -27,7 +43,9 @@ static void durations_take_one_unit(void **state)
 
 static void sizes_are_binary_and_need_a_unit(void **state)
 {
-	static const char *const bad[] = { "", "5", "5K", "5KB", "5kib", "5MB", "KiB", "-5B", "5 KiB", "17179869184GiB", "1.5MiB" };
+	static const char *const bad[] = { "",      "5",   "5K",  "5KB",   "5kib",
+					   "5MB",   "KiB", "-5B", "5 KiB", "17179869184GiB",
+					   "1.5MiB" };
 	uint64_t n;
 
 	UNUSED(state);
@@ -47,9 +65,22 @@ static void sizes_are_binary_and_need_a_unit(void **state)
 
 static void rates_have_a_period_and_may_have_a_burst(void **state)
 {
-	static const char *const bad[] = { "",	      "100",	 "100/m",      "100/minute",	 "/min",	 "100/",
-					   "-1/s",    "1/s,",	 "1/s,burst",  "1/s,burst=",	 "1/s,burst=x",	 "1/s,burst=0",
-					   "1/s, burst=5", "1/s,burst=5 ", "1 /s",    "99999999999999999999/s" };
+	static const char *const bad[] = { "",
+					   "100",
+					   "100/m",
+					   "100/minute",
+					   "/min",
+					   "100/",
+					   "-1/s",
+					   "1/s,",
+					   "1/s,burst",
+					   "1/s,burst=",
+					   "1/s,burst=x",
+					   "1/s,burst=0",
+					   "1/s, burst=5",
+					   "1/s,burst=5 ",
+					   "1 /s",
+					   "99999999999999999999/s" };
 	struct rate r;
 
 	UNUSED(state);

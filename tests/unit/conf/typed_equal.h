@@ -59,7 +59,8 @@ static inline bool equal_server_address(const struct server_config *a, const str
 
 static inline bool equal_source(const struct pool_config *a, const struct pool_config *b)
 {
-	return a->source_v4.sa.sa_family == b->source_v4.sa.sa_family && a->source_v6.sa.sa_family == b->source_v6.sa.sa_family &&
+	return a->source_v4.sa.sa_family == b->source_v4.sa.sa_family &&
+	       a->source_v6.sa.sa_family == b->source_v6.sa.sa_family &&
 	       (a->source_v4.sa.sa_family == 0 || addr_eq_ip(&a->source_v4, &b->source_v4)) &&
 	       (a->source_v6.sa.sa_family == 0 || addr_eq_ip(&a->source_v6, &b->source_v6));
 }
@@ -92,7 +93,8 @@ static inline const char *elements_difference(const struct conf_field *f, const 
 		return f->name;
 	for (size_t i = 0; i < na; i++) {
 		if (f->type == &conf_type_addrs) {
-			if (!addr_eq((const struct addr *)(const void *)pa + i, (const struct addr *)(const void *)pb + i))
+			if (!addr_eq((const struct addr *)(const void *)pa + i,
+				     (const struct addr *)(const void *)pb + i))
 				return f->name;
 			continue;
 		}
