@@ -52,8 +52,8 @@ void metrics_add(series_id id, uint64_t n);
 void metrics_observe(series_id id, uint64_t value);
 /* Gauges that are set by the control thread. */
 void metrics_set(series_id id, int64_t value);
-/* Gauges that are a fact of the moment: read by fn at scrape time, on the control thread. What fn returns is exposed as
- * it is, unscaled; INFINITY stands for "no limit". fn must not create, retire or rebind series: the registry is locked. */
+/* Gauges that are a fact of the moment: read by fn at scrape time, on the control thread. What fn returns is in
+ * stored units, as with metrics_set(); INFINITY stands for "no limit". fn must not create, retire or rebind series: the registry is locked. */
 typedef double metrics_read_fn(void *arg);
 void metrics_read_with(series_id id, metrics_read_fn *fn, void *arg);
 

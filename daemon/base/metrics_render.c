@@ -116,7 +116,7 @@ static void render_gauge(struct sbuf *out, const struct metric_series *s)
 
 	put_sample(out, s, "", NULL);
 	if (s->read != NULL)
-		put_double(out, s->read(s->read_arg));
+		put_double(out, s->read(s->read_arg) * scale);
 	else
 		put_double(out, (double)(int64_t)metrics_cell_sum(s->cell) * scale);
 }

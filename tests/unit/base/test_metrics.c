@@ -237,6 +237,9 @@ static void a_gauge_is_what_was_set_or_what_its_function_says(void **state)
 	assert_lines("\"asked\"", false, "postroad_connections{listener=\"asked\"} 12.5\n");
 	now = 13;
 	assert_lines("\"asked\"", true, "postroad_connections{listener=\"asked\"} 13\n");
+	now = 2500; /* stored units, as when it is set */
+	metrics_read_with(set, read_number, &now);
+	assert_lines("worker_lag_seconds{", false, "postroad_worker_lag_seconds{worker=\"7\"} 0.0025\n");
 	now = INFINITY;
 	assert_lines("\"asked\"", false, "postroad_connections{listener=\"asked\"} +Inf\n");
 	metrics_retire(set);
