@@ -267,6 +267,8 @@ void stream_flush(struct stream *st)
 	write_out(st, NULL, 0);
 	if (st->out_n > st->out_at)
 		write_on(st, true);
+	else if (st->want_drained || st->shut_due)
+		loop_flush_queue(st->loop, &st->flush); /* the owner is told from the end of the turn, not from in here */
 }
 
 void stream_put(struct stream *st, const void *p, size_t n)
@@ -314,6 +316,7 @@ size_t stream_queued(const struct stream *st)
 void stream_notify_drained(struct stream *st)
 {
 	st->want_drained = true;
+	loop_flush_queue(st->loop, &st->flush);
 }
 
 /* ---- connecting ---- */
@@ -363,7 +366,9 @@ static void end_of_turn(void *arg)
 		return;
 	}
 	stream_flush(st);
-	if (!st->offer_due)
+	if (st->out_n == st->out_at && !st->io->wr_on)
+		after_write(st);
+	if (st->fd < 0 || !st->offer_due)
 		return;
 	st->offer_due = false;
 	if (!st->paused && !st->gone_told)
