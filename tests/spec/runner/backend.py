@@ -104,6 +104,7 @@ class Backend:
         """Connections are refused from now on; those that stand stay."""
         if self.listener is not None:
             self.accepting.cancel()
+            asyncio.get_running_loop().remove_reader(self.listener)  # before its number means another socket
             self.listener.close()
             self.listener = None
 
@@ -117,6 +118,12 @@ class Backend:
         self.accepting = self.play.spawn(asyncio.sleep(0))
         self.fillers = [socket.create_connection(self.address, 5)]
 
+    def cut(self):
+        """Resets every connection that stands."""
+        for conn in list(self.conns):
+            conn.vanish()
+            conn.task.cancel()
+
     async def accept(self, listener):
         loop = asyncio.get_running_loop()
         n = 0
@@ -124,7 +131,7 @@ class Backend:
             sock, _ = await loop.sock_accept(listener)
             n += 1
             conn = Conn(self.play, "%s.%d" % (self.name, n), sock)
-            self.play.spawn(self.attend(conn))
+            conn.task = self.play.spawn(self.attend(conn))
 
     async def attend(self, conn):
         self.conns.add(conn)
@@ -369,7 +376,7 @@ class Session(Script):
             while await self.serve_one(replies):
                 pass
         except Gone:
-            pass
+            self.conn.buf.clear()  # half a message is no command
 
     async def serve_one(self, replies):
         line = await self.command()

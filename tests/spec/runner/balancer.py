@@ -80,7 +80,8 @@ class Balancer:
         self.add_listener(self.name_of(s, "in"), s.pairs)
 
     def add_listener(self, name, pairs):
-        li = self.document["listeners"].setdefault(name, dict(LISTENER, bind=["127.0.0.1:%d" % self.port(name)]))
+        base = LISTENER if str(pairs.get("mode")) != "tcp" else {"pool": "main"}
+        li = self.document["listeners"].setdefault(name, dict(base, bind=["127.0.0.1:%d" % self.port(name)]))
         for key, value in pairs.items():
             put(li, key, value_of(value))
 

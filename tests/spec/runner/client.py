@@ -160,6 +160,27 @@ class Client(Script):
         except Gone:
             self.conn.eof = False  # what arrived before the reset can still be read
 
+    async def do_pour_raw(self, s):
+        """Like raw, to a peer that may stop reading or hang up."""
+        try:
+            await self.do_raw(s)
+        except Gone:
+            self.conn.eof = False
+
+    async def do_drip(self, s):
+        """A byte at a time, each as late as 20 ms after the one before, until there is an answer."""
+        for byte in b"".join(text_of(a) for a in s.args):
+            try:
+                await self.conn.send(bytes([byte]))
+                await asyncio.wait_for(self.conn.fill(), 0.02)
+                return
+            except TimeoutError:
+                continue
+            except Gone:
+                self.conn.eof = False
+                return
+        raise Fail("all was sent and no answer came")
+
     async def do_dot(self, s):
         self.bodies.append(self.draft)
         self.draft = b""

@@ -59,7 +59,10 @@ def look_up(play, path):
 
 
 def split(words):
-    """(left, operator, right) or (words, None, None)."""
+    """(left, operator, right) or (words, None, None). `LEFT ~"re"` and `LEFT not ~"re"` search."""
+    if words[-1].kind == "regex":
+        negated = str(words[-2]) == "not"
+        return words[:-2] if negated else words[:-1], "!~" if negated else "~", words[-1]
     for i, w in enumerate(words):
         if w.kind == "word" and w.text in OPERATORS:
             return words[:i], w.text, words[i + 1]

@@ -8,7 +8,7 @@ import dataclasses
 import re
 
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\", '"': b'"'}
-OPERATORS = ("==", "!=", ">=", "<=", ">", "<", "~", "!~", "->", "contains")
+OPERATORS = ("==", "!=", ">=", "<=", ">", "<", "contains")
 
 
 class Fail(Exception):
@@ -22,7 +22,8 @@ class Token:
 
     def __str__(self):
         if self.kind == "str":
-            return '"%s"' % self.text.decode("latin-1").encode("unicode_escape").decode()
+            head = self.text[:80].decode("latin-1").encode("unicode_escape").decode()
+            return '"%s%s"' % (head, "…" if len(self.text) > 80 else "")
         if self.kind == "regex":
             return '~"%s"' % self.text
         if self.kind == "json":

@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import tempfile
 import time
 
@@ -32,7 +33,7 @@ class Play:
         self.title, self.must_fail, self.rules = "", None, []
         self.step_seconds, self.play_seconds = STEP_SECONDS, PLAY_SECONDS
         self.backends, self.clients, self.tasks, self.running = {}, {}, set(), {}
-        self.events, self.transcript, self.own_ids = set(), [], []
+        self.events, self.transcript, self.own_ids, self.occupied = set(), [], [], {}
         self.lb = self.last_admin = self.broken = None
         self.dir = tempfile.mkdtemp(prefix="spec-%s-" % self.name[:40])
         self.started = time.monotonic()
@@ -140,6 +141,13 @@ class Play:
         if "down" not in [str(a) for a in s.args]:
             backend.up()
 
+    async def do_occupy(self, s):
+        """occupy NAME: a port that nobody else can bind."""
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        self.occupied[str(s.args[0])] = sock
+
     async def at_backend(self, s):
         """b1 up | down | clog | cut | script { … } | checks { … }"""
         backend, what = self.backends[s.verb], str(s.args[0])
@@ -147,10 +155,7 @@ class Play:
             backend.set_script(s.block)
         elif what == "checks":
             backend.check_script = s.block
-        elif what == "cut":
-            for conn in list(backend.conns):
-                conn.vanish()
-        elif what in ("up", "down", "clog"):
+        elif what in ("up", "down", "clog", "cut"):
             getattr(backend, what)()
         else:
             raise Fail("a backend cannot %s" % what)
@@ -209,15 +214,18 @@ class Play:
         await expectations.expect(self, s)
 
     async def do_admin(self, s):
-        """admin METHOD TARGET ['JSON'] -> STATUS"""
+        """admin METHOD TARGET ['JSON'] -> STATUS; @NAME@ is an address, $a.b[0]$ a value of the answer before."""
         words = [a for a in s.args if str(a) != "->"]
         method, target, *body, status = words
         data = (body[0].text if isinstance(body[0].text, bytes) else body[0].text.encode()) if body else b""
+        for name, sock in self.occupied.items():
+            data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % sock.getsockname()[1])
         for name, port in self.lb.ports.items():
             data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % port)
         for name, backend in self.backends.items():
             data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % backend.address[1])
-        got, content = await self.lb.http(method.text, target.text, data)
+        path = re.sub(r"\$([^$]+)\$", lambda m: str(expectations.follow(self.last_admin, m[1])), target.text)
+        got, content = await self.lb.http(method.text, path, data)
         try:
             import json
             self.last_admin = json.loads(content)
@@ -320,6 +328,8 @@ class Play:
             backend.holder.close()
         for client in self.clients.values():
             client.hang_up()
+        for sock in self.occupied.values():
+            sock.close()
         tasks = list(self.tasks)
         if self.lb is not None and self.lb.watcher is not None:
             await asyncio.wait({self.lb.watcher}, timeout=5)

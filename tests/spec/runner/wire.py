@@ -105,14 +105,20 @@ class Conn:
         if not self.closed:
             self.closed = True
             self.play.note(self.who, "x", "closes")
-            self.sock.close()
+            self.forget()
 
     def vanish(self):
         if not self.closed:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.closed = True
             self.play.note(self.who, "x", "resets the connection")
-            self.sock.close()
+            self.forget()
+
+    def forget(self):
+        loop = asyncio.get_running_loop()  # may still watch it for a task that was cancelled
+        loop.remove_reader(self.sock)
+        loop.remove_writer(self.sock)
+        self.sock.close()
 
     async def close_gently(self):
         """Says FIN, then reads until the peer does, so that no reset destroys what was sent."""
