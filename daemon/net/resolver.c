@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Name resolution: c-ares driven by a loop.
  *
- * One question of ours is several of DNS: A and AAAA, and for SRV the same again for each target. They are asked apart, because the joint
- * look-up of c-ares calls an answer whole when one of the two families failed, and an address family that "vanished" would take servers
- * out. What failed for now is told from what is decidedly not there: the first makes the answer partial.
+ * One question of ours is several of DNS: A and AAAA, and for SRV the same again for each target. They are asked apart,
+ * because the joint look-up of c-ares calls an answer whole when one of the two families failed, and an address family
+ * that "vanished" would take servers out. What failed for now is told from what is decidedly not there: the first makes
+ * the answer partial.
  *
- * c-ares may call back from inside the call that asks, and calls back once for every question even at its destruction; so an answer is
- * delivered by a timer of its own, and a cancelled query lives until its last question has come back.
+ * c-ares may call back from inside the call that asks, and calls back once for every question even at its destruction;
+ * so an answer is delivered by a timer of its own, and a cancelled query lives until its last question has come back.
  */
-#define CARES_NO_DEPRECATED /* ares_query and the SRV parser: their successors are not in every c-ares we build with */
+#define CARES_NO_DEPRECATED /* ares_query and the SRV parser: their successors are not in every c-ares we build with   \
+			     */
 #include "daemon/net/resolver.h"
 
 #include <ares.h>
@@ -49,8 +51,8 @@ struct resolver_query {
 	void *arg;
 	unsigned pending; /* questions out */
 	struct timer deliver;
-	int failure;	   /* of what failed for now; 0 = nothing did */
-	int negative;	   /* of what is decidedly not there */
+	int failure;  /* of what failed for now; 0 = nothing did */
+	int negative; /* of what is decidedly not there */
 	struct resolver_host *hosts;
 	size_t n_hosts, cap_hosts;
 	bool has_ttl;
@@ -135,9 +137,9 @@ static int host_cmp(const void *a, const void *b)
 
 	if (x->addr.sa.sa_family != y->addr.sa.sa_family)
 		return x->addr.sa.sa_family == AF_INET ? -1 : 1;
-	int cmp = x->addr.sa.sa_family == AF_INET ?
-			  memcmp(&x->addr.in.sin_addr, &y->addr.in.sin_addr, sizeof(x->addr.in.sin_addr)) :
-			  memcmp(&x->addr.in6.sin6_addr, &y->addr.in6.sin6_addr, sizeof(x->addr.in6.sin6_addr));
+	int cmp = x->addr.sa.sa_family == AF_INET
+			  ? memcmp(&x->addr.in.sin_addr, &y->addr.in.sin_addr, sizeof(x->addr.in.sin_addr))
+			  : memcmp(&x->addr.in6.sin6_addr, &y->addr.in6.sin6_addr, sizeof(x->addr.in6.sin6_addr));
 	if (cmp != 0)
 		return cmp;
 	if (addr_port(&x->addr) != addr_port(&y->addr))
@@ -263,7 +265,8 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 	settle(q);
 }
 
-/* The smallest TTL in the answer section; the parser of c-ares keeps none. Malformed answers have been refused before. */
+/* The smallest TTL in the answer section; the parser of c-ares keeps none. Malformed answers have been refused before.
+ */
 static void note_srv_ttl(struct resolver_query *q, const unsigned char *p, int len)
 {
 	const unsigned char *at = p + NS_HFIXEDSZ, *stop = p + len;
@@ -303,7 +306,8 @@ static void add_hostent(struct resolver_query *q, const struct resolver_host *li
 	}
 }
 
-/* What stands in /etc/hosts, in whichever family, is the whole answer, and holds for no time at all: it may be edited. */
+/* What stands in /etc/hosts, in whichever family, is the whole answer, and holds for no time at all: it may be edited.
+ */
 static bool find_in_hosts_file(struct resolver_query *q, const char *name, const struct resolver_host *like)
 {
 	struct hostent *host;
@@ -383,7 +387,8 @@ static struct resolver_query *new_query(struct resolver *r, resolver_fn *fn, voi
 	return q;
 }
 
-struct resolver_query *resolver_lookup_host(struct resolver *r, const char *name, unsigned port, resolver_fn *fn, void *arg)
+struct resolver_query *resolver_lookup_host(struct resolver *r, const char *name, unsigned port, resolver_fn *fn,
+					    void *arg)
 {
 	struct resolver_query *q = new_query(r, fn, arg);
 	struct resolver_host like = { 0 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The balancing algorithms over a list of candidates (the consistent hash is in balance_hash.c).
  *
- * All compare node-wide counts, read once per pick; two workers that pick at the same moment may choose alike, which evens out with the
- * next pick and is cheaper than a lock.
+ * All compare node-wide counts, read once per pick; two workers that pick at the same moment may choose alike, which
+ * evens out with the next pick and is cheaper than a lock.
  */
 #include "daemon/base/hash.h"
 #include "daemon/pool/pool_private.h"
@@ -94,7 +94,7 @@ static size_t leastconn(struct pool *p, const struct candidate *c, size_t n)
 	struct cost costs[POOL_SERVERS_MAX];
 
 	for (size_t i = 0; i < n; i++)
-		costs[i] = (struct cost){ c[i].n_txns, c[i].weight };
+		costs[i] = (struct cost) { c[i].n_txns, c[i].weight };
 	return cheapest(p, c, costs, n);
 }
 
@@ -111,7 +111,7 @@ static size_t latency(struct pool *p, const struct pick_query *q, const struct c
 	}
 	for (size_t i = 0; i < n; i++) {
 		uint64_t each = us[i] != 0 ? us[i] : fastest > 0 ? fastest : 1;
-		costs[i] = (struct cost){ each * (c[i].n_txns + 1ull), c[i].weight };
+		costs[i] = (struct cost) { each * (c[i].n_txns + 1ull), c[i].weight };
 	}
 	return cheapest(p, c, costs, n);
 }

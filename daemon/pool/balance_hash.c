@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Consistent hash with bounded load.
  *
- * Each server owns points on a ring; a key belongs to the first point behind it. A server's points follow from its own name and weight
- * alone, so that all nodes agree and a server that comes or goes moves only the keys that it gains or loses. Servers that are not
- * candidates stay on the ring and are passed over: a flap moves their keys away and back, and builds nothing.
+ * Each server owns points on a ring; a key belongs to the first point behind it. A server's points follow from its own
+ * name and weight alone, so that all nodes agree and a server that comes or goes moves only the keys that it gains or
+ * loses. Servers that are not candidates stay on the ring and are passed over: a flap moves their keys away and back,
+ * and builds nothing.
  *
- * Bounded load: a server with more than 1.25 times its share of the open transactions is passed over too, or one large sender would
- * drown one server. Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads" (2018).
+ * Bounded load: a server with more than 1.25 times its share of the open transactions is passed over too, or one large
+ * sender would drown one server. Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads"
+ * (2018).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +30,8 @@ struct ring {
 	struct point points[];
 };
 
-/* The weight that 160 points stand for. A power of two, so that it stays what it is while weights come and go around it: a unit that
- * followed the mean would move keys between servers that did not change. */
+/* The weight that 160 points stand for. A power of two, so that it stays what it is while weights come and go around
+ * it: a unit that followed the mean would move keys between servers that did not change. */
 static unsigned weight_unit(const struct pool *p)
 {
 	unsigned max = 1, unit = 1;
@@ -68,7 +70,7 @@ struct ring *ring_new(const struct pool *p)
 		uint64_t name = hash_stable(p->servers[i]->name, strlen(p->servers[i]->name));
 		for (size_t k = 0; k < points_of(p, i, unit); k++) {
 			uint64_t seed[2] = { name, k };
-			r->points[r->n++] = (struct point){ hash_stable(seed, sizeof(seed)), i };
+			r->points[r->n++] = (struct point) { hash_stable(seed, sizeof(seed)), i };
 		}
 	}
 	qsort(r->points, r->n, sizeof(r->points[0]), point_cmp);

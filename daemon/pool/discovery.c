@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Names that stand for servers: looked up again when the TTL is over.
  *
- * A failed look-up is no news: the last set stays and the question is asked again. An answer that is known to be incomplete adds
- * addresses and takes none away. So trouble with DNS never takes a working server out.
+ * A failed look-up is no news: the last set stays and the question is asked again. An answer that is known to be
+ * incomplete adds addresses and takes none away. So trouble with DNS never takes a working server out.
  */
 #include <stdlib.h>
 
@@ -58,8 +58,8 @@ static void on_success(struct origin *o, const struct resolver_answer *answer)
 	unsigned ttl = answer->ttl < TTL_MIN_S ? TTL_MIN_S : answer->ttl > TTL_MAX_S ? TTL_MAX_S : answer->ttl;
 
 	if (answer->n_hosts > ORIGIN_HOSTS_MAX)
-		log_msg(LOG_LEVEL_WARNING, "resolve", "%s has %zu addresses, the first %d are used", o->config->dns_name,
-			answer->n_hosts, ORIGIN_HOSTS_MAX);
+		log_msg(LOG_LEVEL_WARNING, "resolve", "%s has %zu addresses, the first %d are used",
+			o->config->dns_name, answer->n_hosts, ORIGIN_HOSTS_MAX);
 	o->failures = 0;
 	take_hosts(o, answer);
 	origin_sync(o);

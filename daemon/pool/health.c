@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * When servers are checked, and what a verdict changes.
  *
- * The first check decides alone (nothing is known that it could contradict); after it `rise` good ones in a row bring a server up and
- * `fall` bad ones take it down. Between two states the checks come at fast_interval. A server without checks is up at once and is only
- * asked for its capabilities. A busy answer is a sign of life, and a hold as if traffic had met it.
+ * The first check decides alone (nothing is known that it could contradict); after it `rise` good ones in a row bring a
+ * server up and `fall` bad ones take it down. Between two states the checks come at fast_interval. A server without
+ * checks is up at once and is only asked for its capabilities. A busy answer is a sign of life, and a hold as if
+ * traffic had met it.
  */
 #include <stdio.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What traffic says about a server: ejection after failures in a row, a hold for one that calls itself busy.
  *
- * The hard thing is not to eject a pool to death: the count of ejected servers is checked and raised under the pool's lock (rare: only
- * the failure that reaches the limit takes it), and the last usable server is never ejected. A success does not end a hold: a server that
- * refuses new connections goes on answering those it has.
+ * The hard thing is not to eject a pool to death: the count of ejected servers is checked and raised under the pool's
+ * lock (rare: only the failure that reaches the limit takes it), and the last usable server is never ejected. A success
+ * does not end a hold: a server that refuses new connections goes on answering those it has.
  */
 #include "daemon/pool/pool_private.h"
 

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Choosing a server: who is a candidate. Which of the candidates is the balancing algorithm's (balance.c).
  *
- * Each server of a view is judged once per pick (enum fit); the answer, its explanation for people, and the reason why nothing was found
- * all come from that one judgement. A server that this transaction has tried, or that cannot do what it asks, counts as not usable for
- * it, so that the next priority group opens; one at its cap does not: waiting is better than waking a reserve.
+ * Each server of a view is judged once per pick (enum fit); the answer, its explanation for people, and the reason why
+ * nothing was found all come from that one judgement. A server that this transaction has tried, or that cannot do what
+ * it asks, counts as not usable for it, so that the next priority group opens; one at its cap does not: waiting is
+ * better than waking a reserve.
  */
 #include "daemon/pool/pool_private.h"
 
 enum fit {
 	FIT_OK,
-	FIT_BUSY, /* only when nothing better is there */
 	FIT_FULL,
+	FIT_BUSY, /* only when nothing better is there */
+	FIT_BUSY_FULL,
 	FIT_INCAPABLE,
 	FIT_TOO_BIG,
 	FIT_TRIED,
@@ -59,17 +61,17 @@ static enum fit judge(const struct pool *p, const struct pick_query *q, const st
 		return FIT_INCAPABLE;
 	if (is_too_big(q, s))
 		return FIT_TOO_BIG;
-	if (server_is_full(s))
-		return FIT_FULL;
-	return st == SERVER_BUSY ? FIT_BUSY : FIT_OK;
+	if (st == SERVER_BUSY)
+		return server_is_full(s) ? FIT_BUSY_FULL : FIT_BUSY;
+	return server_is_full(s) ? FIT_FULL : FIT_OK;
 }
 
 /* ---- the survey of a view ---- */
 
 struct survey {
 	enum fit fits[POOL_SERVERS_MAX]; /* by index in the view */
-	size_t n_active;		 /* of pool.order: the groups in use */
-	unsigned count[FIT_COUNT];	 /* within these, but incapable and too big: anywhere looked at */
+	size_t n_active;                 /* of pool.order: the groups in use */
+	unsigned count[FIT_COUNT];       /* within these, but incapable and too big: anywhere looked at */
 };
 
 static void survey(const struct pool *p, const struct pick_query *q, struct survey *sv)
@@ -85,7 +87,7 @@ static void survey(const struct pool *p, const struct pick_query *q, struct surv
 			break;
 		sv->fits[i] = judge(p, q, p->servers[i]);
 		sv->count[sv->fits[i]]++;
-		/* A full server still is one that works. Of the busy ones nobody knows. */
+		/* A full server is one that works; of a busy one nobody knows. */
 		usable += sv->fits[i] == FIT_OK || sv->fits[i] == FIT_FULL;
 		sv->n_active = at + 1;
 	}
@@ -93,7 +95,7 @@ static void survey(const struct pool *p, const struct pick_query *q, struct surv
 
 static enum pick nothing(const struct survey *sv)
 {
-	if (sv->count[FIT_FULL] > 0)
+	if (sv->count[FIT_FULL] > 0 || sv->count[FIT_BUSY_FULL] > 0)
 		return PICK_FULL;
 	if (sv->count[FIT_INCAPABLE] > 0)
 		return PICK_INCAPABLE;
@@ -129,10 +131,10 @@ static size_t collect(const struct pool *p, const struct survey *sv, struct cand
 		unsigned weight = server_weight(s);
 		if (sv->fits[i] != FIT_OK || weight == 0)
 			continue;
-		c[n++] = (struct candidate){ .server = s,
-					     .index = i,
-					     .weight = weight,
-					     .n_txns = atomic_load_explicit(&s->n_txns, memory_order_relaxed) };
+		c[n++] = (struct candidate) { .server = s,
+					      .index = i,
+					      .weight = weight,
+					      .n_txns = atomic_load_explicit(&s->n_txns, memory_order_relaxed) };
 	}
 	return n;
 }
@@ -153,9 +155,11 @@ enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **
 	struct candidate c[POOL_SERVERS_MAX];
 	struct survey sv;
 
-	/* A claim fails only when a server changed its state just now; as many changes as there are servers are enough of them. */
+	/* A claim fails only when a server changed its state just now; as many changes as there are servers are enough
+	 * of them. */
 	for (size_t tries = 0; tries <= p->n_servers; tries++) {
 		struct server *s;
+		pool_wait_mark(p);
 		survey(p, q, &sv);
 		size_t n = collect(p, &sv, c);
 		if (n > 0)
@@ -189,6 +193,7 @@ static const char *why(enum fit fit, const struct server *s, bool busy_used)
 	case FIT_BUSY:
 		return busy_used ? "busy; nothing better is usable" : "busy: used last";
 	case FIT_FULL:
+	case FIT_BUSY_FULL:
 		return "at max_connections, none idle";
 	case FIT_INCAPABLE:
 		return "lacks an extension that the message needs";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Views of a pool, and what all views of one pool name share.
  *
- * A view is immutable once pool_finish() was called; what moves (states, weights, counts) is in the servers. It keeps alive the
- * configuration it was made from, so a session that holds a view needs nothing else.
+ * A view is immutable once pool_finish() was called; what moves (states, weights, counts) is in the servers. It keeps
+ * alive the configuration it was made from, so a session that holds a view needs nothing else.
  */
 #include "daemon/pool/pool.h"
 
@@ -11,10 +11,14 @@
 #include "daemon/pool/pool_private.h"
 
 const char *const balance_names[BALANCE_COUNT] = {
-	[BALANCE_ROUNDROBIN] = "roundrobin",	   [BALANCE_LEASTCONN] = "leastconn",
-	[BALANCE_FIRST] = "first",		   [BALANCE_RANDOM] = "random",
-	[BALANCE_LATENCY] = "latency",		   [BALANCE_SOURCE] = "source",
-	[BALANCE_SENDER_DOMAIN] = "sender_domain", [BALANCE_RECIPIENT_DOMAIN] = "recipient_domain",
+	[BALANCE_ROUNDROBIN] = "roundrobin",
+	[BALANCE_LEASTCONN] = "leastconn",
+	[BALANCE_FIRST] = "first",
+	[BALANCE_RANDOM] = "random",
+	[BALANCE_LATENCY] = "latency",
+	[BALANCE_SOURCE] = "source",
+	[BALANCE_SENDER_DOMAIN] = "sender_domain",
+	[BALANCE_RECIPIENT_DOMAIN] = "recipient_domain",
 };
 
 const char *const health_type_names[HEALTH_TYPE_COUNT] = {
@@ -25,7 +29,7 @@ const char *const health_type_names[HEALTH_TYPE_COUNT] = {
 
 const char *const reply_stage_names[STAGE_COUNT] = {
 	[STAGE_CONNECT] = "connect", [STAGE_BANNER] = "banner", [STAGE_EHLO] = "ehlo", [STAGE_MAIL] = "mail",
-	[STAGE_RCPT] = "rcpt",	     [STAGE_DATA] = "data",	[STAGE_DOT] = "dot",
+	[STAGE_RCPT] = "rcpt",       [STAGE_DATA] = "data",     [STAGE_DOT] = "dot",
 };
 
 /* ---- shared by all views of a name ---- */
@@ -164,8 +168,8 @@ static void merge_caps(const struct pool *p, bool with_maint, struct merge *m)
 	}
 }
 
-/* Servers that were never seen have no say; when all that were are in maintenance, what they had still holds, or extensions would
- * vanish from the greeting for the time of it and senders that hold such mail would bounce it. */
+/* Servers that were never seen have no say; when all that were are in maintenance, what they had still holds, or
+ * extensions would vanish from the greeting for the time of it and senders that hold such mail would bounce it. */
 void pool_caps(const struct pool *p, struct pool_caps *ret)
 {
 	CHECK_OBJ(p, POOL_MAGIC);
@@ -173,7 +177,7 @@ void pool_caps(const struct pool *p, struct pool_caps *ret)
 
 	merge_caps(p, false, &m);
 	if (m.caps.known && !m.any) {
-		m = (struct merge){ 0 };
+		m = (struct merge) { 0 };
 		merge_caps(p, true, &m);
 	}
 	if (!m.caps.known)

@@ -3,15 +3,15 @@
  *
  * Three kinds of object:
  *  - struct pool_config / server_config: what the configuration says. Immutable, owned by the configuration.
- *  - struct server: one address of one server, with its run-time state. Reference-counted, keyed by pool, name and address in the
- *    registry; it outlives configurations, so health, admin state, counters survive a reload. A changed port is another
- *    address, hence another server.
- *  - struct pool: one immutable view: a configuration plus the servers it has just now. Reference-counted; a new one is made for
- *    each configuration and each change of a resolved name. What must outlive views (waiters, the round-robin position) is in a
- *    struct shared by all views of the same pool name.
+ *  - struct server: one address of one server, with its run-time state. Reference-counted, keyed by pool, name and
+ * address in the registry; it outlives configurations, so health, admin state, counters survive a reload. A changed
+ * port is another address, hence another server.
+ *  - struct pool: one immutable view: a configuration plus the servers it has just now. Reference-counted; a new one is
+ * made for each configuration and each change of a resolved name. What must outlive views (waiters, the round-robin
+ * position) is in a struct shared by all views of the same pool name.
  *
- * Threads: the registry and everything about health belongs to the control thread. Functions marked [worker] may be called from
- * any worker at the same time; they touch atomics only, or a lock where said.
+ * Threads: the registry and everything about health belongs to the control thread. Functions marked [worker] may be
+ * called from any worker at the same time; they touch atomics only, or a lock where said.
  */
 #ifndef POSTROAD_POOL_POOL_H
 #define POSTROAD_POOL_POOL_H
@@ -52,7 +52,7 @@ struct server_config {
 	enum server_source source;
 	struct addr addr;     /* SERVER_FROM_ADDRESS */
 	const char *dns_name; /* the name to look up otherwise */
-	unsigned port;	      /* SERVER_FROM_DNS */
+	unsigned port;        /* SERVER_FROM_DNS */
 	unsigned weight;      /* 0..1000 */
 	bool weight_set;      /* the configuration says it itself: ends a run-time override */
 	unsigned priority;    /* 1 is used first */
@@ -75,7 +75,7 @@ struct outlier_config {
 };
 
 struct reuse_config {
-	uint64_t idle;	/* kept per server and node; 0 = no reuse */
+	uint64_t idle; /* kept per server and node; 0 = no reuse */
 	int64_t idle_timeout_ms, max_age_ms;
 	unsigned max_errors;
 };
@@ -98,7 +98,7 @@ struct pool_config {
 	struct health_config health;
 	struct outlier_config outlier;
 	unsigned caps_off, caps_force; /* SMTP_EXT_* */
-	const char *helo;	       /* NULL = own (the listener's hostname) */
+	const char *helo;              /* NULL = own (the listener's hostname) */
 	struct reuse_config reuse;
 	struct retry_config retry;
 	struct back_timeouts timeouts;
@@ -107,7 +107,7 @@ struct pool_config {
 	int64_t slow_start_ms;
 	unsigned priority_activation;
 	struct addr source_v4, source_v6; /* family 0 = any */
-	const char *check_helo;		  /* name to greet with in checks: the node's host name */
+	const char *check_helo;           /* name to greet with in checks: the node's host name */
 };
 
 /* ---- servers ---- */
@@ -116,11 +116,11 @@ enum server_state {
 	SERVER_UNKNOWN, /* not checked yet: not usable */
 	SERVER_UP,
 	SERVER_STARTING, /* slow start: usable with a growing weight */
-	SERVER_BUSY,	 /* it said 421 or 4.3.x: used last */
-	SERVER_EJECTED,	 /* by traffic: not used until the ejection ends */
-	SERVER_DOWN,	 /* by checks */
-	SERVER_DRAIN,	 /* by the administrator (or its address vanished from DNS): finishes, takes nothing new */
-	SERVER_MAINT,	 /* by the administrator: drain, and no checks */
+	SERVER_BUSY,     /* it said 421 or 4.3.x: used last */
+	SERVER_EJECTED,  /* by traffic: not used until the ejection ends */
+	SERVER_DOWN,     /* by checks */
+	SERVER_DRAIN,    /* by the administrator (or its address vanished from DNS): finishes, takes nothing new */
+	SERVER_MAINT,    /* by the administrator: drain, and no checks */
 	SERVER_STATE_COUNT
 };
 extern const char *const server_state_names[SERVER_STATE_COUNT];
@@ -134,25 +134,27 @@ struct server {
 	char *pool, *name; /* name: "mta1", or "mta2@10.0.0.12:25" for an address of a looked-up name */
 	char *config_name; /* "mta2": what admin state and weight are set on */
 	struct addr addr;
-	series_id m_replies[16][4];  /* [enum reply_stage][class 2..5 minus 2] */
-	struct pool_shared *shared;  /* of the one pool name it belongs to; referenced */
-	struct loop *control;	     /* the control thread's loop, told of each change of state; NULL in tests */
+	series_id m_replies[16][4]; /* [enum reply_stage][class 2..5 minus 2] */
+	struct pool_shared *shared; /* of the one pool name it belongs to; referenced */
+	struct loop *control;       /* the control thread's loop, told of each change of state; NULL in tests */
 	/* written by any thread, each on its own cache line */
 	_Alignas(64) _Atomic uint64_t word;    /* state, effective weight, epoch: see server_word.c */
 	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
 	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
-	_Atomic uint32_t n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
-	_Alignas(64) _Atomic uint32_t caps;	/* SMTP_EXT_* last seen; meaningful when caps_known */
-	_Atomic uint64_t size;			/* SIZE last seen, 0 = none */
+	_Atomic uint32_t n_frees; /* counts releases and connections gone idle: what a waiter may have missed */
+	_Atomic uint32_t
+		n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
+	_Alignas(64) _Atomic uint32_t caps; /* SMTP_EXT_* last seen; meaningful when caps_known */
+	_Atomic uint64_t size;              /* SIZE last seen, 0 = none */
 	_Atomic bool caps_known;
 	_Atomic uint64_t max_connections;
-	_Atomic uint64_t latency_us;		/* peak EWMA of the final reply, as of latency_at_ms */
+	_Atomic uint64_t latency_us; /* peak EWMA of the final reply, as of latency_at_ms */
 	_Atomic int64_t latency_at_ms;
-	_Atomic uint32_t bad_streak;		/* consecutive failures by traffic */
+	_Atomic uint32_t bad_streak;              /* consecutive failures by traffic */
 	_Atomic uint32_t eject_times, busy_times; /* holds in a row: each is longer than the one before */
 	_Atomic int64_t ejected_until_ms, busy_until_ms;
-	_Atomic bool notify_pending;		/* a message to the control thread is on its way */
-	struct server_private *priv;		/* control thread; NULL = the registry has forgotten it */
+	_Atomic bool notify_pending; /* a message to the control thread is on its way */
+	struct server_private *priv; /* control thread; NULL = the registry has forgotten it */
 	_Atomic uint32_t refs;
 };
 
@@ -163,19 +165,19 @@ unsigned server_weight(const struct server *s); /* effective: override, slow sta
 struct server *server_ref(struct server *s);
 void server_unref(struct server *s);
 
-/* [worker] A slot for one connection under max_connections; false = at the cap. Each take needs one release, which wakes a waiter
- * of the pools that use the server. */
+/* [worker] A slot for one connection under max_connections; false = at the cap. Each take needs one release, which
+ * wakes a waiter of the pools that use the server. */
 bool server_slot_take(struct server *s) MUST_CHECK;
 void server_slot_release(struct server *s);
 /* [worker] A connection to s became free (idle; n_idle already counts it): wakes a waiter if any. */
 void server_idle_available(struct server *s);
 
-/* [worker] What traffic saw. fault: connect or TLS failure, hang, EOF, malformed reply, 4.3.x. Ejects or marks busy at once where
- * the pool's outlier rules say so, within max_ejected_pct. */
+/* [worker] What traffic saw. fault: connect or TLS failure, hang, EOF, malformed reply, 4.3.x. Ejects or marks busy at
+ * once where the pool's outlier rules say so, within max_ejected_pct. */
 enum server_verdict {
 	SERVER_SAW_SUCCESS, /* any proper reply */
 	SERVER_SAW_FAULT,   /* it broke */
-	SERVER_SAW_BUSY	    /* 421 or 4.3.x: in trouble by its own word */
+	SERVER_SAW_BUSY     /* 421 or 4.3.x: in trouble by its own word */
 };
 struct pool;
 void server_report(struct pool *p, struct server *s, enum server_verdict v, int64_t now_ms);
@@ -188,18 +190,18 @@ void server_learn(struct server *s, unsigned exts, uint64_t size);
 
 struct pool {
 	uint32_t magic;
-	const struct pool_config *config; /* lives as long as the pool: see pool_config_owner */
-	struct server **servers;	  /* referenced; those with state drain/maint too */
+	const struct pool_config *config;            /* lives as long as the pool: see pool_config_owner */
+	struct server **servers;                     /* referenced; those with state drain/maint too */
 	struct server_config const **server_configs; /* same index: weight, priority, max_connections as configured */
-	unsigned *priorities;		  /* same index: configured priority plus SRV priority */
-	unsigned *weights;		  /* same index: configured weight scaled by SRV weight, or a run-time override */
-	unsigned *order;		  /* indexes sorted by priority, then as configured */
+	unsigned *priorities;                        /* same index: configured priority plus SRV priority */
+	unsigned *weights; /* same index: configured weight scaled by SRV weight, or a run-time override */
+	unsigned *order;   /* indexes sorted by priority, then as configured */
 	size_t n_servers;
-	struct pool_shared *shared;	  /* what outlives views */
-	struct ring *ring;		  /* consistent hash ring, for the balance values that need one */
-	void *owner;			  /* of config; one reference */
+	struct pool_shared *shared; /* what outlives views */
+	struct ring *ring;          /* consistent hash ring, for the balance values that need one */
+	void *owner;                /* of config; one reference */
 	void (*owner_unref)(void *);
-	struct pool_series {		  /* for the session's counters */
+	struct pool_series {                 /* for the session's counters */
 		series_id reply_seconds[16]; /* by enum reply_stage */
 		series_id retries[16][2];    /* by stage; [0] failed, [1] succeeded */
 		series_id recipients[3];     /* accepted, tempfail, permfail */
@@ -224,7 +226,8 @@ struct pool *pool_ref(struct pool *p);
 void pool_unref(struct pool *p);
 
 /* What the listener's EHLO may offer: extensions that every server outside maint had when last seen (with caps_off and
- * caps_force applied), SIZE = the smallest within the pool (0 = no limit). known = at least one server was ever seen. [worker] */
+ * caps_force applied), SIZE = the smallest within the pool (0 = no limit). known = at least one server was ever seen.
+ * [worker] */
 struct pool_caps {
 	bool known;
 	unsigned exts;
@@ -240,8 +243,8 @@ unsigned pool_usable(const struct pool *p);
 #define POOL_SERVERS_MAX 256 /* addresses in one view; more are left out, with a warning in the log */
 
 struct pick_query {
-	uint64_t hash;		/* for the hash algorithms: hash_stable() of the key */
-	unsigned need_exts;	/* SMTP_EXT_* that MAIL and RCPT asked for */
+	uint64_t hash;      /* for the hash algorithms: hash_stable() of the key */
+	unsigned need_exts; /* SMTP_EXT_* that MAIL and RCPT asked for */
 	uint64_t need_size;
 	const struct server *tried[PICK_TRIED_MAX]; /* not these again */
 	unsigned n_tried;
@@ -249,42 +252,41 @@ struct pick_query {
 };
 
 enum pick {
-	PICK_OK,	/* *ret_server, referenced, its n_txns already counted: end with pool_txn_end() */
-	PICK_FULL,	/* servers are usable, all at max_connections: wait */
+	PICK_OK,        /* *ret_server, referenced, its n_txns already counted: end with pool_txn_end() */
+	PICK_FULL,      /* servers are usable, all at max_connections: wait */
 	PICK_INCAPABLE, /* servers are usable, none can do what MAIL asked */
-	PICK_TOO_BIG,	/* no usable server takes a message of that size */
-	PICK_NONE	/* none usable */
+	PICK_TOO_BIG,   /* no usable server takes a message of that size */
+	PICK_NONE       /* none usable */
 };
 
-/* [worker] Chooses by state, priority group, capability, then by the pool's algorithm over node-wide counts. A server at its cap is
- * skipped unless it has idle connections (n_idle > 0) that could be lent. */
+/* [worker] Chooses by state, priority group, capability, then by the pool's algorithm over node-wide counts. A server
+ * at its cap is skipped unless it has idle connections (n_idle > 0) that could be lent. */
 enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **ret_server) MUST_CHECK;
 /* [worker] Drops the transaction count and the reference of a PICK_OK. */
 void pool_txn_end(struct server *s);
-/* Explains a choice without making one: the candidates in order with their state and why each is in or out. Control thread. */
+/* Explains a choice without making one: the candidates in order with their state and why each is in or out. Control
+ * thread. */
 typedef void pool_candidate_fn(const struct server *s, bool usable, const char *why, void *arg);
 void pool_explain(const struct pool *p, const struct pick_query *q, pool_candidate_fn *fn, void *arg);
 
 /* ---- waiting ---- */
 
-/* One transaction that waits for a free connection. Wakes in the order of arrival, through its own loop. */
+/* One transaction that waits for a free connection. Wakes in the order of arrival, through its own loop. To be zeroed
+ * for each transaction: one that is woken, finds nothing and waits again keeps its place. */
 struct pool_waiter {
 	struct list link; /* private, under the pool's lock */
 	struct loop *loop;
 	loop_fn *fn; /* called on the loop's thread, once; the waiter has left the queue then */
 	void *arg;
-	/* Woken before and found nothing: it goes to the head of the queue, not to its end. */
-	bool again;
-	/* pool_pick() gave a server, but neither a slot nor an idle connection could be had: idle connections (of other workers) are
-	 * then no reason to be woken at once. */
-	bool want_slot;
+	uint64_t ticket;               /* private: its place in the order of arrival; 0 = never queued */
 	struct pool_shared *queued_in; /* private; NULL = in no queue */
-	struct pool_wake *wake;	       /* private: the wake-up on its way; NULL = none */
+	struct pool_wake *wake;        /* private: the wake-up on its way; NULL = none */
 };
-/* [worker] False: the queue is full (pool_config.queue). */
+/* [worker] False: the queue is full (pool_config.queue). To be called in the same turn as the pool_pick() on this view
+ * that led to it, with no other pick in between: what was released since that pick wakes at once. */
 bool pool_wait(struct pool *p, struct pool_waiter *w) MUST_CHECK;
-/* [worker] Leaves the queue. The wake-up that was already on its way is passed to the next waiter and never arrives. Call it on the
- * waiter's own thread. */
+/* [worker] Leaves the queue. The wake-up that was already on its way is passed to the next waiter and never arrives.
+ * Call it on the waiter's own thread. */
 void pool_wait_cancel(struct pool_waiter *w);
 /* [worker] How many wait: one relaxed load. */
 unsigned pool_waiting(const struct pool *p);
@@ -295,33 +297,39 @@ struct registry;
 
 struct registry_hooks {
 	/* A server changed its state. */
-	void (*on_transition)(const struct server *s, enum server_state from, enum server_state to, const char *why, void *arg);
-	/* The set of servers of a pool changed (a name resolved differently): make and publish a new view with registry_view(). */
+	void (*on_transition)(const struct server *s, enum server_state from, enum server_state to, const char *why,
+			      void *arg);
+	/* The set of servers of a pool changed (a name resolved differently): make and publish a new view with
+	 * registry_view(). */
 	void (*on_servers_changed)(const char *pool, void *arg);
 	/* Every server has had its first verdict. Once. */
 	void (*on_first_round)(void *arg);
 	/* A connection to this address would reach our own listener: refuse it (a loop). May be NULL. */
 	bool (*is_own_address)(const struct addr *a, void *arg);
 	void *arg;
-	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the stored one too.
-	 * Called from registry_apply(). May be NULL, as any hook. */
+	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the
+	 * stored one too. Called from registry_apply(). May be NULL, as any hook. */
 	void (*on_weight_override_ended)(const char *pool, const char *server, void *arg);
 };
 
-/* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL = system. */
-struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks, const char *learned_file, const char *dns_servers);
+/* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL =
+ * system. */
+struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks, const char *learned_file,
+			      const char *dns_servers);
 void registry_free(struct registry *r);
 
-/* Takes over a new set of pools: servers that stay keep their state, new ones start checks (fast_interval until the first verdict),
- * those gone end theirs. config must stay alive until owner_unref(owner) is called: the registry and each view hold one reference. */
+/* Takes over a new set of pools: servers that stay keep their state, new ones start checks (fast_interval until the
+ * first verdict), those gone end theirs. config must stay alive until owner_unref(owner) is called: the registry and
+ * each view hold one reference. */
 void registry_apply(struct registry *r, const struct pool_config *const *pools, size_t n, void *owner,
 		    void (*owner_ref)(void *), void (*owner_unref)(void *));
 /* A new view of one pool, referenced for the caller; NULL = no such pool. */
 struct pool *registry_view(struct registry *r, const char *pool);
 
-/* Run-time state; replicated and stored by the caller. server = a configured name (all its addresses) or one address's own name;
- * of two admin states that apply to an address the stricter one holds, of two weights its own. 0, or -ENOENT: nothing has this
- * name at present; the setting is kept and applies when the name appears. -ENOSPC: too many are kept already. */
+/* Run-time state; replicated and stored by the caller. server = a configured name (all its addresses) or one address's
+ * own name; of two admin states that apply to an address the stricter one holds, of two weights its own. 0, or -ENOENT:
+ * nothing has this name at present; the setting is kept and applies when the name appears. -ENOSPC: too many are kept
+ * already. */
 int registry_set_admin(struct registry *r, const char *pool, const char *server, enum server_admin admin);
 /* weight < 0 ends the override. */
 int registry_set_weight(struct registry *r, const char *pool, const char *server, int weight);
@@ -338,7 +346,7 @@ struct server_info {
 	double last_check_wall, last_change_wall;
 	int64_t last_check_us;
 	double ejected_until_wall, busy_until_wall; /* 0 = not */
-	const char *why; /* of the present state */
+	const char *why;                            /* of the present state */
 };
 typedef void registry_server_fn(const struct server_info *info, void *arg);
 void registry_each_server(struct registry *r, const char *pool, registry_server_fn *fn, void *arg);

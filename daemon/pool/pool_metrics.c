@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The series of pools and servers. All label sets that can occur are made at once, at 0; gauges are read from the servers at scrape
- * time, so nothing here runs on the message path.
+ * The series of pools and servers. All label sets that can occur are made at once, at 0; gauges are read from the
+ * servers at scrape time, so nothing here runs on the message path.
  */
 #include <math.h>
 #include <stdio.h>
@@ -52,9 +52,12 @@ static const struct {
 	enum metric metric;
 	metrics_read_fn *read;
 } plain[] = {
-	{ METRIC_SERVER_UP, read_up },		       { METRIC_SERVER_TRANSACTIONS, read_txns },
-	{ METRIC_SERVER_CONNECTIONS, read_conns },     { METRIC_SERVER_IDLE_CONNECTIONS, read_idle },
-	{ METRIC_SERVER_MAX_CONNECTIONS, read_max },   { METRIC_SERVER_WEIGHT, read_weight },
+	{ METRIC_SERVER_UP, read_up },
+	{ METRIC_SERVER_TRANSACTIONS, read_txns },
+	{ METRIC_SERVER_CONNECTIONS, read_conns },
+	{ METRIC_SERVER_IDLE_CONNECTIONS, read_idle },
+	{ METRIC_SERVER_MAX_CONNECTIONS, read_max },
+	{ METRIC_SERVER_WEIGHT, read_weight },
 };
 _Static_assert(ARRAY_LEN(plain) == ARRAY_LEN(((struct server_metrics *)0)->plain), "one series per row");
 
@@ -68,7 +71,7 @@ static double read_state(void *arg)
 static void create_replies(struct server *s)
 {
 	for (unsigned stage = 0; stage < STAGE_COUNT; stage++) {
-		for (unsigned class = 2; class <= 5; class++) {
+		for (unsigned class = 2; class <= 5; class ++) {
 			char text[2] = { (char)('0' + class), '\0' };
 			const char *labels[] = { s->pool, s->name, reply_stage_names[stage], text };
 			s->m_replies[stage][class - 2] = metrics_series(METRIC_REPLIES_TOTAL, labels);
@@ -104,7 +107,7 @@ void server_metrics_create(struct server_private *sp)
 	}
 	for (unsigned st = 0; st < SERVER_STATE_COUNT; st++) {
 		labels[2] = server_state_names[st];
-		m->state_args[st] = (struct state_series){ s, st };
+		m->state_args[st] = (struct state_series) { s, st };
 		m->states[st] = metrics_series(METRIC_SERVER_STATE, labels);
 		metrics_read_with(m->states[st], read_state, &m->state_args[st]);
 		m->transitions[st] = metrics_series(METRIC_SERVER_TRANSITIONS_TOTAL, labels);
@@ -128,7 +131,7 @@ void server_metrics_retire(struct server_private *sp)
 	}
 	metrics_retire(m->check_seconds);
 	for (unsigned stage = 0; stage < STAGE_COUNT; stage++)
-		for (unsigned class = 0; class < 4; class++)
+		for (unsigned class = 0; class < 4; class ++)
 			metrics_retire(sp->server->m_replies[stage][class]);
 }
 

@@ -15,7 +15,7 @@
 /* ---- the state word: facts, not the state; the state is derived from them (server_word.c) ---- */
 
 enum {
-	WORD_ADMIN_MASK = 0x03,	 /* enum server_admin */
+	WORD_ADMIN_MASK = 0x03,  /* enum server_admin */
 	WORD_HEALTH_MASK = 0x0c, /* by checks */
 	WORD_HEALTH_UNKNOWN = 0x00,
 	WORD_HEALTH_UP = 0x04,
@@ -30,7 +30,8 @@ enum {
 #define WORD_EPOCH_SHIFT 32
 
 enum server_state server_word_state(uint64_t word);
-/* Clears, then sets bits below the epoch, in one step; tells the control thread when a fact changed. From any thread. */
+/* Clears, then sets bits below the epoch, in one step; tells the control thread when a fact changed. From any thread.
+ */
 void server_word_update(struct server *s, uint64_t clear, uint64_t set);
 void server_set_weight(struct server *s, unsigned effective);
 void server_set_health(struct server *s, unsigned word_health);
@@ -55,12 +56,12 @@ struct server *server_new(struct pool_shared *shared, const struct server_identi
 struct pool_shared {
 	uint32_t magic;
 	char *name;
-	pthread_mutex_t lock;	/* the queue; ejections */
-	struct list waiters;	/* struct pool_waiter.link, in order of arrival */
+	pthread_mutex_t lock; /* the queue; ejections */
+	struct list waiters;  /* struct pool_waiter.link, in order of arrival */
 	struct pool_series series;
 	series_id queue_series;
 	_Alignas(64) _Atomic uint32_t n_waiting; /* = length of waiters */
-	_Alignas(64) _Atomic uint32_t turn;	 /* round robin's position */
+	_Alignas(64) _Atomic uint32_t turn;      /* round robin's position */
 	_Atomic uint32_t refs;
 };
 
@@ -69,6 +70,10 @@ struct pool_shared *pool_shared_ref(struct pool_shared *sh);
 void pool_shared_unref(struct pool_shared *sh);
 /* Wakes the first waiter, if any. From any thread. */
 void pool_shared_wake(struct pool_shared *sh);
+/* Something of s that waiters want became free: counts it, then wakes the first of them. From any thread. */
+void server_freed(struct server *s);
+/* Before a pick looks at the servers of p: from here on pool_wait() notices what becomes free. */
+void pool_wait_mark(const struct pool *p);
 
 /* ---- views ---- */
 
@@ -88,7 +93,8 @@ struct candidate {
 /* One of c[0..n), n > 0. */
 size_t balance_pick(struct pool *p, const struct pick_query *q, const struct candidate *c, size_t n);
 bool balance_is_hash(enum balance b);
-/* The slot of turn in a weighted rotation: over sum(weight)/gcd turns in a row each gets exactly its share, well mixed. */
+/* The slot of turn in a weighted rotation: over sum(weight)/gcd turns in a row each gets exactly its share, well mixed.
+ */
 size_t balance_rotate(const struct candidate *c, size_t n, uint32_t turn);
 
 struct ring;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One health check: a lock-step SMTP conversation on the control loop.
  *
- * Never more than one command is in flight (servers that forbid early talkers answer 554 to anything else), multi-line replies are
- * parsed as such, and QUIT ends every conversation that got so far (servers log the lack of it). The verdict is given as soon as it is
- * known; what follows (QUIT, or the EHLO of a server whose check is a mere connect) lingers on its own, within the same deadline, and may
- * outlive the server's place in the registry. A 4xx is a busy server, not a dead one.
+ * Never more than one command is in flight (servers that forbid early talkers answer 554 to anything else), multi-line
+ * replies are parsed as such, and QUIT ends every conversation that got so far (servers log the lack of it). The
+ * verdict is given as soon as it is known; what follows (QUIT, or the EHLO of a server whose check is a mere connect)
+ * lingers on its own, within the same deadline, and may outlive the server's place in the registry. A 4xx is a busy
+ * server, not a dead one.
  *
  * A step says what its reply means and which step comes next; entering a step sends its command.
  */
@@ -25,10 +26,11 @@ struct probe {
 	struct list link;
 	struct server *server; /* one reference */
 	struct loop *loop;
-	bool awaited;	/* the server's owner still waits for the verdict */
+	bool awaited;   /* the server's owner still waits for the verdict */
 	bool lingering; /* counted in n_lingering */
 	bool connect_decides;
-	const struct health_config *config; /* valid while awaited and in the conversation: health.c aborts before it goes */
+	const struct health_config
+		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
 	char *helo;
 	struct stream stream;
 	bool opened;
@@ -205,8 +207,9 @@ static void on_quit(struct probe *pr, const struct smtp_reply *r)
 }
 
 static const struct step_row steps[STEP_COUNT] = {
-	[STEP_CONNECT] = { "connect", NULL }, [STEP_BANNER] = { "banner", on_banner }, [STEP_EHLO] = { "EHLO", on_ehlo },
-	[STEP_HELO] = { "HELO", on_helo },    [STEP_MAIL] = { "MAIL", on_mail },       [STEP_RCPT] = { "RCPT", on_rcpt },
+	[STEP_CONNECT] = { "connect", NULL }, [STEP_BANNER] = { "banner", on_banner },
+	[STEP_EHLO] = { "EHLO", on_ehlo },    [STEP_HELO] = { "HELO", on_helo },
+	[STEP_MAIL] = { "MAIL", on_mail },    [STEP_RCPT] = { "RCPT", on_rcpt },
 	[STEP_RSET] = { "RSET", on_rset },    [STEP_QUIT] = { "QUIT", on_quit },
 };
 

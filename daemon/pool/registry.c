@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The registry: which pools and servers there are, over all changes of the configuration.
  *
- * The hard thing is that nearly everything outlives something else: servers outlive configurations, views outlive servers' places in the
- * registry, checks outlive both. So the registry holds one reference on each thing it lists and nothing else is owned by it; whoever
- * else needs a thing holds its own.
+ * The hard thing is that nearly everything outlives something else: servers outlive configurations, views outlive
+ * servers' places in the registry, checks outlive both. So the registry holds one reference on each thing it lists and
+ * nothing else is owned by it; whoever else needs a thing holds its own.
  */
 #include <stdlib.h>
 
@@ -69,7 +69,7 @@ static void set_fixed_host(struct origin *o)
 {
 	if (o->hosts == NULL)
 		o->hosts = xcalloc(1, sizeof(*o->hosts));
-	o->hosts[0] = (struct resolver_host){ .addr = o->config->addr };
+	o->hosts[0] = (struct resolver_host) { .addr = o->config->addr };
 	o->n_hosts = 1;
 	o->answered = true;
 }
@@ -317,7 +317,8 @@ static void on_tick(void *arg)
 
 /* ---- life ---- */
 
-struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks, const char *learned_file, const char *dns_servers)
+struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks, const char *learned_file,
+			      const char *dns_servers)
 {
 	struct resolver *resolver = resolver_new(l, dns_servers);
 	struct registry *r;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The registry's own structs: control thread only. Private to this room.
  *
- *   registry ─ reg_pool (one per pool name) ─ origin (one per configured server) ─ server_private (one per address) ─ server
+ *   registry ─ reg_pool (one per pool name) ─ origin (one per configured server) ─ server_private (one per address) ─
+ * server
  *
- * A server_private whose origin is NULL is gone: its address vanished or the configuration dropped it. It drains, is forgotten when its
- * transactions are done, and comes back to life when the address reappears before that.
+ * A server_private whose origin is NULL is gone: its address vanished or the configuration dropped it. It drains, is
+ * forgotten when its transactions are done, and comes back to life when the address reappears before that.
  */
 #ifndef POSTROAD_POOL_REGISTRY_H
 #define POSTROAD_POOL_REGISTRY_H
@@ -33,13 +34,13 @@ struct registry {
 	struct loop *loop;
 	struct registry_hooks hooks;
 	struct resolver *resolver;
-	struct list pools;	/* struct reg_pool.link, in no order that matters */
-	struct list probes;	/* all running, also those whose server was forgotten */
-	struct map *overrides;	/* "pool/server" → struct override, for names not present too */
+	struct list pools;     /* struct reg_pool.link, in no order that matters */
+	struct list probes;    /* all running, also those whose server was forgotten */
+	struct map *overrides; /* "pool/server" → struct override, for names not present too */
 	struct learned *learned;
-	struct timer tick;	/* each second */
-	struct timer changes;	/* delivers what must not be delivered from inside a call */
-	void *owner;		/* of the configuration in force */
+	struct timer tick;    /* each second */
+	struct timer changes; /* delivers what must not be delivered from inside a call */
+	void *owner;          /* of the configuration in force */
 	void (*owner_ref)(void *);
 	void (*owner_unref)(void *);
 	series_id resolver_failures;
@@ -51,13 +52,13 @@ struct reg_pool {
 	struct registry *registry;
 	struct list link;
 	const struct pool_config *config; /* NULL = no longer configured; waits for its last server to be forgotten */
-	size_t place;			  /* in the configuration */
+	size_t place;                     /* in the configuration */
 	struct pool_shared *shared;
 	struct list origins; /* as configured */
 	struct list servers; /* struct server_private.link, those gone too */
 	struct pool *view;   /* the present one, kept for the next caller; NULL = to be made */
-	bool changed;	     /* on_servers_changed is due */
-	bool seen;	     /* while a configuration is taken over */
+	bool changed;        /* on_servers_changed is due */
+	bool seen;           /* while a configuration is taken over */
 };
 
 struct origin {
@@ -74,7 +75,7 @@ struct origin {
 	struct resolver_query *query;
 	struct timer retry;
 	unsigned failures; /* in a row */
-	bool answered;	   /* at least once, well or badly */
+	bool answered;     /* at least once, well or badly */
 };
 
 struct server_metrics {
@@ -99,7 +100,7 @@ struct server_private {
 	enum server_admin admin;
 	int weight_override; /* -1 = none */
 	/* checks (health.c) */
-	struct probe *probe; /* the one whose verdict is awaited */
+	struct probe *probe;  /* the one whose verdict is awaited */
 	unsigned n_lingering; /* probes that go on after their verdict */
 	struct timer check;
 	unsigned passes, fails; /* in a row */
@@ -120,7 +121,7 @@ struct server_private {
 	bool from_dns;
 	bool seen; /* while an origin is synchronised */
 	/* capabilities as last written down (registry_learned.c) */
-	bool noted;
+	double noted_wall; /* 0 = never in this process */
 	unsigned noted_exts;
 	uint64_t noted_size;
 	struct server_metrics metrics;

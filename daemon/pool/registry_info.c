@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the API shows of pools and servers. The hard part is to show no more: a server that is forgotten but whose series linger is not.
+ * What the API shows of pools and servers. The hard part is to show no more: a server that is forgotten but whose
+ * series linger is not.
  */
 #include "daemon/base/clock.h"
 #include "daemon/pool/registry.h"
@@ -15,7 +16,7 @@ static void describe(const struct server_private *sp, struct server_info *info)
 {
 	const struct server *s = sp->server;
 
-	*info = (struct server_info){
+	*info = (struct server_info) {
 		.server = s,
 		.config = sp->origin != NULL ? sp->origin->config : &sp->gone_config,
 		.state = server_state(s),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Capabilities last seen, kept over restarts in a JSON file.
  *
- * What the EHLO of a listener offers must not shrink because the balancer was restarted while a server was down: senders that hold mail
- * for an extension that vanished bounce it for good. The file is a cache: one that cannot be read is started anew, one that cannot be
- * written is said so once. It is replaced whole (write, fsync, rename, fsync of the directory), so a crash leaves the old or the new.
+ * What the EHLO of a listener offers must not shrink because the balancer was restarted while a server was down:
+ * senders that hold mail for an extension that vanished bounce it for good. The file is a cache: one that cannot be
+ * read is started anew, one that cannot be written is said so once. It is replaced whole (write, fsync, rename, fsync
+ * of the directory), so a crash leaves the old or the new.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,11 +23,12 @@
 #define ENTRIES_MAX 10000
 #define FILE_SIZE_MAX (8l * 1024 * 1024)
 #define KEEP_SECONDS (30 * 24 * 3600.0) /* of a server that is no longer there */
+#define RENEW_SECONDS (24 * 3600.0)     /* of one that is, though nothing about it changed */
 
 struct learned {
 	uint32_t magic;
-	char *file;	  /* NULL = remembers nothing */
-	json_t *servers;  /* "pool/server@address" → {capabilities, size, seen} */
+	char *file;      /* NULL = remembers nothing */
+	json_t *servers; /* "pool/server address" → {capabilities, size, seen} */
 	bool dirty, complained;
 	int64_t written_ms;
 };
@@ -117,7 +119,6 @@ void learned_apply(struct learned *l, struct server_private *sp)
 	free(key);
 	if (!json_is_object(entry))
 		return;
-	sp->noted = true;
 	sp->noted_exts = exts_from(json_object_get(entry, "capabilities"));
 	sp->noted_size = json_is_integer(size) && json_integer_value(size) > 0 ? (uint64_t)json_integer_value(size) : 0;
 	server_learn(sp->server, sp->noted_exts, sp->noted_size);
@@ -132,16 +133,17 @@ void learned_note(struct learned *l, struct server_private *sp)
 		return;
 	unsigned exts = atomic_load(&s->caps);
 	uint64_t size = atomic_load(&s->size);
-	if (sp->noted && exts == sp->noted_exts && size == sp->noted_size)
+	double now = clock_wall();
+	if (exts == sp->noted_exts && size == sp->noted_size && now - sp->noted_wall < RENEW_SECONDS)
 		return;
-	sp->noted = true;
+	sp->noted_wall = now;
 	sp->noted_exts = exts;
 	sp->noted_size = size;
 	char *key = key_of(s);
 	if (json_object_size(l->servers) < ENTRIES_MAX || json_object_get(l->servers, key) != NULL) {
 		json_object_set_new(l->servers, key,
-				    json_pack("{s:o,s:I,s:f}", "capabilities", exts_to(exts), "size", (json_int_t)size, "seen",
-					      clock_wall()));
+				    json_pack("{s:o,s:I,s:f}", "capabilities", exts_to(exts), "size", (json_int_t)size,
+					      "seen", now));
 		l->dirty = true;
 	}
 	free(key);
@@ -156,7 +158,6 @@ static void drop_old(struct learned *l)
 	json_t *entry;
 	void *tmp;
 
-	/* A server still there whose capabilities never changed is dropped with the others, and noted anew after the next start. */
 	json_object_foreach_safe(l->servers, tmp, key, entry)
 		if (now - json_number_value(json_object_get(entry, "seen")) > KEEP_SECONDS)
 			json_object_del(l->servers, key);

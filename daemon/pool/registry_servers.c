@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Servers appear, go, come back and are forgotten; views are made of those that are there.
  *
- * A server is found again by pool, name and address, so that a reload or a name that resolves as before changes nothing about it. One that
- * is gone drains; the object stays with whoever still holds it, and its series stay in the metrics for a while if it came from DNS, where
- * addresses come and go.
+ * A server is found again by pool, name and address, so that a reload or a name that resolves as before changes nothing
+ * about it. One that is gone drains; the object stays with whoever still holds it, and its series stay in the metrics
+ * for a while if it came from DNS, where addresses come and go.
  */
 #include <stdlib.h>
 
@@ -52,7 +52,8 @@ static struct server_private *new_server(struct origin *o, const char *name, con
 	return sp;
 }
 
-/* The heaviest record has the configured weight, the others their share of it. Weight 0 is "a very small chance" (RFC 2782). */
+/* The heaviest record has the configured weight, the others their share of it. Weight 0 is "a very small chance" (RFC
+ * 2782). */
 static unsigned scaled_weight(const struct origin *o, const struct resolver_host *h)
 {
 	unsigned full = o->config->weight;
@@ -178,8 +179,8 @@ struct pool *reg_pool_make_view(struct reg_pool *rp)
 	LIST_FOR_EACH(o, tmp, &rp->origins, link)
 		n += o->n_hosts;
 	if (n > POOL_SERVERS_MAX)
-		log_msg(LOG_LEVEL_WARNING, "pool", "pool %s has %zu servers, the first %d are used", rp->shared->name, n,
-			POOL_SERVERS_MAX);
+		log_msg(LOG_LEVEL_WARNING, "pool", "pool %s has %zu servers, the first %d are used", rp->shared->name,
+			n, POOL_SERVERS_MAX);
 	struct pool *p = pool_new(rp->config, rp->shared, n);
 	LIST_FOR_EACH(o, tmp, &rp->origins, link)
 		add_origin(p, o);

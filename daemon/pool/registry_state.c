@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the control thread does about the state of servers: administration, weights, slow start, and telling of transitions.
+ * What the control thread does about the state of servers: administration, weights, slow start, and telling of
+ * transitions.
  *
- * Facts change on any thread; the control thread hears of it by a message and compares what the word says with what it last told. So a
- * transition is told once, in order, with a reason, whoever made it; a state that came and went between two messages is not told.
+ * Facts change on any thread; the control thread hears of it by a message and compares what the word says with what it
+ * last told. So a transition is told once, in order, with a reason, whoever made it; a state that came and went between
+ * two messages is not told.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,13 +14,14 @@
 #include "daemon/pool/registry.h"
 
 #define OVERRIDES_MAX 10000
+#define WEIGHT_MAX 1000
 
 /* ---- overrides ---- */
 
 static struct str override_key(struct sbuf *b, const char *pool, const char *server)
 {
 	sbuf_printf(b, "%s/%s", pool, server);
-	return (struct str){ b->p, b->n };
+	return (struct str) { b->p, b->n };
 }
 
 static struct override *find_override(struct registry *r, const char *pool, const char *server)
@@ -52,7 +55,7 @@ static struct override get_override(struct registry *r, const char *pool, const 
 {
 	const struct override *o = find_override(r, pool, server);
 
-	return o != NULL ? *o : (struct override){ .admin = SERVER_ADMIN_READY, .weight = -1 };
+	return o != NULL ? *o : (struct override) { .admin = SERVER_ADMIN_READY, .weight = -1 };
 }
 
 /* Settles all servers that carry the name; -ENOENT when nothing does. */
@@ -95,7 +98,7 @@ int registry_set_weight(struct registry *r, const char *pool, const char *server
 	struct override o = get_override(r, pool, server);
 	struct reg_pool *rp = registry_find_pool(r, pool);
 
-	o.weight = weight < 0 ? -1 : weight;
+	o.weight = weight < 0 ? -1 : weight > WEIGHT_MAX ? WEIGHT_MAX : weight;
 	int err = put_override(r, pool, server, o);
 	if (err < 0)
 		return err;
@@ -248,8 +251,11 @@ void server_private_wake(struct server_private *sp)
 	struct pool_shared *sh = s->shared;
 	uint64_t max = atomic_load(&s->max_connections), used = atomic_load(&s->n_conns);
 
-	for (uint64_t room = max > used ? max - used : 0; room > 0 && atomic_load(&sh->n_waiting) > 0; room--)
-		pool_shared_wake(sh);
+	for (uint64_t room = max > used ? max - used : 0; room > 0; room--) {
+		server_freed(s);
+		if (atomic_load(&sh->n_waiting) == 0)
+			break;
+	}
 }
 
 /* When the last usable server of a pool goes, the ejected ones are better than nothing. */

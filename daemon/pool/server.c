@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One address of a server: its life, its connection slots, what is learned about it.
  *
- * Everything here may be called from any worker. Counters are node-wide and each on its own cache line; the orders of memory are as
- * weak as their use allows, the reason stands at each.
+ * Everything here may be called from any worker. Counters are node-wide and each on its own cache line; the orders of
+ * memory are as weak as their use allows, the reason stands at each.
  */
 #include "daemon/pool/pool.h"
 
@@ -90,37 +90,31 @@ bool server_slot_take(struct server *s)
 	do {
 		if (n >= max)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&s->n_conns, &n, n + 1, memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(&s->n_conns, &n, n + 1, memory_order_relaxed,
+							memory_order_relaxed));
 	return true;
-}
-
-/* Sequentially consistent against pool_wait(): here the count is lowered, then the queue looked at; there a waiter is queued, then
- * the counts looked at. One of the two sees the other. On the machines we know the load costs what a relaxed one costs. */
-static void wake_if_waiting(struct pool_shared *sh)
-{
-	if (atomic_load(&sh->n_waiting) > 0)
-		pool_shared_wake(sh);
 }
 
 void server_slot_release(struct server *s)
 {
 	CHECK_OBJ(s, SERVER_MAGIC);
-	uint32_t before = atomic_fetch_sub(&s->n_conns, 1);
+	uint32_t before = atomic_fetch_sub_explicit(&s->n_conns, 1, memory_order_release);
 
 	ASSERT(before > 0);
-	wake_if_waiting(s->shared);
+	server_freed(s);
 }
 
 void server_idle_available(struct server *s)
 {
 	CHECK_OBJ(s, SERVER_MAGIC);
-	wake_if_waiting(s->shared);
+	server_freed(s);
 }
 
 bool server_is_full(const struct server *s)
 {
-	return atomic_load(&s->n_conns) >= atomic_load_explicit(&s->max_connections, memory_order_relaxed) &&
-	       atomic_load(&s->n_idle) == 0;
+	return atomic_load_explicit(&s->n_conns, memory_order_relaxed) >=
+		       atomic_load_explicit(&s->max_connections, memory_order_relaxed) &&
+	       atomic_load_explicit(&s->n_idle, memory_order_relaxed) == 0;
 }
 
 /* ---- latency: peak EWMA ---- */

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The state of a server in one atomic word.
  *
- * The word holds facts of independent origin (what the administrator wants, what checks say, what traffic saw) beside the effective
- * weight, and the state is derived from them when asked for. A state kept as such would need to know what to fall back to when a
- * hold ends; facts do not. The upper half counts changes (the epoch), so that no compare-and-swap mistakes an old word for the
- * present one.
+ * The word holds facts of independent origin (what the administrator wants, what checks say, what traffic saw) beside
+ * the effective weight, and the state is derived from them when asked for. A state kept as such would need to know what
+ * to fall back to when a hold ends; facts do not. The upper half counts changes (the epoch), so that no
+ * compare-and-swap mistakes an old word for the present one.
  */
 #include "daemon/pool/pool_private.h"
 
 const char *const server_state_names[SERVER_STATE_COUNT] = {
-	[SERVER_UNKNOWN] = "unknown", [SERVER_UP] = "up",	  [SERVER_STARTING] = "starting", [SERVER_BUSY] = "busy",
-	[SERVER_EJECTED] = "ejected", [SERVER_DOWN] = "down", [SERVER_DRAIN] = "drain",	  [SERVER_MAINT] = "maint",
+	[SERVER_UNKNOWN] = "unknown", [SERVER_UP] = "up",     [SERVER_STARTING] = "starting", [SERVER_BUSY] = "busy",
+	[SERVER_EJECTED] = "ejected", [SERVER_DOWN] = "down", [SERVER_DRAIN] = "drain",       [SERVER_MAINT] = "maint",
 };
 
 const char *const server_admin_names[SERVER_ADMIN_COUNT] = {
@@ -69,7 +69,8 @@ void server_word_update(struct server *s, uint64_t clear, uint64_t set)
 		if (next == old)
 			return;
 		next += 1ull << WORD_EPOCH_SHIFT;
-		/* Sequentially consistent: what pool_pick() counts in n_txns and what drains here must see one another. */
+		/* Sequentially consistent: what pool_pick() counts in n_txns and what drains here must see one another.
+		 */
 	} while (!atomic_compare_exchange_weak(&s->word, &old, next));
 	if ((old ^ next) & WORD_FACTS)
 		server_notify(s);

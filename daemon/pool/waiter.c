@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Transactions that wait for a free connection: one queue per pool name, first come first served.
  *
- * The hard thing is a wake-up that crosses a cancellation. A wake-up is a message on its way to another thread and cannot be called
- * back; so it is an object of its own that the waiter can disown. A disowned wake-up is handed to the next waiter at once: one freed slot
- * wakes one waiter that is still there.
+ * The hard thing is a wake-up that crosses a cancellation. A wake-up is a message on its way to another thread and
+ * cannot be called back; so it is an object of its own that the waiter can disown. A disowned wake-up is handed to the
+ * next waiter at once: one freed slot wakes one waiter that is still there.
  */
 #include <stdlib.h>
 
@@ -13,7 +13,8 @@
 
 struct pool_wake {
 	uint32_t magic;
-	struct pool_waiter *waiter; /* NULL = disowned. Touched on the waiter's thread, or before the message is posted */
+	struct pool_waiter
+		*waiter; /* NULL = disowned. Touched on the waiter's thread, or before the message is posted */
 };
 
 static void on_wake(void *arg)
@@ -32,57 +33,115 @@ static void on_wake(void *arg)
 	w->fn(w->arg);
 }
 
-void pool_shared_wake(struct pool_shared *sh)
+/* Wakes the first waiter behind the ticket. */
+static void wake_behind(struct pool_shared *sh, uint64_t ticket)
 {
+	struct pool_waiter *w;
+	struct pool_wake *wake;
+	struct list *tmp;
+
 	CHECK_OBJ(sh, POOL_SHARED_MAGIC);
 	pthread_mutex_lock(&sh->lock);
-	if (!list_empty(&sh->waiters)) {
-		struct pool_waiter *w = LIST_FIRST(&sh->waiters, struct pool_waiter, link);
-		struct pool_wake *wake;
-
+	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
+		if (w->ticket <= ticket)
+			continue;
 		list_remove(&w->link);
 		atomic_fetch_sub(&sh->n_waiting, 1);
 		NEW_OBJ(wake, WAKE_MAGIC);
 		wake->waiter = w;
 		w->wake = wake;
-		/* Posted under the lock: a cancellation on the waiter's thread finds either a queued waiter or a posted wake-up. */
+		/* Posted under the lock: a cancellation on the waiter's thread finds either a queued waiter or a posted
+		 * wake-up. */
 		loop_post(w->loop, on_wake, wake);
+		break;
 	}
 	pthread_mutex_unlock(&sh->lock);
 }
 
-static bool has_room(const struct pool *p, bool want_slot)
+void pool_shared_wake(struct pool_shared *sh)
 {
-	for (size_t i = 0; i < p->n_servers; i++) {
-		const struct server *s = p->servers[i];
-		if (!server_is_usable(s))
-			continue;
-		if (want_slot ? atomic_load(&s->n_conns) < atomic_load(&s->max_connections) : !server_is_full(s))
+	wake_behind(sh, 0);
+}
+
+/* ---- what is released between a pick and the waiting ---- */
+
+/* A release counts itself, then looks for waiters; a waiter queues itself, then looks at the counts. All four are
+ * sequentially consistent, so one of the two sees the other. The count is on the cache line that a release has just
+ * written; the look costs what a relaxed load costs on the machines we know. */
+void server_freed(struct server *s)
+{
+	atomic_fetch_add(&s->n_frees, 1);
+	if (atomic_load(&s->shared->n_waiting) > 0)
+		pool_shared_wake(s->shared);
+}
+
+static uint64_t count_frees(const struct pool *p)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->n_servers; i++)
+		n += atomic_load(&p->servers[i]->n_frees);
+	return n;
+}
+
+/* Per thread, not per query: a pick and its waiting are one turn, and a session need not carry the mark from one to the
+ * other. */
+static _Thread_local struct {
+	const struct pool *pool; /* compared only, never followed */
+	uint64_t frees;
+} mark;
+
+void pool_wait_mark(const struct pool *p)
+{
+	mark.pool = p;
+	mark.frees = count_frees(p);
+}
+
+/* ---- waiting ---- */
+
+/* By ticket, from the end: nearly always the last. */
+static void insert(struct pool_shared *sh, struct pool_waiter *w)
+{
+	struct list *at = sh->waiters.prev;
+
+	while (at != &sh->waiters && CONTAINER_OF(at, struct pool_waiter, link)->ticket > w->ticket)
+		at = at->prev;
+	list_insert_between(&w->link, at, at->next);
+}
+
+static bool has_room(const struct pool *p)
+{
+	for (size_t i = 0; i < p->n_servers; i++)
+		if (server_is_usable(p->servers[i]) && !server_is_full(p->servers[i]))
 			return true;
-	}
 	return false;
 }
 
 bool pool_wait(struct pool *p, struct pool_waiter *w)
 {
-	CHECK_OBJ(p, POOL_MAGIC);
+	static _Atomic uint64_t tickets; /* of all pools: a transaction may come to wait for another one */
 	struct pool_shared *sh = p->shared;
+	bool again = w->ticket != 0;
 
+	CHECK_OBJ(p, POOL_MAGIC);
+	ASSERT(w->queued_in == NULL);
+	if (!again)
+		w->ticket = atomic_fetch_add_explicit(&tickets, 1, memory_order_relaxed) + 1;
 	pthread_mutex_lock(&sh->lock);
 	bool queued = atomic_load(&sh->n_waiting) < p->config->queue;
 	if (queued) {
 		w->queued_in = pool_shared_ref(sh);
 		w->wake = NULL;
-		if (w->again)
-			list_push(&sh->waiters, &w->link);
-		else
-			list_append(&sh->waiters, &w->link);
+		insert(sh, w);
 		atomic_fetch_add(&sh->n_waiting, 1);
 	}
 	pthread_mutex_unlock(&sh->lock);
-	/* A slot that was released since the pick found none has woken nobody: see wake_if_waiting(). */
-	if (queued && has_room(p, w->want_slot))
+	if (queued && (mark.pool != p || count_frees(p) != mark.frees))
 		pool_shared_wake(sh);
+	else if (again && has_room(p))
+		/* What it was woken for it cannot use; somebody behind it may. Tickets only grow, so this comes to an
+		 * end. */
+		wake_behind(sh, w->ticket);
 	return queued;
 }
 
@@ -95,6 +154,7 @@ void pool_wait_cancel(struct pool_waiter *w)
 	CHECK_OBJ(sh, POOL_SHARED_MAGIC);
 	pthread_mutex_lock(&sh->lock);
 	struct pool_wake *wake = w->wake;
+
 	if (wake == NULL) {
 		list_remove(&w->link);
 		atomic_fetch_sub(&sh->n_waiting, 1);

@@ -22,8 +22,8 @@
 
 enum { DNS_A = 1, DNS_AAAA = 28, DNS_SRV = 33 };
 
-/* One record; or, with rcode != 0, the answer to the question is that code. A name without records is NXDOMAIN, a name without
- * records of the type is an empty answer. */
+/* One record; or, with rcode != 0, the answer to the question is that code. A name without records is NXDOMAIN, a name
+ * without records of the type is an empty answer. */
 struct dns_record {
 	const char *name;
 	unsigned type;
@@ -160,7 +160,7 @@ static inline void dns_start(struct dns_responder *d, struct loop *l)
 	struct addr at;
 	socklen_t len = sizeof(at);
 
-	*d = (struct dns_responder){ .fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
+	*d = (struct dns_responder) { .fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
 	assert_true(addr_parse_ip("127.0.0.1", &at));
 	assert_int_equal(bind(d->fd, &at.sa, addr_len(&at)), 0);
 	assert_int_equal(getsockname(d->fd, &at.sa, &len), 0);

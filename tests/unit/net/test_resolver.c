@@ -32,13 +32,14 @@ static void on_answer(const struct resolver_answer *answer, void *arg)
 	sbuf_puts(&sc->text, "");
 	for (size_t i = 0; i < answer->n_hosts; i++) {
 		const struct resolver_host *h = &answer->hosts[i];
-		sbuf_printf(&sc->text, "%s%s %u/%u", i > 0 ? ", " : "", addr_format(&h->addr, text), h->priority, h->weight);
+		sbuf_printf(&sc->text, "%s%s %u/%u", i > 0 ? ", " : "", addr_format(&h->addr, text), h->priority,
+			    h->weight);
 	}
 }
 
 static void scene_init(struct scene *sc, const struct dns_record *records, size_t n)
 {
-	*sc = (struct scene){ .loop = loop_new() };
+	*sc = (struct scene) { .loop = loop_new() };
 	dns_start(&sc->dns, sc->loop);
 	sc->dns.records = records;
 	sc->dns.n_records = n;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A registry on a loop of its own, scripted SMTP servers on loopback, and a configuration that a test writes as a few fields.
+ * A registry on a loop of its own, scripted SMTP servers on loopback, and a configuration that a test writes as a few
+ * fields.
  */
 #ifndef POSTROAD_TESTS_REGISTRY_FIXTURE_H
 #define POSTROAD_TESTS_REGISTRY_FIXTURE_H
@@ -38,7 +39,7 @@ struct smtp_server {
 	struct addr addr;
 	struct evconnlistener *listener;
 	unsigned n_connections, n_open;
-	bool jumped; /* a client sent more than one command at a time */
+	bool jumped;       /* a client sent more than one command at a time */
 	struct sbuf heard; /* "EHLO QUIT|EHLO QUIT": commands, connections apart */
 };
 
@@ -127,7 +128,8 @@ static inline void smtp_start(struct smtp_server *s, struct loop *l)
 		assert_true(addr_parse_ip("127.0.0.1", &s->addr));
 	}
 	socklen_t size = sizeof(s->addr);
-	s->listener = evconnlistener_new_bind(loop_base(l), smtp_accept, s, flags, 64, &s->addr.sa, (int)addr_len(&s->addr));
+	s->listener =
+		evconnlistener_new_bind(loop_base(l), smtp_accept, s, flags, 64, &s->addr.sa, (int)addr_len(&s->addr));
 	assert_non_null(s->listener);
 	assert_int_equal(getsockname(evconnlistener_get_fd(s->listener), &s->addr.sa, &size), 0);
 }
@@ -164,14 +166,23 @@ static inline void config_unref(void *arg)
 
 static inline void config_init(struct test_config *c)
 {
-	*c = (struct test_config){ .list = { &c->pool } };
-	c->pool = (struct pool_config){
+	*c = (struct test_config) { .list = { &c->pool } };
+	c->pool = (struct pool_config) {
 		.name = "mta",
 		.balance = BALANCE_ROUNDROBIN,
 		.servers = c->servers,
-		.health = { .type = HEALTH_SMTP, .interval_ms = 40, .fast_interval_ms = 20, .down_interval_ms = 40,
-			    .timeout_ms = 10000, .rise = 2, .fall = 3 },
-		.outlier = { .consecutive = 5, .eject_ms = 30000, .max_ejected_pct = 50, .busy_ms = 30000, .busy_max_ms = 60000 },
+		.health = { .type = HEALTH_SMTP,
+			    .interval_ms = 40,
+			    .fast_interval_ms = 20,
+			    .down_interval_ms = 40,
+			    .timeout_ms = 10000,
+			    .rise = 2,
+			    .fall = 3 },
+		.outlier = { .consecutive = 5,
+			     .eject_ms = 30000,
+			     .max_ejected_pct = 50,
+			     .busy_ms = 30000,
+			     .busy_max_ms = 60000 },
 		.queue = 10,
 		.priority_activation = 1,
 		.check_helo = "lb.test",
@@ -182,7 +193,7 @@ static inline struct server_config *config_server(struct test_config *c, const c
 {
 	struct server_config *sc = &c->servers[c->pool.n_servers++];
 
-	*sc = (struct server_config){ .name = name, .weight = 100, .priority = 1, .max_connections = UNLIMITED };
+	*sc = (struct server_config) { .name = name, .weight = 100, .priority = 1, .max_connections = UNLIMITED };
 	return sc;
 }
 
@@ -207,7 +218,8 @@ struct scene {
 	bool is_own;
 };
 
-static inline void scene_transition(const struct server *s, enum server_state from, enum server_state to, const char *why, void *arg)
+static inline void scene_transition(const struct server *s, enum server_state from, enum server_state to,
+				    const char *why, void *arg)
 {
 	struct scene *sc = arg;
 
@@ -263,12 +275,12 @@ static inline void scene_init(struct scene *sc, const char *learned_file)
 	smtp_start(&sc->other, sc->loop);
 	config_init(&sc->config);
 	config_init(&sc->next);
-	sc->hooks = (struct registry_hooks){ .on_transition = scene_transition,
-					     .on_servers_changed = scene_changed,
-					     .on_first_round = scene_first_round,
-					     .is_own_address = scene_is_own,
-					     .on_weight_override_ended = scene_override_ended,
-					     .arg = sc };
+	sc->hooks = (struct registry_hooks) { .on_transition = scene_transition,
+					      .on_servers_changed = scene_changed,
+					      .on_first_round = scene_first_round,
+					      .is_own_address = scene_is_own,
+					      .on_weight_override_ended = scene_override_ended,
+					      .arg = sc };
 	sbuf_puts(&sc->transitions, "");
 	scene_open_registry(sc, learned_file);
 }

@@ -7,7 +7,7 @@ enum { N_KEYS = 4000 };
 
 static struct pick_query query_of(unsigned key)
 {
-	return (struct pick_query){ .hash = hash_stable(&key, sizeof(key)) };
+	return (struct pick_query) { .hash = hash_stable(&key, sizeof(key)) };
 }
 
 static void map_keys(struct view *v, size_t *where)

@@ -169,7 +169,8 @@ static void the_strongest_fact_is_the_state(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		assert_string_equal(server_state_names[server_word_state(rows[i].fact)], server_state_names[rows[i].want]);
+		assert_string_equal(server_state_names[server_word_state(rows[i].fact)],
+				    server_state_names[rows[i].want]);
 }
 
 int main(void)

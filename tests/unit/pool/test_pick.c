@@ -305,7 +305,7 @@ static void what_mail_asks_decides_who_can_take_it(void **state)
 	server_learn(v.servers[1], SMTP_EXT_8BITMIME | SMTP_EXT_SMTPUTF8, 2000);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(view_pick_and_end(&v, &q), 1);
-	q = (struct pick_query){ .need_size = 1500 };
+	q = (struct pick_query) { .need_size = 1500 };
 	assert_int_equal(view_pick_and_end(&v, &q), 1);
 	q.need_size = 2001;
 	assert_int_equal(pool_pick(v.pool, &q, &s), PICK_TOO_BIG);

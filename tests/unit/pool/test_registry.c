@@ -300,6 +300,7 @@ static void a_server_that_comes_up_wakes_who_waits(void **state)
 	AWAIT(sc.loop, strstr(sc.transitions.p, "b:up>drain") != NULL);
 	struct pool *p = registry_view(sc.registry, "mta");
 	struct pool_waiter w = { .loop = sc.loop, .fn = set_flag, .arg = &woken };
+	pool_wait_mark(p);
 	assert_true(pool_wait(p, &w));
 	assert_int_equal(registry_set_admin(sc.registry, "mta", "a", SERVER_ADMIN_READY), 0);
 	AWAIT(sc.loop, woken);

@@ -41,8 +41,8 @@ static void scene_init(struct scene *sc)
 	sc->loop = loop_new();
 	for (size_t i = 0; i < ARRAY_LEN(sc->sleepers); i++) {
 		struct sleeper *sl = &sc->sleepers[i];
-		*sl = (struct sleeper){ .log = &sc->log, .name = (char)('A' + i) };
-		sl->w = (struct pool_waiter){ .loop = sc->loop, .fn = on_woken, .arg = sl };
+		*sl = (struct sleeper) { .log = &sc->log, .name = (char)('A' + i) };
+		sl->w = (struct pool_waiter) { .loop = sc->loop, .fn = on_woken, .arg = sl };
 	}
 }
 
@@ -62,10 +62,17 @@ static void take(struct scene *sc)
 	assert_true(server_slot_take(sc->v.servers[0]));
 }
 
+/* Waits as after a pick that found nothing. */
+static void wait_after_pick(struct scene *sc, size_t i)
+{
+	pool_wait_mark(sc->v.pool);
+	assert_true(pool_wait(sc->v.pool, &sc->sleepers[i].w));
+}
+
 static void queue_up(struct scene *sc, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		assert_true(pool_wait(sc->v.pool, &sc->sleepers[i].w));
+		wait_after_pick(sc, i);
 	assert_int_equal(pool_waiting(sc->v.pool), n);
 }
 
@@ -150,7 +157,7 @@ static void a_full_queue_takes_nobody(void **state)
 	scene_fini(&sc);
 }
 
-static void one_woken_in_vain_keeps_its_place_at_the_head(void **state)
+static void one_woken_in_vain_keeps_its_place(void **state)
 {
 	UNUSED(state);
 	struct scene sc;
@@ -160,8 +167,7 @@ static void one_woken_in_vain_keeps_its_place_at_the_head(void **state)
 	release(&sc);
 	loop_turn(sc.loop, false);
 	take(&sc); /* somebody was faster */
-	sc.sleepers[0].w.again = true;
-	assert_true(pool_wait(sc.v.pool, &sc.sleepers[0].w));
+	wait_after_pick(&sc, 0);
 	release(&sc);
 	loop_turn(sc.loop, false);
 	assert_string_equal(sc.log.order, "AA");
@@ -169,33 +175,55 @@ static void one_woken_in_vain_keeps_its_place_at_the_head(void **state)
 	scene_fini(&sc);
 }
 
-static void a_slot_released_before_the_waiter_is_queued_is_not_missed(void **state)
+static void a_wake_up_that_the_first_cannot_use_goes_down_the_queue_once(void **state)
 {
 	UNUSED(state);
 	struct scene sc;
 
 	scene_init(&sc);
-	release(&sc); /* after the pick said full, before it waits */
+	queue_up(&sc, 3);
+	release(&sc); /* and nobody takes the slot: each of them finds that it is not for him */
+	for (size_t i = 0; i < 3; i++) {
+		loop_turn(sc.loop, false);
+		assert_int_equal(sc.log.n, i + 1);
+		wait_after_pick(&sc, i);
+	}
+	for (size_t i = 0; i < 3; i++)
+		loop_turn(sc.loop, false);
+	assert_string_equal(sc.log.order, "ABC");
+	assert_int_equal(pool_waiting(sc.v.pool), 3);
+	for (size_t i = 0; i < 3; i++)
+		pool_wait_cancel(&sc.sleepers[i].w);
+	scene_fini(&sc);
+}
+
+static void what_is_released_between_the_pick_and_the_waiting_is_not_missed(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	struct server *s;
+
+	scene_init(&sc);
+	assert_int_equal(pool_pick(sc.v.pool, &(struct pick_query) { 0 }, &s), PICK_FULL);
+	release(&sc);
 	assert_true(pool_wait(sc.v.pool, &sc.sleepers[0].w));
 	loop_turn(sc.loop, false);
 	assert_string_equal(sc.log.order, "A");
 	scene_fini(&sc);
 }
 
-static void who_wants_a_slot_is_not_woken_by_an_idle_connection_that_was_there_before(void **state)
+static void room_that_was_there_before_the_pick_wakes_nobody(void **state)
 {
 	UNUSED(state);
 	struct scene sc;
 
 	scene_init(&sc);
-	atomic_store(&sc.v.servers[0]->n_idle, 1);
-	sc.sleepers[0].w.want_slot = true;
-	assert_true(pool_wait(sc.v.pool, &sc.sleepers[0].w));
-	loop_turn(sc.loop, false);
+	release(&sc); /* there is room, but not for this one: a reserve, or a server that cannot do what it needs */
+	wait_after_pick(&sc, 0);
+	for (size_t i = 0; i < 3; i++)
+		loop_turn(sc.loop, false);
 	assert_int_equal(sc.log.n, 0);
-	release(&sc);
-	loop_turn(sc.loop, false);
-	assert_string_equal(sc.log.order, "A");
+	pool_wait_cancel(&sc.sleepers[0].w);
 	scene_fini(&sc);
 }
 
@@ -245,7 +273,8 @@ static void slots_never_exceed_the_maximum_under_four_threads(void **state)
 	view_fini(&v);
 }
 
-/* Each worker is a loop with sessions that want the one slot in turn, over and over: a lost wake-up leaves them waiting for ever. */
+/* Each worker is a loop with sessions that want the one slot in turn, over and over: a lost wake-up leaves them waiting
+ * for ever. */
 enum { N_SESSIONS = 4, N_ROUNDS = 2000 };
 
 struct worker;
@@ -269,7 +298,7 @@ static void use_slot(void *arg)
 	struct worker *wk = se->worker;
 
 	server_slot_release(wk->v->servers[0]);
-	se->w.again = false;
+	se->w.ticket = 0;
 	if (++se->rounds < N_ROUNDS)
 		loop_post(wk->loop, try_slot, se);
 	else if (++wk->n_done == N_SESSIONS)
@@ -281,12 +310,11 @@ static void try_slot(void *arg)
 	struct session *se = arg;
 	struct worker *wk = se->worker;
 
-	if (server_slot_take(wk->v->servers[0])) {
+	pool_wait_mark(wk->v->pool);
+	if (server_slot_take(wk->v->servers[0]))
 		loop_post(wk->loop, use_slot, se);
-		return;
-	}
-	assert_true(pool_wait(wk->v->pool, &se->w));
-	se->w.again = true;
+	else
+		assert_true(pool_wait(wk->v->pool, &se->w));
 }
 
 static void *run_worker(void *arg)
@@ -296,7 +324,7 @@ static void *run_worker(void *arg)
 	for (size_t i = 0; i < N_SESSIONS; i++) {
 		struct session *se = &wk->sessions[i];
 		se->worker = wk;
-		se->w = (struct pool_waiter){ .loop = wk->loop, .fn = try_slot, .arg = se };
+		se->w = (struct pool_waiter) { .loop = wk->loop, .fn = try_slot, .arg = se };
 		loop_post(wk->loop, try_slot, se);
 	}
 	loop_run(wk->loop);
@@ -314,7 +342,7 @@ static void no_wake_up_is_lost_between_workers(void **state)
 	view_make(&v);
 	atomic_store(&v.servers[0]->max_connections, 1);
 	for (size_t i = 0; i < N_THREADS; i++) {
-		workers[i] = (struct worker){ .loop = loop_new(), .v = &v };
+		workers[i] = (struct worker) { .loop = loop_new(), .v = &v };
 		assert_int_equal(pthread_create(&threads[i], NULL, run_worker, &workers[i]), 0);
 	}
 	for (size_t i = 0; i < N_THREADS; i++)
@@ -334,9 +362,10 @@ int main(void)
 		cmocka_unit_test(a_waiter_that_leaves_is_passed_over),
 		cmocka_unit_test(a_wake_up_on_its_way_to_a_waiter_that_leaves_goes_to_the_next),
 		cmocka_unit_test(a_full_queue_takes_nobody),
-		cmocka_unit_test(one_woken_in_vain_keeps_its_place_at_the_head),
-		cmocka_unit_test(a_slot_released_before_the_waiter_is_queued_is_not_missed),
-		cmocka_unit_test(who_wants_a_slot_is_not_woken_by_an_idle_connection_that_was_there_before),
+		cmocka_unit_test(one_woken_in_vain_keeps_its_place),
+		cmocka_unit_test(a_wake_up_that_the_first_cannot_use_goes_down_the_queue_once),
+		cmocka_unit_test(what_is_released_between_the_pick_and_the_waiting_is_not_missed),
+		cmocka_unit_test(room_that_was_there_before_the_pick_wakes_nobody),
 		cmocka_unit_test(slots_never_exceed_the_maximum_under_four_threads),
 		cmocka_unit_test(no_wake_up_is_lost_between_workers),
 	};

@@ -30,8 +30,9 @@ struct view {
 
 static inline void view_init(struct view *v, enum balance balance, size_t n)
 {
-	*v = (struct view){ .config = { .name = "p", .balance = balance, .priority_activation = 1, .queue = 100 }, .n = n };
-	v->config.outlier = (struct outlier_config){
+	*v = (struct view) { .config = { .name = "p", .balance = balance, .priority_activation = 1, .queue = 100 },
+			     .n = n };
+	v->config.outlier = (struct outlier_config) {
 		.consecutive = 3, .eject_ms = 1000, .max_ejected_pct = 50, .busy_ms = 1000, .busy_max_ms = 4000
 	};
 	v->shared = pool_shared_new("p");
