@@ -75,8 +75,8 @@ json_t *status_warnings(struct api *a)
 		json_array_append_new(list, json_pack("{s:s, s:o}", "key", w->key, "text", json_text(w->text)));
 	for (size_t i = 0; i < a->conf->warnings.n; i++) {
 		const struct error *e = &a->conf->warnings.list[i];
-		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "key", "configuration", "path", json_text(e->path), "text",
-						      json_text(e->detail)));
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "key", "configuration", "path",
+						      json_text(e->path), "text", json_text(e->detail)));
 	}
 	return list;
 }

@@ -21,7 +21,8 @@ struct api_env {
 	struct store *store;
 	struct registry *registry;
 	struct engine *engine;
-	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of its own. */
+	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of
+	 * its own. */
 	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
 	/* Sets this node's admin state; true = done. */
 	void (*set_node_drain)(bool drain, void *arg);
@@ -29,8 +30,8 @@ struct api_env {
 	double started_wall;
 };
 
-/* Opens the admin socket and the HTTPS listeners, applies the stored run-time state. NULL: *ret_why is a sentence the caller frees.
- * api_set_conf() must follow before the loop runs. */
+/* Opens the admin socket and the HTTPS listeners, applies the stored run-time state. NULL: *ret_why is a sentence the
+ * caller frees. api_set_conf() must follow before the loop runs. */
 struct api *api_new(const struct api_env *env, char **ret_why) MUST_CHECK;
 void api_free(struct api *a);
 
@@ -41,8 +42,8 @@ void api_warn(struct api *a, const char *key, const char *text);
 
 /* ---- events ---- */
 
-/* Adds to the event stream (a bounded ring) and logs it: type "server_state", "config", "node", … with the data as JSON object
- * (reference stolen). */
+/* Adds to the event stream (a bounded ring) and logs it: type "server_state", "config", "node", … with the data as JSON
+ * object (reference stolen). */
 void api_event(struct api *a, const char *type, json_t *data);
 
 /* Re-reads the admin certificate. */

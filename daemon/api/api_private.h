@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the files of this folder share: connections, calls, answers, the table of resources, streams, run-time documents.
+ * What the files of this folder share: connections, calls, answers, the table of resources, streams, run-time
+ * documents.
  *
  * A connection (struct conn) belongs to one HTTP server (struct front); a call is one request on its way to its answer.
- * A handler answers its call exactly once: with call_json(), call_problem(), call_text(), or by opening a stream on it. After that
- * the call is gone.
+ * A handler answers its call exactly once: with call_json(), call_problem(), call_text(), or by opening a stream on it.
+ * After that the call is gone.
  */
 #ifndef POSTROAD_API_PRIVATE_H
 #define POSTROAD_API_PRIVATE_H
@@ -21,11 +22,12 @@
 
 /* ---- bounds ---- */
 
-#define API_CONNECTIONS_MAX 64		       /* of the Unix socket, and of all TCP listeners together */
+#define API_CONNECTIONS_MAX 64 /* of the Unix socket, and of all TCP listeners together */
 #define API_BODY_MAX ((size_t)8 << 20)
+#define API_READING_MAX ((size_t)64 << 20) /* of all requests being read */
 #define API_HEADER_BYTES_MAX ((size_t)16 << 10)
 #define API_HEADER_LINES_MAX 100
-#define API_REQUEST_DEADLINE_MS 10000	       /* from a request's first byte to its last … */
+#define API_REQUEST_DEADLINE_MS 10000            /* from a request's first byte to its last … */
 #define API_REQUEST_MIN_RATE ((int64_t)64 << 10) /* … and a second more for each so many bytes */
 #define API_IDLE_SECONDS 60
 #define API_STREAMS_MAX 16
@@ -45,7 +47,8 @@ struct api {
 	struct conf *conf; /* in force; NULL only until the first api_set_conf() */
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
-	SSL_CTX *tls;	     /* NULL: admin.tls "off" */
+	size_t reading_bytes;
+	SSL_CTX *tls; /* NULL: admin.tls "off" */
 	char fingerprint[3 * 32];
 	struct list calls;   /* struct call: link */
 	struct list streams; /* struct push: link */
@@ -101,7 +104,7 @@ void conn_request_end(struct conn *c);
 struct identity {
 	enum token_role role;
 	char author[128]; /* token name, or "local:USER" */
-	bool is_local;	  /* came over the Unix socket as somebody who may */
+	bool is_local;    /* came over the Unix socket as somebody who may */
 };
 
 struct call {
@@ -116,8 +119,8 @@ struct call {
 	struct query query;
 	struct identity who;
 	struct push *push; /* the stream opened on it */
-	bool dropped;	   /* its stream was cut: nothing is left but to see the connection end */
-	void *arg;	   /* the handler's */
+	bool dropped;      /* its stream was cut: nothing is left but to see the connection end */
+	void *arg;         /* the handler's */
 };
 
 #define CALL_MAGIC 0x43414c4cu
@@ -140,7 +143,8 @@ bool call_flag(const struct call *c, const char *name);
 void call_json(struct call *c, int status, json_t *json);
 void call_text(struct call *c, int status, const char *type, struct str text);
 void call_empty(struct call *c, int status);
-void call_problem(struct call *c, enum problem p, const struct errors *errors, const char *detail_fmt, ...) PRINTF_LIKE(4, 5);
+void call_problem(struct call *c, enum problem p, const struct errors *errors, const char *detail_fmt, ...)
+	PRINTF_LIKE(4, 5);
 /* Ends a call whose client is gone, without an answer. */
 void call_free(struct call *c);
 
@@ -162,9 +166,10 @@ extern const size_t resource_count;
 #include "daemon/api/resources.tbl.h"
 #undef RESOURCE
 
-/* The row for a method and path, HEAD being GET. NULL: *ret_allow (bounded, may be "") lists the methods the path has. */
-const struct resource *resource_find(enum evhttp_cmd_type method, const struct path *p, const char *params[PATH_PARAMS_MAX],
-				     char *ret_allow, size_t allow_cap);
+/* The row for a method and path, HEAD being GET. NULL: *ret_allow (bounded, may be "") lists the methods the path has.
+ */
+const struct resource *resource_find(enum evhttp_cmd_type method, const struct path *p,
+				     const char *params[PATH_PARAMS_MAX], char *ret_allow, size_t allow_cap);
 
 /* ---- who asks (auth.c) ---- */
 
@@ -196,7 +201,7 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 bool write_append(struct call *c, struct store_write *w, const struct entry **ret_entry) MUST_CHECK;
 
 struct config_write {
-	json_t *next; /* the whole document, unmasked; stolen */
+	json_t *next;               /* the whole document, unmasked; stolen */
 	const char *section, *name; /* the object the answer's ETag is of; NULL = the document */
 	const char *operation;
 	int status;
@@ -256,7 +261,7 @@ void push_reauthorize(struct api *a);
 
 /* ---- answers shared by files ---- */
 
-json_t *json_time(double wall); /* RFC 3339, or null for 0 */
+json_t *json_time(double wall);   /* RFC 3339, or null for 0 */
 json_t *json_text(const char *s); /* null for NULL; bytes that are no UTF-8 are replaced */
 json_t *status_warnings(struct api *a);
 json_t *status_node(struct api *a);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Who asks: a bearer token, or on the Unix socket the peer's own user.
  *
- * Over TCP nothing but a token counts. On the Unix socket the kernel says who connected (SO_PEERCRED, unix(7)); a token given there
- * all the same is taken at its word, so that a lesser role can be tried out. Tokens are compared by their SHA-256, each of them to
- * its last byte, so that the time taken says nothing about how near a guess came.
+ * Over TCP nothing but a token counts. On the Unix socket the kernel says who connected (SO_PEERCRED, unix(7)); a token
+ * given there all the same is taken at its word, so that a lesser role can be tried out. Tokens are compared by their
+ * SHA-256, each of them to its last byte, so that the time taken says nothing about how near a guess came.
  */
 #include <grp.h>
 #include <openssl/crypto.h>
@@ -91,8 +91,10 @@ static void identify_peer(struct call *c, struct identity *ret)
 
 	if (getsockopt(c->conn->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
 		return;
-	/* The look-up is local or cached on any sane system, and only for people: root and our own user need none to be let in. */
-	const char *user = getpwuid_r(cred.uid, &pw, buf, sizeof(buf), &found) == 0 && found != NULL ? pw.pw_name : NULL;
+	/* The look-up is local or cached on any sane system, and only for people: root and our own user need none to be
+	 * let in. */
+	const char *user =
+		getpwuid_r(cred.uid, &pw, buf, sizeof(buf), &found) == 0 && found != NULL ? pw.pw_name : NULL;
 	if (user != NULL)
 		snprintf(ret->author, sizeof(ret->author), "local:%s", user);
 	else
@@ -107,7 +109,7 @@ bool auth_identify(struct call *c, struct identity *ret)
 {
 	const char *header = call_header(c, "Authorization");
 
-	*ret = (struct identity){ .role = ROLE_NONE };
+	*ret = (struct identity) { .role = ROLE_NONE };
 	if (header != NULL)
 		return identify_token(c, header, ret);
 	if (c->conn->front->is_unix)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Writing the configuration: precondition, idempotency, validation, activation, storage, in this order.
  *
- * It is activated before it is stored: a bind that another process holds must refuse the write, and a refused write must leave no
- * revision behind. If storing fails then, the configuration before it is put back in force. Nothing else runs between the two, since
- * all of it happens in one turn of the control loop.
+ * It is activated before it is stored: a bind that another process holds must refuse the write, and a refused write
+ * must leave no revision behind. If storing fails then, the configuration before it is put back in force. Nothing else
+ * runs between the two, since all of it happens in one turn of the control loop.
  */
 #include <errno.h>
 #include <openssl/evp.h>
@@ -20,7 +20,8 @@
 
 void etag_of_entry(uint64_t revision, const uint8_t *hash, char out[64])
 {
-	snprintf(out, 64, "\"r%llu-%02x%02x%02x%02x\"", (unsigned long long)revision, hash[0], hash[1], hash[2], hash[3]);
+	snprintf(out, 64, "\"r%llu-%02x%02x%02x%02x\"", (unsigned long long)revision, hash[0], hash[1], hash[2],
+		 hash[3]);
 }
 
 void etag_of_document(const struct api *a, char out[64])
@@ -39,7 +40,8 @@ void etag_of_object(const json_t *object, char out[64])
 	ASSERT(text != NULL);
 	SHA256((const uint8_t *)text, strlen(text), md);
 	free(text);
-	snprintf(out, 64, "\"o%02x%02x%02x%02x%02x%02x%02x%02x\"", md[0], md[1], md[2], md[3], md[4], md[5], md[6], md[7]);
+	snprintf(out, 64, "\"o%02x%02x%02x%02x%02x%02x%02x%02x\"", md[0], md[1], md[2], md[3], md[4], md[5], md[6],
+		 md[7]);
 }
 
 /* ---- preconditions (RFC 9110 13) ---- */
@@ -50,12 +52,14 @@ bool write_precondition(struct call *c, const char *current)
 	enum etag_verdict m = etag_compare(match, current, false), n = etag_compare(none, current, true);
 
 	if (m == ETAG_MALFORMED || n == ETAG_MALFORMED) {
-		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "%s is malformed", m == ETAG_MALFORMED ? "If-Match" : "If-None-Match");
+		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "%s is malformed",
+			     m == ETAG_MALFORMED ? "If-Match" : "If-None-Match");
 		return false;
 	}
 	/* A dry run changes nothing and may go without. */
 	if (m == ETAG_ABSENT && n == ETAG_ABSENT && !call_flag(c, "dry_run")) {
-		call_problem(c, PROBLEM_PRECONDITION_REQUIRED, NULL, "read it first and send its ETag as If-Match, or If-Match: *");
+		call_problem(c, PROBLEM_PRECONDITION_REQUIRED, NULL,
+			     "read it first and send its ETag as If-Match, or If-Match: *");
 		return false;
 	}
 	if (m != ETAG_DIFFERS && n != ETAG_MATCHES)
@@ -63,9 +67,9 @@ bool write_precondition(struct call *c, const char *current)
 	if (current != NULL)
 		call_set_header(c, "ETag", current);
 	call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "%s",
-		     n == ETAG_MATCHES ? "it exists" :
-		     current == NULL   ? "there is nothing to change" :
-					 "it has changed since it was read: read it again");
+		     n == ETAG_MATCHES ? "it exists"
+		     : current == NULL ? "there is nothing to change"
+				       : "it has changed since it was read: read it again");
 	return false;
 }
 
@@ -98,7 +102,8 @@ static bool write_key_make(const struct call *c, struct write_key *key)
 	digest(who, ARRAY_LEN(who), name);
 	for (size_t i = 0; i < sizeof(name); i++)
 		snprintf(key->text + 2 * i, 3, "%02x", name[i]);
-	const struct str what[] = { str_from(c->resource->method_name), str_from(evhttp_request_get_uri(c->req)), call_body(c) };
+	const struct str what[] = { str_from(c->resource->method_name), str_from(evhttp_request_get_uri(c->req)),
+				    call_body(c) };
 	digest(what, ARRAY_LEN(what), key->hash);
 	return true;
 }
@@ -112,8 +117,9 @@ static void answer_replay(struct call *c, const struct store_answer *was)
 		etag_of_entry(e->revision, e->hash, etag);
 		call_set_header(c, "ETag", etag);
 	}
-	call_json(c, 200, json_pack("{s:I, s:b, s:o}", "revision", (json_int_t)was->revision, "replayed", 1, "time",
-				    json_time(was->wall)));
+	call_json(c, 200,
+		  json_pack("{s:I, s:b, s:o}", "revision", (json_int_t)was->revision, "replayed", 1, "time",
+			    json_time(was->wall)));
 }
 
 bool write_replayed(struct call *c)
@@ -179,8 +185,8 @@ static json_t *warnings_json(const struct conf *conf)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < conf->warnings.n; i++)
-		json_array_append_new(list, json_pack("{s:o, s:o}", "path", json_text(conf->warnings.list[i].path), "detail",
-						      json_text(conf->warnings.list[i].detail)));
+		json_array_append_new(list, json_pack("{s:o, s:o}", "path", json_text(conf->warnings.list[i].path),
+						      "detail", json_text(conf->warnings.list[i].detail)));
 	return list;
 }
 
@@ -243,8 +249,9 @@ static void config_done(struct call *c, struct config_write *w, struct conf *con
 	if (!w->keeps_overrides)
 		runtime_prune(a, before, w->next);
 	json_decref(before);
-	api_event(a, "config", json_pack("{s:I, s:o, s:o}", "revision", (json_int_t)conf->revision, "author",
-					 json_text(c->who.author), "comment", json_text(comment)));
+	api_event(a, "config",
+		  json_pack("{s:I, s:o, s:o}", "revision", (json_int_t)conf->revision, "author",
+			    json_text(c->who.author), "comment", json_text(comment)));
 }
 
 static void config_apply(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
@@ -255,15 +262,18 @@ static void config_apply(struct call *c, struct config_write *w, struct conf *co
 
 	conf->revision = store_revision_number(a->env.store) + 1;
 	if (!a->env.activate(conf, &errors, a->env.arg)) {
-		call_problem(c, PROBLEM_INVALID, &errors, "the configuration is valid but cannot be put in force on this node");
+		call_problem(c, PROBLEM_INVALID, &errors,
+			     "the configuration is valid but cannot be put in force on this node");
 	} else if (!config_store(c, w, comment)) {
 		if (!a->env.activate(a->conf, &errors, a->env.arg))
-			api_warn(a, "configuration", "a write that could not be stored is in force until the next restart");
+			api_warn(a, "configuration",
+				 "a write that could not be stored is in force until the next restart");
 	} else {
 		config_done(c, w, conf, comment);
 		set_written_etag(c, w, w->next);
-		call_json(c, w->status, json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)conf->revision, "changes", changes,
-						  "warnings", warnings_json(conf)));
+		call_json(c, w->status,
+			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)conf->revision, "changes", changes,
+				    "warnings", warnings_json(conf)));
 	}
 	errors_fini(&errors);
 	free(comment);
@@ -275,11 +285,14 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 	json_t *changes = conf_diff(a->conf->document, w->next);
 
 	if (call_flag(c, "dry_run")) {
-		call_json(c, 200, json_pack("{s:b, s:O, s:o}", "dry_run", 1, "changes", changes, "warnings", warnings_json(conf)));
+		call_json(c, 200,
+			  json_pack("{s:b, s:O, s:o}", "dry_run", 1, "changes", changes, "warnings",
+				    warnings_json(conf)));
 	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
 		set_written_etag(c, w, w->next);
-		call_json(c, 200, json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-					    "warnings", warnings_json(conf)));
+		call_json(c, 200,
+			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
+				    "warnings", warnings_json(conf)));
 	} else if (!store_quorate(a->env.store)) {
 		call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
 	} else {

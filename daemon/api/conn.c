@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * HTTP servers and their connections: the cap, and the deadline of a request.
  *
- * evhttp accepts by itself, has no cap, a timeout between reads only (a byte now and then holds a connection for ever), and tells
- * that a connection ended only once a request came. So each connection is noted when evhttp asks for its bufferevent, and recognised
- * later by its descriptor and the socket's inode: a descriptor whose inode changed belongs to somebody else, and the note is stale.
- * We end a connection by shutdown(2) alone: evhttp sees the end of file and frees its own objects.
- * Rejected: counting through extra references on the bufferevent, which keeps the socket open after evhttp is done with it.
+ * evhttp accepts by itself, has no cap, a timeout between reads only (a byte now and then holds a connection for ever),
+ * and tells that a connection ended only once a request came. So each connection is noted when evhttp asks for its
+ * bufferevent, and recognised later by its descriptor and the socket's inode: a descriptor whose inode changed belongs
+ * to somebody else, and the note is stale. We end a connection by shutdown(2) alone: evhttp sees the end of file and
+ * frees its own objects. Rejected: counting through extra references on the bufferevent, which keeps the socket open
+ * after evhttp is done with it.
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -40,10 +41,17 @@ static bool is_alive(const struct conn *c)
 	return c->fd < 0 || inode_of(c->fd) == c->inode; /* fd < 0: not adopted yet */
 }
 
+static void forget_bytes(struct conn *c)
+{
+	c->front->api->reading_bytes -= c->bytes;
+	c->bytes = 0;
+}
+
 static void conn_free(struct conn *c)
 {
 	struct call *call = c->call;
 
+	forget_bytes(c);
 	timer_stop(&c->deadline);
 	list_remove(&c->link);
 	if (c->counted)
@@ -103,7 +111,7 @@ static void start_deadline(struct conn *c)
 	struct loop *l = c->front->api->env.loop;
 
 	c->reading = true;
-	c->bytes = 0;
+	forget_bytes(c);
 	c->started_ms = loop_now_ms(l);
 	timer_set(l, &c->deadline, c->started_ms + API_REQUEST_DEADLINE_MS);
 }
@@ -119,6 +127,13 @@ static void on_input(struct evbuffer *b, const struct evbuffer_cb_info *info, vo
 	if (!c->reading)
 		start_deadline(c);
 	c->bytes += info->n_added;
+	c->front->api->reading_bytes += info->n_added;
+	/* Nobody has shown a token yet: what all of them together may make us hold is bounded. */
+	if (c->fd >= 0 && c->front->api->reading_bytes > API_READING_MAX) {
+		shutdown(c->fd, SHUT_RDWR);
+		forget_bytes(c);
+		timer_set_in(c->front->api->env.loop, &c->deadline, REAP_MS);
+	}
 }
 
 struct conn *conn_of(struct front *f, struct evhttp_request *req)
@@ -145,6 +160,7 @@ void conn_request_begin(struct conn *c, struct call *call)
 	ASSERT(c->call == NULL);
 	c->call = call;
 	c->reading = false;
+	forget_bytes(c);
 	timer_stop(&c->deadline);
 }
 
@@ -263,8 +279,8 @@ static struct front *front_new(struct api *a, const char *name, bool is_unix)
 	evhttp_set_max_headers_size(f->http, EVHTTP_HEADER_MAX);
 	evhttp_set_max_body_size(f->http, EVHTTP_BODY_MAX);
 	evhttp_set_default_content_type(f->http, NULL);
-	evhttp_set_allowed_methods(f->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_PATCH | EVHTTP_REQ_POST |
-						    EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
+	evhttp_set_allowed_methods(f->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_PATCH |
+						    EVHTTP_REQ_POST | EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS);
 	f->next = a->fronts;
 	a->fronts = f;
 	return f;
@@ -285,8 +301,9 @@ static void front_free(struct front *f)
 /* Takes the listening socket over, or closes it. */
 static bool front_listen(struct front *f, int fd)
 {
-	struct evconnlistener *l = evconnlistener_new(loop_base(f->api->env.loop), NULL, NULL,
-						      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, API_CONNECTIONS_MAX, fd);
+	struct evconnlistener *l =
+		evconnlistener_new(loop_base(f->api->env.loop), NULL, NULL,
+				   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, API_CONNECTIONS_MAX, fd);
 
 	if (l == NULL) {
 		close(fd);
@@ -338,7 +355,8 @@ static bool open_unix(struct api *a, char **ret_why)
 	bool ok = false;
 
 	if (strlen(path) >= sizeof(sun.sun_path)) {
-		*ret_why = xasprintf("%s: longer than %zu bytes, the most a socket's path may have", path, sizeof(sun.sun_path) - 1);
+		*ret_why = xasprintf("%s: longer than %zu bytes, the most a socket's path may have", path,
+				     sizeof(sun.sun_path) - 1);
 		free(path);
 		return false;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What happens, as a bounded ring of server-sent events that a reader can resume.
  *
- * An event's id is "INSTANCE-NUMBER": numbers start again with each process, so that an id of an earlier process, or one that fell
- * out of the ring, is answered with a "reset" event: read the state anew, then go on from here.
+ * An event's id is "INSTANCE-NUMBER": numbers start again with each process, so that an id of an earlier process, or
+ * one that fell out of the ring, is answered with a "reset" event: read the state anew, then go on from here.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One request on its way to its answer.
  *
- * The hard thing is who owns an evhttp_request: evhttp frees it once it was answered, and also when its connection is torn down
- * with an answer under way; but when the client goes away before the answer, evhttp cuts it loose and it is ours to free.
+ * The hard thing is who owns an evhttp_request: evhttp frees it once it was answered, and also when its connection is
+ * torn down with an answer under way; but when the client goes away before the answer, evhttp cuts it loose and it is
+ * ours to free.
  */
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
@@ -29,7 +30,7 @@ struct str call_body(const struct call *c)
 	struct evbuffer *in = evhttp_request_get_input_buffer(c->req);
 	size_t n = evbuffer_get_length(in);
 
-	return (struct str){ n == 0 ? "" : (const char *)evbuffer_pullup(in, -1), n };
+	return (struct str) { n == 0 ? "" : (const char *)evbuffer_pullup(in, -1), n };
 }
 
 bool call_flag(const struct call *c, const char *name)
@@ -214,7 +215,8 @@ static bool header_fits(struct call *c)
 	}
 	if (bytes <= API_HEADER_BYTES_MAX && lines <= API_HEADER_LINES_MAX)
 		return true;
-	call_problem(c, PROBLEM_HEADERS, NULL, "at most %zu bytes and %d fields", API_HEADER_BYTES_MAX, API_HEADER_LINES_MAX);
+	call_problem(c, PROBLEM_HEADERS, NULL, "at most %zu bytes and %d fields", API_HEADER_BYTES_MAX,
+		     API_HEADER_LINES_MAX);
 	return false;
 }
 
@@ -222,7 +224,8 @@ static bool parse_target(struct call *c)
 {
 	struct str path, query;
 
-	if (!path_target_split(str_from(evhttp_request_get_uri(c->req)), &path, &query) || !path_parse(path, &c->path)) {
+	if (!path_target_split(str_from(evhttp_request_get_uri(c->req)), &path, &query) ||
+	    !path_parse(path, &c->path)) {
 		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "the path is malformed");
 		return false;
 	}
@@ -263,8 +266,10 @@ static bool may(struct call *c, bool known)
 		return true;
 	if (c->who.role == ROLE_NONE && !c->conn->front->is_unix) {
 		call_set_header(c, "WWW-Authenticate",
-				known ? "Bearer realm=\"postroad\"" : "Bearer realm=\"postroad\", error=\"invalid_token\"");
-		call_problem(c, PROBLEM_UNAUTHORIZED, NULL, known ? "no token was given" : "the token is unknown or has expired");
+				known ? "Bearer realm=\"postroad\""
+				      : "Bearer realm=\"postroad\", error=\"invalid_token\"");
+		call_problem(c, PROBLEM_UNAUTHORIZED, NULL,
+			     known ? "no token was given" : "the token is unknown or has expired");
 		return false;
 	}
 	if (c->who.role >= needed)

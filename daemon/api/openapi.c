@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The OpenAPI 3.1 description, made from the table of resources and the configuration's schemas: it cannot say what is not so.
+ * The OpenAPI 3.1 description, made from the table of resources and the configuration's schemas: it cannot say what is
+ * not so.
  */
 #include <stdlib.h>
 #include <strings.h>
@@ -10,7 +11,8 @@ static json_t *parameter(const char *name, size_t n, const char *in)
 {
 	bool path = strcmp(in, "path") == 0;
 
-	return json_pack("{s:s%, s:s, s:b, s:{s:s}}", "name", name, n, "in", in, "required", path, "schema", "type", "string");
+	return json_pack("{s:s%, s:s, s:b, s:{s:s}}", "name", name, n, "in", in, "required", path, "schema", "type",
+			 "string");
 }
 
 static void add_path_parameters(json_t *list, const char *pattern)
@@ -67,8 +69,8 @@ static json_t *request_body(const struct resource *r)
 static json_t *responses(const struct resource *r)
 {
 	static const char ref[] = "#/components/schemas/Problem";
-	json_t *problem = json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", "A refusal", "content", "application/problem+json",
-				    "schema", "$ref", ref);
+	json_t *problem = json_pack("{s:s, s:{s:{s:{s:s}}}}", "description", "A refusal", "content",
+				    "application/problem+json", "schema", "$ref", ref);
 	json_t *o = json_pack("{s:{s:s}, s:o}", "200", "description", "Done", "default", problem);
 
 	if (r->fn == res_object_put || r->fn == res_object_patch)
@@ -83,8 +85,9 @@ static json_t *operation(const struct resource *r)
 	add_path_parameters(parameters, r->pattern);
 	add_query_parameters(parameters, r->query);
 	add_header_parameters(parameters, r);
-	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "operationId", r->operation + strlen("res_"), "summary", r->summary,
-			      "x-role", token_role_names[r->role], "parameters", parameters, "responses", responses(r), "security",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o}", "operationId", r->operation + strlen("res_"), "summary",
+			      r->summary, "x-role", token_role_names[r->role], "parameters", parameters, "responses",
+			      responses(r), "security",
 			      r->role == ROLE_NONE ? json_array() : json_pack("[{s:[]}]", "token"));
 	if (r->body[0] != '\0')
 		json_object_set_new(o, "requestBody", request_body(r));
@@ -112,9 +115,10 @@ static json_t *paths_json(void)
 
 static json_t *problem_schema(void)
 {
-	return json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s, s:{s:s}}}}", "type", "object", "properties",
-			 "type", "type", "string", "title", "type", "string", "status", "type", "integer", "detail", "type", "string",
-			 "instance", "type", "string", "errors", "type", "array", "items", "type", "object");
+	return json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s, s:{s:s}}}}", "type", "object",
+			 "properties", "type", "type", "string", "title", "type", "string", "status", "type", "integer",
+			 "detail", "type", "string", "instance", "type", "string", "errors", "type", "array", "items",
+			 "type", "object");
 }
 
 json_t *openapi_json(void)
@@ -122,7 +126,7 @@ json_t *openapi_json(void)
 	json_t *schemas = conf_openapi_schemas();
 
 	json_object_set_new(schemas, "Problem", problem_schema());
-	return json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o, s:{s:{s:s, s:s}}}}", "openapi", "3.1.0", "info", "title", "Postroad",
-			 "version", POSTROAD_VERSION, "paths", paths_json(), "components", "schemas", schemas, "securitySchemes",
-			 "token", "type", "http", "scheme", "bearer");
+	return json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:o, s:{s:{s:s, s:s}}}}", "openapi", "3.1.0", "info", "title",
+			 "Postroad", "version", POSTROAD_VERSION, "paths", paths_json(), "components", "schemas",
+			 schemas, "securitySchemes", "token", "type", "http", "scheme", "bearer");
 }

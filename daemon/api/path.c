@@ -2,7 +2,8 @@
  * What a request names.
  *
  * Every byte here was chosen by a client that may not have shown a token yet, so nothing allocates and every length is
- * bounded. An escape that decodes to a control character is refused: such a name cannot exist and would only end in a log.
+ * bounded. An escape that decodes to a control character is refused: such a name cannot exist and would only end in a
+ * log.
  */
 #include "daemon/api/path.h"
 
@@ -79,12 +80,12 @@ bool path_target_split(struct str target, struct str *ret_path, struct str *ret_
 	const char *mark = memchr(target.p, '?', target.n);
 	if (mark == NULL) {
 		*ret_path = target;
-		*ret_query = (struct str){ 0 };
+		*ret_query = (struct str) { 0 };
 		return true;
 	}
 	size_t n = (size_t)(mark - target.p);
-	*ret_path = (struct str){ target.p, n };
-	*ret_query = (struct str){ mark + 1, target.n - n - 1 };
+	*ret_path = (struct str) { target.p, n };
+	*ret_query = (struct str) { mark + 1, target.n - n - 1 };
 	return true;
 }
 
@@ -101,7 +102,7 @@ bool path_parse(struct str raw, struct path *ret)
 		if (ret->n == PATH_SEGMENTS_MAX)
 			return false;
 		/* Each segment takes at most its encoded length and a NUL where its slash stood. */
-		ptrdiff_t n = percent_decode((struct str){ raw.p + at, end - at }, false, ret->text + used);
+		ptrdiff_t n = percent_decode((struct str) { raw.p + at, end - at }, false, ret->text + used);
 		if (n < 0)
 			return false;
 		ret->segments[ret->n++] = ret->text + used;
@@ -147,7 +148,7 @@ static bool query_add(struct query *q, struct str pair, size_t *used)
 
 	if (q->n == QUERY_PAIRS_MAX || key_n == 0)
 		return false;
-	ptrdiff_t n = percent_decode((struct str){ pair.p, key_n }, true, out);
+	ptrdiff_t n = percent_decode((struct str) { pair.p, key_n }, true, out);
 	if (n < 0 || query_get(q, out) != NULL)
 		return false;
 	struct query_pair *added = &q->pairs[q->n];
@@ -177,7 +178,7 @@ bool query_parse(struct str raw, struct query *ret)
 	while (at < raw.n) {
 		const char *amp = memchr(raw.p + at, '&', raw.n - at);
 		size_t end = amp == NULL ? raw.n : (size_t)(amp - raw.p);
-		if (end > at && !query_add(ret, (struct str){ raw.p + at, end - at }, &used))
+		if (end > at && !query_add(ret, (struct str) { raw.p + at, end - at }, &used))
 			return false;
 		at = end + 1;
 	}
@@ -239,7 +240,7 @@ static bool tag_next(const char **at, bool *ret_weak, struct str *ret_tag)
 		end++;
 	if (*end != '"')
 		return false;
-	*ret_tag = (struct str){ p, (size_t)(end + 1 - p) };
+	*ret_tag = (struct str) { p, (size_t)(end + 1 - p) };
 	*at = end + 1;
 	return true;
 }
@@ -274,13 +275,13 @@ enum etag_verdict etag_compare(const char *header, const char *current, bool wea
 struct str bearer_token(const char *header)
 {
 	if (header == NULL || strncasecmp(header, "Bearer ", 7) != 0)
-		return (struct str){ 0 };
+		return (struct str) { 0 };
 	const char *p = skip_space(header + 7);
 	size_t n = strlen(p);
 	while (n > 0 && (p[n - 1] == ' ' || p[n - 1] == '\t'))
 		n--;
 	for (size_t i = 0; i < n; i++)
 		if ((unsigned char)p[i] <= 0x20 || (unsigned char)p[i] >= 0x7f)
-			return (struct str){ 0 };
-	return n == 0 ? (struct str){ 0 } : (struct str){ p, n };
+			return (struct str) { 0 };
+	return n == 0 ? (struct str) { 0 } : (struct str) { p, n };
 }

@@ -12,8 +12,8 @@
 #define QUERY_PAIRS_MAX 16
 #define QUERY_BYTES_MAX 2048
 
-/* Splits a request target (RFC 9112 3.2: origin-form or absolute-form) into path and query, still encoded. The query's .p is NULL
- * when there is none. */
+/* Splits a request target (RFC 9112 3.2: origin-form or absolute-form) into path and query, still encoded. The query's
+ * .p is NULL when there is none. */
 bool path_target_split(struct str target, struct str *ret_path, struct str *ret_query) MUST_CHECK;
 
 /* A path's segments, percent-decoded one by one, so that an encoded slash stays inside its segment. "/" has none. */
@@ -50,8 +50,8 @@ enum etag_verdict {
 	ETAG_MALFORMED
 };
 
-/* If-Match and If-None-Match (RFC 9110 13.1): is `current` (with its quotes; NULL = nothing is there) in the header's list? "*" is
- * any that exists. Weak tags match only where weak_ok (If-None-Match). */
+/* If-Match and If-None-Match (RFC 9110 13.1): is `current` (with its quotes; NULL = nothing is there) in the header's
+ * list? "*" is any that exists. Weak tags match only where weak_ok (If-None-Match). */
 enum etag_verdict etag_compare(const char *header, const char *current, bool weak_ok);
 
 /* The token of "Authorization: Bearer TOKEN" (RFC 6750 2.1); .p NULL = not of that form. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Streams of server-sent events on a call (WHATWG HTML, "Server-sent events").
  *
- * A reader that does not keep up is dropped once so much waits for it: the stream is never the place where memory grows. While a
- * stream is open its connection is read from again (evhttp stops that while a request is handled), so that a reader who goes away
- * is noticed at once and not at the next heartbeat.
+ * A reader that does not keep up is dropped once so much waits for it: the stream is never the place where memory
+ * grows. While a stream is open its connection is read from again (evhttp stops that while a request is handled), so
+ * that a reader who goes away is noticed at once and not at the next heartbeat.
  */
 #include <event2/buffer.h>
 

@@ -75,7 +75,8 @@ static bool secrets_allowed(struct call *c)
 /* What a reader sees of a document: a new reference. */
 static json_t *shown(struct call *c, json_t *document)
 {
-	json_t *whole = call_flag(c, "effective") ? conf_effective(document, &c->api->env.conf_env) : json_incref(document);
+	json_t *whole =
+		call_flag(c, "effective") ? conf_effective(document, &c->api->env.conf_env) : json_incref(document);
 	json_t *masked = call_flag(c, "with_secrets") ? json_incref(whole) : conf_mask(whole);
 
 	json_decref(whole);
@@ -311,7 +312,9 @@ void res_object_delete(struct call *c)
 
 	if (!object_for_write(c, &stored))
 		return;
-	struct config_write w = { .section = c->params[0], .name = c->params[1], .operation = "removed", .status = 200 };
+	struct config_write w = {
+		.section = c->params[0], .name = c->params[1], .operation = "removed", .status = 200
+	};
 	w.next = json_deep_copy(c->api->conf->document);
 	json_t *in = json_object_get(w.next, w.section);
 	if (!conf_section_is_list(w.section))
@@ -328,8 +331,9 @@ static json_t *revision_json(const struct entry *e)
 	char etag[64];
 
 	etag_of_entry(e->revision, e->hash, etag);
-	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author", json_text(e->author), "time",
-			 json_time(e->wall), "node", json_text(e->node), "comment", json_text(e->comment), "etag", etag);
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author",
+			 json_text(e->author), "time", json_time(e->wall), "node", json_text(e->node), "comment",
+			 json_text(e->comment), "etag", etag);
 }
 
 static void add_revision(const struct entry *e, void *arg)
@@ -389,7 +393,8 @@ void res_config_rollback(struct call *c)
 	json_t *document = e == NULL ? NULL : entry_document(e);
 	if (document == NULL) {
 		struct errors errors = { 0 };
-		errors_add(&errors, "/revision", NULL, "a revision that is kept", NULL, is_number ? "not kept" : "not a revision");
+		errors_add(&errors, "/revision", NULL, "a revision that is kept", NULL,
+			   is_number ? "not kept" : "not a revision");
 		call_problem(c, PROBLEM_INVALID, &errors, "there is no such revision");
 		errors_fini(&errors);
 		return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where a message would go, and why: the same policy and pool functions that route mail, asked about the snapshot in force.
+ * Where a message would go, and why: the same policy and pool functions that route mail, asked about the snapshot in
+ * force.
  */
 #include <stdlib.h>
 
@@ -27,7 +28,7 @@ static struct str without_brackets(const char *text)
 	struct str s = str_from(text);
 
 	if (s.n >= 2 && s.p[0] == '<' && s.p[s.n - 1] == '>' && s.n > 2)
-		return (struct str){ s.p + 1, s.n - 2 };
+		return (struct str) { s.p + 1, s.n - 2 };
 	return s;
 }
 
@@ -37,7 +38,7 @@ static struct str fold_domain(struct str address, char out[SMTP_DOMAIN_MAX + 1])
 
 	out[0] = '\0';
 	if (at == NULL)
-		return (struct str){ out, 0 };
+		return (struct str) { out, 0 };
 	struct str domain = { at + 1, address.n - (size_t)(at + 1 - address.p) };
 	if (!smtp_domain_fold(domain, out))
 		out[0] = '\0';
@@ -72,7 +73,8 @@ static void read_listener(struct question *q, json_t *body)
 		q->envelope.listener = v->config->name;
 		return;
 	}
-	errors_add(&q->errors, "/listener", name, NULL, NULL, name == NULL ? "say which listener" : "there is no such listener");
+	errors_add(&q->errors, "/listener", name, NULL, NULL,
+		   name == NULL ? "say which listener" : "there is no such listener");
 }
 
 static void read_question(struct question *q, json_t *body)
@@ -99,12 +101,12 @@ static void read_question(struct question *q, json_t *body)
 /* The key of the algorithms that hash, as the engine makes it. */
 static uint64_t hash_for(const struct question *q, const struct pool_config *config)
 {
-	char ip[ADDR_TEXT_MAX];
+	struct addr client = q->client;
 
 	switch (config->balance) {
 	case BALANCE_SOURCE:
-		addr_format_ip(&q->client, ip);
-		return hash_stable(ip, strlen(ip));
+		addr_set_port(&client, 0);
+		return hash_stable(&client, addr_len(&client));
 	case BALANCE_SENDER_DOMAIN:
 		return hash_stable(q->envelope.sender_domain.p, q->envelope.sender_domain.n);
 	case BALANCE_RECIPIENT_DOMAIN:
@@ -116,8 +118,9 @@ static uint64_t hash_for(const struct question *q, const struct pool_config *con
 
 static void add_candidate(const struct server *s, bool usable, const char *why, void *arg)
 {
-	json_array_append_new(arg, json_pack("{s:o, s:s, s:b, s:o}", "server", json_text(s->name), "state",
-					     server_state_names[server_state(s)], "usable", usable, "why", json_text(why)));
+	json_array_append_new(arg,
+			      json_pack("{s:o, s:s, s:b, s:o}", "server", json_text(s->name), "state",
+					server_state_names[server_state(s)], "usable", usable, "why", json_text(why)));
 }
 
 static json_t *candidates_json(const struct question *q, const struct pool *pool)
@@ -215,8 +218,10 @@ static bool recipients_fit(struct question *q, json_t *recipients)
 	json_t *recipient;
 	size_t i;
 
-	if (!json_is_array(recipients) || json_array_size(recipients) == 0 || json_array_size(recipients) > RECIPIENTS_MAX) {
-		errors_add(&q->errors, "/recipients", NULL, "a list of 1 to 1000 addresses", NULL, "not a list of addresses");
+	if (!json_is_array(recipients) || json_array_size(recipients) == 0 ||
+	    json_array_size(recipients) > RECIPIENTS_MAX) {
+		errors_add(&q->errors, "/recipients", NULL, "a list of 1 to 1000 addresses", NULL,
+			   "not a list of addresses");
 		return false;
 	}
 	json_array_foreach(recipients, i, recipient) {

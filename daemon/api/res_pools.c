@@ -30,8 +30,8 @@ static json_t *check_json(const struct server_info *i)
 {
 	if (i->last_check_wall <= 0)
 		return json_null();
-	return json_pack("{s:o, s:o, s:f}", "result", json_text(i->last_check), "time", json_time(i->last_check_wall), "seconds",
-			 (double)i->last_check_us / 1e6);
+	return json_pack("{s:o, s:o, s:f}", "result", json_text(i->last_check), "time", json_time(i->last_check_wall),
+			 "seconds", (double)i->last_check_us / 1e6);
 }
 
 static json_t *server_json(const struct server_info *i)
@@ -47,7 +47,8 @@ static json_t *server_json(const struct server_info *i)
 	json_object_set_new(o, "address", json_string(addr_format(&s->addr, address)));
 	json_object_set_new(o, "configured_as", json_text(s->config_name));
 	json_object_set_new(o, "weight", json_integer(i->weight));
-	json_object_set_new(o, "weight_override", i->weight_override < 0 ? json_null() : json_integer(i->weight_override));
+	json_object_set_new(o, "weight_override",
+			    i->weight_override < 0 ? json_null() : json_integer(i->weight_override));
 	json_object_set_new(o, "priority", json_integer(i->priority));
 	json_object_set_new(o, "transactions", json_integer(atomic_load(&s->n_txns)));
 	json_object_set_new(o, "connections", json_integer(atomic_load(&s->n_conns)));
@@ -90,8 +91,9 @@ static void add_pool(const struct pool_config *config, unsigned waiting, void *a
 	w->servers = json_object();
 	w->usable = 0;
 	registry_each_server(w->api->env.registry, config->name, add_server, w);
-	json_t *o = json_pack("{s:s, s:i, s:I, s:o, s:o}", "balance", balance_names[config->balance], "usable", (int)w->usable,
-			      "queue", (json_int_t)waiting, "queue_limit", number_or_null(config->queue), "servers", w->servers);
+	json_t *o = json_pack("{s:s, s:i, s:I, s:o, s:o}", "balance", balance_names[config->balance], "usable",
+			      (int)w->usable, "queue", (json_int_t)waiting, "queue_limit",
+			      number_or_null(config->queue), "servers", w->servers);
 	json_object_set_new(w->pools, config->name, o);
 }
 
@@ -149,7 +151,8 @@ static bool server_named(struct call *c)
 	if (pool == NULL)
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no pool \"%.64s\"", c->params[0]);
 	else
-		call_problem(c, PROBLEM_NOT_FOUND, NULL, "pool %s has no server \"%.128s\"", c->params[0], c->params[1]);
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "pool %s has no server \"%.128s\"", c->params[0],
+			     c->params[1]);
 	return false;
 }
 
@@ -184,10 +187,12 @@ static bool store_server(struct call *c, const char *key, json_t *value, const c
 
 static void answer_server(struct call *c, const char *key, json_t *value, bool local)
 {
-	api_event(c->api, "server_admin", json_pack("{s:s, s:s, s:O, s:o, s:b}", "pool", c->params[0], "server", c->params[1], key,
-						    value, "author", json_text(c->who.author), "local", local));
-	call_json(c, 200, json_pack("{s:s, s:s, s:o, s:s}", "pool", c->params[0], "server", c->params[1], key, value, "scope",
-				    local ? "local" : "cluster"));
+	api_event(c->api, "server_admin",
+		  json_pack("{s:s, s:s, s:O, s:o, s:b}", "pool", c->params[0], "server", c->params[1], key, value,
+			    "author", json_text(c->who.author), "local", local));
+	call_json(c, 200,
+		  json_pack("{s:s, s:s, s:o, s:s}", "pool", c->params[0], "server", c->params[1], key, value, "scope",
+			    local ? "local" : "cluster"));
 }
 
 static void bad_value(struct call *c, const char *path, const char *allowed)

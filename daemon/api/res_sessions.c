@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Live sessions: list, end, trace.
  *
- * Sessions belong to the workers, so answers come later, on this loop; the client may be gone by then, or the whole API.
+ * Sessions belong to the workers, so answers come later, on this loop; the client may be gone by then, or the whole
+ * API.
  */
 #include <stdlib.h>
 
@@ -14,11 +15,12 @@
 
 static json_t *session_json(const struct session_info *s)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "id", json_text(s->id), "client",
-			 json_text(s->client), "listener", json_text(s->listener), "helo", json_text(s->helo), "stage", s->stage,
-			 "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend), "age", (double)s->age_ms / 1e3,
-			 "transaction_age", (double)s->transaction_age_ms / 1e3, "bytes_in", (json_int_t)s->bytes_in,
-			 "bytes_out", (json_int_t)s->bytes_out, "transactions", (json_int_t)s->transactions, "traced", s->traced);
+	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "id", json_text(s->id),
+			 "client", json_text(s->client), "listener", json_text(s->listener), "helo", json_text(s->helo),
+			 "stage", s->stage, "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend),
+			 "age", (double)s->age_ms / 1e3, "transaction_age", (double)s->transaction_age_ms / 1e3,
+			 "bytes_in", (json_int_t)s->bytes_in, "bytes_out", (json_int_t)s->bytes_out, "transactions",
+			 (json_int_t)s->transactions, "traced", s->traced);
 }
 
 static void on_sessions(const struct session_info *list, size_t n, size_t total, void *arg)
@@ -34,7 +36,9 @@ static void on_sessions(const struct session_info *list, size_t n, size_t total,
 	sessions = json_array();
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(sessions, session_json(&list[i]));
-	call_json(c, 200, json_pack("{s:s, s:I, s:o}", "node", c->api->env.node->node, "total", (json_int_t)total, "sessions", sessions));
+	call_json(c, 200,
+		  json_pack("{s:s, s:I, s:o}", "node", c->api->env.node->node, "total", (json_int_t)total, "sessions",
+			    sessions));
 }
 
 void res_sessions_get(struct call *c)
@@ -86,8 +90,8 @@ static void end_trace(struct push *p)
 {
 	struct trace *t = p->arg;
 
-	if (t->engine != NULL)
-		engine_trace_stop(t->engine);
+	/* Also when the session ended first: it is what frees the engine's part. */
+	engine_trace_stop(t->engine);
 	free(t);
 }
 
@@ -110,12 +114,12 @@ static void on_trace(char side, const char *text, double wall, bool end, bool fo
 
 	if (!end && found) {
 		(void)!send_line(t->push, "line",
-				 json_pack("{s:s, s:o, s:o}", "side", side_text, "text", json_text(text), "time", json_time(wall)));
+				 json_pack("{s:s, s:o, s:o}", "side", side_text, "text", json_text(text), "time",
+					   json_time(wall)));
 		return;
 	}
 	json_t *data = json_pack("{s:b, s:s}", "found", found, "why", "the session has ended");
 	struct push *p = t->push;
-	t->engine = NULL; /* it has ended by itself */
 	if (send_line(p, "end", data))
 		push_end(p);
 }

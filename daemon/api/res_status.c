@@ -84,9 +84,9 @@ static json_t *pools_summary(struct api *a)
 			json_object_set_new(states, state, json_integer(n + 1));
 		}
 		json_object_set_new(summary, name,
-				    json_pack("{s:i, s:O, s:O, s:o}", "servers", (int)json_object_size(servers), "usable",
-					      json_object_get(pool, "usable"), "queue", json_object_get(pool, "queue"), "states",
-					      states));
+				    json_pack("{s:i, s:O, s:O, s:o}", "servers", (int)json_object_size(servers),
+					      "usable", json_object_get(pool, "usable"), "queue",
+					      json_object_get(pool, "queue"), "states", states));
 	}
 	json_decref(pools);
 	return summary;
@@ -101,9 +101,10 @@ static const char *node_state(struct api *a)
 
 json_t *status_node(struct api *a)
 {
-	return json_pack("{s:s, s:s, s:s, s:f, s:o, s:I, s:I, s:b}", "state", node_state(a), "admin", runtime_node_admin(a), "version",
-			 POSTROAD_VERSION, "uptime", clock_wall() - a->env.started_wall, "started", json_time(a->env.started_wall),
-			 "revision", (json_int_t)a->conf->revision, "sessions", (json_int_t)engine_session_count(a->env.engine),
+	return json_pack("{s:s, s:s, s:s, s:f, s:o, s:I, s:I, s:b}", "state", node_state(a), "admin",
+			 runtime_node_admin(a), "version", POSTROAD_VERSION, "uptime",
+			 clock_wall() - a->env.started_wall, "started", json_time(a->env.started_wall), "revision",
+			 (json_int_t)a->conf->revision, "sessions", (json_int_t)engine_session_count(a->env.engine),
 			 "this", 1);
 }
 
@@ -213,8 +214,10 @@ void res_nodes_put_state(struct call *c)
 	if (!local && !store_node(c, drain))
 		return;
 	a->env.set_node_drain(drain, a->env.arg);
-	api_event(a, "node", json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
-				       json_text(c->who.author)));
-	call_json(c, 200, json_pack("{s:s, s:s, s:s}", "node", c->params[0], "admin", drain ? "drain" : "ready", "scope",
-				    local ? "local" : "cluster"));
+	api_event(a, "node",
+		  json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
+			    json_text(c->who.author)));
+	call_json(c, 200,
+		  json_pack("{s:s, s:s, s:s}", "node", c->params[0], "admin", drain ? "drain" : "ready", "scope",
+			    local ? "local" : "cluster"));
 }

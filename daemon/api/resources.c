@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of resources and the search in it.
  *
- * A literal segment stands above a {name} in the table where both could match ("revisions" before "{section}"): first match wins.
+ * A literal segment stands above a {name} in the table where both could match ("revisions" before "{section}"): first
+ * match wins.
  */
 #include <stdio.h>
 
@@ -33,8 +34,8 @@ static void allow_add(char *allow, size_t cap, const char *method)
 	snprintf(allow + n, cap - n, "%s%s", n == 0 ? "" : ", ", method);
 }
 
-const struct resource *resource_find(enum evhttp_cmd_type method, const struct path *p, const char *params[PATH_PARAMS_MAX],
-				     char *ret_allow, size_t allow_cap)
+const struct resource *resource_find(enum evhttp_cmd_type method, const struct path *p,
+				     const char *params[PATH_PARAMS_MAX], char *ret_allow, size_t allow_cap)
 {
 	const char *pattern = NULL;
 

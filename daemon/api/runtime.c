@@ -162,7 +162,8 @@ void runtime_prune(struct api *a, json_t *before, json_t *after)
 					 .expect_position = UINT64_MAX };
 		/* Not fatal: at worst an override comes back with the next start. */
 		if (store_append(a->env.store, &w, &entry) != 0)
-			log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
+			log_msg(LOG_LEVEL_WARNING, "runtime_state",
+				"overrides that ended could not be stored as ended, ignoring");
 		free(text);
 	}
 	json_decref(document);

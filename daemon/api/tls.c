@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The certificate of the admin listeners: the administrator's files, or a self-signed one made once.
  *
- * The self-signed one proves nothing by itself: a client pins its SHA-256 fingerprint, which /status shows on the local socket.
- * So it must stay the same over restarts, and its key must never be readable by others, not even for a moment.
+ * The self-signed one proves nothing by itself: a client pins its SHA-256 fingerprint, which /status shows on the local
+ * socket. So it must stay the same over restarts, and its key must never be readable by others, not even for a moment.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +66,8 @@ static X509 *self_signed(EVP_PKEY *key, const struct node_config *n)
 	ASSERT(cert != NULL);
 	random_bytes(&serial, sizeof(serial));
 	X509_NAME *name = X509_get_subject_name(cert);
-	bool ok = X509_set_version(cert, 2) == 1 && ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), serial >> 1) == 1 &&
+	bool ok = X509_set_version(cert, 2) == 1 &&
+		  ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), serial >> 1) == 1 &&
 		  X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL &&
 		  X509_gmtime_adj(X509_getm_notAfter(cert), VALID_SECONDS) != NULL && X509_set_pubkey(cert, key) == 1 &&
 		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const uint8_t *)n->node, -1, -1, 0) == 1 &&
@@ -87,7 +88,8 @@ static bool write_pem(const char *path, X509 *cert, EVP_PKEY *key)
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
 	bool ok = f != NULL && fchmod(fd, 0600) == 0 &&
-		  (cert != NULL ? PEM_write_X509(f, cert) : PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL)) == 1 &&
+		  (cert != NULL ? PEM_write_X509(f, cert) : PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL)) ==
+			  1 &&
 		  fflush(f) == 0 && fsync(fd) == 0;
 
 	if (f != NULL)
@@ -160,8 +162,8 @@ static SSL_CTX *context_auto(const struct node_config *n, char **ret_why)
 
 SSL_CTX *tls_admin_context(const struct node_config *n, char fingerprint[96], char **ret_why)
 {
-	SSL_CTX *ctx = n->admin_tls == ADMIN_TLS_AUTO ? context_auto(n, ret_why) :
-							context_from(n->admin_certificate, n->admin_key, ret_why);
+	SSL_CTX *ctx = n->admin_tls == ADMIN_TLS_AUTO ? context_auto(n, ret_why)
+						      : context_from(n->admin_certificate, n->admin_key, ret_why);
 
 	if (ctx != NULL)
 		fingerprint_of(ctx, fingerprint);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The configuration a node starts with.
  *
- * initial_config is used once. People edit it later all the same and wonder; so the hash of what was used is kept, and an edit since
- * then is a warning at each start.
+ * initial_config is used once. People edit it later all the same and wonder; so the hash of what was used is kept, and
+ * an edit since then is a warning at each start.
  */
 #include "daemon/main/document.h"
 
@@ -62,7 +62,8 @@ static const char *edit_warning(const struct node_config *n)
 	hash_of(n->initial_config, hex);
 	if (hash_is_kept(n, hex))
 		return NULL;
-	return "initial_config in the node file differs from what was used: the edit has no effect, change the configuration "
+	return "initial_config in the node file differs from what was used: the edit has no effect, change the "
+	       "configuration "
 	       "through the API";
 }
 
@@ -70,7 +71,7 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 {
 	const struct entry *e = store == NULL ? NULL : store_last(store, ENTRY_CONFIG);
 
-	*ret = (struct start_document){ .from = "the stored configuration", .pointer = "" };
+	*ret = (struct start_document) { .from = "the stored configuration", .pointer = "" };
 	if (e != NULL) {
 		ret->json = conf_read_json(e->document.p, e->document.n, errors);
 		ret->revision = e->revision;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The configuration a node starts with: from the store, else the node file's initial_config, else an empty one. Private to main.
+ * The configuration a node starts with: from the store, else the node file's initial_config, else an empty one. Private
+ * to main.
  */
 #ifndef POSTROAD_MAIN_DOCUMENT_H
 #define POSTROAD_MAIN_DOCUMENT_H
@@ -10,15 +11,17 @@
 struct start_document {
 	json_t *json; /* a reference of the caller's */
 	uint64_t revision;
-	const char *from;     /* for messages */
-	const char *pointer;  /* where it stands in that, before each error's path */
-	bool from_node_file;  /* to be stored as the first revision */
-	const char *warning;  /* static; NULL = none */
+	const char *from;    /* for messages */
+	const char *pointer; /* where it stands in that, before each error's path */
+	bool from_node_file; /* to be stored as the first revision */
+	const char *warning; /* static; NULL = none */
 };
 
 /* store may be NULL (--check without one). False: errors say why. */
-bool document_find(const struct node_config *n, struct store *store, struct start_document *ret, struct errors *errors) MUST_CHECK;
+bool document_find(const struct node_config *n, struct store *store, struct start_document *ret,
+		   struct errors *errors) MUST_CHECK;
 /* Makes the node file's document the first revision. 0 or -errno. */
-int document_store(const struct node_config *n, struct store *store, json_t *document, const char **ret_failed) MUST_CHECK;
+int document_store(const struct node_config *n, struct store *store, json_t *document,
+		   const char **ret_failed) MUST_CHECK;
 
 #endif

@@ -20,7 +20,8 @@ static const char usage[] =
 	"      --manual       print the reference of the configuration and the node file, in Markdown\n"
 	"      --version      print the version\n"
 	"\n"
-	"Runs in the foreground. TERM ends it when messages under way are done; a second TERM ends it at once. HUP reads\n"
+	"Runs in the foreground. TERM ends it when messages under way are done; a second TERM ends it at once. HUP "
+	"reads\n"
 	"the certificates again.\n";
 
 struct arguments {
@@ -30,8 +31,8 @@ struct arguments {
 
 static const struct option options[] = {
 	{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' },
-	{ "manual", no_argument, NULL, 'm' },	    { "version", no_argument, NULL, 'v' },
-	{ "help", no_argument, NULL, 'h' },	    { NULL, 0, NULL, 0 },
+	{ "manual", no_argument, NULL, 'm' },       { "version", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
 };
 
 static int print_manual(void)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One node, put together.
  *
- * The order matters twice. At start: nothing listens before the first round of health checks is in (or its time is over), so that a
- * restart does not refuse mail that servers would take. When a configuration is put in force: binds are tried first, since taking
- * the registry back to an earlier configuration would cost servers that come back their health.
+ * The order matters twice. At start: nothing listens before the first round of health checks is in (or its time is
+ * over), so that a restart does not refuse mail that servers would take. When a configuration is put in force: binds
+ * are tried first, since taking the registry back to an earlier configuration would cost servers that come back their
+ * health.
  */
 #include "daemon/main/node.h"
 
@@ -97,8 +98,9 @@ static void check_file_limit(struct node *n)
 	char *text = NULL;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed)
-		text = xasprintf("the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
-				 (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+		text = xasprintf(
+			"the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
+			(unsigned long long)needed, (unsigned long long)limit.rlim_cur);
 	api_warn(n->api, "open_files", text);
 	free(text);
 }
@@ -127,7 +129,8 @@ static bool binds_are_free(struct node *n, const struct conf *c, struct errors *
 			if (error == 0)
 				continue;
 			char *path = xasprintf("/listeners/%s/bind/%zu", c->listeners[i].name, j);
-			errors_add(errors, path, addr_format(at, text), NULL, NULL, "cannot be bound: %s", strerror(error));
+			errors_add(errors, path, addr_format(at, text), NULL, NULL, "cannot be bound: %s",
+				   strerror(error));
 			free(path);
 		}
 	}
@@ -174,7 +177,8 @@ static void publish_views(void *arg)
 
 /* ---- what the registry says ---- */
 
-static void on_transition(const struct server *s, enum server_state from, enum server_state to, const char *why, void *arg)
+static void on_transition(const struct server *s, enum server_state from, enum server_state to, const char *why,
+			  void *arg)
 {
 	struct node *n = arg;
 
@@ -182,11 +186,12 @@ static void on_transition(const struct server *s, enum server_state from, enum s
 	if (n->api == NULL)
 		return;
 	api_event(n->api, "server_state",
-		  json_pack("{s:s, s:s, s:s, s:s, s:s}", "pool", s->pool, "server", s->name, "from", server_state_names[from], "to",
-			    server_state_names[to], "why", why == NULL ? "" : why));
+		  json_pack("{s:s, s:s, s:s, s:s, s:s}", "pool", s->pool, "server", s->name, "from",
+			    server_state_names[from], "to", server_state_names[to], "why", why == NULL ? "" : why));
 }
 
-/* Several names may change in one turn, also while a configuration is being put in force: one view for all, in the next turn. */
+/* Several names may change in one turn, also while a configuration is being put in force: one view for all, in the next
+ * turn. */
 static void on_servers_changed(const char *pool, void *arg)
 {
 	struct node *n = arg;
@@ -231,7 +236,8 @@ static void listen_now(void *arg)
 	if (!engine_listen(n->engine, &errors)) {
 		fail(n, "the listeners cannot be opened", &errors);
 	} else {
-		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node, (unsigned long long)n->conf->revision);
+		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node,
+			(unsigned long long)n->conf->revision);
 		notify_send("READY=1\nSTATUS=Taking mail");
 	}
 	errors_fini(&errors);
@@ -323,7 +329,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	timer_init(&n->watchdog, on_watchdog, n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
-	n->env = (struct conf_env){ .node = n->config->node, .hostname = n->hostname };
+	n->env = (struct conf_env) { .node = n->config->node, .hostname = n->hostname };
 	return n;
 }
 

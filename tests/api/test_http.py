@@ -235,3 +235,30 @@ def test_every_documented_get_answers(node):
         if "get" not in item or path in ("/api/v1/events", "/api/v1/sessions/{id}/trace"):
             continue
         assert node.get(path.format(**values) if "{" in path else path).status == 200, path
+
+
+def test_bodies_of_many_clients_together_are_bounded(node):
+    """64 clients with no token, 8 MiB each, must not make the process hold half a GiB."""
+    def resident():
+        with open(f"/proc/{node.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * 4096
+
+    before, clients, piece = resident(), [open_unix(node) for _ in range(40)], b"x" * 65536
+    for s in clients:
+        s.setblocking(False)
+    for s in clients:
+        try:
+            s.sendall(b"PUT /api/v1/config HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n")
+        except OSError:
+            pass
+    for _ in range(120):
+        for s in clients:
+            try:
+                s.send(piece)
+            except OSError:
+                pass
+    assert node.get("/healthz").status == 200
+    assert resident() - before < 160 << 20
+    for s in clients:
+        s.close()
+    wait_for(lambda: node.get("/healthz").status == 200, "served afterwards")
