@@ -29,7 +29,7 @@ ROWS ?=
 ROUNDS ?=
 bench: ## measure against HAProxy, nginx and direct (ROWS=1,2 ROUNDS=5)
 	$(Q)packaging/install-deps build peers
-	$(Q)$(MAKE) --no-print-directory all bench-tools
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bench-tools
 	$(Q)tests/peers/unpack --build $(BUILD) haproxy nginx postfix
 	$(Q)/usr/bin/python3 tests/bench/bench --build $(BUILD) --out $(OUT) \
 		$(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -4,6 +4,6 @@
 .PHONY: demo
 demo: ## root: mail through the balancer to two real Postfix, one killed and revived (KEEP=1 leaves it up)
 	$(Q)packaging/install-deps build demo
-	$(Q)$(MAKE) --no-print-directory all bench-tools
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all bench-tools
 	$(Q)tests/peers/unpack --build $(BUILD) postfix
 	$(Q)tests/demo/demo --build $(BUILD) --out $(OUT)
