@@ -111,7 +111,9 @@ class Bench:
             change(config)
         # A line per message goes to nobody: the others log nothing either.
         node = {"workers": self.workers, "log": {"target": "stderr", "level": "warning"}}
-        return self.keep(Contender(name, listen, lib.Node(self.bins, self.dir / name, config, node)))
+        program = lib.Node(self.bins, self.dir / name, config, node)
+        program.forget()
+        return self.keep(Contender(name, listen, program))
 
 
 def pool_servers(servers):

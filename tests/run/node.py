@@ -103,6 +103,14 @@ class Node(Program):
     def socket(self):
         return self.dir / "run" / "admin.sock"
 
+    def forget(self):
+        """Empties its state, so that it starts with `config` again."""
+        for path in sorted((self.dir / "state").glob("**/*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            else:
+                path.unlink()
+
     def write(self):
         for name in ("state", "run"):
             (self.dir / name).mkdir(parents=True, exist_ok=True)
