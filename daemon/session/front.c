@@ -223,6 +223,8 @@ static bool is_deaf(struct session *s)
 		return false;
 	stream_notify_drained(st);
 	front_pause(s);
+	s->front.partial = false; /* it is not the line that is slow, but the reader: the idle time counts */
+	arm(s);
 	return true;
 }
 
