@@ -163,6 +163,60 @@ static void damage_in_the_middle_is_an_error_without_the_mark_too(void **state)
 	free_history(after);
 }
 
+static void a_torn_tail_is_gone_for_good(void **state)
+{
+	struct sbuf after[N_WRITES + 1], torn = { 0 };
+	bool was_torn;
+
+	record_history(*state, after);
+	sbuf_add(&torn, after[2].p, after[2].n);
+	memset(sbuf_extend(&torn, 10000), 0xa5, 10000); /* much longer than what is written next */
+	set_log_bytes(*state, torn.p, torn.n);
+	for (unsigned n = 2; n < 5; n++) {
+		struct store *s = open_ok(*state, &was_torn);
+		assert_int_equal(was_torn, n == 2);
+		assert_holds(s, n);
+		append_n(s, n + 1, n + 1);
+		store_close(s);
+	}
+	sbuf_fini(&torn);
+	free_history(after);
+}
+
+/* ---- whole records in the wrong place ---- */
+
+/* The header of an empty file, then the records named by (history, number) pairs. */
+static void assert_sequence_refused(const char *dir, struct sbuf *const history[], const int *numbers, const char *part)
+{
+	struct sbuf file = { 0 };
+
+	sbuf_add(&file, history[0][0].p, JOURNAL_HEADER_LEN);
+	for (size_t i = 0; numbers[i] > 0; i++) {
+		const struct sbuf *h = &history[i][numbers[i]];
+		size_t from = history[i][numbers[i] - 1].n;
+		sbuf_add(&file, h->p + from, h->n - from);
+	}
+	assert_refused(dir, &file, part);
+	sbuf_fini(&file);
+}
+
+static void entries_that_do_not_follow_are_refused(void **state)
+{
+	struct sbuf a[N_WRITES + 1], b[N_WRITES + 1];
+	char *other = dir_new();
+
+	record_history(*state, a);
+	record_history(other, b); /* the same documents at other times: other hashes */
+	assert_sequence_refused(*state, (struct sbuf *[]) { a, b }, (int[]) { 1, 2, 0 },
+				"does not follow from the one before");
+	assert_sequence_refused(*state, (struct sbuf *[]) { a, a }, (int[]) { 1, 3, 0 }, "is not the one that follows");
+	assert_sequence_refused(*state, (struct sbuf *[]) { a, a }, (int[]) { 1, 1, 0 }, "is not the one that follows");
+	assert_sequence_refused(*state, (struct sbuf *[]) { a }, (int[]) { 2, 0 }, "is not the one that follows");
+	free_history(a);
+	free_history(b);
+	dir_free(other);
+}
+
 /* ---- a full disk ---- */
 
 static void limit_file_size(rlim_t bytes)
@@ -274,6 +328,8 @@ int main(void)
 		TEST(losing_what_was_durable_is_an_error_with_its_offset),
 		TEST(no_flipped_bit_is_ever_believed),
 		TEST(damage_in_the_middle_is_an_error_without_the_mark_too),
+		TEST(a_torn_tail_is_gone_for_good),
+		TEST(entries_that_do_not_follow_are_refused),
 		TEST(a_full_disk_at_any_byte_fails_the_write_and_nothing_else),
 		TEST(everything_reported_survives_kill_9),
 	};
