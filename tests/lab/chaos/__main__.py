@@ -34,7 +34,7 @@ def arguments():
     p.add_argument("--build", default="build", help="where bin/postroadd is")
     p.add_argument("--messages", type=int, default=20000)
     p.add_argument("--seed", default=None)
-    p.add_argument("--rate", type=float, default=130, help="new messages a second")
+    p.add_argument("--rate", type=float, default=160, help="new messages a second")
     p.add_argument("--kills", type=int, default=None, help="how often the balancer is ended (default: by the number of messages)")
     p.add_argument("--direct", action="store_true", help="senders and backends without a balancer: a test of the test")
     p.add_argument("--calm", action="store_true", help="no faults in backends and processes")
@@ -100,11 +100,13 @@ class Run:
 
     async def await_lines(self):
         """Transactions whose client went away end later: until each attempt has its line, or the time is over."""
-        wanted = {a.sender for a in self.senders.attempts if a.mail_reply == 250 and a.ended > time.monotonic() - LINES_SECONDS}
+        logs, kills = self.balancer.logs, self.balancer.kills
+        wanted = {a.sender for a in self.senders.attempts if a.mail_reply == 250 and not verify.was_killed_meanwhile(a, kills)}
+        wanted -= {sender_of(line) for line in transactions(logs)}
         deadline = time.monotonic() + LINES_SECONDS
         while wanted and time.monotonic() < deadline:
-            wanted -= {sender_of(line) for line in transactions(self.balancer.logs[-1:])}
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.2)
+            wanted -= {sender_of(line) for line in transactions(logs[-1:])}
 
     async def stop(self):
         if self.balancer:

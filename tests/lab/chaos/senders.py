@@ -42,6 +42,9 @@ class Attempt:
         self.stage = "mail"
 
     def end(self, outcome, reply=""):
+        """The first end counts: what happens to the connection after an answer changes nothing about the message."""
+        if self.outcome != "open":
+            return
         self.outcome, self.ended = outcome, time.monotonic()
         self.reply = self.reply or reply
 
@@ -192,8 +195,7 @@ class Senders:
             attempt.end("vanished")
             raise
         finally:
-            if attempt.outcome == "open":
-                attempt.end("lost")
+            attempt.end("lost")
             self.settle(message, attempt)
         if attempt.outcome == "refused":
             if attempt.reply.startswith("421"):

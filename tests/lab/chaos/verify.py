@@ -17,7 +17,8 @@ from messages import Message, normalise
 from world import sender_of, transactions
 
 KILL_SLACK = 0.05
-AFTERLIFE = 20.0  # how long the balancer may go on with a transaction whose client has gone: longer than every deadline in its pool
+CLOSING = 1.0  # until the balancer has noticed that a client has gone
+AFTERLIFE = 20.0  # how long it may wait for a backend's answer after its client has gone: longer than every deadline in its pool
 SHOWN_MAX = 40
 
 
@@ -49,6 +50,14 @@ def split_received(content):
         at += 2
         if content[at:at + 1] not in (b" ", b"\t"):
             return content[:at], content[at:]
+
+
+def was_killed_meanwhile(attempt, kills):
+    """Was the balancer killed before it could be done with the attempt?"""
+    end = attempt.ended + KILL_SLACK
+    if attempt.outcome in ("vanished", "lost", "silent"):
+        end += AFTERLIFE if attempt.is_dot_sent else CLOSING
+    return any(attempt.started - KILL_SLACK <= after and before <= end for before, after in kills)
 
 
 class Books:
@@ -114,10 +123,6 @@ class Books:
 
     # ---- attempts ----
 
-    def was_killed_meanwhile(self, attempt):
-        end = attempt.ended if attempt.outcome not in ("vanished", "lost", "silent") else attempt.ended + AFTERLIFE
-        return any(attempt.started - KILL_SLACK <= after and before <= end + KILL_SLACK for before, after in self.kills)
-
     def check(self):
         for attempt in self.attempts:
             copies, lines = self.copies[attempt.sender], self.lines[attempt.sender]
@@ -140,7 +145,7 @@ class Books:
             self.bad(attempt, f"the answer names another copy than {copies[0]['id']}")
 
     def check_unanswered(self, attempt, copies, lines):
-        if attempt.outcome == "silent" and not self.was_killed_meanwhile(attempt):
+        if attempt.outcome == "silent" and not was_killed_meanwhile(attempt, self.kills):
             self.bad(attempt, "never answered")
         if not copies:
             return
@@ -160,16 +165,17 @@ class Books:
             return "connection lost after the dot" if attempt.is_dot_sent and attempt.outcome != "refused" else None
         if any(line.get("cause") == "ambiguous" for line in lines):
             return "ambiguous"
-        if attempt.is_dot_sent and attempt.outcome == "vanished" and any(line.get("result") == "accepted" for line in lines):
+        is_accepted = any(line.get("result") == "accepted" for line in lines)
+        if is_accepted and attempt.is_dot_sent and attempt.outcome == "vanished":
             return "client gone after the dot"
-        if self.was_killed_meanwhile(attempt):
+        if (is_accepted or not lines) and was_killed_meanwhile(attempt, self.kills):
             return "balancer killed"
         return None
 
     def check_lines(self, attempt, copies, lines):
         if len(lines) > 1:
             self.bad(attempt, f"{len(lines)} transaction lines for one attempt: {lines}")
-        if not lines and attempt.mail_reply == 250 and not self.was_killed_meanwhile(attempt):
+        if not lines and attempt.mail_reply == 250 and not was_killed_meanwhile(attempt, self.kills):
             self.bad(attempt, "no transaction line")
         for line in lines:
             if line.get("result") == "accepted" and not copies:

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# Labs: whole programs under faults. Each is a folder with a __main__.py here.
+
+LABS := chaos
+N ?= 20000
+SEED ?=
+
+.PHONY: lab lab-short
+lab: all ## faults under load (T=chaos N=20000 SEED=1)
+	$(Q)set -e; for t in $(or $(T),$(LABS)); do \
+		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)); done
+
+lab-short: all ## a short lab, part of check
+	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab
+	$(Q)/usr/bin/python3 tests/lab/chaos --build $(OUT) --messages 2000 $(if $(SEED),--seed $(SEED))
