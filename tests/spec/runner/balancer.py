@@ -164,7 +164,7 @@ class Balancer:
             return self.exit is not None or self.listening()
         await self.play.until(settled, seconds, "the balancer does not listen")
         if self.exit is not None:
-            raise Fail("the balancer ended with %d: %s" % (self.exit, self.log[-1] if self.log else ""))
+            raise Fail("the balancer ended with %d: %s" % (self.exit, " | ".join(self.log[-5:])))
 
     def signal(self, name):
         if self.process is not None and self.exit is None:
