@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Secrets: what is shown instead of them, and what putting the shown form back means.
  */
+#include "daemon/base/hash.h"
 #include "daemon/conf/conf_walk.h"
 
 /* ---- places ---- */
@@ -22,22 +23,6 @@ struct conf_place conf_place_member(struct conf_place at, const char *key)
 	if (f->type == &conf_type_map || f->type == &conf_type_list)
 		return (struct conf_place) { .elements = f->sub };
 	return (struct conf_place) { .is_secret = f->flags & CONF_SECRET };
-}
-
-json_t *conf_find_named(json_t *list, const char *name, size_t *ret_index)
-{
-	json_t *one;
-	size_t i;
-
-	json_array_foreach(list, i, one) {
-		const char *its = json_string_value(json_object_get(one, "name"));
-		if (its != NULL && name != NULL && strcmp(its, name) == 0) {
-			if (ret_index != NULL)
-				*ret_index = i;
-			return one;
-		}
-	}
-	return NULL;
 }
 
 /* ---- mask ---- */
@@ -111,19 +96,37 @@ static json_t *unmask_members(struct unmask *u, struct conf_place at, json_t *ne
 	return out;
 }
 
+static struct str name_of(json_t *object)
+{
+	return str_from(json_string_value(json_object_get(object, "name")));
+}
+
+static struct map *by_name(json_t *list)
+{
+	struct map *m = map_new();
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		if (name_of(one).p != NULL)
+			map_put(m, name_of(one), one);
+	return m;
+}
+
 /* Members of a list are known by their name, so that a secret follows its object when the list is reordered. */
 static json_t *unmask_list(struct unmask *u, struct conf_place at, json_t *next, json_t *stored)
 {
 	json_t *out = json_array(), *one;
+	struct map *known = by_name(stored);
 	size_t i;
 
 	json_array_foreach(next, i, one) {
-		const char *name = json_string_value(json_object_get(one, "name"));
+		json_t *before = name_of(one).p != NULL ? map_get(known, name_of(one)) : NULL;
 		size_t back = conf_path_push_index(&u->path, i);
-		json_array_append_new(
-			out, unmask_at(u, conf_place_member(at, ""), one, conf_find_named(stored, name, NULL)));
+		json_array_append_new(out, unmask_at(u, conf_place_member(at, ""), one, before));
 		conf_path_pop(&u->path, back);
 	}
+	map_free(known, NULL);
 	return out;
 }
 

@@ -122,6 +122,8 @@ static const char *format(uint64_t v, const struct unit *units, size_t n_units, 
 
 const char *conf_duration_format(int64_t ms, char *out)
 {
+	if (ms == 0)
+		return strcpy(out, "0s");
 	return format((uint64_t)ms, duration_units, ARRAY_LEN(duration_units), out);
 }
 

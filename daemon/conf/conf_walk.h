@@ -18,8 +18,6 @@ struct conf_place conf_place_root(void);
 struct conf_place conf_place_member(struct conf_place at, const char *key);
 /* The value as it may be shown; a new reference. */
 json_t *conf_mask_at(struct conf_place at, json_t *v);
-/* The object of the list that has this name (its index in *ret_index, which may be NULL); NULL = none. */
-json_t *conf_find_named(json_t *list, const char *name, size_t *ret_index);
 
 #define CONF_SECRET_SHOWN "<secret>"
 

@@ -134,6 +134,7 @@ static void formatted_quantities_parse_to_themselves(void **state)
 		assert_true(n == (uint64_t)values[i] * 1024);
 	}
 	assert_string_equal(conf_duration_format(300000, text), "5m");
+	assert_string_equal(conf_duration_format(0, text), "0s");
 	assert_string_equal(conf_size_format(65536, text), "64KiB");
 }
 
