@@ -41,10 +41,7 @@ static void print_candidates(const struct cli *c, const json_t *list)
 		table_add_tone(t, is_usable ? "yes" : "no", is_usable ? TONE_GOOD : TONE_WARN);
 		table_add(t, cli_str(s, "why"));
 	}
-	if (table_rows(t) > 0)
-		table_end(t, c->colour);
-	else
-		table_end(t, false);
+	table_end(t, c->colour);
 }
 
 static void print_labelled(const char *label, const char *value)
@@ -58,15 +55,18 @@ static void print_labelled(const char *label, const char *value)
 
 static void print_recipient(const struct cli *c, const json_t *r)
 {
+	const char *route = cli_str(r, "route"), *action = cli_str(r, "action");
 	json_t *step;
 	size_t i;
 
+	if (*route == '\0' && strcmp(action, "pool") == 0)
+		route = "(none: the listener's pool)";
 	table_put_safe(cli_str(r, "recipient"));
 	putchar('\n');
-	print_labelled("route", *cli_str(r, "route") ? cli_str(r, "route") : "(none: the listener's pool)");
-	print_labelled("action", cli_str(r, "action"));
+	print_labelled("route", route);
+	print_labelled("action", action);
+	print_labelled("text", cli_str(r, "text"));
 	print_labelled("pool", cli_str(r, "pool"));
-	print_labelled("reply", cli_str(r, "reply"));
 	json_array_foreach(json_object_get(r, "routes"), i, step) {
 		char *text = xasprintf("%s: %s", cli_str(step, "route"), cli_str(step, "why"));
 		print_labelled("tried", text);
@@ -76,12 +76,25 @@ static void print_recipient(const struct cli *c, const json_t *r)
 		print_candidates(c, json_object_get(r, "candidates"));
 }
 
+static void print_answer(const struct cli *c, const json_t *answer)
+{
+	const json_t *client = json_object_get(answer, "client");
+	json_t *r;
+	size_t i;
+
+	if (!cli_is_true(client, "allowed")) {
+		fputs("the client would be refused: ", stdout);
+		table_put_safe(cli_str(client, "why"));
+		putchar('\n');
+	}
+	json_array_foreach(json_object_get(answer, "recipients"), i, r)
+		print_recipient(c, r);
+}
+
 int cmd_explain(struct cli *c)
 {
 	long size = 0;
 	struct http_reply rp = { 0 };
-	json_t *r;
-	size_t i;
 
 	if (!options_number(c, OPT_SIZE, 0, 1L << 40, &size))
 		return EXIT_USAGE;
@@ -90,12 +103,10 @@ int cmd_explain(struct cli *c)
 		json_object_set_new(q, "size", json_integer(size));
 	struct http_request rq = { .method = "POST", .path = CLI_API "/explain", .body = q };
 	int rc = http_call(c, &rq, &rp);
-	if (rc == EXIT_DONE && cli_has(c, OPT_JSON)) {
+	if (rc == EXIT_DONE && cli_has(c, OPT_JSON))
 		cli_print_json(rp.json);
-	} else if (rc == EXIT_DONE) {
-		json_array_foreach(json_object_get(rp.json, "recipients"), i, r)
-			print_recipient(c, r);
-	}
+	else if (rc == EXIT_DONE)
+		print_answer(c, rp.json);
 	http_reply_fini(&rp);
 	json_decref(q);
 	return rc;

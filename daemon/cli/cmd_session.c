@@ -42,7 +42,7 @@ int cmd_session_list(struct cli *c)
 	struct http_reply rp;
 	long limit = 100;
 
-	if (!options_number(c, OPT_LIMIT, 1, 100000, &limit))
+	if (!options_number(c, OPT_LIMIT, 1, 10000, &limit))
 		return EXIT_USAGE;
 	char *path = xasprintf(CLI_API "/sessions?limit=%ld", limit);
 	int rc = http_get(c, path, &rp);

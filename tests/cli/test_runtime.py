@@ -221,7 +221,9 @@ EXPLAIN = {"recipients": [
      "routes": [{"route": "never", "why": "recipient_domain"}, {"route": "bulk", "why": "matched"}],
      "candidates": [{"server": "m1", "state": "up", "usable": True, "why": ""},
                     {"server": "m2", "state": "down", "usable": False, "why": "refused"}]},
-    {"recipient": "c@x", "route": None, "action": "pool", "pool": "mta"}]}
+    {"recipient": "c@x", "route": None, "action": "pool", "pool": "mta", "candidates": [], "routes": []},
+    {"recipient": "d@x", "route": "never", "action": "reject", "text": "5.7.1 not from here"}],
+    "client": {"allowed": True, "why": "allowed"}, "listener": "relay", "revision": 3}
 
 
 def test_explain_asks_with_the_envelope_and_shows_the_route(postroad, node):
@@ -235,7 +237,14 @@ def test_explain_asks_with_the_envelope_and_shows_the_route(postroad, node):
     assert "  tried    never: recipient_domain" in r.lines
     assert [line.split() for line in r.lines if line.startswith("m2")] == [["m2", "down", "no", "refused"]]
     assert "  route    (none: the listener's pool)" in r.lines
+    assert "  text     5.7.1 not from here" in r.lines
+    assert "would be refused" not in r.out
     assert postroad("explain", "x@y", "--json").json == EXPLAIN
+
+
+def test_explain_says_when_the_client_would_be_refused(postroad, node):
+    node["POST /api/v1/explain"] = {**EXPLAIN, "client": {"allowed": False, "why": "not in allow"}}
+    assert postroad("explain", "x@y").lines[0] == "the client would be refused: not in allow"
 
 
 # ---- events ----
