@@ -44,6 +44,7 @@ class Backend:
         self.holder.bind(("127.0.0.1", 0))
         self.address = self.holder.getsockname()
         self.listener = self.accepting = None
+        self.fillers = []
 
     def view(self):
         return {"messages": len(self.messages), "message": self.messages, "bodies": len(self.bodies), "body": self.bodies,
@@ -107,6 +108,8 @@ class Backend:
             asyncio.get_running_loop().remove_reader(self.listener)  # before its number means another socket
             self.listener.close()
             self.listener = None
+        while self.fillers:
+            self.fillers.pop().close()
 
     def clog(self):
         """Takes no connection and refuses none: the accept queue is full, further SYNs are dropped."""

@@ -20,6 +20,7 @@ from .script import text_of
 
 STEP_SECONDS = 5.0
 PLAY_SECONDS = 30.0
+SHOWN = 400  # bytes of one read or write in the transcript
 
 
 class Skip(Exception):
@@ -45,6 +46,9 @@ class Play:
     # ---- the transcript and waiting ----
 
     def note(self, who, mark, what):
+        if isinstance(what, bytes):
+            text = repr(what[:SHOWN])[1:]
+            what = text + (" … %d bytes" % len(what) if len(what) > SHOWN else "")
         self.transcript.append((time.monotonic() - self.started, who, mark, what))
         self.pulse()
 
@@ -346,11 +350,4 @@ class Play:
 
     def report(self):
         """The whole transcript, by time."""
-        out = []
-        for at, who, mark, what in self.transcript:
-            if isinstance(what, bytes):
-                text = repr(what[:400])[1:] + (" … %d bytes" % len(what) if len(what) > 400 else "")
-            else:
-                text = what
-            out.append("  %8.3f %-8s %s %s" % (at, who, mark, text))
-        return "\n".join(out)
+        return "\n".join("  %8.3f %-8s %s %s" % entry for entry in self.transcript)

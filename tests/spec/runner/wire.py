@@ -176,14 +176,13 @@ def unstuff(wire):
 def generate(size, width=72):
     """A message body of exactly `size` bytes (at least 2), CRLF lines, some of which begin with a dot."""
     out = bytearray()
-    n = 0
-    while len(out) < size:
+    for n in range(min(size, 1 << 20) // width + 1):
         head = b"." if n % 7 == 3 else b""
         line = head + b"%08d " % n + b"abcdefghijklmnopqrstuvwxyz0123456789" * (width // 36 + 1)
         out += line[:width - 2] + b"\r\n"
-        n += 1
+    out = out * (size // len(out) + 1)
     del out[size:]
     out[-2:] = b"\r\n"
-    if len(out) >= 3 and out[-3:-2] == b"\r":
+    if out[-3:-2] == b"\r":
         out[-3:-2] = b"x"
     return bytes(out)
