@@ -13,9 +13,9 @@
 			     */
 #include "daemon/net/resolver.h"
 
-#include <ares.h>
+#include "daemon/net/resolver_channel.h"
+
 #include <arpa/nameser.h>
-#include <event2/event.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,24 +23,16 @@
 
 #define RESOLVER_MAGIC 0x7265736cu
 #define QUERY_MAGIC 0x71756572u
-#define TRY_TIMEOUT_MS 2000
-#define TRIES 3
-#define SOCKETS_MAX 64
+#define CONF_FILE "/etc/resolv.conf"
 #define SRV_TARGETS_MAX 32
 #define HOSTS_MAX 1024 /* taken from one answer */
-
-struct socket_event {
-	ares_socket_t fd;
-	struct event *event; /* NULL = free */
-};
 
 struct resolver {
 	uint32_t magic;
 	struct loop *loop;
-	ares_channel channel;
+	struct resolver_channel channel;
 	struct list queries;
-	struct timer timer; /* c-ares' own timeouts */
-	struct socket_event sockets[SOCKETS_MAX];
+	unsigned n_out; /* questions that c-ares has */
 };
 
 struct resolver_query {
@@ -64,70 +56,6 @@ struct question {
 	struct resolver_query *query;
 	struct resolver_host like; /* port, priority, weight of what it finds */
 };
-
-/* ---- c-ares on libevent ---- */
-
-static void arm(struct resolver *r)
-{
-	struct timeval tv, *next = ares_timeout(r->channel, NULL, &tv);
-
-	if (next == NULL)
-		timer_stop(&r->timer);
-	else
-		timer_set_in(r->loop, &r->timer, (int64_t)next->tv_sec * 1000 + next->tv_usec / 1000 + 1);
-}
-
-static void on_timer(void *arg)
-{
-	struct resolver *r = arg;
-
-	CHECK_OBJ(r, RESOLVER_MAGIC);
-	ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm(r);
-}
-
-static void on_socket(evutil_socket_t fd, short what, void *arg)
-{
-	struct resolver *r = arg;
-
-	CHECK_OBJ(r, RESOLVER_MAGIC);
-	ares_process_fd(r->channel, what & EV_READ ? fd : ARES_SOCKET_BAD, what & EV_WRITE ? fd : ARES_SOCKET_BAD);
-	arm(r);
-}
-
-static struct socket_event *socket_slot(struct resolver *r, ares_socket_t fd)
-{
-	struct socket_event *free_slot = NULL;
-
-	for (size_t i = 0; i < SOCKETS_MAX; i++) {
-		struct socket_event *se = &r->sockets[i];
-		if (se->event != NULL && se->fd == fd)
-			return se;
-		if (se->event == NULL && free_slot == NULL)
-			free_slot = se;
-	}
-	return free_slot;
-}
-
-/* Without a slot the socket is not watched and its question times out: bounded, and far from any real number. */
-static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct resolver *r = arg;
-	struct socket_event *se = socket_slot(r, fd);
-	short what = (short)(EV_PERSIST | (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0));
-
-	if (se == NULL)
-		return;
-	if (se->event != NULL)
-		event_free(se->event);
-	se->event = NULL;
-	if (!readable && !writable)
-		return;
-	se->fd = fd;
-	se->event = event_new(loop_base(r->loop), fd, what, on_socket, r);
-	ASSERT(se->event != NULL);
-	event_add(se->event, NULL);
-}
 
 /* ---- delivering ---- */
 
@@ -251,6 +179,7 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 
 	UNUSED(timeouts);
 	CHECK_OBJ(q, QUERY_MAGIC);
+	q->resolver->n_out--;
 	if (status != ARES_SUCCESS || info == NULL) {
 		note_failure(q, status);
 	} else {
@@ -314,7 +243,7 @@ static bool find_in_hosts_file(struct resolver_query *q, const char *name, const
 	bool found = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		if (ares_gethostbyname_file(q->resolver->channel, name, families[i], &host) != ARES_SUCCESS)
+		if (ares_gethostbyname_file(q->resolver->channel.ares, name, families[i], &host) != ARES_SUCCESS)
 			continue;
 		add_hostent(q, like, host);
 		note_ttl(q, 0);
@@ -334,7 +263,8 @@ static void ask_addresses(struct resolver_query *q, const char *name, const stru
 		question->query = q;
 		question->like = *like;
 		q->pending++;
-		ares_getaddrinfo(q->resolver->channel, name, NULL, &hints, on_addresses, question);
+		q->resolver->n_out++;
+		ares_getaddrinfo(q->resolver->channel.ares, name, NULL, &hints, on_addresses, question);
 	}
 }
 
@@ -360,6 +290,7 @@ static void on_srv(void *arg, int status, int timeouts, unsigned char *answer, i
 
 	UNUSED(timeouts);
 	CHECK_OBJ(q, QUERY_MAGIC);
+	q->resolver->n_out--;
 	if (status == ARES_SUCCESS)
 		status = ares_parse_srv_reply(answer, len, &list);
 	if (status != ARES_SUCCESS) {
@@ -378,6 +309,8 @@ static struct resolver_query *new_query(struct resolver *r, resolver_fn *fn, voi
 	struct resolver_query *q;
 
 	CHECK_OBJ(r, RESOLVER_MAGIC);
+	if (r->n_out == 0)
+		resolver_channel_refresh(&r->channel);
 	NEW_OBJ(q, QUERY_MAGIC);
 	q->resolver = r;
 	q->fn = fn;
@@ -398,7 +331,7 @@ struct resolver_query *resolver_lookup_host(struct resolver *r, const char *name
 	q->pending++; /* held over the asking: answers may come from inside it */
 	ask_addresses(q, name, &like);
 	settle(q);
-	arm(r);
+	resolver_channel_arm(&r->channel);
 	return q;
 }
 
@@ -407,8 +340,9 @@ struct resolver_query *resolver_lookup_srv(struct resolver *r, const char *name,
 	struct resolver_query *q = new_query(r, fn, arg);
 
 	q->pending++;
-	ares_query(r->channel, name, ns_c_in, ns_t_srv, on_srv, q);
-	arm(r);
+	r->n_out++;
+	ares_query(r->channel.ares, name, ns_c_in, ns_t_srv, on_srv, q);
+	resolver_channel_arm(&r->channel);
 	return q;
 }
 
@@ -436,26 +370,6 @@ static void init_library(void)
 	ASSERT(err == ARES_SUCCESS);
 }
 
-static bool open_channel(struct resolver *r, const char *servers)
-{
-	static char lookups[] = "b"; /* DNS alone: /etc/hosts is ours, see find_in_hosts_file() */
-	struct ares_options options = {
-		.timeout = TRY_TIMEOUT_MS,
-		.tries = TRIES,
-		.lookups = lookups,
-		.sock_state_cb = on_socket_state,
-		.sock_state_cb_data = r,
-	};
-	int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB;
-
-	if (ares_init_options(&r->channel, &options, mask) != ARES_SUCCESS)
-		return false;
-	if (servers == NULL || ares_set_servers_ports_csv(r->channel, servers) == ARES_SUCCESS)
-		return true;
-	ares_destroy(r->channel);
-	return false;
-}
-
 struct resolver *resolver_new(struct loop *l, const char *servers)
 {
 	struct resolver *r;
@@ -464,8 +378,7 @@ struct resolver *resolver_new(struct loop *l, const char *servers)
 	NEW_OBJ(r, RESOLVER_MAGIC);
 	r->loop = l;
 	list_init(&r->queries);
-	timer_init(&r->timer, on_timer, r);
-	if (!open_channel(r, servers))
+	if (!resolver_channel_open(&r->channel, l, servers, CONF_FILE))
 		FREE_OBJ(r);
 	return r;
 }
@@ -480,11 +393,7 @@ void resolver_free(struct resolver *r)
 	CHECK_OBJ(r, RESOLVER_MAGIC);
 	LIST_FOR_EACH(q, tmp, &r->queries, link)
 		resolver_cancel(q);
-	ares_destroy(r->channel); /* calls back for all that is out, which frees the queries */
+	resolver_channel_close(&r->channel); /* calls back for all that is out, which frees the queries */
 	ASSERT(list_empty(&r->queries));
-	for (size_t i = 0; i < SOCKETS_MAX; i++)
-		if (r->sockets[i].event != NULL)
-			event_free(r->sockets[i].event);
-	timer_stop(&r->timer);
 	FREE_OBJ(r);
 }

@@ -3,9 +3,12 @@
  */
 #include "tests/unit/net/dns_responder.h"
 
-#include <ares.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "daemon/net/resolver.h"
+#include "daemon/net/resolver_channel.h"
 
 struct scene {
 	struct loop *loop;
@@ -240,6 +243,56 @@ static void servers_that_cannot_be_parsed_are_refused(void **state)
 	loop_free(l);
 }
 
+static void write_file(const char *path, const char *text, time_t mtime)
+{
+	struct timespec times[2] = { { .tv_sec = mtime }, { .tv_sec = mtime } };
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_true(fputs(text, f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void assert_server(struct resolver_channel *c, const char *want)
+{
+	struct ares_addr_port_node *servers = NULL;
+	char text[INET6_ADDRSTRLEN];
+
+	assert_int_equal(ares_get_servers_ports(c->ares, &servers), ARES_SUCCESS);
+	assert_non_null(servers);
+	assert_non_null(inet_ntop(servers->family, &servers->addr, text, sizeof(text)));
+	assert_string_equal(text, want);
+	ares_free_data(servers);
+}
+
+static void a_changed_resolv_conf_is_taken_over(void **state)
+{
+	UNUSED(state);
+	char file[] = "/tmp/postroad-resolv-XXXXXX";
+	struct loop *l = loop_new();
+	struct resolver_channel c;
+
+	close(mkstemp(file));
+	write_file(file, "nameserver 192.0.2.1\n", 1000);
+	assert_true(resolver_channel_open(&c, l, NULL, file));
+	assert_server(&c, "192.0.2.1");
+	write_file(file, "nameserver 192.0.2.2\n", 1000); /* no new time: not looked at */
+	resolver_channel_refresh(&c);
+	assert_server(&c, "192.0.2.1");
+	write_file(file, "nameserver 192.0.2.3\n", 2000);
+	resolver_channel_refresh(&c);
+	assert_server(&c, "192.0.2.3");
+	resolver_channel_close(&c);
+	assert_true(resolver_channel_open(&c, l, "192.0.2.9", file));
+	write_file(file, "nameserver 192.0.2.4\n", 3000); /* servers of our own have nothing to do with the file */
+	resolver_channel_refresh(&c);
+	assert_server(&c, "192.0.2.9");
+	resolver_channel_close(&c);
+	unlink(file);
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +307,7 @@ int main(void)
 		cmocka_unit_test(freeing_the_resolver_ends_what_is_under_way),
 		cmocka_unit_test(the_hosts_file_is_honoured),
 		cmocka_unit_test(servers_that_cannot_be_parsed_are_refused),
+		cmocka_unit_test(a_changed_resolv_conf_is_taken_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,9 @@
  */
 #include "tests/unit/pool/view_fixture.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 static const struct pick_query any;
 
 static void count_picks(struct view *v, unsigned n, unsigned *counts)
@@ -290,6 +293,23 @@ static void busy_servers_are_used_when_nothing_else_is_and_in_the_order_their_ho
 	view_fini(&v);
 }
 
+static void a_busy_server_at_its_cap_does_not_hide_one_with_room(void **state)
+{
+	UNUSED(state);
+	struct server *s;
+	struct view v;
+
+	view_init(&v, BALANCE_ROUNDROBIN, 2);
+	view_make(&v);
+	for (size_t i = 0; i < 2; i++)
+		outlier_busy(v.servers[i], &v.config.outlier, (int64_t)i);
+	atomic_store(&v.servers[0]->max_connections, 0);
+	assert_int_equal(view_pick_and_end(&v, &any), 1);
+	atomic_store(&v.servers[1]->max_connections, 0);
+	assert_int_equal(pool_pick(v.pool, &any, &s), PICK_FULL);
+	view_fini(&v);
+}
+
 static void what_mail_asks_decides_who_can_take_it(void **state)
 {
 	UNUSED(state);
@@ -330,6 +350,64 @@ static void configured_capabilities_outrank_learned_ones(void **state)
 	v.config.caps_force = SMTP_EXT_DSN;
 	q.need_exts = SMTP_EXT_DSN;
 	assert_int_equal(view_pick_and_end(&v, &q), 0);
+	view_fini(&v);
+}
+
+/* ---- threads ---- */
+
+enum { N_PICKERS = 4, N_DRAINS = 300 };
+
+struct pickers {
+	struct view *v;
+	_Atomic bool stop, closed; /* closed: drained, and seen without a transaction */
+	_Atomic unsigned intruders, picks;
+};
+
+static void *pick_on(void *arg)
+{
+	struct pickers *pk = arg;
+	struct server *s;
+
+	while (!atomic_load(&pk->stop)) {
+		if (pool_pick(pk->v->pool, &any, &s) != PICK_OK)
+			continue;
+		if (atomic_load(&pk->closed))
+			atomic_fetch_add(&pk->intruders, 1);
+		atomic_fetch_add(&pk->picks, 1);
+		pool_txn_end(s);
+	}
+	return NULL;
+}
+
+static void a_drained_server_seen_without_transactions_gets_none(void **state)
+{
+	UNUSED(state);
+	pthread_t threads[N_PICKERS];
+	struct pickers pk = { 0 };
+	struct view v;
+
+	view_init(&v, BALANCE_LEASTCONN, 1);
+	view_make(&v);
+	pk.v = &v;
+	for (size_t i = 0; i < N_PICKERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, pick_on, &pk), 0);
+	for (unsigned i = 0; i < N_DRAINS; i++) {
+		unsigned before = atomic_load(&pk.picks);
+		while (atomic_load(&pk.picks) == before)
+			sched_yield();
+		server_word_update(v.servers[0], WORD_ADMIN_MASK, SERVER_ADMIN_DRAIN);
+		while (atomic_load(&v.servers[0]->n_txns) > 0)
+			sched_yield();
+		atomic_store(&pk.closed, true);
+		sched_yield();
+		atomic_store(&pk.closed, false);
+		server_word_update(v.servers[0], WORD_ADMIN_MASK, SERVER_ADMIN_READY);
+	}
+	atomic_store(&pk.stop, true);
+	for (size_t i = 0; i < N_PICKERS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(atomic_load(&pk.intruders), 0);
+	assert_int_equal(atomic_load(&v.servers[0]->n_txns), 0);
 	view_fini(&v);
 }
 
@@ -435,10 +513,12 @@ int main(void)
 		cmocka_unit_test(a_tried_server_opens_the_next_group),
 		cmocka_unit_test(a_full_group_does_not_open_the_next),
 		cmocka_unit_test(busy_servers_are_used_when_nothing_else_is_and_in_the_order_their_holds_end),
+		cmocka_unit_test(a_busy_server_at_its_cap_does_not_hide_one_with_room),
 		cmocka_unit_test(what_mail_asks_decides_who_can_take_it),
 		cmocka_unit_test(configured_capabilities_outrank_learned_ones),
 		cmocka_unit_test(caps_are_what_all_servers_outside_maint_have),
 		cmocka_unit_test(caps_off_and_force_apply_to_the_pool),
+		cmocka_unit_test(a_drained_server_seen_without_transactions_gets_none),
 		cmocka_unit_test(explain_names_each_server_and_agrees_with_the_pick),
 	};
 

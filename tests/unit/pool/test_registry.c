@@ -210,6 +210,26 @@ static void a_weight_override_ends_when_the_configuration_sets_the_weight(void *
 	scene_fini(&sc);
 }
 
+static void an_override_makes_a_new_ring_where_the_balance_is_a_hash(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_two(&sc);
+	sc.config.pool.balance = BALANCE_SOURCE;
+	bring_up(&sc);
+	struct pool *old = registry_view(sc.registry, "mta");
+	assert_int_equal(sc.n_changes, 0);
+	assert_int_equal(registry_set_weight(sc.registry, "mta", "b", 20), 0);
+	AWAIT(sc.loop, sc.n_changes == 1);
+	struct pool *view = registry_view(sc.registry, "mta");
+	assert_ptr_not_equal(view, old);
+	assert_int_equal(view->weights[1], 20);
+	pool_unref(old);
+	pool_unref(view);
+	scene_fini(&sc);
+}
+
 static void slow_start_begins_at_a_tenth_and_grows_to_the_whole(void **state)
 {
 	UNUSED(state);
@@ -510,6 +530,7 @@ int main(void)
 		cmocka_unit_test(maint_stops_checks_and_ready_starts_anew),
 		cmocka_unit_test(a_setting_for_an_unknown_name_waits_for_it),
 		cmocka_unit_test(a_weight_override_ends_when_the_configuration_sets_the_weight),
+		cmocka_unit_test(an_override_makes_a_new_ring_where_the_balance_is_a_hash),
 		cmocka_unit_test(slow_start_begins_at_a_tenth_and_grows_to_the_whole),
 		cmocka_unit_test(a_server_that_was_down_starts_slowly),
 		cmocka_unit_test(an_ejection_by_traffic_is_told_and_ends_by_itself),
