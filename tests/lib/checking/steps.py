@@ -156,8 +156,19 @@ def built(check, san, log, binaries, *options):
     return {b for b in binaries if check.make(log + ".again", san, "-q", *options, b) == 0}
 
 
+def python_folders(part):
+    """Folders of tests/ with test_*.py in which a test may have the part in its name."""
+    folders = set()
+    for path in glob.glob("tests/*/test_*.py"):
+        folder = os.path.dirname(path)
+        tests = re.findall(r"^\s*def (test_\w+)", programs.text_of(path), re.M)
+        if any(part.split("[")[0] in f"{os.path.basename(folder)}.{test}" for test in tests):
+            folders.add(folder)
+    return sorted(folders)
+
+
 def python(check, san):
-    """pytest, one run for each folder of tests/ that has test_*.py."""
+    """pytest, one run for each folder."""
     out = os.path.abspath(check.out(san))
     env = {"BUILD": out, "OUT": out, "POSTROADD": os.path.join(out, "bin/postroadd")}
 
@@ -174,15 +185,19 @@ def python(check, san):
             r.keep(check.part)
         return r
 
-    return check.each(run_one, sorted({os.path.dirname(p) for p in glob.glob("tests/*/test_*.py")}))
+    return check.each(run_one, python_folders(check.part))
+
+
+def spec_names(part):
+    names = [os.path.basename(p)[:-5] for p in glob.glob("tests/spec/*.spec")]
+    return [n for n in names if part in "spec/" + n]
 
 
 def specs(check, san):
     r = Results()
     log, program = check.log("specs"), os.path.join(check.out(san), "bin/postroadd")
-    names = [os.path.basename(p)[:-5] for p in glob.glob("tests/spec/*.spec")]
     part = check.part.removeprefix("spec/")
-    if not any(part in n for n in names):
+    if not spec_names(check.part):
         return r
     if not os.access(program, os.X_OK):
         r.failed["spec (postroadd is not built)"] = check.log("build")
@@ -256,5 +271,7 @@ def plan(args):
         left_out |= {"clang", "asan", "tsan", "fuzz"}
     if args.filter:
         left_out |= {"clang"}
+        if not python_folders(args.filter) and not spec_names(args.filter):
+            left_out |= {"build"}  # nothing that is left runs a program
     only = set(filter(None, args.only.split(",")))
     return [s for s in steps if (s.name in only if only else s.name not in left_out)]
