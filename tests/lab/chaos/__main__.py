@@ -14,6 +14,7 @@ import collections
 import pathlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -121,6 +122,8 @@ class Run:
                 p.kill()
 
     async def go(self):
+        # Ended from outside, the run still ends its processes.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
         try:
             await self.start()
             await self.send_all()
@@ -163,7 +166,7 @@ def main():
         report(run, books)
         for number, what, attempt in violations[:verify.SHOWN_MAX]:
             print(f"VIOLATION m{number:06d}: {what}\n    {attempt}")
-    except (RuntimeError, OSError, asyncio.TimeoutError) as e:
+    except (RuntimeError, OSError, asyncio.TimeoutError, asyncio.CancelledError) as e:
         violations = [e]
         print(f"FAILED: {e!r}")
     if violations:
