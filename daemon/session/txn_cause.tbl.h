@@ -3,7 +3,6 @@
  */
 CAUSE(BACKEND, "backend", "atp")
 CAUSE(POLICY, "policy", "tp")
-CAUSE(LIMITED, "limited", "t")
 CAUSE(NO_SERVER, "no_server", "t")
 CAUSE(BACKEND_LOST, "backend_lost", "t")
 CAUSE(AMBIGUOUS, "ambiguous", "t")
