@@ -43,12 +43,16 @@ static void on_sessions(const struct session_info *list, size_t n, size_t total,
 
 void res_sessions_get(struct call *c)
 {
-	const char *text = query_get(&c->query, "limit");
+	const char *text = query_get(&c->query, "limit"), *node = query_get(&c->query, "node");
 	char *end = NULL;
 	unsigned long limit = text == NULL ? LIMIT_DEFAULT : strtoul(text, &end, 10);
 
 	if (text != NULL && (text[0] < '0' || text[0] > '9' || *end != '\0' || limit == 0 || limit > LIMIT_MAX)) {
 		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "limit is 1 to %d", LIMIT_MAX);
+		return;
+	}
+	if (node != NULL && strcmp(node, c->api->env.node->node) != 0) {
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no node \"%.64s\"", node);
 		return;
 	}
 	engine_sessions(c->api->env.engine, limit, on_sessions, c);

@@ -36,7 +36,7 @@ RESOURCE(PUT, "/api/v1/pools/{pool}/servers/{server}/state", ROLE_OPERATOR, res_
 RESOURCE(PUT, "/api/v1/pools/{pool}/servers/{server}/weight", ROLE_OPERATOR, res_pools_put_weight, "scope", JSON_TYPE,
 	 "Override a server's weight; null ends the override")
 
-RESOURCE(GET, "/api/v1/sessions", ROLE_VIEWER, res_sessions_get, "limit", "", "This node's live sessions")
+RESOURCE(GET, "/api/v1/sessions", ROLE_VIEWER, res_sessions_get, "limit,node", "", "This node's live sessions")
 RESOURCE(DELETE, "/api/v1/sessions/{id}", ROLE_OPERATOR, res_sessions_delete, "", "", "End a session at once")
 RESOURCE(GET, "/api/v1/sessions/{id}/trace", ROLE_OPERATOR, res_sessions_trace, "", "",
 	 "The dialogue of a session as it goes, as server-sent events")

@@ -1,215 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One node, put together.
  *
- * The order matters twice. At start: nothing listens before the first round of health checks is in (or its time is
- * over), so that a restart does not refuse mail that servers would take. When a configuration is put in force: binds
- * are tried first, since taking the registry back to an earlier configuration would cost servers that come back their
- * health.
+ * The order matters: nothing listens before the first round of health checks is in (or its time is over), so that a
+ * restart does not refuse mail that servers would take.
  */
-#include "daemon/main/node.h"
-
 #include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/api/api.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/metrics.h"
 #include "daemon/main/document.h"
+#include "daemon/main/node_private.h"
 #include "daemon/main/notify.h"
-#include "daemon/net/listener.h"
 
-#define NODE_MAGIC 0x4e4f4445u
 #define FIRST_ROUND_MAX_MS 10000
-#define FILES_RESERVE 512
-
-struct node {
-	uint32_t magic;
-	const struct node_config *config;
-	const char *node_file;
-	char hostname[256];
-	struct conf_env env;
-	struct loop *loop;
-	struct store *store;
-	struct engine *engine;
-	struct registry *registry;
-	struct api *api;
-	struct conf *conf; /* in force */
-	struct event *signals[4];
-	struct timer first_round, watchdog;
-	int64_t watchdog_ms;
-	bool view_posted, stopping;
-	int status;
-	double started_wall;
-};
-
-/* ---- the process's surroundings ---- */
-
-static bool make_dir(const char *path, mode_t mode)
-{
-	char *copy = xstrdup(path);
-
-	for (char *slash = strchr(copy + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		(void)!mkdir(copy, 0755); /* fails for those that exist; the last one tells */
-		*slash = '/';
-	}
-	bool ok = mkdir(copy, mode) == 0 || errno == EEXIST;
-	if (!ok)
-		log_msg(LOG_LEVEL_ERROR, "start_failed", "%s: %m", path);
-	free(copy);
-	return ok;
-}
-
-static uint64_t files_needed(const struct conf *c)
-{
-	uint64_t sum = FILES_RESERVE;
-
-	for (size_t i = 0; i < c->n_listeners; i++)
-		if (c->listeners[i].caps.connections != UNLIMITED)
-			sum += c->listeners[i].caps.connections;
-	for (size_t i = 0; i < c->n_pools; i++)
-		for (size_t j = 0; j < c->pools[i].n_servers; j++)
-			if (c->pools[i].servers[j].max_connections != UNLIMITED)
-				sum += c->pools[i].servers[j].max_connections;
-	return sum;
-}
-
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-		log_msg(LOG_LEVEL_WARNING, "open_files", "the soft limit cannot be raised, ignoring: %m");
-}
-
-static void check_file_limit(struct node *n)
-{
-	struct rlimit limit;
-	uint64_t needed = files_needed(n->conf);
-	char *text = NULL;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed)
-		text = xasprintf(
-			"the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
-			(unsigned long long)needed, (unsigned long long)limit.rlim_cur);
-	api_warn(n->api, "open_files", text);
-	free(text);
-}
-
-/* ---- putting a configuration in force ---- */
-
-static void owner_ref(void *conf)
-{
-	conf_ref(conf);
-}
-
-static void owner_unref(void *conf)
-{
-	conf_unref(conf);
-}
-
-static bool binds_are_free(struct node *n, const struct conf *c, struct errors *errors)
-{
-	size_t before = errors->n;
-
-	for (size_t i = 0; i < c->n_listeners; i++) {
-		for (size_t j = 0; j < c->listeners[i].n_bind; j++) {
-			const struct addr *at = &c->listeners[i].bind[j];
-			int error = engine_is_own_address(n->engine, at) ? 0 : listener_probe(at);
-			char text[ADDR_TEXT_MAX];
-			if (error == 0)
-				continue;
-			char *path = xasprintf("/listeners/%s/bind/%zu", c->listeners[i].name, j);
-			errors_add(errors, path, addr_format(at, text), NULL, NULL, "cannot be bound: %s",
-				   strerror(error));
-			free(path);
-		}
-	}
-	return errors->n == before;
-}
-
-static bool activate(struct conf *c, struct errors *errors, void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	if (!binds_are_free(n, c, errors))
-		return false;
-	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
-	if (!engine_publish(n->engine, conf_snapshot(c, n->registry), errors)) {
-		struct conf *old = n->conf;
-		if (old != NULL)
-			registry_apply(n->registry, old->pool_list, old->n_pools, old, owner_ref, owner_unref);
-		return false;
-	}
-	struct conf *old = n->conf;
-	n->conf = conf_ref(c);
-	if (old != NULL)
-		conf_unref(old);
-	if (n->api != NULL)
-		check_file_limit(n);
-	return true;
-}
-
-static void publish_views(void *arg)
-{
-	struct node *n = arg;
-	struct errors errors = { 0 };
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	n->view_posted = false;
-	if (n->conf == NULL)
-		return;
-	/* The binds are those in force, so this does not fail. */
-	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors))
-		log_msg(LOG_LEVEL_ERROR, "publish_failed", "%s", errors.n > 0 ? errors.list[0].detail : "?");
-	errors_fini(&errors);
-}
-
-/* ---- what the registry says ---- */
-
-static void on_transition(const struct server *s, enum server_state from, enum server_state to, const char *why,
-			  void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	if (n->api == NULL)
-		return;
-	api_event(n->api, "server_state",
-		  json_pack("{s:s, s:s, s:s, s:s, s:s}", "pool", s->pool, "server", s->name, "from",
-			    server_state_names[from], "to", server_state_names[to], "why", why == NULL ? "" : why));
-}
-
-/* Several names may change in one turn, also while a configuration is being put in force: one view for all, in the next
- * turn. */
-static void on_servers_changed(const char *pool, void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	UNUSED(pool);
-	if (n->view_posted)
-		return;
-	n->view_posted = true;
-	loop_post(n->loop, publish_views, n);
-}
-
-static bool is_own_address(const struct addr *a, void *arg)
-{
-	struct node *n = arg;
-
-	return n->engine != NULL && engine_is_own_address(n->engine, a);
-}
 
 /* ---- listening ---- */
 
@@ -337,12 +145,13 @@ static int open_store(struct node *n, char **ret_warning)
 {
 	char *why = NULL;
 
-	if (!make_dir(n->config->state_dir, 0700) || !make_dir(n->config->run_dir, 0755))
+	if (!surroundings_make_dir(n, n->config->state_dir, 0700) ||
+	    !surroundings_make_dir(n, n->config->run_dir, 0755))
 		return EXIT_FAILED;
 	n->store = store_open(n->config->state_dir, n->config->node, &why, ret_warning);
 	if (n->store != NULL)
 		return 0;
-	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
+	surroundings_complain(n, "%s", why);
 	free(why);
 	return EXIT_FAILED;
 }
@@ -383,7 +192,7 @@ static int store_first(struct node *n, struct conf *conf)
 	int rc = document_store(n->config, n->store, conf->document, &failed);
 
 	if (rc != 0) {
-		log_msg(LOG_LEVEL_ERROR, "start_failed", "%s: %s", failed, strerror(-rc));
+		surroundings_complain(n, "%s: %s", failed, strerror(-rc));
 		return EXIT_FAILED;
 	}
 	conf->revision = store_revision_number(n->store);
@@ -396,13 +205,11 @@ static void make_parts(struct node *n)
 				    .node = n->config->node,
 				    .replay_memory = n->config->replay_memory,
 				    .shutdown_grace_ms = n->config->shutdown_grace_ms };
-	struct registry_hooks hooks = { .on_transition = on_transition,
-					.on_servers_changed = on_servers_changed,
-					.on_first_round = on_first_round,
-					.is_own_address = is_own_address,
-					.arg = n };
+	struct registry_hooks hooks;
 	char *learned = xasprintf("%s/learned.json", n->config->state_dir);
 
+	activate_hooks(n, &hooks);
+	hooks.on_first_round = on_first_round;
 	n->engine = engine_new(n->loop, &o);
 	n->registry = registry_new(n->loop, &hooks, learned, n->config->dns_servers);
 	free(learned);
@@ -425,7 +232,7 @@ static int make_api(struct node *n)
 			       .store = n->store,
 			       .registry = n->registry,
 			       .engine = n->engine,
-			       .activate = activate,
+			       .activate = activate_conf,
 			       .set_node_drain = set_node_drain,
 			       .arg = n,
 			       .started_wall = n->started_wall };
@@ -434,7 +241,7 @@ static int make_api(struct node *n)
 	n->api = api_new(&env, &why);
 	if (n->api != NULL)
 		return 0;
-	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
+	surroundings_complain(n, "%s", why);
 	free(why);
 	return EXIT_FAILED;
 }
@@ -445,14 +252,14 @@ static int start(struct node *n, struct conf *conf)
 	struct errors errors = { 0 };
 
 	make_parts(n);
-	bool ok = activate(conf, &errors, n);
+	bool ok = activate_conf(conf, &errors, n);
 	if (!ok)
 		fail(n, "the configuration cannot be put in force", &errors);
 	errors_fini(&errors);
 	if (!ok || make_api(n) != 0)
 		return EXIT_FAILED;
 	api_set_conf(n->api, conf);
-	check_file_limit(n);
+	surroundings_check_file_limit(n);
 	watch_signals(n);
 	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
 	n->watchdog_ms = notify_watchdog_ms();
@@ -507,7 +314,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	struct node *n = node_new(config, node_file);
 
 	metrics_thread(0);
-	raise_file_limit();
+	surroundings_raise_file_limit();
 	int status = open_store(n, &store_warning);
 	if (status == 0) {
 		conf = load_conf(n, &d);

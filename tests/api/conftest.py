@@ -245,7 +245,12 @@ def idle_node(tmp_path, sink):
     """Not started yet: its file may be changed."""
     n = Node(tmp_path, sink)
     yield n
-    if n.process is not None and n.process.poll() is None:
+    if n.process is None or n.process.poll() is not None:
+        return
+    try:
+        # An orderly end, whatever the test left behind: this is where a sanitizer tells what leaked.
+        assert n.stop() == 0, n.log
+    finally:
         n.process.kill()
         n.process.wait()
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration: reading, writing, preconditions, dry runs, secrets, revisions."""
 import json
+import os
+import subprocess
 
-from conftest import free_port, sha256
+import pytest
+from conftest import BINARY, free_port, sha256, wait_for
 
 
 def test_document_is_read_as_written_with_secrets_masked(node):
@@ -294,3 +297,27 @@ def test_kill_keeps_the_last_revision_that_was_answered(node):
     assert node.document()["pools"]["main"]["queue"] == 5
     document = json.dumps(node.get("/api/v1/config?with_secrets=true").json["tokens"], sort_keys=True)
     assert document == json.dumps(node.config["tokens"], sort_keys=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a small file system")
+def test_a_full_disk_is_507_and_changes_nothing(idle_node):
+    node = idle_node
+    state = node.directory / "state"
+    state.mkdir(mode=0o700)
+    # The file system is seen by the node alone.
+    script = f"mount -t tmpfs -o size=400k,mode=700 none {state} && exec {BINARY} -c {node.write_file()}"
+    with open(node.log_path, "ab") as log:
+        node.process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stdout=log, stderr=log)
+    wait_for(lambda: node.answers() and node.get("/readyz").status == 200, "the node is ready")
+    answer, revision = None, 1
+    for i in range(20):
+        patch = {"comment": f"{i}" * 50000, "pools": {"main": {"balance": ("first", "random")[i % 2]}}}
+        answer = node.write("PATCH", "/api/v1/config", patch)
+        if answer.status != 200:
+            break
+        revision, balance = answer.json["revision"], ("first", "random")[i % 2]
+    assert (answer.status, answer.problem) == (507, "full-disk")
+    assert node.revision() == revision
+    assert node.document()["pools"]["main"]["balance"] == balance
+    assert node.get("/api/v1/pools/main").json["balance"] == balance
+    assert node.get("/readyz").status == 200

@@ -88,6 +88,21 @@ def test_a_bind_in_use_ends_the_start_with_1(idle_node):
     assert started.returncode == 1 and "/listeners/relay/bind/0" in started.stderr
 
 
+def test_an_admin_address_in_use_ends_the_start_with_1(idle_node):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", idle_node.admin_port))
+        taken.listen()
+        started = run("-c", idle_node.write_file())
+    assert started.returncode == 1 and f"admin.listen 127.0.0.1:{idle_node.admin_port}" in started.stderr
+
+
+def test_a_failed_start_is_told_where_it_was_started(idle_node):
+    idle_node.file["log"] = {"target": "syslog"}
+    (idle_node.directory / "state").write_text("not a directory")
+    started = run("-c", idle_node.write_file())
+    assert started.returncode == 1 and str(idle_node.directory / "state") in started.stderr
+
+
 def test_a_second_process_on_the_same_state_is_refused(node):
     second = run("-c", node.write_file())
     assert second.returncode == 1

@@ -194,6 +194,8 @@ def test_sessions_are_listed_and_ended(node):
     s.close()
     assert node.call("DELETE", "/api/v1/sessions/" + found["id"]).status == 404
     assert node.get("/api/v1/sessions?limit=0").status == 400
+    assert node.get("/api/v1/sessions?node=n1").status == 200
+    assert node.get("/api/v1/sessions?node=n2").status == 404
 
 
 def test_a_session_is_traced_as_it_goes(node, stream):

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Putting a configuration in force, and a new view when names resolve differently.
+ *
+ * Binds are tried before anything is touched, since taking the registry back to an earlier configuration would cost
+ * servers that come back their health. The engine still has the last word: it opens all new sockets or none.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/main/node_private.h"
+#include "daemon/net/listener.h"
+
+static void owner_ref(void *conf)
+{
+	conf_ref(conf);
+}
+
+static void owner_unref(void *conf)
+{
+	conf_unref(conf);
+}
+
+static bool binds_are_free(struct node *n, const struct conf *c, struct errors *errors)
+{
+	size_t before = errors->n;
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		for (size_t j = 0; j < c->listeners[i].n_bind; j++) {
+			const struct addr *at = &c->listeners[i].bind[j];
+			int error = engine_is_own_address(n->engine, at) ? 0 : listener_probe(at);
+			char text[ADDR_TEXT_MAX];
+			if (error == 0)
+				continue;
+			char *path = xasprintf("/listeners/%s/bind/%zu", c->listeners[i].name, j);
+			errors_add(errors, path, addr_format(at, text), NULL, NULL, "cannot be bound: %s",
+				   strerror(error));
+			free(path);
+		}
+	}
+	return errors->n == before;
+}
+
+bool activate_conf(struct conf *c, struct errors *errors, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (!binds_are_free(n, c, errors))
+		return false;
+	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
+	if (!engine_publish(n->engine, conf_snapshot(c, n->registry), errors)) {
+		struct conf *old = n->conf;
+		if (old != NULL)
+			registry_apply(n->registry, old->pool_list, old->n_pools, old, owner_ref, owner_unref);
+		return false;
+	}
+	struct conf *old = n->conf;
+	n->conf = conf_ref(c);
+	if (old != NULL)
+		conf_unref(old);
+	if (n->api != NULL)
+		surroundings_check_file_limit(n);
+	return true;
+}
+
+static void publish_views(void *arg)
+{
+	struct node *n = arg;
+	struct errors errors = { 0 };
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	n->view_posted = false;
+	if (n->conf == NULL)
+		return;
+	/* The binds are those in force, so this does not fail. */
+	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors))
+		log_msg(LOG_LEVEL_ERROR, "publish_failed", "%s", errors.n > 0 ? errors.list[0].detail : "?");
+	errors_fini(&errors);
+}
+
+/* ---- what the registry says ---- */
+
+static void on_transition(const struct server *s, enum server_state from, enum server_state to, const char *why,
+			  void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (n->api == NULL)
+		return;
+	api_event(n->api, "server_state",
+		  json_pack("{s:s, s:s, s:s, s:s, s:s}", "pool", s->pool, "server", s->name, "from",
+			    server_state_names[from], "to", server_state_names[to], "why", why == NULL ? "" : why));
+}
+
+/* Several names may change in one turn, also while a configuration is being put in force: one view for all, in the next
+ * turn. */
+static void on_servers_changed(const char *pool, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	UNUSED(pool);
+	if (n->view_posted)
+		return;
+	n->view_posted = true;
+	loop_post(n->loop, publish_views, n);
+}
+
+static bool is_own_address(const struct addr *a, void *arg)
+{
+	struct node *n = arg;
+
+	return n->engine != NULL && engine_is_own_address(n->engine, a);
+}
+
+void activate_hooks(struct node *n, struct registry_hooks *ret)
+{
+	*ret = (struct registry_hooks) { .on_transition = on_transition,
+					 .on_servers_changed = on_servers_changed,
+					 .is_own_address = is_own_address,
+					 .arg = n };
+}

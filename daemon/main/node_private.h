@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The node's own struct, and what its files do for one another. Private to main.
+ */
+#ifndef POSTROAD_MAIN_NODE_PRIVATE_H
+#define POSTROAD_MAIN_NODE_PRIVATE_H
+
+#include "daemon/api/api.h"
+#include "daemon/main/node.h"
+
+#define NODE_MAGIC 0x4e4f4445u
+
+struct node {
+	uint32_t magic;
+	const struct node_config *config;
+	const char *node_file;
+	char hostname[256];
+	struct conf_env env;
+	struct loop *loop;
+	struct store *store;
+	struct engine *engine;
+	struct registry *registry;
+	struct api *api;
+	struct conf *conf; /* in force */
+	struct event *signals[4];
+	struct timer first_round, watchdog;
+	int64_t watchdog_ms;
+	bool view_posted, stopping;
+	int status;
+	double started_wall;
+};
+
+/* ---- surroundings.c: directories, limits, complaints ---- */
+
+/* To the log, and to standard error where the log goes elsewhere: a start that fails must be seen by who started it. */
+void surroundings_complain(const struct node *n, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* With its parents; complains where it cannot. */
+bool surroundings_make_dir(const struct node *n, const char *path, mode_t mode) MUST_CHECK;
+void surroundings_raise_file_limit(void);
+/* A warning where the caps of the configuration in force add up to more descriptors than the process may have. */
+void surroundings_check_file_limit(struct node *n);
+
+/* ---- activate.c: configurations and views ---- */
+
+/* As api_env.activate. */
+bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
+/* All hooks of the registry but on_first_round. */
+void activate_hooks(struct node *n, struct registry_hooks *ret);
+
+#endif
