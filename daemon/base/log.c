@@ -115,14 +115,31 @@ static void put_quoted(struct logline *l, struct str v)
 	put(l, "\"", 1);
 }
 
+/* The text of the present second is kept per thread: a line per transaction must not pay for a calendar each time. */
+static const char *now_text(void)
+{
+	static _Thread_local char text[32];
+	static _Thread_local int64_t second;
+	double wall = clock_wall();
+	int ms = (int)((wall - (double)(int64_t)wall) * 1000);
+
+	if (second != (int64_t)wall) {
+		second = (int64_t)wall;
+		clock_rfc3339((double)second, text);
+	}
+	char *at = text + strlen("2026-11-21T23:38:47.");
+	at[0] = (char)('0' + ms / 100);
+	at[1] = (char)('0' + ms / 10 % 10);
+	at[2] = (char)('0' + ms % 10);
+	return text;
+}
+
 void log_begin(struct logline *l, enum log_level level, const char *event)
 {
-	char when[32];
-
 	l->level = level;
 	l->n = 0;
 	if (target == LOG_TARGET_STDERR) {
-		log_cstr(l, "time", clock_rfc3339(clock_wall(), when));
+		log_cstr(l, "time", now_text());
 		log_cstr(l, "level", log_level_names[level]);
 	}
 	log_cstr(l, "event", event);
@@ -147,20 +164,33 @@ void log_cstr(struct logline *l, const char *key, const char *value)
 	log_str(l, key, str_from(value));
 }
 
+/* Digits of v before `end`, at least `width` of them; returns where they begin. */
+static char *digits(char *end, uint64_t v, int width)
+{
+	for (; v > 0 || width > 0; v /= 10, width--)
+		*--end = (char)('0' + v % 10);
+	return end;
+}
+
 void log_int(struct logline *l, const char *key, int64_t value)
 {
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%lld", (long long)value);
+	char text[24], *end = text + sizeof(text);
+	char *at = digits(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 1);
 
-	log_str(l, key, (struct str){ text, (size_t)n });
+	if (value < 0)
+		*--at = '-';
+	log_str(l, key, (struct str){ at, (size_t)(end - at) });
 }
 
 void log_duration(struct logline *l, const char *key, int64_t us)
 {
-	char text[32];
-	int n = snprintf(text, sizeof(text), "%lld.%03d", (long long)(us / 1000000), (int)(us / 1000 % 1000));
+	char text[32], *end = text + sizeof(text);
+	uint64_t ms = us > 0 ? (uint64_t)us / 1000 : 0;
+	char *at = digits(end, ms % 1000, 3);
 
-	log_str(l, key, (struct str){ text, (size_t)n });
+	*--at = '.';
+	at = digits(at, ms / 1000, 1);
+	log_str(l, key, (struct str){ at, (size_t)(end - at) });
 }
 
 void log_addr(struct logline *l, const char *key, const struct addr *a)
