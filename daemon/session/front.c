@@ -21,20 +21,39 @@ void front_relay(struct session *s, const char *p, size_t n)
 	stream_put(&s->front.st, p, n);
 }
 
+static size_t put_text(char *out, size_t cap, const char *text)
+{
+	size_t n = strlen(text);
+
+	n = n < cap ? n : cap;
+	memcpy(out, text, n);
+	return n;
+}
+
 void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...)
 {
+	/* RFC 5321 4.5.3.1.5: 512 octets with CRLF; the id, which a postmaster looks for in the log, must still fit. */
+	enum { TEXT_MAX = 400 };
 	char line[512], id[SESSION_ID_MAX];
 	va_list ap;
-	int n = snprintf(line, sizeof(line), "%u %s%s", code, enhanced, enhanced[0] != '\0' ? " " : "");
+	size_t n = 4;
 
+	line[0] = (char)('0' + code / 100);
+	line[1] = (char)('0' + code / 10 % 10);
+	line[2] = (char)('0' + code % 10);
+	line[3] = ' ';
+	if (enhanced[0] != '\0') {
+		n += put_text(line + n, TEXT_MAX - n, enhanced);
+		line[n++] = ' ';
+	}
 	va_start(ap, fmt);
-	n += vsnprintf(line + n, sizeof(line) - (size_t)n, fmt, ap);
+	int more = vsnprintf(line + n, TEXT_MAX - n, fmt, ap);
 	va_end(ap);
-	/* RFC 5321 4.5.3.1.5: 512 with CRLF; the id is what a postmaster looks for in the log. */
-	if (n > 400)
-		n = 400;
-	n += snprintf(line + n, sizeof(line) - (size_t)n, code >= 400 ? " [%s]\r\n" : "\r\n", session_id(s, id));
-	front_relay(s, line, (size_t)n);
+	n = n + (size_t)more < TEXT_MAX ? n + (size_t)more : TEXT_MAX - 1;
+	if (code >= 400)
+		n += (size_t)snprintf(line + n, sizeof(line) - n, " [%s]", session_id(s, id));
+	n += put_text(line + n, sizeof(line) - n, "\r\n");
+	front_relay(s, line, n);
 }
 
 void session_relay_reply(struct session *s, const struct smtp_reply *r)
