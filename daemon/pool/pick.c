@@ -36,7 +36,8 @@ static bool lacks(const struct pool *p, const struct pick_query *q, const struct
 		return false;
 	unsigned has = atomic_load_explicit(&s->caps, memory_order_relaxed);
 
-	has = (has & ~p->config->caps_off) | p->config->caps_force;
+	/* `force` is about what clients are offered; a server is never sent what it did not announce. */
+	has &= ~p->config->caps_off;
 	return (q->need_exts & ~has) != 0;
 }
 
