@@ -86,10 +86,25 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
 	return unknown_option(name);
 }
 
+/* JSON can hold nothing else, and a name that silently fell out of a request would be worse than a refusal. */
+static bool is_utf8(const char *text)
+{
+	json_t *j = json_string(text);
+
+	json_decref(j);
+	return j != NULL;
+}
+
 int options_parse(struct cli *c, int argc, char **argv)
 {
 	bool is_over = false;
 
+	for (int i = 1; i < argc; i++) {
+		if (!is_utf8(argv[i])) {
+			cli_error("argument %d is not UTF-8", i);
+			return EXIT_USAGE;
+		}
+	}
 	for (int i = 1; i < argc; i++) {
 		const char *w = argv[i];
 		if (is_over || w[0] != '-' || w[1] == '\0') {

@@ -97,6 +97,12 @@ def test_a_usage_error_says_why_and_exits_with_2(postroad, args, why):
     assert r.out == ""
 
 
+@pytest.mark.parametrize("args", [[b"explain", b"caf\xe9@x"], [b"events", b"--after", b"\xff"]])
+def test_arguments_that_json_cannot_hold_are_refused(postroad, args):
+    r = postroad(*args)
+    assert r.code == 2 and "is not UTF-8" in r.err
+
+
 def test_a_dead_socket_fails_with_its_path(postroad, tmp_path):
     r = postroad("status", "--socket", str(tmp_path / "nobody.sock"))
     assert r.code == 1
