@@ -24,6 +24,7 @@
 #define CONN_MAGIC 0x434f4e4eu
 #define FRONT_MAGIC 0x46524f4eu
 #define REAP_MS 1000
+#define BACKLOG 1024 /* above the cap: who is beyond it is told by a close, not left waiting */
 #define EVHTTP_HEADER_MAX ((ev_ssize_t)4 * 16 * 1024) /* above our own bound, so that we can answer it */
 #define EVHTTP_BODY_MAX ((ev_ssize_t)(API_BODY_MAX + API_BODY_MAX / 4))
 
@@ -301,9 +302,8 @@ static void front_free(struct front *f)
 /* Takes the listening socket over, or closes it. */
 static bool front_listen(struct front *f, int fd)
 {
-	struct evconnlistener *l =
-		evconnlistener_new(loop_base(f->api->env.loop), NULL, NULL,
-				   LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, API_CONNECTIONS_MAX, fd);
+	struct evconnlistener *l = evconnlistener_new(loop_base(f->api->env.loop), NULL, NULL,
+						      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, BACKLOG, fd);
 
 	if (l == NULL) {
 		close(fd);

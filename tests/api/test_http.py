@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP itself: problems, methods, limits."""
 import json
+import random
 import socket
+import struct
 import time
 
 import pytest
@@ -262,3 +264,60 @@ def test_bodies_of_many_clients_together_are_bounded(node):
     for s in clients:
         s.close()
     wait_for(lambda: node.get("/healthz").status == 200, "served afterwards")
+
+
+RUDE = [
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /api/v1/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /api/v1/sessions HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
+    b"DELETE /api/v1/sessions/n1-0 HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"PUT /api/v1/config HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"ver\r\n0\r\n\r\n",
+    b"PATCH /api/v1/config?dry_run=true HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+    b"BREW /pot HTCPCP/1.0\r\n\r\n",
+    b"GET http://x/api/v1/status HTTP/1.0\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
+    b"GET /" + b"%41" * 500 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /api/v1/explain HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{\"recipients\"",
+]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rude_clients_do_no_harm(node, seed):
+    """Cut anywhere, mixed, sent in pieces, gone without a word: the node goes on and gives back every place."""
+    chance = random.Random(seed)
+    opened = []
+    for _ in range(600):
+        if len(opened) > 40 or (opened and chance.random() < 0.4):
+            s = opened.pop(chance.randrange(len(opened)))
+            if chance.random() < 0.3:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+            continue
+        s = socket.create_connection(("127.0.0.1", node.admin_port), 10) if chance.random() < 0.3 else open_unix(node)
+        opened.append(s)
+        request = chance.choice(RUDE)
+        if chance.random() < 0.3:
+            request = bytearray(request)
+            request[chance.randrange(len(request))] = chance.randrange(256)
+        try:
+            while request and chance.random() < 0.9:
+                n = chance.randint(1, len(request))
+                s.sendall(request[:n])
+                request = request[n:]
+        except OSError:
+            pass
+    for s in opened:
+        s.close()
+    assert node.process.poll() is None, node.log
+    wait_for(lambda: node.answers() and node.get("/readyz").status == 200, "served and ready")
+
+    def all_places_are_free():
+        connections = [open_unix(node) for _ in range(60)]
+        served = all(is_served(s) for s in connections)
+        for s in connections:
+            s.close()
+        return served
+
+    wait_for(all_places_are_free, "all places are free again")
+    assert node.revision() == 1
