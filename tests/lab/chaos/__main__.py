@@ -140,6 +140,8 @@ def report(run, books):
     outcomes = collections.Counter(a.outcome for a in s.attempts)
     causes = collections.Counter(f"{x.get('result')}/{x.get('cause')}" for lines in books.lines.values() for x in lines)
     print(f"sent {s.count}, accepted {s.answered}, given up {len(s.given_up)}, attempts {len(s.attempts)}, retried {s.retried}")
+    styles = collections.Counter(a.style for a in s.attempts)
+    print("styles:", ", ".join(f"{k} {v}" for k, v in sorted(styles.items())))
     print("attempts:", ", ".join(f"{k} {v}" for k, v in sorted(outcomes.items())))
     print("faults:", ", ".join(f"{k} {v}" for k, v in sorted(run.schedule.counts.items())) or "none")
     if causes:

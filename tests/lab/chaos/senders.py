@@ -40,6 +40,7 @@ class Attempt:
         self.outcome = "open"  # accepted, refused, lost, silent, vanished
         self.reply = ""
         self.stage = "mail"
+        self.style = ""
 
     def end(self, outcome, reply=""):
         """The first end counts: what happens to the connection after an answer changes nothing about the message."""
@@ -206,6 +207,7 @@ class Senders:
 
     async def transaction(self, rng, c, attempt, message, vanish):
         style = rng.choice(["lockstep", "pipelined", "chunked" if b"CHUNKING" in c.extensions else "pipelined"])
+        attempt.style = style
         parameters = b" BODY=8BITMIME" if message.kind == "eight_bit" and b"8BITMIME" in c.extensions else b""
         mail = b"MAIL FROM:<" + attempt.sender.encode() + b">" + parameters + b"\r\n"
         rcpts = [b"RCPT TO:<" + r.encode() + b">\r\n" for r in message.rcpts]
