@@ -7,7 +7,7 @@ import struct
 import time
 
 import pytest
-from conftest import Answer, send, wait_for
+from conftest import send, wait_for
 
 
 def test_unknown_paths_are_404(node):
