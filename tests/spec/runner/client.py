@@ -111,6 +111,18 @@ class Client(Script):
     async def do_connect(self, s):
         await self.connect()
 
+    async def do_settle(self, s):
+        """A conversation beside this one: what had reached the balancer's worker before has been looked at afterwards."""
+        other = Client(self.play, self.who + "'", {k: v for k, v in self.options.items() if k != "window"})
+        await other.connect()
+        try:
+            await other.reply(["220"])
+            for line in (b"EHLO settle.test", b"NOOP"):
+                await other.command(line, "250")
+            await other.do_quit(s)
+        finally:
+            other.hang_up()
+
     # ---- commands ----
 
     async def command(self, line, *codes):
