@@ -132,13 +132,20 @@ def test_without_the_program_the_manual_is_skipped(run, tmp_path):
     assert run("options", POSTROADD=str(tmp_path / "none"))[0] == 77
 
 
-def test_a_metric_that_is_not_counted_or_not_listed_fails(run):
+def test_a_metric_that_is_not_counted_or_not_listed_fails(run, tmp_path):
     files = {
         "daemon/base/metrics.tbl.h": 'METRIC(A, "a_total", x)\nMETRIC(B, "b_total", x)\n',
         "daemon/x.c": "METRIC_A\n",
-        "page.md": "postroad_build_info and postroad_b_total\n",
-        "other.md": "nothing here\n",
+        "packaging/man/metrics.md": "| `postroad_b_total` | by hand\n",
+        "packaging/man/make-metrics": "#!/bin/sh\necho '| `postroad_b_total` |'\n",
     }
+    maker = tmp_path / "packaging/man/make-metrics"
+    maker.parent.mkdir(parents=True)
+    maker.touch(mode=0o755)
     code, out = run("metrics", files=files)
     assert code == 1
-    assert out == "daemon/base/metrics.tbl.h:1: METRIC_B is counted nowhere\npage.md:1: postroad_a_total is missing\n"
+    assert out == (
+        "daemon/base/metrics.tbl.h:1: METRIC_B is counted nowhere\n"
+        "packaging/man/metrics.md:1: is not what packaging/man/make-metrics prints\n"
+        "packaging/man/metrics.md:1: postroad_a_total is missing\n"
+    )
