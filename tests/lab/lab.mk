@@ -12,4 +12,4 @@ lab: all ## faults under load (T=chaos N=20000 SEED=1)
 
 lab-short: all ## a short lab, part of check
 	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab
-	$(Q)/usr/bin/python3 tests/lab/chaos --build $(OUT) --messages 2000 $(if $(SEED),--seed $(SEED))
+	$(Q)tests/chaos/messages --build $(OUT) $(if $(SEED),--seed $(SEED))
