@@ -98,24 +98,6 @@ static void read_question(struct question *q, json_t *body)
 
 /* ---- answering ---- */
 
-/* The key of the algorithms that hash, as the engine makes it. */
-static uint64_t hash_for(const struct question *q, const struct pool_config *config)
-{
-	struct addr client = q->client;
-
-	switch (config->balance) {
-	case BALANCE_SOURCE:
-		addr_set_port(&client, 0);
-		return hash_stable(&client, addr_len(&client));
-	case BALANCE_SENDER_DOMAIN:
-		return hash_stable(q->envelope.sender_domain.p, q->envelope.sender_domain.n);
-	case BALANCE_RECIPIENT_DOMAIN:
-		return hash_stable(q->envelope.recipient_domain.p, q->envelope.recipient_domain.n);
-	default:
-		return 0;
-	}
-}
-
 static void add_candidate(const struct server *s, bool usable, const char *why, void *arg)
 {
 	json_array_append_new(arg,
@@ -125,7 +107,7 @@ static void add_candidate(const struct server *s, bool usable, const char *why, 
 
 static json_t *candidates_json(const struct question *q, const struct pool *pool)
 {
-	struct pick_query query = { .hash = hash_for(q, pool->config), .need_size = q->size, .now_ms = q->now_ms };
+	struct pick_query query = { .hash = balance_hash(pool->config, &q->envelope), .need_size = q->size, .now_ms = q->now_ms };
 	json_t *list = json_array();
 
 	pool_explain(pool, &query, add_candidate, list);
@@ -189,17 +171,9 @@ static json_t *recipient_json(struct question *q, const char *recipient)
 
 static json_t *client_json(const struct question *q)
 {
-	const struct listener_config *l = q->view->config;
-	const char *why = "allowed";
-	bool allowed = false;
+	const char *why = listener_refuses(q->view->config, &q->client);
 
-	if (cidr_match_any(l->deny.v, l->deny.n, &q->client))
-		why = "in deny";
-	else if (l->allow.present && !cidr_match_any(l->allow.v, l->allow.n, &q->client))
-		why = "not in allow";
-	else
-		allowed = true;
-	return json_pack("{s:b, s:s}", "allowed", allowed, "why", why);
+	return json_pack("{s:b, s:s}", "allowed", why == NULL, "why", why == NULL ? "allowed" : why);
 }
 
 static json_t *answer_json(struct question *q, json_t *recipients)

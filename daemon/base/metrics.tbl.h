@@ -39,8 +39,6 @@ METRIC(CLUSTER_CONFIG_REVISION, "cluster_config_revision", METRIC_GAUGE, "", NON
 METRIC(CLUSTER_QUORATE, "cluster_quorate", METRIC_GAUGE, "", NONE, 1, "1 while writes are possible.")
 METRIC(CLUSTER_COMMIT_SECONDS, "cluster_commit_seconds", METRIC_HISTOGRAM, "", SECONDS, 1e-6,
        "Time from a write to its being durable.")
-METRIC(CERTIFICATE_EXPIRY, "certificate_expiry_timestamp_seconds", METRIC_GAUGE, "certificate", NONE, 1,
-       "When a certificate expires.")
 METRIC(RESOLVER_FAILURES_TOTAL, "resolver_failures_total", METRIC_COUNTER, "", NONE, 1, "Failed name look-ups.")
 METRIC(WORKER_LAG_SECONDS, "worker_lag_seconds", METRIC_GAUGE, "worker", NONE, 1e-6,
        "How late a worker's loop turns, at its last tick.")

@@ -7,6 +7,7 @@
 #include "daemon/session/engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -399,6 +400,14 @@ static double read_connections(void *arg)
 	return (double)atomic_load_explicit(&r->connections, memory_order_relaxed);
 }
 
+static double read_limit(void *arg)
+{
+	const struct listener_runtime *r = arg;
+	uint64_t cap = atomic_load_explicit(&r->cap, memory_order_relaxed);
+
+	return cap == UNLIMITED ? INFINITY : (double)cap;
+}
+
 static struct listener_runtime *runtime_for(struct engine *e, const char *name)
 {
 	struct listener_runtime *r = map_get(e->runtimes, str_from(name));
@@ -408,6 +417,7 @@ static struct listener_runtime *runtime_for(struct engine *e, const char *name)
 	r = listener_runtime_new(name);
 	map_put(e->runtimes, str_from(name), r);
 	metrics_read_with(metrics_series(METRIC_CONNECTIONS, (const char *[]){ name }), read_connections, r);
+	metrics_read_with(metrics_series(METRIC_CONNECTIONS_LIMIT, (const char *[]){ name }), read_limit, r);
 	return r;
 }
 
@@ -416,10 +426,8 @@ static void prepare(struct engine *e, struct snapshot *s)
 {
 	for (size_t i = 0; i < s->n_listeners; i++) {
 		struct listener_view *lv = &s->listeners[i];
-		uint64_t cap = lv->config->caps.connections;
 		lv->run = listener_runtime_ref(runtime_for(e, lv->config->name));
-		metrics_set(metrics_series(METRIC_CONNECTIONS_LIMIT, (const char *[]){ lv->config->name }),
-			    cap == UNLIMITED ? -1 : (int64_t)cap);
+		atomic_store_explicit(&lv->run->cap, lv->config->caps.connections, memory_order_relaxed);
 		listener_runtime_series(lv->run, "");
 		listener_runtime_series(lv->run, lv->pool->config->name);
 		for (size_t j = 0; j < s->policy_config->n_routes; j++)

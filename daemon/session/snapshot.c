@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "daemon/base/hash.h"
 #include "daemon/session/worker.h"
 
 const char *const listener_mode_names[LISTENER_MODE_COUNT] = { "smtp", "tcp" };
@@ -12,6 +13,32 @@ const char *const direction_names[DIRECTION_COUNT] = { "outbound", "inbound" };
 const char *const mixed_recipients_names[MIXED_COUNT] = { "defer", "first", "reject" };
 const char *const line_endings_names[LINE_ENDINGS_COUNT] = { "normalize", "reject" };
 const char *const add_received_names[ADD_RECEIVED_COUNT] = { "auto", "always", "never" };
+
+const char *listener_refuses(const struct listener_config *cf, const struct addr *client)
+{
+	if (cf->deny.present && cidr_match_any(cf->deny.v, cf->deny.n, client))
+		return "in deny";
+	if (cf->allow.present && !cidr_match_any(cf->allow.v, cf->allow.n, client))
+		return "not in allow";
+	return NULL;
+}
+
+uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e)
+{
+	struct addr client = *e->client;
+
+	switch (cf->balance) {
+	case BALANCE_SOURCE:
+		addr_set_port(&client, 0);
+		return hash_stable(&client, addr_len(&client));
+	case BALANCE_SENDER_DOMAIN:
+		return hash_stable(e->sender_domain.p, e->sender_domain.n);
+	case BALANCE_RECIPIENT_DOMAIN:
+		return hash_stable(e->recipient_domain.p, e->recipient_domain.n);
+	default:
+		return 0;
+	}
+}
 
 struct snapshot *snapshot_ref(struct snapshot *s)
 {

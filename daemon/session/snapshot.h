@@ -93,6 +93,13 @@ struct snapshot {
 	_Atomic uint32_t refs;
 };
 
+/* What the data path and /explain must do alike. */
+
+/* Why a client may not connect: "in deny", "not in allow"; NULL = it may. */
+const char *listener_refuses(const struct listener_config *cf, const struct addr *client);
+/* The key of the balance values that hash, for the first recipient of a transaction; 0 for the others. */
+uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e);
+
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 

@@ -152,26 +152,29 @@ void txn_mail_verdict(struct txn *t, const struct smtp_reply *r)
 
 /* ---- routes ---- */
 
-static int route_of(struct txn *t, const struct smtp_rcpt *r)
+/* folded holds what e points into. */
+static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char folded[SMTP_DOMAIN_MAX + 1], struct envelope *e)
 {
-	char folded[SMTP_DOMAIN_MAX + 1];
-	struct envelope e = {
+	if (!smtp_domain_fold(r->path.domain, folded))
+		folded[0] = '\0';
+	*e = (struct envelope){
 		.listener = t->s->lv->config->name,
 		.client = &t->s->client,
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
 		.sender = t->sender,
 		.sender_domain = str_from(t->sender_domain),
 		.recipient = address_of(&r->path),
+		.recipient_domain = str_from(folded),
 	};
+}
 
-	if (smtp_domain_fold(r->path.domain, folded))
-		e.recipient_domain = str_from(folded);
-	else
-		e.recipient_domain = STR("");
+static int route_of(const struct txn *t, const struct smtp_rcpt *r, const struct envelope *e)
+{
 	const struct listener_config *cf = t->s->lv->config;
-	if (cf->accepted_domains.present && r->path.domain.n > 0 && policy_route(t->snapshot->accepted, &e) < 0)
+
+	if (cf->accepted_domains.present && r->path.domain.n > 0 && policy_route(t->snapshot->accepted, e) < 0)
 		return TXN_ROUTE_RELAY_DENIED;
-	return policy_route(t->snapshot->policy, &e);
+	return policy_route(t->snapshot->policy, e);
 }
 
 static const struct route_config *route_config(const struct txn *t, int route)
@@ -289,7 +292,11 @@ static bool refused_at_once(struct txn *t, int route)
 void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 {
 	CHECK_OBJ(t, TXN_MAGIC);
-	int route = route_of(t, r);
+	char folded[SMTP_DOMAIN_MAX + 1];
+	struct envelope e;
+
+	make_envelope(t, r, folded, &e);
+	int route = route_of(t, r, &e);
 	bool same = t->routed && route == t->route;
 
 	*ret_wait = t->n_unanswered > 0 && !same;
@@ -309,6 +316,7 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 		t->routed = true;
 		t->route = route;
 		t->pool = route_pool(t, route);
+		t->balance_hash = balance_hash(t->pool->config, &e);
 	}
 	add_rcpt(t, r);
 	if (t->mail_refused)

@@ -82,6 +82,7 @@ struct txn {
 	int route; /* -1 = the listener's own pool */
 	bool routed;
 	struct pool *pool; /* referenced by the snapshot */
+	uint64_t balance_hash; /* of the first recipient of the route */
 	struct server *server;
 	const char *server_name; /* of the newest server, in the arena: for the log */
 	struct back *back;

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/base/hash.h"
 #include "daemon/session/front.h"
 
 static void on_waited(void *arg);
@@ -60,33 +59,6 @@ void txn_release_back(struct txn *t)
 }
 
 /* ---- seeking ---- */
-
-static uint64_t hash_key(const struct txn *t)
-{
-	char folded[SMTP_DOMAIN_MAX + 1];
-	struct str key = { 0 };
-	struct addr client = t->s->client;
-	const struct rcpt *first = LIST_FIRST(&t->rcpts, struct rcpt, link);
-
-	switch (t->pool->config->balance) {
-	case BALANCE_SOURCE:
-		addr_set_port(&client, 0);
-		return hash_stable(&client, addr_len(&client));
-	case BALANCE_SENDER_DOMAIN:
-		key = str_from(t->sender_domain);
-		break;
-	case BALANCE_RECIPIENT_DOMAIN:
-		for (size_t at = first->address.n; at > 0 && key.p == NULL; at--)
-			if (first->address.p[at - 1] == '@')
-				key = (struct str){ first->address.p + at, first->address.n - at };
-		if (key.p != NULL && smtp_domain_fold(key, folded))
-			key = str_from(folded);
-		break;
-	default:
-		return 0;
-	}
-	return hash_stable(key.p, key.n);
-}
 
 static void give_up(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
 {
@@ -153,7 +125,7 @@ static void borrow(struct txn *t)
 
 static void seek(struct txn *t)
 {
-	struct pick_query q = { .hash = hash_key(t),
+	struct pick_query q = { .hash = t->balance_hash,
 				.need_exts = t->need_exts,
 				.need_size = t->mail.has_size ? t->mail.size : 0,
 				.n_tried = t->n_tried,

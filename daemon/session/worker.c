@@ -161,13 +161,6 @@ static void turn_away(int fd, const struct listener_view *lv, enum accept_result
 	close(fd);
 }
 
-static bool is_allowed(const struct listener_config *cf, const struct addr *peer)
-{
-	if (cf->deny.present && cidr_match_any(cf->deny.v, cf->deny.n, peer))
-		return false;
-	return !cf->allow.present || cidr_match_any(cf->allow.v, cf->allow.n, peer);
-}
-
 static void take(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer)
 {
 	const struct listener_config *cf = lv->config;
@@ -205,7 +198,7 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 		turn_away(fd, lv, ACCEPT_DRAINING, "421 4.3.2 service shutting down, try again\r\n");
 		return;
 	}
-	if (!is_allowed(lv->config, peer)) {
+	if (listener_refuses(lv->config, peer) != NULL) {
 		turn_away(fd, lv, ACCEPT_DENIED, "554 5.7.1 access denied\r\n");
 		return;
 	}

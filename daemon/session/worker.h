@@ -19,7 +19,7 @@ struct session;
 /* What of a listener outlives configurations: counts and series, keyed by its name. Shared by all workers. */
 struct listener_runtime {
 	char *name;
-	_Atomic uint64_t connections;
+	_Atomic uint64_t connections, cap; /* cap: of the configuration in force, for the metric */
 	struct clients *clients;
 	struct map *txn_series; /* pool name to struct txn_series; written by the control thread before a snapshot is published */
 	pthread_rwlock_t lock;	/* of txn_series: grows while workers read */
