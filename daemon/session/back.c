@@ -105,6 +105,7 @@ static void end(struct back *b)
 	if (b->state == BACK_NONE)
 		return;
 	b->state = BACK_NONE;
+	list_remove(&b->link);
 	back_idle_leave(b);
 	timer_stop(&b->timer);
 	metrics_add(b->w->m_bytes[1][0], b->st.bytes_in);
@@ -379,6 +380,7 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	b->helo = xstrdup(helo_name(p, t));
 	b->opened_ms = loop_now_ms(w->loop);
 	list_init(&b->idle_link);
+	list_append(&w->backs, &b->link);
 	timer_init(&b->timer, on_timer, b);
 	stream_connect(&b->st, w->loop, &s->addr, source, &back_stream_ops, b);
 	set_state(b, BACK_CONNECT, p->config->timeouts.connect_ms);
@@ -437,6 +439,13 @@ void back_abandon(struct back *b)
 	}
 	b->state = BACK_RSET;
 	back_command(b, DUE_RSET, NULL, "RSET\r\n", 6);
+}
+
+void back_fini(struct worker *w)
+{
+	while (!list_empty(&w->backs))
+		back_drop(LIST_FIRST(&w->backs, struct back, link));
+	back_idle_fini(w);
 }
 
 bool back_may_send(const struct back *b)

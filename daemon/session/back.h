@@ -41,6 +41,7 @@ struct due {
 struct back {
 	uint32_t magic;
 	struct worker *w;
+	struct list link; /* in the worker's list of all */
 	struct list idle_link;
 	struct stream st;
 	struct timer timer;
@@ -100,7 +101,8 @@ bool back_all_sent(const struct back *b);
 /* ---- idle connections of a worker ---- */
 
 void back_idle_init(struct worker *w);
-void back_idle_fini(struct worker *w);
+/* Ends every connection of the worker, idle or not; no transaction may be open any more. */
+void back_fini(struct worker *w);
 /* Closes one idle connection to s, if there is one. */
 void back_shed(struct worker *w, struct server *s);
 /* Closes all idle connections to servers that may not be used, or that no pool has any more. */

@@ -88,6 +88,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 	list_init(&w->sessions);
 	list_init(&w->tcp_sessions);
 	list_init(&w->sockets);
+	list_init(&w->backs);
 	back_idle_init(w);
 	/* Unique among nodes by the node's name, among restarts by the start time, among workers by the index. */
 	w->next_id = (uint64_t)clock_wall() << 31 | (uint64_t)index << 24;
@@ -150,7 +151,7 @@ static void stop_worker(struct worker *w, void *arg)
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
-	back_idle_fini(w);
+	back_fini(w);
 	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
 		list_remove(&sock->link);
 		listener_close(sock->listener);

@@ -158,7 +158,7 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_cstr(&l, "reason", row->name);
 	log_int(&l, "transactions", s->n_txns);
 	log_int(&l, "errors", s->front.errors);
-	log_duration(&l, "time", (loop_now_ms(s->w->loop) - s->started_ms) * 1000);
+	log_duration(&l, "took", (loop_now_ms(s->w->loop) - s->started_ms) * 1000);
 	log_end(&l);
 }
 

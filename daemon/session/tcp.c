@@ -72,7 +72,7 @@ static void log_tcp(const struct tcp_session *ts, const char *why)
 	log_int(&l, "in", (int64_t)ts->front.bytes_in);
 	log_int(&l, "out", (int64_t)ts->front.bytes_out);
 	log_cstr(&l, "reason", why);
-	log_duration(&l, "time", (loop_now_ms(ts->w->loop) - ts->started_ms) * 1000);
+	log_duration(&l, "took", (loop_now_ms(ts->w->loop) - ts->started_ms) * 1000);
 	log_end(&l);
 }
 

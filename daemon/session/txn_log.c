@@ -49,7 +49,7 @@ void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause)
 	log_duration(&l, "wait", t->wait_us);
 	log_int(&l, "retries", t->n_retries);
 	log_duration(&l, "dot", t->dot_us);
-	log_duration(&l, "time", loop_now_us(s->w->loop) - t->started_us);
+	log_duration(&l, "took", loop_now_us(s->w->loop) - t->started_us);
 	log_end(&l);
 }
 

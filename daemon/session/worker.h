@@ -55,7 +55,8 @@ struct worker {
 	struct list sessions, tcp_sessions;
 	size_t n_sessions; /* of both */
 	struct list sockets;
-	struct map *idle; /* server pointer to struct idle_list */
+	struct list backs; /* all backend connections, lent, idle or ending */
+	struct map *idle;  /* server pointer to struct idle_list */
 	bool draining;	  /* sessions end at transaction edges */
 	bool stopping;	  /* and new ones are not taken */
 	uint64_t next_id;
