@@ -104,7 +104,7 @@ void conn_request_end(struct conn *c);
 struct identity {
 	enum token_role role;
 	char author[128]; /* token name, or "local:USER" */
-	bool is_local;    /* came over the Unix socket as somebody who may */
+	bool is_owner;    /* came over the Unix socket as root or the daemon's own user, who can read the files anyway */
 };
 
 struct call {

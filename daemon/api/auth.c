@@ -99,10 +99,9 @@ static void identify_peer(struct call *c, struct identity *ret)
 		snprintf(ret->author, sizeof(ret->author), "local:%s", user);
 	else
 		snprintf(ret->author, sizeof(ret->author), "local:%u", (unsigned)cred.uid);
-	if (cred.uid != 0 && cred.uid != geteuid() && !in_admin_group(cred.gid, user))
-		return;
-	ret->role = ROLE_ADMIN;
-	ret->is_local = true;
+	ret->is_owner = cred.uid == 0 || cred.uid == geteuid();
+	if (ret->is_owner || in_admin_group(cred.gid, user))
+		ret->role = ROLE_ADMIN;
 }
 
 bool auth_identify(struct call *c, struct identity *ret)

@@ -66,9 +66,9 @@ static bool list_put(json_t *document, const char *section, const char *name, js
 
 static bool secrets_allowed(struct call *c)
 {
-	if (!call_flag(c, "with_secrets") || (c->who.is_local && c->who.role == ROLE_ADMIN))
+	if (!call_flag(c, "with_secrets") || c->who.is_owner)
 		return true;
-	call_problem(c, PROBLEM_FORBIDDEN, NULL, "secrets are shown on the local socket only");
+	call_problem(c, PROBLEM_FORBIDDEN, NULL, "secrets are shown to root on the local socket only");
 	return false;
 }
 
