@@ -173,7 +173,7 @@ static const char *const bad_paths[] = {
 	"<\"\\\xc3\xbc\"@b>",
 	"<" LOCAL_64 LOCAL_64 LOCAL_64 LOCAL_64 "@b>",
 	"<a@1" LABEL_63 ">",
-	"<a@" LABEL_63 "." LABEL_63 "." LABEL_63 "." LABEL_63 ">",
+	"<a@" LABEL_63 "." LABEL_63 "." LABEL_63 "." LABEL_63 ".a>",
 	"<a@b>\t\x01",
 	"<a@b>,",
 };
