@@ -36,7 +36,7 @@ class Backend:
         self.check_script = [SERVE]
         self.set_script(script)
         self.messages, self.bodies, self.commands, self.ehlos = [], [], [], []
-        self.connections = self.checks = self.open = self.max_open = self.replays = 0
+        self.connections = self.checks = self.open = self.max_open = 0
         self.count = collections.Counter()
         self.conns = set()
         self.holder = socket.socket()  # keeps the port ours while nothing listens on it
@@ -49,7 +49,7 @@ class Backend:
     def view(self):
         return {"messages": len(self.messages), "message": self.messages, "bodies": len(self.bodies), "body": self.bodies,
                 "connections": self.connections, "checks": self.checks, "open": self.open, "max_open": self.max_open,
-                "commands": self.commands, "count": self.count, "ehlo": self.ehlos}
+                "commands": self.commands, "dialogue": b"\n".join(self.commands), "count": self.count, "ehlo": self.ehlos}
 
     # ---- scripts ----
 

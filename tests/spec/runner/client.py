@@ -3,9 +3,11 @@
 import asyncio
 import socket
 
-from .grammar import Fail
+from .grammar import Fail, Token
 from .script import Script, matches, text_of
 from .wire import Conn, Gone, generate, read_reply, stuff
+
+SENDER, RECIPIENT = Token("str", b"from@src.test"), Token("str", b"to@dst.test")
 
 
 class Client(Script):
@@ -140,9 +142,9 @@ class Client(Script):
 
     async def do_envelope(self, s):
         """envelope [FROM [TO …]]: MAIL and RCPT in lock step, all accepted."""
-        names = [text_of(a) for a in s.args] or [b"from@src.test"]
+        names = [text_of(a) for a in s.args] or [SENDER.text]
         await self.command(b"MAIL FROM:<%s>" % names[0], "250")
-        for to in names[1:] or [b"to@dst.test"]:
+        for to in names[1:] or [RECIPIENT.text]:
             await self.command(b"RCPT TO:<%s>" % to, "250")
 
     def content(self, s):
@@ -201,16 +203,11 @@ class Client(Script):
     async def do_deliver(self, s):
         """One whole good transaction. deliver [from=A] [to=B] [size=N | "text"]"""
         pairs = s.pairs
-        await self.command(b"MAIL FROM:<%s>" % text_of(pairs.get("from", _word("from@src.test"))), "250")
-        await self.command(b"RCPT TO:<%s>" % text_of(pairs.get("to", _word("to@dst.test"))), "250")
+        await self.command(b"MAIL FROM:<%s>" % text_of(pairs.get("from", SENDER)), "250")
+        await self.command(b"RCPT TO:<%s>" % text_of(pairs.get("to", RECIPIENT)), "250")
         await self.do_data(s)
         await self.reply(["250"])
 
     async def do_quit(self, s):
         await self.command(b"QUIT", "221")
         await self.do_want_close(s)
-
-
-def _word(text):
-    from .grammar import Token
-    return Token("word", text)

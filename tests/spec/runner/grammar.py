@@ -5,6 +5,7 @@ The hard thing is that strings are bytes: a spec says exactly what goes over the
 nothing is ever added to `raw`. Words are text.
 """
 import dataclasses
+import json
 import re
 
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\", '"': b'"'}
@@ -253,7 +254,6 @@ def parse(file, text):
 
 def value_of(token):
     """A token as a configuration value: '…' is JSON, numbers and true/false/null are themselves, all else is a string."""
-    import json
     if token.kind == "json":
         return json.loads(token.text)
     if token.kind == "str":

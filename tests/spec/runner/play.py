@@ -4,6 +4,7 @@
 Nothing here sleeps: whoever waits names the condition and a deadline, and is woken whenever anything was noted.
 """
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -231,7 +232,6 @@ class Play:
         path = re.sub(r"\$([^$]+)\$", lambda m: str(expectations.follow(self.last_admin, m[1])), target.text)
         got, content = await self.lb.http(method.text, path, data)
         try:
-            import json
             self.last_admin = json.loads(content)
         except ValueError:
             self.last_admin = None

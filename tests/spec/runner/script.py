@@ -7,7 +7,7 @@ from .grammar import Fail
 from .wire import Gone
 
 # These take as long as the play does: what they wait for has its own deadline elsewhere.
-UNTIMED = {"serve", "stall", "repeat", "connection"}
+UNTIMED = {"serve", "stall", "repeat"}
 
 
 def within(statement, default):
