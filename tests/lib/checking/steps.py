@@ -8,7 +8,7 @@ import re
 from . import programs
 from .report import Results
 
-NAMES = ("install", "lint", "build", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos")
+NAMES = ("install", "lint", "build", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos", "storm")
 LINT_SKIPPED = 77
 FUZZ_SAN = "address,undefined,fuzzer-no-link"
 BUILD_TIMEOUT, UNIT_TIMEOUT, SUITE_TIMEOUT = 1800, 300, 900
@@ -250,6 +250,20 @@ def chaos(check, san):
     return r
 
 
+def storm(check, san):
+    """Changes of the configuration under load, in a build under ThreadSanitizer."""
+    r, name = Results(), "lab/storm"
+    if check.part not in name:
+        return r
+    log = check.log("lab-storm")
+    if check.make(log, san, "all", "bench-tools") != 0 or programs.run(
+            ["/usr/bin/python3", "tests/lab/storm", "--build", check.out(san), "--messages", "3000"], log, SUITE_TIMEOUT) != 0:
+        r.failed[name] = log
+    else:
+        r.passed.append(name)
+    return r
+
+
 def plan(args):
     check = Check(args)
     san = args.san
@@ -265,6 +279,7 @@ def plan(args):
         Step("specs", specs, check, san),
         Step("fuzz", fuzz, check),
         Step("chaos", chaos, check, san),
+        Step("storm", storm, check, san or "thread"),
     ]
     left_out = set()
     if san:
