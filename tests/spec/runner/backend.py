@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scripted mail server.
 
-The hard thing is that the balancer connects on its own account too: its health checks must never eat a script. Until the
-balancer listens, all connections are checks; later ones are told apart by their EHLO name, and a script that was handed to a
-check is put back.
+The hard thing is that the balancer connects on its own account too: its health checks must never eat a script. Until
+the balancer listens, all connections are checks; later ones are told apart by their EHLO name, and a script that was
+handed to a check is put back.
 """
 import asyncio
 import collections
@@ -47,9 +47,11 @@ class Backend:
         self.fillers = []
 
     def view(self):
-        return {"messages": len(self.messages), "message": self.messages, "bodies": len(self.bodies), "body": self.bodies,
-                "connections": self.connections, "checks": self.checks, "open": self.open, "max_open": self.max_open,
-                "commands": self.commands, "dialogue": b"\n".join(self.commands), "count": self.count, "ehlo": self.ehlos}
+        return {"messages": len(self.messages), "message": self.messages,
+                "bodies": len(self.bodies), "body": self.bodies, "checks": self.checks,
+                "connections": self.connections, "open": self.open, "max_open": self.max_open,
+                "commands": self.commands, "dialogue": b"\n".join(self.commands),
+                "count": self.count, "ehlo": self.ehlos}
 
     # ---- scripts ----
 
@@ -155,7 +157,10 @@ class Backend:
                 await session.run(script)
                 await session.see_out()
         except Probed:
-            self.connections, self.open, self.checks, counted = self.connections - 1, self.open - 1, self.checks + 1, False
+            self.connections -= 1
+            self.open -= 1
+            self.checks += 1
+            counted = False
             if script is not self.repeated:
                 self.sections.insert(0, script)
             await self.attend_check(session)
@@ -317,7 +322,8 @@ class Session(Script):
         for t in tokens:
             text = text_of(t)
             if t.kind == "word":
-                text = b"%s %s" % (text, SAY.get(int(t.text), "%s.0.0 said %s" % (t.text[0], self.backend.name)).encode())
+                said = SAY.get(int(t.text), "%s.0.0 said %s" % (t.text[0], self.backend.name))
+                text = b"%s %s" % (text, said.encode())
             lines.append(text)
         return lines
 
@@ -353,9 +359,12 @@ class Session(Script):
         message, self.unanswered = self.unanswered, None
         await self.respond(s.args, message)
 
+    def banner(self):
+        return Token("str", b"220 %s.test ESMTP" % self.backend.name.encode())
+
     async def do_greet(self, s):
         self.greeted = True
-        await self.respond(s.args or [Token("str", b"220 %s.test ESMTP" % self.backend.name.encode())])
+        await self.respond(s.args or [self.banner()])
 
     async def do_hello(self, s):
         """greet, expect EHLO, reply ehlo [CAPS]"""
@@ -370,12 +379,12 @@ class Session(Script):
     # ---- a whole server ----
 
     async def do_serve(self, s):
-        """serve [STAGE="reply"] …: banner ehlo mail rcpt data dot rset quit, rcpt:ADDRESS; answers all else with 250."""
+        """serve [STAGE="reply"] …: banner ehlo mail rcpt data dot rset quit, rcpt:ADDRESS; all else gets 250."""
         replies = {k: [v] for k, v in s.pairs.items()}
         try:
             if not self.greeted:
                 self.greeted = True
-                await self.respond(replies.get("banner") or [Token("str", b"220 %s.test ESMTP" % self.backend.name.encode())])
+                await self.respond(replies.get("banner") or [self.banner()])
             while await self.serve_one(replies):
                 pass
         except Gone:

@@ -25,12 +25,16 @@ def put(document, dotted, value):
     document[last] = value
 
 
+def unescape(match):
+    return chr(int(match[1][1:], 16)) if len(match[1]) == 3 else match[1]
+
+
 def parse_logfmt(line):
     pairs = re.findall(r'([^\s=]+)=("(?:[^"\\]|\\.)*"|\S*)', line)
     out = {}
     for key, value in pairs:
         if value.startswith('"'):
-            value = re.sub(r"\\(x[0-9a-f]{2}|.)", lambda m: chr(int(m[1][1:], 16)) if len(m[1]) == 3 else m[1], value[1:-1])
+            value = re.sub(r"\\(x[0-9a-f]{2}|.)", unescape, value[1:-1])
         out[key] = value
     return out
 
@@ -95,7 +99,8 @@ class Balancer:
         for server in filter(None, servers.split(",")):
             backend = self.play.backends.get(server)
             address = "%s:%d" % backend.address if backend else server
-            pool.setdefault("servers", {})[server if backend else "s%d" % len(pool.get("servers", {}))] = {"address": address}
+            known = pool.setdefault("servers", {})
+            known[server if backend else "s%d" % len(known)] = {"address": address}
         for key, value in pairs.items():
             put(pool, key, value_of(value))
 
@@ -209,8 +214,8 @@ class Balancer:
         if not head.startswith(b"HTTP/"):
             raise Fail("no HTTP answer to %s %s: %r" % (method, target, raw[:100]))
         status = int(head.split()[1])
-        self.play.note("admin", ".", "%s %s %s -> %d %s" % (method, target, body.decode(), status, content[:600].decode("utf-8", "replace")
-                                                            if "/metrics" not in target else "…"))
+        shown = "…" if "/metrics" in target else content[:600].decode("utf-8", "replace")
+        self.play.note("admin", ".", "%s %s %s -> %d %s" % (method, target, body.decode(), status, shown))
         return status, content
 
     async def json(self, target):

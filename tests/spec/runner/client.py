@@ -114,7 +114,7 @@ class Client(Script):
         await self.connect()
 
     async def do_settle(self, s):
-        """A conversation beside this one: what had reached the balancer's worker before has been looked at afterwards."""
+        """A conversation beside this one: what had reached the worker before has been looked at afterwards."""
         other = Client(self.play, self.who + "'", {k: v for k, v in self.options.items() if k != "window"})
         await other.connect()
         try:

@@ -253,7 +253,7 @@ def parse(file, text):
 
 
 def value_of(token):
-    """A token as a configuration value: '…' is JSON, numbers and true/false/null are themselves, all else is a string."""
+    """A token as a configuration value: '…' is JSON, numbers and true/false/null are themselves, the rest strings."""
     if token.kind == "json":
         return json.loads(token.text)
     if token.kind == "str":

@@ -166,7 +166,7 @@ class Play:
             raise Fail("a backend cannot %s" % what)
 
     async def do_lb(self, s):
-        """lb { configuration } starts it and waits until it listens; `expect-exit CODE ~"text"` in it: it must refuse."""
+        """lb { configuration } starts it, waits until it listens; `expect-exit CODE ~"text"` in it: it must refuse."""
         refusal = [x for x in s.block or [] if x.verb == "expect-exit"]
         self.lb = Balancer(self, self.binary)
         self.lb.configure([x for x in s.block or [] if x.verb != "expect-exit"])
@@ -273,8 +273,8 @@ class Play:
             await self.until(lambda b=backend: not b.conns, self.step_seconds,
                              "%s still has connections" % backend.name)
             if backend.sections:
-                await self.until(lambda b=backend: not b.sections and not b.conns, 0.5, "%s: %d connections of its script never came" % (
-                    backend.name, len(backend.sections)))
+                await self.until(lambda b=backend: not b.sections and not b.conns, 0.5,
+                                 "%s: %d connections of its script never came" % (backend.name, len(backend.sections)))
 
     def check_ids(self):
         """The last word of each of our own refusals names a session that the log knows."""
