@@ -199,7 +199,7 @@ static enum step cmd_bdat(struct session *s, struct str args)
 	UNUSED(args);
 	session_reject(s, REJECT_UNKNOWN);
 	session_reply(s, 502, "5.5.1", "CHUNKING was not offered");
-	session_close(s, CLOSE_ERRORS);
+	session_close(s, CLOSE_OUT_OF_STEP);
 	return STEP_DONE;
 }
 

@@ -9,6 +9,7 @@ CLOSE(BODY_TIMEOUT, "body_timeout", 421, "4.4.2", "no data for too long", LOG_LE
 CLOSE(TOO_SLOW, "min_data_rate", 421, "4.4.2", "data arrives too slowly", LOG_LEVEL_INFO)
 CLOSE(ERRORS, "too_many_errors", 421, "4.7.0", "too many errors", LOG_LEVEL_INFO)
 CLOSE(JUNK, "too_many_junk_commands", 421, "4.7.0", "too many commands without mail", LOG_LEVEL_INFO)
+CLOSE(OUT_OF_STEP, "out_of_step", 421, "4.7.0", "what follows cannot be told from commands", LOG_LEVEL_INFO)
 CLOSE(HTTP, "http", 421, "4.7.0", "this is a mail server", LOG_LEVEL_INFO)
 CLOSE(TOO_BIG, "message_too_big", 421, "4.3.4", "message far too big", LOG_LEVEL_INFO)
 CLOSE(DRAINING, "draining", 421, "4.3.2", "service shutting down, try again", LOG_LEVEL_DEBUG)
