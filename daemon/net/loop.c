@@ -36,7 +36,7 @@ struct loop {
 	struct event_base *base;
 	bool stopping;
 	int64_t now_us; /* 0 = stale: read the clock at the next question */
-	struct list flushes;
+	struct list flushes, later; /* of this turn, of the next */
 	struct messages deferred;
 	char *scratch;
 
@@ -250,6 +250,7 @@ struct loop *loop_new(void)
 	ASSERT(l->base != NULL);
 	l->scratch = xmalloc(LOOP_SCRATCH);
 	list_init(&l->flushes);
+	list_init(&l->later);
 	for (size_t i = 0; i < N_SLOTS; i++)
 		list_init(&l->slots[i]);
 	l->looked_at = slot_of(clock_mono_ms()) - 1;
@@ -291,11 +292,22 @@ static void end_turn(struct loop *l)
 	atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
 }
 
+static void take_later(struct loop *l)
+{
+	while (!list_empty(&l->later)) {
+		struct list *first = l->later.next;
+		list_remove(first);
+		list_append(&l->flushes, first);
+	}
+}
+
 void loop_turn(struct loop *l, bool block)
 {
 	CHECK_OBJ(l, LOOP_MAGIC);
 	end_turn(l); /* what was written outside a turn must not wait for an event */
-	event_base_loop(l->base, block ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	bool wait = block && list_empty(&l->later);
+	event_base_loop(l->base, wait ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	take_later(l);
 	end_turn(l);
 }
 
@@ -348,6 +360,12 @@ void loop_flush_queue(struct loop *l, struct loop_flush *f)
 {
 	if (list_empty(&f->link))
 		list_append(&l->flushes, &f->link);
+}
+
+void loop_flush_queue_later(struct loop *l, struct loop_flush *f)
+{
+	if (list_empty(&f->link))
+		list_append(&l->later, &f->link);
 }
 
 void loop_flush_cancel(struct loop_flush *f)

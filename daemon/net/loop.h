@@ -41,6 +41,8 @@ struct loop_flush {
 };
 void loop_flush_init(struct loop_flush *f, loop_fn *fn, void *arg);
 void loop_flush_queue(struct loop *l, struct loop_flush *f);
+/* The same, at the end of the next turn, which does not wait for events: so that others get their turn in between. */
+void loop_flush_queue_later(struct loop *l, struct loop_flush *f);
 void loop_flush_cancel(struct loop_flush *f);
 
 /* A buffer of LOOP_SCRATCH bytes for one read at a time, valid until the callback returns. */

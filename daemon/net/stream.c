@@ -148,9 +148,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		read_while_paused(st);
 		return;
 	}
+	if (st->offer_due || st->keep_n >= LOOP_SCRATCH)
+		return; /* resumed in this very turn: what is kept is offered first, at the turn's end */
 	char *scratch = loop_scratch(st->loop);
 	size_t before = st->keep_n;
-	ASSERT(before < LOOP_SCRATCH); /* an owner that uses nothing of a full buffer must pause */
 	ssize_t n = recv(fd, scratch + before, LOOP_SCRATCH - before, 0);
 	if (n < 0) {
 		read_failed(st);
@@ -334,6 +335,7 @@ static void connect_finished(struct stream *st)
 		return;
 	}
 	read_on(st, true);
+	write_on(st, st->out_n > st->out_at);
 	st->ops->on_connected(st, st->owner);
 }
 
@@ -344,9 +346,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	UNUSED(fd);
 	UNUSED(what);
 	if (st->connecting) {
-		connect_finished(st);
-		if (st->fd < 0)
-			return;
+		connect_finished(st); /* the owner may already have closed it, or opened it anew */
+		return;
 	}
 	if (st->out_n > st->out_at)
 		write_out(st, NULL, 0);
@@ -376,10 +377,26 @@ static void end_of_turn(void *arg)
 	stream_flush(st);
 }
 
+static void next_turn(void *arg)
+{
+	struct stream *st = arg;
+
+	if (st->fd >= 0 && !st->paused && !st->gone_told && st->keep_n > 0)
+		offer_kept(st);
+	if (st->fd >= 0)
+		stream_flush(st);
+}
+
+void stream_yield(struct stream *st)
+{
+	loop_flush_queue_later(st->loop, &st->again);
+}
+
 static void attach(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner)
 {
 	*st = (struct stream){ .fd = fd, .loop = l, .ops = ops, .owner = owner };
 	loop_flush_init(&st->flush, end_of_turn, st);
+	loop_flush_init(&st->again, next_turn, st);
 	if (fd < 0)
 		return;
 	st->io = xcalloc(1, sizeof(*st->io));
@@ -431,6 +448,7 @@ void stream_connect(struct stream *st, struct loop *l, const struct addr *to, co
 static void release(struct stream *st)
 {
 	loop_flush_cancel(&st->flush);
+	loop_flush_cancel(&st->again);
 	st->connecting = false;
 	if (st->fd < 0)
 		return;

@@ -21,7 +21,7 @@ struct stream;
 struct stream_ops {
 	/* The connection stands (only for stream_connect). */
 	void (*on_connected)(struct stream *st, void *owner);
-	/* p[0..n) is there; returns how many bytes were used. Using none (or not all) of a full buffer needs stream_pause(). */
+	/* p[0..n) is there; returns how many bytes were used. An owner that uses nothing of STREAM_KEEP_MAX bytes must pause. */
 	size_t (*on_data)(struct stream *st, const char *p, size_t n, void *owner);
 	/* What was queued above the high-water mark has been written, to the last byte. May be NULL. */
 	void (*on_drained)(struct stream *st, void *owner);
@@ -41,7 +41,7 @@ struct stream {
 	char *out; /* queued bytes: out[out_at..out_n) */
 	size_t out_at, out_n, out_cap;
 	uint64_t bytes_in, bytes_out;
-	struct loop_flush flush;
+	struct loop_flush flush, again;
 	int connect_errno;
 	bool connecting, paused, eof, want_drained, gone_told, offer_due, shut_due;
 };
@@ -68,6 +68,9 @@ void stream_resume(struct stream *st);
 
 /* The peer has closed its side and everything it sent was used. True while paused too, before on_gone() is told. */
 bool stream_at_eof(const struct stream *st);
+
+/* Offers kept bytes again in the next turn: for an owner that has done enough for this one and leaves the rest. */
+void stream_yield(struct stream *st);
 
 void stream_put(struct stream *st, const void *p, size_t n);
 void stream_puts(struct stream *st, const char *s);

@@ -62,9 +62,12 @@ static enum fit judge(const struct pool *p, const struct pick_query *q, const st
 		return FIT_INCAPABLE;
 	if (is_too_big(q, s))
 		return FIT_TOO_BIG;
+	bool full = server_is_full(s);
+	if (full && q->skip_full)
+		return FIT_TRIED;
 	if (st == SERVER_BUSY)
-		return server_is_full(s) ? FIT_BUSY_FULL : FIT_BUSY;
-	return server_is_full(s) ? FIT_FULL : FIT_OK;
+		return full ? FIT_BUSY_FULL : FIT_BUSY;
+	return full ? FIT_FULL : FIT_OK;
 }
 
 /* ---- the survey of a view ---- */
@@ -72,14 +75,24 @@ static enum fit judge(const struct pool *p, const struct pick_query *q, const st
 struct survey {
 	enum fit fits[POOL_SERVERS_MAX]; /* by index in the view */
 	size_t n_active;                 /* of pool.order: the groups in use */
+	bool later;			 /* one that cannot be used now might take it later */
 	unsigned count[FIT_COUNT];       /* within these, but incapable and too big: anywhere looked at */
 };
+
+/* Failed, down or ejected, but big enough: 5xx would be wrong, this message may go another time. */
+static bool might_later(const struct pick_query *q, const struct server *s, enum fit fit)
+{
+	enum server_state st = server_state(s);
+
+	return (fit == FIT_TRIED || fit == FIT_UNUSABLE) && st != SERVER_MAINT && st != SERVER_DRAIN && !is_too_big(q, s);
+}
 
 static void survey(const struct pool *p, const struct pick_query *q, struct survey *sv)
 {
 	unsigned usable = 0, want = p->config->priority_activation > 0 ? p->config->priority_activation : 1;
 
 	sv->n_active = 0;
+	sv->later = false;
 	memset(sv->count, 0, sizeof(sv->count));
 	for (size_t at = 0; at < p->n_servers; at++) {
 		unsigned i = p->order[at];
@@ -88,6 +101,7 @@ static void survey(const struct pool *p, const struct pick_query *q, struct surv
 			break;
 		sv->fits[i] = judge(p, q, p->servers[i]);
 		sv->count[sv->fits[i]]++;
+		sv->later |= might_later(q, p->servers[i], sv->fits[i]);
 		/* A full server is one that works; of a busy one nobody knows. */
 		usable += sv->fits[i] == FIT_OK || sv->fits[i] == FIT_FULL;
 		sv->n_active = at + 1;
@@ -100,7 +114,7 @@ static enum pick nothing(const struct survey *sv)
 		return PICK_FULL;
 	if (sv->count[FIT_INCAPABLE] > 0)
 		return PICK_INCAPABLE;
-	return sv->count[FIT_TOO_BIG] > 0 ? PICK_TOO_BIG : PICK_NONE;
+	return sv->count[FIT_TOO_BIG] > 0 && !sv->later ? PICK_TOO_BIG : PICK_NONE;
 }
 
 /* When all are busy, the one whose hold ends first. */

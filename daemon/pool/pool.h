@@ -248,6 +248,7 @@ struct pick_query {
 	uint64_t need_size;
 	const struct server *tried[PICK_TRIED_MAX]; /* not these again */
 	unsigned n_tried;
+	bool skip_full; /* servers at their cap count as not usable: the waiting is over */
 	int64_t now_ms;
 };
 

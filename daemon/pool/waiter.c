@@ -128,7 +128,7 @@ bool pool_wait(struct pool *p, struct pool_waiter *w)
 	if (!again)
 		w->ticket = atomic_fetch_add_explicit(&tickets, 1, memory_order_relaxed) + 1;
 	pthread_mutex_lock(&sh->lock);
-	bool queued = atomic_load(&sh->n_waiting) < p->config->queue;
+	bool queued = again || atomic_load(&sh->n_waiting) < p->config->queue;
 	if (queued) {
 		w->queued_in = pool_shared_ref(sh);
 		w->wake = NULL;

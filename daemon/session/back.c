@@ -132,6 +132,7 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	enum reply_stage stage = stage_of(b);
 
 	b->dot_left = b->due_n > 0 && back_due(b)->kind == DUE_DOT && back_all_sent(b);
+	b->was_bored = b->state == BACK_READY && b->due_n == 0 && !b->body_open;
 	if (t == NULL) {
 		back_drop(b);
 		return;
@@ -274,7 +275,9 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 	default:
 		break;
 	}
-	if (b->due_n > 0)
+	/* While the dot is still in our own queue, nothing can be the answer to it. */
+	bool early = b->due_n == 0 || (back_due(b)->kind == DUE_DOT && !back_all_sent(b));
+	if (!early)
 		on_due_reply(b, r);
 	else if (b->txn != NULL)
 		txn_on_early_reply(b->txn, r);
@@ -353,6 +356,10 @@ static void on_timer(void *arg)
 		say_quit(b);
 		return;
 	}
+	if (b->body_open && b->due_n == 0 && b->st.bytes_out != b->bytes_mark) {
+		back_body_progress(b); /* it reads, slowly */
+		return;
+	}
 	if (b->state == BACK_QUIT)
 		end(b);
 	else
@@ -371,8 +378,12 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	const struct addr *source = s->addr.sa.sa_family == AF_INET6 ? &p->config->source_v6 : &p->config->source_v4;
 	struct back *b;
 
-	if (!server_slot_take(s))
-		return NULL;
+	if (!server_slot_take(s)) {
+		/* An idle connection of our own that could not be used (another name, too old) may hold the slot. */
+		back_shed(w, s);
+		if (!server_slot_take(s))
+			return NULL;
+	}
 	NEW_OBJ(b, BACK_MAGIC);
 	b->w = w;
 	b->server = server_ref(s);
@@ -409,7 +420,7 @@ void back_return(struct back *b)
 {
 	CHECK_OBJ(b, BACK_MAGIC);
 	b->txn = NULL;
-	if (b->state != BACK_READY || b->body_open || b->due_n > 0)
+	if (b->state != BACK_READY || b->body_open || b->due_n > 0 || stream_queued(&b->st) > 0)
 		back_drop(b);
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
@@ -473,6 +484,7 @@ void back_body_progress(struct back *b)
 {
 	if (b->due_n > 0)
 		return; /* the dot is on its way: its own deadline counts */
+	b->bytes_mark = b->st.bytes_out;
 	if (stream_queued(&b->st) > 0)
 		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
 	else

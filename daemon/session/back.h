@@ -54,11 +54,13 @@ struct back {
 	bool any_reply;	 /* since it was lent */
 	bool body_open;	 /* DATA was answered by 354 and no final reply came: only a close may follow */
 	bool dot_left;	 /* set when it failed: the final dot had been given to the kernel */
+	bool was_bored;	 /* set when it failed: nothing was due; it had waited for our client for too long */
 	unsigned errors; /* error replies since the last 250 to a message */
 	unsigned exts;	 /* SMTP_EXT_* of its EHLO, as the pool lets them count */
 	char *helo;	 /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
+	uint64_t bytes_mark; /* bytes_out when the block timeout was armed */
 	unsigned due_at, due_n;
 	struct due dues[BACK_DUES];
 };

@@ -60,7 +60,9 @@ struct session_info {
 	bool traced;
 };
 
-/* All live sessions, at most `limit`; called once on the control loop. list is freed after the call. */
+/* Live sessions, at most `limit` and never more than ENGINE_SESSIONS_MAX; total = how many there are. Called once on the control loop.
+ * list is freed after the call. */
+#define ENGINE_SESSIONS_MAX ((size_t)100000)
 typedef void engine_sessions_fn(const struct session_info *list, size_t n, size_t total, void *arg);
 void engine_sessions(struct engine *e, size_t limit, engine_sessions_fn *fn, void *arg);
 
@@ -69,12 +71,14 @@ typedef void engine_kill_fn(bool found, void *arg);
 void engine_session_kill(struct engine *e, const char *id, engine_kill_fn *fn, void *arg);
 
 /* The dialogue of one session as it goes, a line per call on the control loop: 'C' from the client, 'c' to it, 'B' from the backend,
- * 'b' to it, 'i' what the balancer decided; body bytes only as a count. end = the session is gone (or never was: found false).
- * One tracer per session: a second one is told found = false with text "busy". */
+ * 'b' to it, 'i' what the balancer decided; body bytes only as a count. end = the session is gone, nothing more comes.
+ * The first call says whether there is something to trace, also of a session that is silent: a line (of side 'i') if so, otherwise end
+ * with found false and the text "no such session", or "busy" where somebody traces it already. Sessions of TCP listeners have no
+ * dialogue: "no such session". fn is never called from inside engine_trace_start(). */
 struct engine_trace;
 typedef void engine_trace_fn(char side, const char *text, double wall, bool end, bool found, void *arg);
 struct engine_trace *engine_trace_start(struct engine *e, const char *id, engine_trace_fn *fn, void *arg);
-/* No call of fn comes afterwards. */
+/* Once for each trace, also after its end; may be called from fn. No call of fn comes afterwards. */
 void engine_trace_stop(struct engine_trace *t);
 
 #endif

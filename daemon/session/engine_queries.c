@@ -17,7 +17,7 @@ struct gather {
 	struct engine *e;
 	pthread_mutex_t lock;
 	struct session_info *list;
-	size_t n, total, limit;
+	size_t n, cap, total, limit;
 	unsigned left;
 	engine_sessions_fn *fn;
 	void *arg;
@@ -38,8 +38,13 @@ static void gather_add(const struct session_info *info, void *arg)
 	struct gather *g = arg;
 
 	g->total++;
-	if (g->n < g->limit)
-		g->list[g->n++] = *info;
+	if (g->n == g->limit)
+		return;
+	if (g->n == g->cap) {
+		g->cap = g->cap == 0 ? 64 : g->cap * 2;
+		g->list = xrealloc(g->list, g->cap * sizeof(*g->list));
+	}
+	g->list[g->n++] = *info;
 }
 
 static void describe(const struct session *s, struct session_info *info)
@@ -87,8 +92,8 @@ void engine_sessions(struct engine *e, size_t limit, engine_sessions_fn *fn, voi
 {
 	struct gather *g = xcalloc(1, sizeof(*g));
 
-	*g = (struct gather){ .e = e, .limit = limit, .left = e->n_workers, .fn = fn, .arg = arg };
-	g->list = xcalloc(limit + 1, sizeof(*g->list));
+	*g = (struct gather){ .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
+	g->limit = limit < ENGINE_SESSIONS_MAX ? limit : ENGINE_SESSIONS_MAX;
 	pthread_mutex_init(&g->lock, NULL);
 	for (unsigned i = 0; i < e->n_workers; i++)
 		engine_call(&e->workers[i], gather_worker, g);
@@ -173,15 +178,23 @@ void engine_session_kill(struct engine *e, const char *id, engine_kill_fn *fn, v
 		engine_call(&e->workers[i], kill_in_worker, k);
 }
 
-/* ---- tracing ---- */
+/* ---- tracing ----
+ *
+ * A trace belongs to the control thread, but the workers hold a pointer to it until all of them have looked. So it is freed by whichever
+ * comes second: engine_trace_stop(), or trace_looked(), which runs once for each trace. Mail to a worker is in order: its look comes
+ * before the end of this trace, and that before the look of the next one.
+ */
 
 struct engine_trace {
-	struct list link;
+	struct list link; /* in e->traces, unless refused or stopped */
 	struct engine *e;
 	uint64_t number;
 	_Atomic unsigned left; /* workers that have not looked yet */
 	_Atomic bool found;
-	bool stopped, told;
+	const char *refusal; /* what to say where no worker found it */
+	bool asked;	     /* the workers know of it */
+	bool looked, stopped;
+	bool told; /* that it is over: nothing more is said */
 	engine_trace_fn *fn;
 	void *arg;
 };
@@ -211,9 +224,9 @@ static void tell_line(void *arg)
 	struct trace_line *line = arg;
 	struct engine_trace *t = find_trace(line->e, line->number);
 
-	if (t != NULL && !t->stopped && !t->told) {
+	if (t != NULL && !t->told) {
 		t->told = line->end;
-		t->fn(line->side, line->text, line->wall, line->end, true, t->arg);
+		t->fn(line->side, line->text, line->wall, line->end, true, t->arg); /* may stop it */
 	}
 	free(line);
 }
@@ -235,14 +248,15 @@ static void trace_looked(void *arg)
 {
 	struct engine_trace *t = arg;
 
-	if (!t->stopped && !t->found && !t->told) {
-		t->told = true;
-		t->fn('i', "no such session", clock_wall(), true, false, t->arg);
-	}
+	t->looked = true;
 	if (t->stopped) {
-		list_remove(&t->link);
 		free(t);
+		return;
 	}
+	if (atomic_load(&t->found) || t->told)
+		return;
+	t->told = true;
+	t->fn('i', t->refusal, clock_wall(), true, false, t->arg); /* may stop it: t is not ours any more */
 }
 
 static void trace_in_worker(struct worker *w, void *arg)
@@ -263,18 +277,17 @@ struct engine_trace *engine_trace_start(struct engine *e, const char *id, engine
 {
 	struct engine_trace *t = xcalloc(1, sizeof(*t));
 
-	*t = (struct engine_trace){ .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
+	*t = (struct engine_trace){ .e = e, .left = e->n_workers, .refusal = "no such session", .fn = fn, .arg = arg };
 	list_init(&t->link);
 	bool known = parse_id(e, id, &t->number);
-	if (known && find_trace(e, t->number) != NULL) {
-		t->number = 0;
-		known = false;
-	}
-	if (!known) {
-		t->left = 0;
+	bool busy = known && find_trace(e, t->number) != NULL;
+	if (busy)
+		t->refusal = "busy";
+	if (!known || busy) {
 		loop_post(e->control, trace_looked, t);
 		return t;
 	}
+	t->asked = true;
 	list_append(&e->traces, &t->link);
 	for (unsigned i = 0; i < e->n_workers; i++)
 		engine_call(&e->workers[i], trace_in_worker, t);
@@ -295,15 +308,14 @@ void engine_trace_stop(struct engine_trace *t)
 {
 	struct engine *e = t->e;
 
-	for (unsigned i = 0; t->number != 0 && i < e->n_workers; i++) {
+	ASSERT(!t->stopped);
+	t->stopped = true;
+	list_remove(&t->link);
+	for (unsigned i = 0; t->asked && i < e->n_workers; i++) {
 		uint64_t *number = xmalloc(sizeof(*number));
 		*number = t->number;
 		engine_call(&e->workers[i], untrace, number);
 	}
-	t->stopped = true;
-	t->number = 0;
-	/* The workers that have not looked yet still hold the pointer: the last of them frees it. */
-	if (atomic_load(&t->left) > 0)
-		return;
-	loop_post(e->control, trace_looked, t);
+	if (t->looked)
+		free(t);
 }

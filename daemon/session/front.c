@@ -11,6 +11,7 @@
 
 #include "daemon/session/txn.h"
 
+#define LINES_PER_TURN 64 /* one client's pipeline must not hold up the others of its worker */
 #define UNREAD_MAX (32 * 1024) /* replies queued for a client that does not read */
 
 /* ---- replies ---- */
@@ -64,15 +65,22 @@ void session_relay_reply(struct session *s, const struct smtp_reply *r)
 /* ---- deadlines ---- */
 
 /* A command line must be complete within its time, counted from its first byte; between commands the idle time counts. */
+static int64_t command_deadline_ms(const struct session *s)
+{
+	const struct front *f = &s->front;
+	const struct listener_timeouts *cf = &s->lv->config->timeouts;
+
+	return f->partial ? f->line_since_ms + cf->command_ms : f->idle_since_ms + cf->idle_ms;
+}
+
 static void arm(struct session *s)
 {
 	struct front *f = &s->front;
-	const struct listener_timeouts *cf = &s->lv->config->timeouts;
-	int64_t now = loop_now_ms(s->w->loop);
 
 	switch ((enum front_state)f->state) {
 	case FRONT_COMMAND:
-		timer_set(s->w->loop, &f->timer, f->partial ? f->line_since_ms + cf->command_ms : now + cf->idle_ms);
+		f->idle_since_ms = loop_now_ms(s->w->loop);
+		timer_set(s->w->loop, &f->timer, command_deadline_ms(s));
 		break;
 	case FRONT_BODY:
 		timer_set(s->w->loop, &f->timer, relay_deadline_ms(s->txn));
@@ -96,6 +104,20 @@ static void on_body_timer(struct session *s)
 		session_close(s, CLOSE_BODY_TIMEOUT);
 }
 
+static void on_command_timer(struct session *s)
+{
+	struct front *f = &s->front;
+	int64_t now = loop_now_ms(s->w->loop);
+
+	if (!session_at_edge(s))
+		return;
+	/* Bytes that are there and were not looked at are no silence; nor is the wait for a verdict. */
+	if (f->st.offer_due || txn_pending(s->txn) > 0 || now < command_deadline_ms(s))
+		arm(s);
+	else
+		session_close(s, f->partial ? CLOSE_COMMAND_TIMEOUT : CLOSE_IDLE);
+}
+
 static void on_timer(void *arg)
 {
 	struct session *s = arg;
@@ -103,10 +125,8 @@ static void on_timer(void *arg)
 	CHECK_OBJ(s, SESSION_MAGIC);
 	if (s->front.state == FRONT_BODY)
 		on_body_timer(s);
-	else if (s->front.state == FRONT_COMMAND && txn_pending(s->txn) == 0)
-		session_close(s, s->front.partial ? CLOSE_COMMAND_TIMEOUT : CLOSE_IDLE);
-	else
-		arm(s);
+	else if (s->front.state == FRONT_COMMAND)
+		on_command_timer(s);
 }
 
 static void set_state(struct session *s, enum front_state state)
@@ -144,19 +164,23 @@ void front_resume(struct session *s)
 	stream_resume(&s->front.st);
 }
 
+void front_go_on(struct session *s)
+{
+	if (!s->front.partial)
+		arm(s);
+	front_resume(s);
+}
+
+void front_end_soon(struct session *s)
+{
+	timer_set_in(s->w->loop, &s->front.timer, 0);
+}
+
 bool front_count_error(struct session *s)
 {
 	if (++s->front.errors < s->lv->config->caps.errors)
 		return true;
 	session_close(s, CLOSE_ERRORS);
-	return false;
-}
-
-bool front_count_junk(struct session *s)
-{
-	if (++s->front.junk <= s->lv->config->caps.junk_commands)
-		return true;
-	session_close(s, CLOSE_JUNK);
 	return false;
 }
 
@@ -178,7 +202,7 @@ static size_t discard(struct session *s, const char *p, size_t n)
 
 	if (lf == NULL)
 		return n;
-	s->front.discarding = false;
+	s->front.discarding = s->front.partial = false;
 	return (size_t)(lf - p) + 1;
 }
 
@@ -205,10 +229,14 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 		*ret_used = discard(s, p, n);
 		return STEP_MORE;
 	}
-	switch (smtp_line(p, n, SMTP_LINE_MAX, &len, &line)) {
-	case SMTP_LINE_MORE:
+	enum smtp_line_status status = smtp_line(p, n, SMTP_LINE_MAX, &len, &line);
+	if (status == SMTP_LINE_MORE) {
 		note_partial(s);
 		return STEP_MORE;
+	}
+	s->front.partial = false;
+	switch (status) {
+	case SMTP_LINE_MORE:
 	case SMTP_LINE_OK:
 		step = front_command(s, line);
 		break;
@@ -221,12 +249,12 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 	case SMTP_LINE_TOO_LONG:
 		step = bad_line(s, REJECT_LINE_TOO_LONG, "line too long");
 		s->front.discarding = step == STEP_MORE && p[len - 1] != '\n';
+		if (s->front.discarding)
+			note_partial(s); /* an endless line is a slow command: its deadline goes on */
 		break;
 	}
-	if (step == STEP_WAIT)
-		return step;
-	*ret_used = len;
-	s->front.partial = false;
+	if (step != STEP_WAIT)
+		*ret_used = len;
 	return step;
 }
 
@@ -250,8 +278,14 @@ static bool is_deaf(struct session *s)
 static size_t on_commands(struct session *s, const char *p, size_t n)
 {
 	size_t used = 0, len;
+	unsigned lines = 0;
 
 	while (used < n && s->front.state == FRONT_COMMAND && !is_deaf(s)) {
+		if (++lines > LINES_PER_TURN) {
+			s->front.yielding = true;
+			stream_yield(&s->front.st);
+			return used;
+		}
 		switch (one_line(s, p + used, n - used, &len)) {
 		case STEP_WAIT:
 			front_pause(s);
@@ -290,6 +324,7 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	size_t used = 0, step;
 
 	CHECK_OBJ(s, SESSION_MAGIC);
+	s->front.yielding = false;
 	do {
 		if (s->front.state == FRONT_COMMAND)
 			step = on_commands(s, p + used, n - used);
@@ -298,7 +333,7 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 		else
 			step = 0;
 		used += step;
-	} while (step > 0 && used < n && stream_is_open(st) && !st->paused);
+	} while (step > 0 && used < n && stream_is_open(st) && !st->paused && !s->front.yielding);
 	if (stream_is_open(st) && s->front.state == FRONT_COMMAND && used == n && !st->paused)
 		arm(s);
 	else if (s->front.state == FRONT_WAIT || s->front.state == FRONT_DOT)

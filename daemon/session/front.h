@@ -31,8 +31,11 @@ void front_pause(struct session *s);
 void front_resume(struct session *s);
 /* Queues reply lines as they are. */
 void front_relay(struct session *s, const char *p, size_t n);
-/* Counts an error or a junk command. False: one too many, the session was closed. */
+/* Verdicts came in: reads on, and the client's idle time begins anew. */
+void front_go_on(struct session *s);
+/* The session must end at its edge: soon, but a QUIT that is already there gets its 221. */
+void front_end_soon(struct session *s);
+/* Counts an error. False: one too many, the session was closed. */
 bool front_count_error(struct session *s);
-bool front_count_junk(struct session *s);
 
 #endif

@@ -9,7 +9,7 @@
 
 typedef enum step command_fn(struct session *s, struct str args);
 
-enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3 };
+enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3, HELLO = 1u << 4 };
 
 struct command {
 	unsigned flags;
@@ -38,11 +38,17 @@ static void forget_txn(struct session *s)
 		txn_abort(s->txn, CAUSE_RESET);
 }
 
-static bool take_helo(struct session *s, struct str arg, bool esmtp)
+/* The greeting ends a transaction; behind it the session is at an edge. False: refused, or over. */
+static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *ret_step)
 {
-	if (!smtp_helo_valid(arg))
+	*ret_step = STEP_DONE;
+	if (!smtp_helo_valid(arg)) {
+		*ret_step = refuse(s, REJECT_SYNTAX, 501, "5.5.4", "a domain or an address literal is needed");
 		return false;
+	}
 	forget_txn(s);
+	if (!session_at_edge(s))
+		return false;
 	free(s->front.helo);
 	s->front.helo = xstrndup(arg.p, arg.n);
 	s->front.esmtp = esmtp;
@@ -75,10 +81,10 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 
 static enum step cmd_ehlo(struct session *s, struct str args)
 {
-	if (!session_at_edge(s))
-		return STEP_DONE;
-	if (!take_helo(s, args, true))
-		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "EHLO needs a domain or an address literal");
+	enum step step;
+
+	if (!take_helo(s, args, true, &step))
+		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
 	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_SIZE;
 	ehlo_reply(s, o);
@@ -87,10 +93,10 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 
 static enum step cmd_helo(struct session *s, struct str args)
 {
-	if (!session_at_edge(s))
-		return STEP_DONE;
-	if (!take_helo(s, args, false))
-		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "HELO needs a domain or an address literal");
+	enum step step;
+
+	if (!take_helo(s, args, false, &step))
+		return step;
 	s->front.exts = 0;
 	session_reply(s, 250, "", "%s", s->lv->config->hostname);
 	return STEP_MORE;
@@ -105,8 +111,10 @@ static enum step cmd_mail(struct session *s, struct str args)
 
 	if (s->txn != NULL)
 		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "a transaction is open already");
-	if (!session_at_edge(s))
+	if (s->front.errors >= s->lv->config->caps.errors) {
+		session_close(s, CLOSE_ERRORS); /* by recipients that servers refused */
 		return STEP_DONE;
+	}
 	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
 		return refuse_parse(s, &why);
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
@@ -228,6 +236,20 @@ static bool is_http(struct str word)
 	return false;
 }
 
+/* At every command: the edge of a transaction, and the patience with clients that bring no mail. False: closed. */
+static bool may_go_on(struct session *s, const struct command *row)
+{
+	bool first_hello = row->flags & HELLO && !s->front.greeted;
+
+	if (row->flags & JUNK && !first_hello)
+		s->front.junk++;
+	if (s->front.junk > s->lv->config->caps.junk_commands) {
+		session_close(s, CLOSE_JUNK);
+		return false;
+	}
+	return session_at_edge(s);
+}
+
 enum step front_command(struct session *s, struct str line)
 {
 	struct smtp_command c;
@@ -241,7 +263,7 @@ enum step front_command(struct session *s, struct str line)
 		session_close(s, CLOSE_HTTP);
 		return STEP_DONE;
 	}
-	if (row->flags & JUNK && !front_count_junk(s))
+	if (c.verb != SMTP_QUIT && !may_go_on(s, row))
 		return STEP_DONE;
 	bool late = txn_pending(s->txn) > 0; /* only RCPT comes here with verdicts due */
 	if (row->flags & HELO && !s->front.greeted)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * SMTP commands: COMMAND(VERB, what it needs and does, handler). Handlers never check again what a flag says.
  *   HELO   only after EHLO or HELO            MAIL  only inside a transaction
- *   EDGE   verdicts before it must be in      JUNK  counts as a command without mail
+ *   EDGE   verdicts before it must be in      JUNK  counts as a command without mail, but the first HELLO
+ *   HELLO  greets
  */
 COMMAND(UNKNOWN, EDGE, cmd_unknown)
-COMMAND(EHLO, EDGE, cmd_ehlo)
-COMMAND(HELO, EDGE, cmd_helo)
+COMMAND(EHLO, EDGE | JUNK | HELLO, cmd_ehlo)
+COMMAND(HELO, EDGE | JUNK | HELLO, cmd_helo)
 COMMAND(MAIL, HELO | EDGE, cmd_mail)
 COMMAND(RCPT, HELO | MAIL, cmd_rcpt)
 COMMAND(DATA, HELO | MAIL | EDGE, cmd_data)

@@ -15,6 +15,7 @@
 #define SEND_DIRECT (16 * 1024)	   /* below it, gathering into one write costs less than a write of its own */
 #define HOPS_MAX 100		   /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
 #define RATE_WINDOW_MS 10000
+#define DRAIN_MAX (1ull << 30)	  /* the size cap as far as draining goes, where there is none */
 #define DRAIN_EXTRA (16ull << 20) /* how much beyond the size cap is read and dropped before the session ends */
 
 /* ---- the replay buffer ---- */
@@ -153,6 +154,13 @@ static void grant_pace(struct txn *t)
 	t->rate_bytes = 0;
 }
 
+void relay_begin_drain(struct txn *t)
+{
+	relay_drop_replay(t);
+	grant_pace(t);
+	front_resume(t->s);
+}
+
 static void put_received(struct txn *t)
 {
 	struct sbuf field = { 0 };
@@ -179,14 +187,14 @@ static bool must_pause(struct txn *t)
 
 static size_t drain(struct txn *t, const char *p, size_t n)
 {
-	uint64_t cap = t->s->lv->config->caps.message_size;
+	uint64_t cap = t->s->lv->config->caps.message_size < DRAIN_MAX ? t->s->lv->config->caps.message_size : DRAIN_MAX;
 	size_t used = smtp_eod_feed(&t->scan, p, n, emit, t);
 
 	t->drained += used;
 	if (t->scan.done) {
 		t->eod = true;
 		txn_say_outcome(t);
-	} else if (cap != UNLIMITED && t->drained > cap + DRAIN_EXTRA) {
+	} else if (t->drained > cap + DRAIN_EXTRA) {
 		session_close(t->s, CLOSE_TOO_BIG);
 	}
 	return used;

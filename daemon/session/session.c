@@ -128,7 +128,7 @@ bool session_at_edge(struct session *s)
 void session_go_on(struct session *s)
 {
 	if (!s->closing && s->front.state == FRONT_COMMAND)
-		front_resume(s);
+		front_go_on(s);
 }
 
 /* ---- the end ---- */
@@ -191,6 +191,7 @@ static void release(struct session *s)
 	listener_runtime_unref(s->run);
 	snapshot_unref(s->snapshot);
 	s->snapshot = NULL;
+	s->lv = NULL; /* a handler that goes on after the end must not read a configuration that may be gone */
 	loop_defer(w->loop, free_session, s);
 	if (w->n_sessions == 0 && w->stopping)
 		engine_worker_empty(w->engine);
@@ -262,6 +263,6 @@ void session_txn_over(struct session *s)
 		front_set_command(s);
 	else
 		front_resume(s);
-	if (s->w->draining)
-		session_close(s, CLOSE_DRAINING);
+	if (s->w->draining || worker_listener(s->w, s->run) == NULL)
+		front_end_soon(s);
 }

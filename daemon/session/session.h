@@ -58,11 +58,12 @@ struct front {
 	uint8_t state;
 	bool esmtp, greeted; /* EHLO or HELO was accepted */
 	bool discarding;     /* the rest of a line that was too long */
+	bool yielding;	     /* enough commands for one turn */
 	bool partial;	     /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
-	int64_t line_since_ms;
+	int64_t line_since_ms, idle_since_ms;
 };
 
 struct session {

@@ -165,12 +165,26 @@ static size_t on_back_data(struct stream *st, const char *p, size_t n, void *own
 	return pass(ts, st, &ts->front, p, n);
 }
 
+/* Both sides have ended: over once everything was handed on. The idle time bounds the wait. */
+static void end_when_delivered(struct tcp_session *ts)
+{
+	if (!ts->front_eof || !ts->back_eof)
+		return;
+	if (stream_queued(&ts->front) == 0 && stream_queued(&ts->back) == 0) {
+		tcp_end(ts, "closed");
+		return;
+	}
+	stream_notify_drained(&ts->front);
+	stream_notify_drained(&ts->back);
+}
+
 static void on_front_drained(struct stream *st, void *owner)
 {
 	struct tcp_session *ts = owner;
 
 	UNUSED(st);
 	stream_resume(&ts->back);
+	end_when_delivered(ts);
 }
 
 static void on_back_drained(struct stream *st, void *owner)
@@ -179,6 +193,14 @@ static void on_back_drained(struct stream *st, void *owner)
 
 	UNUSED(st);
 	stream_resume(&ts->front);
+	end_when_delivered(ts);
+}
+
+/* One side has ended; the other may still have something to say. */
+static void half_closed(struct tcp_session *ts, struct stream *other)
+{
+	stream_shutdown(other);
+	end_when_delivered(ts);
 }
 
 static void on_front_gone(struct stream *st, int err, void *owner)
@@ -187,10 +209,10 @@ static void on_front_gone(struct stream *st, int err, void *owner)
 
 	UNUSED(st);
 	ts->front_eof = true;
-	if (err != 0 || ts->back_eof || !ts->connected)
-		tcp_end(ts, err != 0 ? "client_gone" : "closed");
+	if (err != 0 || !ts->connected)
+		tcp_end(ts, "client_gone");
 	else
-		stream_shutdown(&ts->back); /* half-closed: answers may still come */
+		half_closed(ts, &ts->back);
 }
 
 static void on_back_gone(struct stream *st, int err, void *owner)
@@ -203,10 +225,10 @@ static void on_back_gone(struct stream *st, int err, void *owner)
 		return;
 	}
 	ts->back_eof = true;
-	if (err != 0 || ts->front_eof)
-		tcp_end(ts, err != 0 ? "server_gone" : "closed");
+	if (err != 0)
+		tcp_end(ts, "server_gone");
 	else
-		stream_shutdown(&ts->front);
+		half_closed(ts, &ts->front);
 }
 
 static void on_connected(struct stream *st, void *owner)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/base/log.h"
 #include "daemon/session/front.h"
 #include "daemon/session/txn_server.h"
 
@@ -90,11 +91,17 @@ static void count_rcpt(struct txn *t, unsigned code)
 		metrics_add(t->pool->series.recipients[result_of(code)], 1);
 }
 
+struct rcpt *txn_next_rcpt(const struct txn *t, const struct rcpt *rc)
+{
+	return rc->link.next == &t->rcpts ? NULL : CONTAINER_OF(rc->link.next, struct rcpt, link);
+}
+
 static void rcpt_done(struct txn *t, struct rcpt *rc, unsigned code)
 {
-	ASSERT(!rc->answered && t->n_unanswered > 0);
+	ASSERT(!rc->answered && t->n_unanswered > 0 && t->n_out > 0);
 	rc->answered = true;
 	t->n_unanswered--;
+	t->n_out--;
 	count_rcpt(t, code);
 	if (code < 300) {
 		rc->promised = true;
@@ -104,7 +111,14 @@ static void rcpt_done(struct txn *t, struct rcpt *rc, unsigned code)
 	}
 	rc->state = RCPT_REFUSED;
 	t->n_refused++;
+	t->last_code = code;
+	t->last_cause = t->outcome.code != 0 ? t->outcome.cause : CAUSE_BACKEND;
+	if (code >= 500)
+		t->s->front.errors++; /* looked at with the next MAIL: a message with many bad recipients still goes */
 	txn_log_rcpt(t, rc, code);
+	if (t->unsent == rc)
+		t->unsent = txn_next_rcpt(t, rc);
+	list_remove(&rc->link);
 }
 
 /* Answers every recipient without a verdict, in order. reply: a backend's, canonical; or NULL for our own. */
@@ -201,6 +215,17 @@ static void leave_route(struct txn *t)
 	t->state = TXN_HELD;
 	while (!list_empty(&t->rcpts))
 		list_remove(t->rcpts.next);
+	t->unsent = NULL;
+	t->n_out = 0;
+	t->skip_full = t->retrying = t->was_bored = false;
+	t->waiter.ticket = 0;
+}
+
+static void refused_by_us(struct txn *t, unsigned code)
+{
+	t->n_refused++;
+	t->last_code = code;
+	t->last_cause = CAUSE_POLICY;
 }
 
 /* "5.7.1 not from here" into its two parts. */
@@ -212,8 +237,7 @@ static void refuse_by_route(struct txn *t, const struct route_config *rt)
 	char enhanced[16];
 
 	session_reject(t->s, REJECT_ROUTE);
-	t->n_refused++;
-	t->last_code = reject ? 550 : 450;
+	refused_by_us(t, reject ? 550 : 450);
 	if (space == NULL || (size_t)(space - text) >= sizeof(enhanced) || (text[0] != '4' && text[0] != '5') || text[1] != '.') {
 		session_reply(t->s, t->last_code, reject ? "5.7.1" : "4.7.1", "%s", text);
 		return;
@@ -243,6 +267,11 @@ static bool mixed_follows(struct txn *t)
 
 /* ---- RCPT ---- */
 
+static bool needs_dsn(const struct smtp_rcpt *r)
+{
+	return r->notify.p != NULL || r->orcpt.p != NULL;
+}
+
 static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 {
 	struct rcpt *rc = arena_alloc(t->arena, sizeof(*rc));
@@ -255,11 +284,13 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:<%.*s>%s%.*s\r\n", STR_ARG(to), space, STR_ARG(r->params));
 	rc->address = (struct str){ line + strlen("RCPT TO:<"), to.n };
 	rc->state = RCPT_UNSENT;
-	if (r->notify.p != NULL || r->orcpt.p != NULL)
+	if (needs_dsn(r))
 		t->need_exts |= SMTP_EXT_DSN;
 	list_append(&t->rcpts, &rc->link);
-	t->n_rcpts++;
+	if (t->unsent == NULL)
+		t->unsent = rc;
 	t->n_unanswered++;
+	t->n_out++;
 }
 
 static bool too_many(struct txn *t)
@@ -271,6 +302,20 @@ static bool too_many(struct txn *t)
 	return true;
 }
 
+/* The server at work cannot take a parameter of this recipient (its EHLO changed since ours was made). True: answered. */
+static bool server_cannot(struct txn *t, const struct smtp_rcpt *r)
+{
+	if (t->back == NULL || t->state != TXN_ENVELOPE || !needs_dsn(r) || t->back->exts & SMTP_EXT_DSN)
+		return false;
+	if (t->n_promised == 0) {
+		leave_route(t);
+		return false;
+	}
+	session_reject(t->s, REJECT_NO_SERVER);
+	session_reply(t->s, 451, "4.3.0", "the server cannot do DSN now, send this recipient in another message");
+	return true;
+}
+
 /* True: answered here and now. */
 static bool refused_at_once(struct txn *t, int route)
 {
@@ -278,8 +323,7 @@ static bool refused_at_once(struct txn *t, int route)
 
 	if (route == TXN_ROUTE_RELAY_DENIED) {
 		session_reject(t->s, REJECT_RELAY);
-		t->n_refused++;
-		t->last_code = 550;
+		refused_by_us(t, 550);
 		session_reply(t->s, 550, "5.7.1", "this domain is not served here");
 		return true;
 	}
@@ -303,9 +347,14 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	if (*ret_wait || refused_at_once(t, route))
 		return;
 	/* Verdicts may still be due here only for the same route; a local refusal must not overtake them. */
-	*ret_wait = t->n_unanswered > 0 && t->n_promised + t->n_unanswered >= t->s->lv->config->caps.recipients;
-	if (*ret_wait || too_many(t))
+	uint64_t cap = t->s->lv->config->caps.recipients;
+	*ret_wait = t->n_unanswered > 0 && (t->n_promised + t->n_unanswered >= cap || needs_dsn(r));
+	if (*ret_wait || too_many(t) || server_cannot(t, r))
 		return;
+	if (++t->n_rcpts > 2 * cap) {
+		session_close(t->s, CLOSE_ERRORS); /* mostly refused ones: somebody is guessing addresses */
+		return;
+	}
 	if (t->routed && !same) {
 		if (t->n_promised == 0)
 			leave_route(t);
@@ -359,8 +408,7 @@ void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *
 	if (t->data_promised && !t->eod) {
 		/* Never back to commands before the true end of data. */
 		t->state = TXN_DRAIN;
-		relay_drop_replay(t);
-		front_resume(t->s);
+		relay_begin_drain(t);
 		return;
 	}
 	if (!t->data_wanted) {
@@ -391,6 +439,17 @@ static void free_txn(void *arg)
 	arena_free(t->arena);
 }
 
+static void count_outcome(const struct txn *t, enum txn_result result, enum txn_cause cause)
+{
+	const char *pool = t->pool != NULL ? t->pool->config->name : "";
+	series_id id = listener_runtime_series(t->s->run, pool)->outcome[result][cause];
+
+	if (id == 0) /* the table of causes says that this cannot be */
+		log_msg(LOG_LEVEL_ERROR, "uncounted", "no series for result %s, cause %s", txn_result_names[result],
+			txn_cause_names[cause]);
+	metrics_add(id, 1);
+}
+
 void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
 {
 	struct session *s = t->s;
@@ -401,8 +460,9 @@ void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
 	t->state = TXN_OVER;
 	timer_stop(&t->timer);
 	txn_log(t, result, cause);
-	const char *pool = t->pool != NULL ? t->pool->config->name : "";
-	metrics_add(listener_runtime_series(s->run, pool)->outcome[result][cause], 1);
+	count_outcome(t, result, cause);
+	if (result == RESULT_NONE)
+		s->front.junk++; /* begun and given up, again and again, is a flood like any other */
 	if (result == RESULT_ACCEPTED) {
 		metrics_observe(s->w->m_message_bytes, t->scan.content);
 		s->front.errors = s->front.junk = 0; /* a client that delivers mail is no nuisance */
@@ -426,8 +486,7 @@ void txn_abort(struct txn *t, enum txn_cause cause)
 		return;
 	}
 	/* Every recipient was refused: that is the outcome, whatever command the client sent next. */
-	enum txn_cause why = t->outcome.code != 0 ? t->outcome.cause : t->pool == NULL ? CAUSE_POLICY : CAUSE_BACKEND;
-	txn_finish(t, result_of(t->last_code), why);
+	txn_finish(t, result_of(t->last_code), t->last_cause);
 }
 
 bool txn_client_gone(struct txn *t)

@@ -40,6 +40,15 @@ struct txn_series {
 	series_id outcome[RESULT_COUNT][CAUSE_COUNT];
 };
 
+/* What a failure means: fail.c. */
+struct failure {
+	enum server_verdict blame;
+	bool blamed;
+	unsigned code;
+	const char *enhanced, *text;
+	enum txn_cause cause;
+};
+
 enum rcpt_state { RCPT_UNSENT, RCPT_SENT, RCPT_ACCEPTED, RCPT_REFUSED };
 
 struct rcpt {
@@ -76,8 +85,11 @@ struct txn {
 	struct str sender;
 	char sender_domain[SMTP_DOMAIN_MAX + 1];
 	unsigned need_exts;
-	struct list rcpts;
-	unsigned n_rcpts, n_unanswered, n_promised, n_refused;
+	struct list rcpts;   /* but those refused: nothing is sent for them again */
+	struct rcpt *unsent; /* the first that was not sent to the present server; NULL = all were */
+	unsigned n_rcpts;    /* asked for, refused ones included */
+	unsigned n_unanswered, n_promised, n_refused;
+	unsigned n_out; /* in rcpts without a verdict of the present server */
 	/* route and server */
 	int route; /* -1 = the listener's own pool */
 	bool routed;
@@ -91,10 +103,14 @@ struct txn {
 	struct timer timer; /* queue timeout, retry budget */
 	const struct server *tried[PICK_TRIED_MAX];
 	unsigned n_tried, n_retries;
-	bool fresh_only; /* a reused connection was dead: a new one to the same server */
+	bool fresh_only;  /* a reused connection was dead: a new one to the same server */
+	bool was_bored;	  /* a server had closed for want of commands; once is no failure */
+	bool skip_full;	  /* waited long enough: servers at their limit do not count any more */
+	bool retrying;	  /* a server failed, as `failure` says; another is being sought */
 	bool mail_refused; /* by the backend: mail_reply is the answer to each recipient */
 	char *mail_reply;
-	unsigned last_code;
+	unsigned last_code; /* of the newest refusal, and what it is put down to */
+	enum txn_cause last_cause;
 	char *last_reply; /* the backend's newest reply worth showing, one line, for the log */
 	/* content */
 	struct smtp_eod scan;
@@ -104,6 +120,8 @@ struct txn {
 	uint64_t replay_taken; /* of the node's memory */
 	uint64_t sent;	       /* content bytes given to the present connection */
 	struct outcome outcome;
+	struct failure failure;
+	enum reply_stage failed_stage;
 	char *outcome_reply; /* a backend's early verdict on the content, relayed at the end of data instead of outcome.text */
 	uint64_t drained;
 	bool received_due;	  /* the Received field goes before the first content */
@@ -111,7 +129,7 @@ struct txn {
 	uint64_t rate_bytes;
 	/* times, microseconds */
 	int64_t started_us, dot_us, wait_us, wait_since_us;
-	int64_t budget_ms;
+	int64_t failing_since_us, failing_us; /* time spent on failures: what the retry budget bounds */
 };
 
 /* Opens a transaction for a MAIL that was parsed; args is copied. */
@@ -139,6 +157,8 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
 void relay_start(struct txn *t);
 void relay_drained(struct txn *t);
 void relay_drop_replay(struct txn *t);
+/* The outcome is known before the end of data: reads on and drops. */
+void relay_begin_drain(struct txn *t);
 /* When a client that stays silent in its content has been waited for long enough. */
 int64_t relay_deadline_ms(const struct txn *t);
 /* The Received field of this transaction, RFC 5321 4.4 (received.c). */
@@ -157,14 +177,6 @@ void txn_on_back_drained(struct txn *t);
 
 /* ---- for the other files of this part ---- */
 
-/* What a failure means: fail.c. */
-struct failure {
-	enum server_verdict blame;
-	bool blamed;
-	unsigned code;
-	const char *enhanced, *text;
-	enum txn_cause cause;
-};
 void fail_policy(enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, struct failure *ret);
 /* The one place that knows the commit points. */
 bool txn_may_retry(const struct txn *t, bool dot_left);

@@ -51,6 +51,8 @@ void txn_release_back(struct txn *t)
 
 	stop_waiting(t);
 	t->back = NULL;
+	if (b != NULL && b->any_reply) /* it answered, and nothing failed: whatever it said, it works */
+		server_report(t->pool, t->server, SERVER_SAW_SUCCESS, loop_now_ms(t->s->w->loop));
 	if (b != NULL && b->state == BACK_READY && !b->body_open && b->due_n == 0 && t->mail_state == RCPT_UNSENT)
 		back_return(b);
 	else if (b != NULL)
@@ -67,11 +69,48 @@ static void give_up(struct txn *t, unsigned code, const char *enhanced, const ch
 	txn_decide(t, code, enhanced, text, cause);
 }
 
+static void final_failure(struct txn *t, const struct failure *f, bool dot_left)
+{
+	if (dot_left) {
+		t->last_code = 451;
+		txn_decide(t, 451, "4.4.2", "the connection was lost after the message was sent: it may have been delivered",
+			   CAUSE_AMBIGUOUS);
+		return;
+	}
+	t->last_code = f->code;
+	txn_decide(t, f->code, f->enhanced, f->text, f->cause);
+}
+
+static void count_retry(struct txn *t, bool goes_on)
+{
+	metrics_add(t->pool->series.retries[t->failed_stage][goes_on ? 1 : 0], 1);
+	t->n_retries += goes_on;
+	t->retrying = false;
+}
+
+/* There is no other server after all: what is said is what happened, not that nobody is left. */
+static void give_up_retry(struct txn *t)
+{
+	count_retry(t, false);
+	final_failure(t, &t->failure, false);
+}
+
+/* Waited long enough, or may not wait at all: servers at their limit count as not usable, so a reserve may. */
+static void without_full(struct txn *t)
+{
+	if (t->skip_full) {
+		give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+		return;
+	}
+	t->skip_full = true;
+	seek(t);
+}
+
 static void wait_for_slot(struct txn *t)
 {
 	t->state = TXN_SEEKING;
-	if (!pool_wait(t->pool, &t->waiter)) {
-		give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+	if (t->skip_full || !pool_wait(t->pool, &t->waiter)) {
+		without_full(t);
 		return;
 	}
 	t->waiting = true;
@@ -100,7 +139,7 @@ static void on_timer(void *arg)
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	stop_waiting(t);
-	give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+	without_full(t);
 }
 
 /* A connection to t->server. */
@@ -131,8 +170,16 @@ static void seek(struct txn *t)
 				.n_tried = t->n_tried,
 				.now_ms = loop_now_ms(t->s->w->loop) };
 
+	q.skip_full = t->skip_full;
 	memcpy(q.tried, t->tried, sizeof(q.tried));
-	switch (pool_pick(t->pool, &q, &t->server)) {
+	enum pick pick = pool_pick(t->pool, &q, &t->server);
+	if (t->retrying && pick != PICK_OK && pick != PICK_FULL) {
+		give_up_retry(t);
+		return;
+	}
+	if (t->retrying)
+		count_retry(t, true);
+	switch (pick) {
 	case PICK_OK:
 		borrow(t);
 		return;
@@ -148,7 +195,10 @@ static void seek(struct txn *t)
 	case PICK_NONE:
 		break;
 	}
-	give_up(t, 451, "4.4.1", "no server is available, try again", CAUSE_NO_SERVER);
+	if (t->skip_full)
+		give_up(t, 451, "4.3.2", "all servers are at their limit, try again", CAUSE_NO_SERVER);
+	else
+		give_up(t, 451, "4.4.1", "no server is available, try again", CAUSE_NO_SERVER);
 }
 
 /* ---- sending the envelope ---- */
@@ -189,29 +239,13 @@ static bool may_send(const struct txn *t)
 	return back_may_send(t->back) && (t->back->due_n == 0 || t->back->exts & SMTP_EXT_PIPELINING);
 }
 
-static bool all_verdicts_in(const struct txn *t)
-{
-	struct list *tmp;
-	const struct rcpt *rc;
-
-	LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
-		if (rc->state == RCPT_UNSENT || rc->state == RCPT_SENT)
-			return false;
-	return true;
-}
-
 static void send_envelope(struct txn *t)
 {
-	struct list *tmp;
-	struct rcpt *rc;
-
 	if (t->mail_state == RCPT_UNSENT && may_send(t))
 		send_mail(t);
-	LIST_FOR_EACH(rc, tmp, &t->rcpts, link) {
-		if (rc->state != RCPT_UNSENT)
-			continue;
-		if (t->mail_state == RCPT_UNSENT || !may_send(t))
-			return;
+	while (t->unsent != NULL && t->mail_state != RCPT_UNSENT && may_send(t)) {
+		struct rcpt *rc = t->unsent;
+		t->unsent = txn_next_rcpt(t, rc);
 		rc->state = RCPT_SENT;
 		back_command(t->back, DUE_RCPT, rc, rc->line, rc->line_n);
 	}
@@ -224,7 +258,7 @@ void txn_pump(struct txn *t)
 	if (t->state != TXN_ENVELOPE)
 		return;
 	send_envelope(t);
-	if (!t->data_wanted || t->back->due_n > 0 || !all_verdicts_in(t))
+	if (!t->data_wanted || t->back->due_n > 0 || t->n_out > 0)
 		return;
 	t->state = TXN_DATA;
 	back_command(t->back, DUE_DATA, NULL, "DATA\r\n", 6);
@@ -259,25 +293,39 @@ static void unsend(struct txn *t)
 
 	t->mail_state = RCPT_UNSENT;
 	t->sent = 0;
-	LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
-		if (rc->state != RCPT_REFUSED)
-			rc->state = RCPT_UNSENT;
+	t->n_out = 0;
+	LIST_FOR_EACH(rc, tmp, &t->rcpts, link) {
+		rc->state = RCPT_UNSENT;
+		t->n_out++;
+	}
+	t->unsent = list_empty(&t->rcpts) ? NULL : LIST_FIRST(&t->rcpts, struct rcpt, link);
 }
 
-static void count_retry(const struct txn *t, enum reply_stage stage, bool goes_on)
+void txn_progress(struct txn *t)
 {
-	metrics_add(t->pool->series.retries[stage][goes_on ? 1 : 0], 1);
+	if (t->failing_since_us == 0)
+		return;
+	t->failing_us += loop_now_us(t->s->w->loop) - t->failing_since_us;
+	t->failing_since_us = 0;
 }
 
-static bool another_is_allowed(const struct txn *t, bool dot_left)
+/* The budget bounds the time that failures cost the client, not the time it takes for itself. */
+static bool budget_left(struct txn *t)
 {
-	const struct retry_config *cf = &t->pool->config->retry;
-	int64_t age_ms = (loop_now_us(t->s->w->loop) - t->started_us) / 1000;
+	int64_t now = loop_now_us(t->s->w->loop);
 
-	return txn_may_retry(t, dot_left) && t->n_tried < cf->attempts && t->n_tried < PICK_TRIED_MAX && age_ms < cf->budget_ms;
+	if (t->failing_since_us == 0)
+		t->failing_since_us = now;
+	return (t->failing_us + now - t->failing_since_us) / 1000 < t->pool->config->retry.budget_ms;
 }
 
-static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, bool retry)
+static bool another_is_allowed(struct txn *t, bool dot_left)
+{
+	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts && t->n_tried < PICK_TRIED_MAX &&
+	       budget_left(t);
+}
+
+static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why)
 {
 	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",	       "refused",   "connection_lost", "timeout",
 							       "malformed_reply", "refused_by_server", "incapable" };
@@ -291,55 +339,43 @@ static void log_failure(const struct txn *t, enum reply_stage stage, enum back_t
 	log_cstr(&l, "stage", reply_stage_names[stage]);
 	log_cstr(&l, "why", names[why]);
 	log_cstr(&l, "reply", t->last_reply);
-	log_cstr(&l, "retry", retry ? "yes" : "no");
 	log_end(&l);
 }
 
-static void final_failure(struct txn *t, const struct failure *f, bool dot_left)
+/* It was closed while it idled, or while our client was silent: that is no failure of the server. */
+static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why, const struct smtp_reply *r)
 {
-	if (dot_left) {
-		t->last_code = 451;
-		txn_decide(t, 451, "4.4.2", "the connection was lost after the message was sent: it may have been delivered",
-			   CAUSE_AMBIGUOUS);
-		return;
-	}
-	t->last_code = f->code;
-	txn_decide(t, f->code, f->enhanced, f->text, f->cause);
+	bool said_goodbye = why == BACK_EOF || (why == BACK_SAID_NO && r != NULL && r->code == 421);
+
+	if (b == NULL || !said_goodbye)
+		return false;
+	if (b->reused && !b->any_reply)
+		return true;
+	if (!b->was_bored || t->was_bored)
+		return false;
+	t->was_bored = true;
+	return true;
 }
 
-void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
+static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, bool dot_left)
 {
-	struct back *b = t->back;
 	struct failure f;
 
-	CHECK_OBJ(t, TXN_MAGIC);
-	t->back = NULL;
-	if (r != NULL)
-		txn_note_reply(t, r);
-	bool stale = b != NULL && b->reused && !b->any_reply &&
-		     (why == BACK_EOF || (why == BACK_SAID_NO && r != NULL && r->code == 421));
-	if (stale) {
-		/* It was closed while it idled: that is no failure. One fresh connection to the same server. */
-		unsend(t);
-		t->fresh_only = true;
-		borrow(t);
-		return;
-	}
 	fail_policy(stage, why, r, &f);
 	if (f.blamed)
 		server_report(t->pool, t->server, f.blame, loop_now_ms(t->s->w->loop));
-	bool dot_left = b != NULL && b->dot_left;
+	log_failure(t, stage, why);
 	if (t->n_tried < PICK_TRIED_MAX)
 		t->tried[t->n_tried++] = t->server;
-	bool retry = another_is_allowed(t, dot_left);
-	count_retry(t, stage, retry);
-	log_failure(t, stage, why, retry);
 	leave_server(t);
-	if (!retry) {
+	t->failure = f;
+	t->failed_stage = stage;
+	if (!another_is_allowed(t, dot_left)) {
+		count_retry(t, false);
 		final_failure(t, &f, dot_left);
 		return;
 	}
-	t->n_retries++;
+	t->retrying = true;
 	unsend(t);
 	t->state = TXN_HELD;
 	if (t->data_promised)
@@ -347,14 +383,38 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	txn_pump(t);
 }
 
+void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
+{
+	struct back *b = t->back;
+
+	CHECK_OBJ(t, TXN_MAGIC);
+	t->back = NULL;
+	if (r != NULL)
+		txn_note_reply(t, r);
+	if (!is_stale(t, b, why, r)) {
+		on_failure(t, stage, why, r, b != NULL && b->dot_left);
+		return;
+	}
+	unsend(t);
+	/* With nothing asked for, the next command may well go to another server. */
+	t->state = TXN_HELD;
+	if (t->n_unanswered == 0 && !t->data_wanted) {
+		leave_server(t);
+		return;
+	}
+	t->fresh_only = true; /* one fresh connection to the same server */
+	borrow(t);
+}
+
 /* A reply told of the server's own trouble: leave the connection and go on elsewhere. */
 static void trouble(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
 {
 	struct back *b = t->back;
 
+	/* Its slot is free for what comes next; the struct lives to the end of the turn. */
 	b->txn = NULL;
-	txn_on_back_failed(t, stage, why, r);
 	back_drop(b);
+	txn_on_back_failed(t, stage, why, r);
 }
 
 /* ---- answers ---- */
@@ -389,10 +449,13 @@ static void on_rcpt(struct txn *t, struct rcpt *rc, const struct smtp_reply *r)
 		verdict_changed(t);
 		return;
 	}
-	if (rc->promised)
+	if (rc->promised) {
 		rc->state = RCPT_ACCEPTED;
-	else
+		t->n_out--;
+	} else {
+		txn_progress(t);
 		txn_rcpt_verdict(t, rc, r);
+	}
 	/* The client's next command may have ended us. */
 	if (t->state == TXN_ENVELOPE)
 		txn_pump(t);
@@ -402,6 +465,7 @@ static void on_data(struct txn *t, const struct smtp_reply *r)
 {
 	if (r->code == 354) {
 		t->state = TXN_BODY;
+		txn_progress(t);
 		relay_start(t);
 		return;
 	}
@@ -484,10 +548,11 @@ void txn_on_early_reply(struct txn *t, const struct smtp_reply *r)
 {
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (smtp_reply_is_server_trouble(r)) {
-		trouble(t, t->state == TXN_BODY ? STAGE_DATA : STAGE_RCPT, BACK_SAID_NO, r);
+		trouble(t, t->back->body_open ? STAGE_DATA : STAGE_RCPT, BACK_SAID_NO, r);
 		return;
 	}
-	if (t->state != TXN_BODY || r->code < 400) {
+	bool in_content = t->state == TXN_BODY || t->state == TXN_DOT;
+	if (!in_content || r->code < 400) {
 		trouble(t, STAGE_DATA, BACK_MALFORMED, r);
 		return;
 	}

@@ -9,6 +9,10 @@
 #define TXN_ROUTE_RELAY_DENIED (-2)
 
 void txn_server_init(struct txn *t);
+/* The next in t->rcpts, NULL at the end. */
+struct rcpt *txn_next_rcpt(const struct txn *t, const struct rcpt *rc);
+/* The client got an answer: no failure is being worked on any more. */
+void txn_progress(struct txn *t);
 /* The server's verdict on one recipient, or on MAIL: the client's answer. */
 void txn_rcpt_verdict(struct txn *t, struct rcpt *rc, const struct smtp_reply *r);
 void txn_mail_verdict(struct txn *t, const struct smtp_reply *r);

@@ -150,6 +150,8 @@ const struct offer *worker_offer(struct worker *w, const struct listener_view *l
 
 /* ---- accepting ---- */
 
+#define GONE "421 4.3.2 service closed here\r\n"
+
 /* A refusal before there is a session: said without waiting, and only if the kernel takes it at once. */
 static void turn_away(int fd, const struct listener_view *lv, enum accept_result why, const char *line)
 {
@@ -191,6 +193,9 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 
 	CHECK_OBJ(w, WORKER_MAGIC);
 	if (lv == NULL) {
+		/* The listener went while this waited in the accept queue; its mode is not known any more, 421 harms no one. */
+		ssize_t unused = send(fd, GONE, sizeof(GONE) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		UNUSED(unused);
 		close(fd);
 		return;
 	}
