@@ -126,13 +126,21 @@ void back_drop(struct back *b)
 	end(b);
 }
 
+static void note_standing(struct back *b)
+{
+	b->dot_left = b->due_n > 0 && back_due(b)->kind == DUE_DOT && back_all_sent(b);
+	b->was_bored = b->state == BACK_READY && b->due_n == 0 && !b->body_open;
+	b->asked_us = b->due_n > 0	       ? back_due(b)->sent_us
+		      : b->state < BACK_READY ? b->opened_ms * 1000
+					      : loop_now_us(b->w->loop);
+}
+
 static void fail(struct back *b, enum back_trouble why, const struct smtp_reply *r)
 {
 	struct txn *t = b->txn;
 	enum reply_stage stage = stage_of(b);
 
-	b->dot_left = b->due_n > 0 && back_due(b)->kind == DUE_DOT && back_all_sent(b);
-	b->was_bored = b->state == BACK_READY && b->due_n == 0 && !b->body_open;
+	note_standing(b);
 	if (t == NULL) {
 		back_drop(b);
 		return;
@@ -277,6 +285,8 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 	}
 	/* While the dot is still in our own queue, nothing can be the answer to it. */
 	bool early = b->due_n == 0 || (back_due(b)->kind == DUE_DOT && !back_all_sent(b));
+	note_standing(b);
+	b->dot_left = false; /* a reply is no loss */
 	if (!early)
 		on_due_reply(b, r);
 	else if (b->txn != NULL)

@@ -53,8 +53,10 @@ struct back {
 	bool reused;	 /* it has served before: an EOF before any reply is no failure */
 	bool any_reply;	 /* since it was lent */
 	bool body_open;	 /* DATA was answered by 354 and no final reply came: only a close may follow */
-	bool dot_left;	 /* set when it failed: the final dot had been given to the kernel */
-	bool was_bored;	 /* set when it failed: nothing was due; it had waited for our client for too long */
+	/* How things stood when it last did something, for a borrower whom it failed: */
+	bool dot_left;	  /* the final dot had been given to the kernel */
+	bool was_bored;	  /* nothing was due: it had waited for our client for too long */
+	int64_t asked_us; /* since when it had owed us something */
 	unsigned errors; /* error replies since the last 250 to a message */
 	unsigned exts;	 /* SMTP_EXT_* of its EHLO, as the pool lets them count */
 	char *helo;	 /* how we greeted: connections are shared only under the same name */

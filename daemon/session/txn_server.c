@@ -310,16 +310,14 @@ void txn_progress(struct txn *t)
 }
 
 /* The budget bounds the time that failures cost the client, not the time it takes for itself. */
-static bool budget_left(struct txn *t)
+static bool budget_left(const struct txn *t)
 {
 	int64_t now = loop_now_us(t->s->w->loop);
 
-	if (t->failing_since_us == 0)
-		t->failing_since_us = now;
 	return (t->failing_us + now - t->failing_since_us) / 1000 < t->pool->config->retry.budget_ms;
 }
 
-static bool another_is_allowed(struct txn *t, bool dot_left)
+static bool another_is_allowed(const struct txn *t, bool dot_left)
 {
 	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts && t->n_tried < PICK_TRIED_MAX &&
 	       budget_left(t);
@@ -391,6 +389,8 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	t->back = NULL;
 	if (r != NULL)
 		txn_note_reply(t, r);
+	if (t->failing_since_us == 0)
+		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (!is_stale(t, b, why, r)) {
 		on_failure(t, stage, why, r, b != NULL && b->dot_left);
 		return;
