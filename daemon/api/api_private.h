@@ -121,6 +121,8 @@ struct call {
 	struct push *push; /* the stream opened on it */
 	bool dropped;      /* its stream was cut: nothing is left but to see the connection end */
 	void *arg;         /* the handler's */
+	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
+	void (*cancel)(struct call *c);
 };
 
 #define CALL_MAGIC 0x43414c4cu

@@ -197,6 +197,8 @@ void http_on_gone(struct call *c)
 	/* An answer that is still being made finds no client and frees the call; a stream ends now. */
 	if (c->push != NULL)
 		push_gone(c->push);
+	else if (c->cancel != NULL)
+		c->cancel(c);
 	else if (c->dropped)
 		call_free(c);
 }

@@ -87,16 +87,27 @@ void res_sessions_delete(struct call *c)
 
 struct trace {
 	struct engine_trace *engine;
-	struct push *push;
+	struct call *call; /* until it is answered */
+	struct push *push; /* from then on, if there is something to trace */
 };
 
-static void end_trace(struct push *p)
+static void trace_free(struct trace *t)
 {
-	struct trace *t = p->arg;
-
-	/* Also when the session ended first: it is what frees the engine's part. */
 	engine_trace_stop(t->engine);
 	free(t);
+}
+
+/* The client went away before the answer. */
+static void cancel_trace(struct call *c)
+{
+	trace_free(c->arg);
+	call_free(c);
+}
+
+/* Also when the session ended first. */
+static void end_trace(struct push *p)
+{
+	trace_free(p->arg);
 }
 
 static bool send_line(struct push *p, const char *event, json_t *data)
@@ -111,60 +122,51 @@ static bool send_line(struct push *p, const char *event, json_t *data)
 	return ok;
 }
 
+/* What the engine says first decides the answer. False: there is nothing to trace, t is gone. */
+static bool open_trace(struct trace *t, bool end, const char *text)
+{
+	struct call *c = t->call;
+
+	c->cancel = NULL;
+	t->call = NULL;
+	if (!end)
+		t->push = push_open(c);
+	else if (strcmp(text, "busy") == 0)
+		call_problem(c, PROBLEM_CONFLICT, NULL, "the session is being traced already");
+	else
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no SMTP session \"%.64s\"", c->params[0]);
+	if (t->push == NULL) {
+		trace_free(t);
+		return false;
+	}
+	t->push->arg = t;
+	t->push->on_end = end_trace;
+	return true;
+}
+
 static void on_trace(char side, const char *text, double wall, bool end, bool found, void *arg)
 {
 	struct trace *t = arg;
 	char side_text[2] = { side, '\0' };
 
-	if (!end && found) {
-		(void)!send_line(t->push, "line",
+	UNUSED(found); /* of a stream that was opened it was, even if another than ours had it traced then */
+	if (t->push == NULL && !open_trace(t, end, text))
+		return;
+	struct push *p = t->push;
+	if (!end)
+		(void)!send_line(p, "line",
 				 json_pack("{s:s, s:o, s:o}", "side", side_text, "text", json_text(text), "time",
 					   json_time(wall)));
-		return;
-	}
-	json_t *data = json_pack("{s:b, s:s}", "found", found, "why", "the session has ended");
-	struct push *p = t->push;
-	if (send_line(p, "end", data))
+	else if (send_line(p, "end", json_pack("{s:b, s:s}", "found", 1, "why", "the session has ended")))
 		push_end(p);
-}
-
-static void start_trace(struct call *c)
-{
-	struct push *p = push_open(c);
-
-	if (p == NULL)
-		return;
-	struct trace *t = xcalloc(1, sizeof(*t));
-	t->push = p;
-	p->arg = t;
-	p->on_end = end_trace;
-	t->engine = engine_trace_start(c->api->env.engine, c->params[0], on_trace, t);
-}
-
-/* A session that says nothing gives no line to decide by, so whether there is one is asked first. */
-static void on_sessions_for_trace(const struct session_info *list, size_t n, size_t total, void *arg)
-{
-	const struct session_info *found = NULL;
-	struct call *c = arg;
-
-	UNUSED(total);
-	CHECK_OBJ(c, CALL_MAGIC);
-	if (c->api == NULL || c->req == NULL) {
-		call_free(c);
-		return;
-	}
-	for (size_t i = 0; i < n && found == NULL; i++)
-		if (strcmp(list[i].id, c->params[0]) == 0)
-			found = &list[i];
-	if (found == NULL)
-		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no session \"%.64s\"", c->params[0]);
-	else if (found->traced)
-		call_problem(c, PROBLEM_CONFLICT, NULL, "the session is being traced already");
-	else
-		start_trace(c);
 }
 
 void res_sessions_trace(struct call *c)
 {
-	engine_sessions(c->api->env.engine, SIZE_MAX, on_sessions_for_trace, c);
+	struct trace *t = xcalloc(1, sizeof(*t));
+
+	t->call = c;
+	c->arg = t;
+	c->cancel = cancel_trace;
+	t->engine = engine_trace_start(c->api->env.engine, c->params[0], on_trace, t);
 }

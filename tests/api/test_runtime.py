@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run-time state: servers, nodes, status, explain, sessions, events, metrics, readiness."""
+import random
 import re
 import socket
+import struct
 
 import pytest
 from conftest import wait_for
@@ -216,6 +218,97 @@ def test_a_session_is_traced_as_it_goes(node, stream):
     assert trace.until("end")["data"]["why"]
     assert trace.next() is None
     assert node.get("/api/v1/sessions/none/trace").status == 404
+
+
+def test_a_session_among_many_is_traced(idle_node, stream):
+    node = idle_node
+    node.config["listeners"]["relay"]["caps"] = {"connections_per_client": "unlimited"}
+    node.start()
+    clients = [smtp(node) for _ in range(60)]
+    found = wait_for(lambda: len(sessions(node)) == 60 and sessions(node), "all sessions are listed")
+    assert len(node.get("/api/v1/sessions?limit=7").json["sessions"]) == 7
+    assert node.get("/api/v1/sessions?limit=7").json["total"] == 60
+    assert len(node.get("/api/v1/sessions?limit=10000").json["sessions"]) == 60
+    traces = [stream(node, f"/api/v1/sessions/{s['id']}/trace") for s in (found[0], found[31], found[59])]
+    assert [t.status for t in traces] == [200, 200, 200]
+    assert [t.until("line")["data"]["side"] for t in traces] == ["i", "i", "i"]
+    assert len([s for s in sessions(node) if s["traced"]]) == 3
+    for _, f in clients:
+        ask(f, "NOOP")
+    assert all("NOOP" in t.until("line")["data"]["text"] for t in traces)
+    for s, f in clients:
+        f.close()
+        s.close()
+    assert all(t.until("end")["data"]["found"] is True for t in traces)
+
+
+def test_a_trace_that_stops_leaves_its_session_untraced_and_free_for_the_next(node, stream):
+    s, f = smtp(node)
+    found = wait_for(lambda: sessions(node), "the session is listed")[0]
+    for _ in range(20):
+        trace = stream(node, f"/api/v1/sessions/{found['id']}/trace")
+        assert trace.status == 200
+        trace.until("line")
+        trace.close()
+        wait_for(lambda: not sessions(node)[0]["traced"], "the session is not traced any more")
+    assert ask(f, "NOOP").startswith("250 ")
+    f.close()
+    s.close()
+
+
+def trace_request(node, session):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(10)
+    s.connect(str(node.directory / "run" / "admin.sock"))
+    s.sendall(f"GET /api/v1/sessions/{session}/trace HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return s
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_traces_come_and_go_with_their_sessions(node, seed):
+    """Started and left at once, twice at a time, of sessions that end or are ended meanwhile: the node goes on."""
+    chance = random.Random(seed)
+    for i in range(150):
+        client, f = smtp(node)
+        session = sessions(node)[0]["id"]
+        readers = [trace_request(node, session) for _ in range(chance.randint(1, 3))]
+        end = chance.choice(["kill", "close", "reset", "stay"])
+        if chance.random() < 0.5:
+            assert readers[0].recv(12) in (b"HTTP/1.1 200", b"HTTP/1.1 409")
+        if end == "kill":
+            node.call("DELETE", "/api/v1/sessions/" + session)
+        elif end == "reset":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if end in ("close", "reset"):
+            f.close()
+            client.close()
+        chance.shuffle(readers)
+        for r in readers:
+            if chance.random() < 0.5:
+                r.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            r.close()
+        f.close()
+        client.close()
+        assert node.process.poll() is None, node.log
+        wait_for(lambda: sessions(node) == [], f"round {i}: the session is gone")
+    client, f = smtp(node)
+    with trace_request(node, sessions(node)[0]["id"]) as last:
+        assert last.recv(12) == b"HTTP/1.1 200"
+    f.close()
+    client.close()
+
+
+def test_readers_that_leave_at_once_do_no_harm_to_a_session(node):
+    client, f = smtp(node)
+    session = wait_for(lambda: sessions(node), "the session is listed")[0]["id"]
+    for i in range(400):
+        trace_request(node, session).close()
+        if i % 20 == 0:
+            assert ask(f, "NOOP").startswith("250 ")
+    wait_for(node.answers, "served again")
+    wait_for(lambda: not sessions(node)[0]["traced"], "the session is not traced any more")
+    f.close()
+    client.close()
 
 
 # ---- events ----
