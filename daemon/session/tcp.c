@@ -174,8 +174,11 @@ static void end_when_delivered(struct tcp_session *ts)
 		tcp_end(ts, "closed");
 		return;
 	}
-	stream_notify_drained(&ts->front);
-	stream_notify_drained(&ts->back);
+	/* Not for the one that is empty: it would be told at once, for ever. */
+	if (stream_queued(&ts->front) > 0)
+		stream_notify_drained(&ts->front);
+	if (stream_queued(&ts->back) > 0)
+		stream_notify_drained(&ts->back);
 }
 
 static void on_front_drained(struct stream *st, void *owner)
@@ -209,10 +212,10 @@ static void on_front_gone(struct stream *st, int err, void *owner)
 
 	UNUSED(st);
 	ts->front_eof = true;
-	if (err != 0 || !ts->connected)
+	if (err != 0)
 		tcp_end(ts, "client_gone");
-	else
-		half_closed(ts, &ts->back);
+	else if (ts->connected)
+		half_closed(ts, &ts->back); /* answers may still come */
 }
 
 static void on_back_gone(struct stream *st, int err, void *owner)
@@ -240,6 +243,8 @@ static void on_connected(struct stream *st, void *owner)
 	keep_alive(ts);
 	server_report(ts->pool, ts->server, SERVER_SAW_SUCCESS, loop_now_ms(ts->w->loop));
 	stream_resume(&ts->front);
+	if (ts->front_eof)
+		half_closed(ts, &ts->back);
 }
 
 static const struct stream_ops front_ops = { NULL, on_front_data, on_front_drained, on_front_gone };
