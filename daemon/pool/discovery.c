@@ -2,7 +2,9 @@
  * Names that stand for servers: looked up again when the TTL is over.
  *
  * A failed look-up is no news: the last set stays and the question is asked again. An answer that is known to be
- * incomplete adds addresses and takes none away. So trouble with DNS never takes a working server out.
+ * incomplete adds addresses and takes none away. So trouble with DNS never takes a working server out. That holds for
+ * one name: what another name stood for, before the configuration changed, serves only until the new one's first
+ * answer, good or bad.
  */
 #include <stdlib.h>
 
@@ -17,6 +19,21 @@
 static void look_up(struct origin *o);
 
 /* ---- answers ---- */
+
+static char *question(const struct origin *o)
+{
+	return xasprintf("%s %u", o->config->dns_name, (unsigned)o->config->port);
+}
+
+/* The configuration has changed since they were looked up. */
+static bool hosts_are_of_another_name(const struct origin *o)
+{
+	char *now = question(o);
+	bool differ = o->n_hosts > 0 && o->hosts_of != NULL && strcmp(o->hosts_of, now) != 0;
+
+	free(now);
+	return differ;
+}
 
 static bool has_host(const struct origin *o, const struct addr *a)
 {
@@ -39,18 +56,21 @@ static void take_hosts(struct origin *o, const struct resolver_answer *answer)
 {
 	struct resolver_host *before = o->hosts;
 	size_t n_before = o->n_hosts;
+	bool is_of_this_name = !hosts_are_of_another_name(o);
 
 	o->hosts = NULL;
 	o->n_hosts = 0;
 	o->max_weight = 0;
 	for (size_t i = 0; i < answer->n_hosts; i++)
 		add_host(o, &answer->hosts[i]);
-	for (size_t i = 0; answer->partial && i < n_before; i++)
+	for (size_t i = 0; answer->partial && is_of_this_name && i < n_before; i++)
 		add_host(o, &before[i]);
 	for (size_t i = 0; i < o->n_hosts; i++)
 		if (o->hosts[i].weight > o->max_weight)
 			o->max_weight = o->hosts[i].weight;
 	free(before);
+	free(o->hosts_of);
+	o->hosts_of = question(o);
 }
 
 static void on_success(struct origin *o, const struct resolver_answer *answer)
@@ -71,6 +91,8 @@ static void on_failure(struct origin *o, int status)
 	int64_t wait = o->failures < 4 ? (int64_t)RETRY_MS << o->failures : RETRY_MAX_MS;
 
 	metrics_add(o->pool->registry->resolver_failures, 1);
+	if (hosts_are_of_another_name(o))
+		origin_drop_servers(o);
 	/* The first of a row: later ones say nothing new. */
 	if (o->failures++ == 0)
 		log_msg(LOG_LEVEL_WARNING, "resolve", "%s: %s; %zu known addresses stay", o->config->dns_name,

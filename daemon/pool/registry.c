@@ -91,6 +91,7 @@ static void free_origin(struct origin *o)
 	origin_drop_servers(o);
 	list_remove(&o->link);
 	free(o->hosts);
+	free(o->hosts_of);
 	FREE_OBJ(o);
 }
 
@@ -107,7 +108,7 @@ static void origin_take_config(struct origin *o, const struct server_config *sc)
 	if (sc->source == SERVER_FROM_ADDRESS)
 		set_fixed_host(o);
 	else if (before == sc || !is_same_question(before, sc))
-		/* What the old name stood for serves until the new one is known. */
+		/* What the old name stood for serves until the new one is answered for. */
 		discovery_start(o);
 	origin_sync(o);
 }

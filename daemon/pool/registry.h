@@ -72,6 +72,7 @@ struct origin {
 	size_t n_hosts;
 	unsigned max_weight; /* largest SRV weight */
 	/* looked-up names */
+	char *hosts_of; /* the name and port that hosts are the answer to */
 	struct resolver_query *query;
 	struct timer retry;
 	unsigned failures; /* in a row */

@@ -417,6 +417,72 @@ static void a_vanished_address_drains_and_a_failed_look_up_changes_nothing(void 
 	scene_fini(&sc);
 }
 
+/* Applies a configuration in which server "mta2" is `dns_name`. */
+static void rename_to(struct scene *sc, struct test_config *c, const char *dns_name)
+{
+	*c = (struct test_config) { 0 };
+	config_init(c);
+	struct server_config *d = config_server(c, "mta2");
+	d->source = SERVER_FROM_DNS;
+	d->dns_name = dns_name;
+	d->port = addr_port(&sc->smtp.addr);
+	scene_apply(sc, c);
+}
+
+static size_t servers_in_view(struct scene *sc)
+{
+	struct pool *view = registry_view(sc->registry, "mta");
+	size_t n = view->n_servers;
+
+	pool_unref(view);
+	return n;
+}
+
+static void addresses_of_the_old_name_end_with_the_new_names_first_answer(void **state)
+{
+	UNUSED(state);
+	const struct dns_record records[] = { { "mta.test", DNS_A, 60, "127.0.0.1", 0, 0, 0, 0 },
+					      { .name = "wrong.test", .type = DNS_A, .rcode = 2 },
+					      { .name = "wrong.test", .type = DNS_AAAA, .rcode = 2 } };
+	struct scene sc;
+
+	scene_with_name(&sc, SERVER_FROM_DNS, "mta.test");
+	set_dns(&sc, records, ARRAY_LEN(records));
+	scene_apply(&sc, &sc.config);
+	AWAIT(sc.loop, servers_in_view(&sc) == 1);
+	rename_to(&sc, &sc.next, "wrong.test");
+	assert_int_equal(servers_in_view(&sc), 1); /* until there is an answer */
+	AWAIT(sc.loop, servers_in_view(&sc) == 0);
+	AWAIT(sc.loop, sc.config.refs == 0);
+	rename_to(&sc, &sc.config, "mta.test");
+	AWAIT(sc.loop, servers_in_view(&sc) == 1);
+	scene_fini(&sc);
+}
+
+static void an_incomplete_answer_keeps_no_address_of_the_old_name(void **state)
+{
+	UNUSED(state);
+	const struct dns_record records[] = { { "mta.test", DNS_A, 60, "127.0.0.1", 0, 0, 0, 0 },
+					      { "new.test", DNS_A, 60, "127.0.0.2", 0, 0, 0, 0 },
+					      { .name = "new.test", .type = DNS_AAAA, .rcode = 2 } };
+	struct scene sc;
+
+	scene_with_name(&sc, SERVER_FROM_DNS, "mta.test");
+	set_dns(&sc, records, ARRAY_LEN(records));
+	scene_apply(&sc, &sc.config);
+	AWAIT(sc.loop, servers_in_view(&sc) == 1);
+	rename_to(&sc, &sc.next, "new.test");
+	AWAIT(sc.loop, sc.config.refs == 0);
+	char name[ADDR_TEXT_MAX + 8], text[ADDR_TEXT_MAX];
+	struct addr at;
+	assert_true(addr_parse_ip("127.0.0.2", &at));
+	addr_set_port(&at, addr_port(&sc.smtp.addr));
+	snprintf(name, sizeof(name), "mta2@%s", addr_format(&at, text));
+	AWAIT(sc.loop, scene_find(&sc, name).found);
+	assert_int_equal(servers_in_view(&sc), 1);
+	scene_fini(&sc);
+}
+
 static void srv_priority_adds_and_srv_weight_scales(void **state)
 {
 	UNUSED(state);
@@ -538,6 +604,8 @@ int main(void)
 		cmocka_unit_test(a_server_that_comes_up_wakes_who_waits),
 		cmocka_unit_test(a_name_becomes_a_server_per_address),
 		cmocka_unit_test(a_vanished_address_drains_and_a_failed_look_up_changes_nothing),
+		cmocka_unit_test(addresses_of_the_old_name_end_with_the_new_names_first_answer),
+		cmocka_unit_test(an_incomplete_answer_keeps_no_address_of_the_old_name),
 		cmocka_unit_test(srv_priority_adds_and_srv_weight_scales),
 		cmocka_unit_test(capabilities_survive_a_restart_without_the_server),
 		cmocka_unit_test(series_come_with_a_server_and_go_with_it),
