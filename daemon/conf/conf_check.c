@@ -42,7 +42,7 @@ bool conf_check_name(struct conf_checker *k, const struct map *names, const char
 	if (map_get(names, str_from(name)) != NULL)
 		return true;
 	conf_nearest_init(&near, name);
-	while (map_next(names, &pos, &key, &value))
+	for (; k->compared < CONF_SUGGEST_MAX && map_next(names, &pos, &key, &value); k->compared++)
 		conf_nearest_try(&near, key.p);
 	json_t *found = json_string(name);
 	conf_bad(k->p, NULL, found, near.best, "there is no %s of this name", what);

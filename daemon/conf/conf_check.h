@@ -12,13 +12,18 @@ struct conf_checker {
 	struct conf_parser *p;                /* path and errors */
 	struct map *pools, *listeners, *sets; /* by name: the typed struct */
 	struct map *used_pools;
+	size_t compared; /* names, in search of one to suggest */
 };
+
+/* Names compared for all suggestions of one document together: an unknown name costs a look at every known one, and
+ * there may be tens of thousands of both. */
+#define CONF_SUGGEST_MAX ((size_t)50000)
 
 /* Sets the parser's path: tokens up to NULL. */
 void conf_check_at(struct conf_checker *k, ...) __attribute__((sentinel));
 /* A warning at that path. */
 void conf_check_warn(struct conf_checker *k, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Adds an error at the path unless the map has the name; remembers nothing. `what` as in "pool". False = it has not. */
+/* Adds an error at the path unless the map has the name. `what` as in "pool". False = it has not. */
 bool conf_check_name(struct conf_checker *k, const struct map *names, const char *name, const char *what);
 /* "@set" members of a list at path…/INDEX must exist; the path is at the list. */
 void conf_check_sets(struct conf_checker *k, const struct str_list *domains);

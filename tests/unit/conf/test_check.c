@@ -4,6 +4,8 @@
  */
 #include "tests/unit/conf/conf_test.h"
 
+#include "daemon/conf/conf_check.h"
+
 static void assert_accepted(const char *patch)
 {
 	conf_unref(parse_with(patch));
@@ -268,6 +270,34 @@ static void the_defaults_do_not_warn(void **state)
 	conf_unref(c);
 }
 
+static void what_a_search_for_names_to_suggest_may_cost_is_bounded(void **state)
+{
+	enum { MANY = 5000 };
+	json_t *document = document_with("{}"), *routes = json_array(), *pools = json_object_get(document, "pools");
+	struct errors errors = { 0 };
+	char name[32];
+
+	UNUSED(state);
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "pool%u", i);
+		json_object_set_new(pools, name, json_object());
+		snprintf(name, sizeof(name), "poll%u", i);
+		json_array_append_new(routes, json_pack("{s:s}", "pool", name));
+	}
+	json_object_set_new(document, "routes", routes);
+	json_object_set_new(json_object_get(json_object_get(document, "listeners"), "l"), "pool", json_string("q"));
+	assert_null(conf_parse(document, &test_env, &errors));
+	assert_int_equal(errors.n, ERRORS_MAX);
+	assert_true(errors.dropped >= MANY - ERRORS_MAX);
+	/* Each search looks at all pools, the last one at what is left. */
+	size_t suggested = 0;
+	for (size_t i = 0; i < errors.n; i++)
+		suggested += errors.list[i].suggestion != NULL;
+	assert_in_range(suggested, 1, CONF_SUGGEST_MAX / MANY + 1);
+	errors_fini(&errors);
+	json_decref(document);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -288,6 +318,7 @@ int main(void)
 		cmocka_unit_test(settings_of_a_pool_fit_together),
 		cmocka_unit_test(doubtful_settings_warn),
 		cmocka_unit_test(the_defaults_do_not_warn),
+		cmocka_unit_test(what_a_search_for_names_to_suggest_may_cost_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
