@@ -280,9 +280,9 @@ static void what_a_search_for_names_to_suggest_may_cost_is_bounded(void **state)
 	UNUSED(state);
 	for (unsigned i = 0; i < MANY; i++) {
 		snprintf(name, sizeof(name), "pool%u", i);
-		json_object_set_new(pools, name, json_object());
+		json_object_set_new(pools, name, json_pack("{s:{}}", "servers"));
 		snprintf(name, sizeof(name), "poll%u", i);
-		json_array_append_new(routes, json_pack("{s:s}", "pool", name));
+		json_array_append_new(routes, json_pack("{s:s, s:s}", "name", name, "pool", name));
 	}
 	json_object_set_new(document, "routes", routes);
 	json_object_set_new(json_object_get(json_object_get(document, "listeners"), "l"), "pool", json_string("q"));
