@@ -23,6 +23,7 @@
 /* ---- bounds ---- */
 
 #define API_CONNECTIONS_MAX 64 /* of the Unix socket, and of all TCP listeners together */
+#define API_CONNECTIONS_PER_ADDRESS 16 /* over TCP: of one IPv4 address or IPv6 /64 */
 #define API_BODY_MAX ((size_t)8 << 20)
 #define API_READING_MAX ((size_t)64 << 20) /* of all requests being read */
 #define API_HEADER_BYTES_MAX ((size_t)16 << 10)
@@ -48,6 +49,7 @@ struct api {
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
+	int64_t accept_logged_ms; /* when it was last said that no connection could be accepted; 0 = never */
 	SSL_CTX *tls; /* NULL: admin.tls "off" */
 	char fingerprint[3 * 32];
 	struct list calls;   /* struct call: link */
@@ -71,6 +73,9 @@ struct front {
 	struct evhttp *http;
 	bool is_unix, is_tls;
 	char *name; /* address or path */
+	struct evconnlistener *listener;
+	struct timer step_back; /* until it accepts again */
+	struct list listening;
 	struct list conns;
 	struct event *adopt; /* takes over what was accepted in this turn */
 };
@@ -81,6 +86,7 @@ struct conn {
 	struct front *front;
 	struct bufferevent *bev; /* dies with evhttp's connection: never used after fd was seen closed */
 	int fd;
+	struct addr peer; /* over TCP */
 	uint64_t inode; /* of the socket: tells whether fd is still this connection's */
 	struct timer deadline;
 	int64_t started_ms;

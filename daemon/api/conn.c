@@ -24,6 +24,8 @@
 #define CONN_MAGIC 0x434f4e4eu
 #define FRONT_MAGIC 0x46524f4eu
 #define REAP_MS 1000
+#define STEP_BACK_MS 100   /* when no descriptor was left for a connection */
+#define ACCEPT_LOG_MS 60000
 #define BACKLOG 1024 /* above the cap: who is beyond it is told by a close, not left waiting */
 #define EVHTTP_HEADER_MAX ((ev_ssize_t)4 * 16 * 1024) /* above our own bound, so that we can answer it */
 #define EVHTTP_BODY_MAX ((ev_ssize_t)(API_BODY_MAX + API_BODY_MAX / 4))
@@ -218,10 +220,41 @@ static void reap_all(struct api *a)
 		reap(f);
 }
 
+/* Connections under the cap from where this one comes from. */
+static unsigned n_from_there(const struct conn *c)
+{
+	unsigned n = 0, bits = c->peer.sa.sa_family == AF_INET6 ? 64 : 32;
+	struct cidr there = { .base = c->peer, .bits = bits };
+
+	addr_mask(&there.base, bits);
+	for (struct front *f = c->front->api->fronts; f != NULL; f = f->next) {
+		const struct conn *other;
+		struct list *tmp;
+		LIST_FOR_EACH(other, tmp, &f->conns, link)
+			n += !f->is_unix && other->counted && cidr_match(&there, &other->peer);
+	}
+	return n;
+}
+
+/* Nobody can take the places of all others by connecting again and again. */
+static bool has_place(struct conn *c)
+{
+	const struct api *a = c->front->api;
+	socklen_t len = sizeof(c->peer);
+
+	if (a->n_adopted[c->front->is_unix] >= API_CONNECTIONS_MAX)
+		return false;
+	if (c->front->is_unix)
+		return true;
+	if (getpeername(c->fd, &c->peer.sa, &len) != 0)
+		return false; /* gone already */
+	addr_unmap(&c->peer);
+	return n_from_there(c) < API_CONNECTIONS_PER_ADDRESS;
+}
+
 static void adopt(struct conn *c)
 {
 	struct api *a = c->front->api;
-	unsigned *n = &a->n_adopted[c->front->is_unix];
 
 	c->fd = bufferevent_getfd(c->bev);
 	c->inode = inode_of(c->fd);
@@ -230,9 +263,9 @@ static void adopt(struct conn *c)
 		return;
 	}
 	start_deadline(c);
-	if (*n < API_CONNECTIONS_MAX) {
+	if (has_place(c)) {
 		c->counted = true;
-		(*n)++;
+		a->n_adopted[c->front->is_unix]++;
 		return;
 	}
 	shutdown(c->fd, SHUT_RDWR);
@@ -250,12 +283,52 @@ static void on_adopt(evutil_socket_t fd, short what, void *arg)
 	UNUSED(fd);
 	UNUSED(what);
 	CHECK_OBJ(f, FRONT_MAGIC);
-	if (a->n_adopted[f->is_unix] == API_CONNECTIONS_MAX)
+	if (!f->is_unix || a->n_adopted[f->is_unix] == API_CONNECTIONS_MAX)
 		reap_all(a);
 	LIST_FOR_EACH(c, tmp, &f->conns, link) {
 		if (c->fd < 0)
 			adopt(c);
 	}
+}
+
+/* ---- no descriptor left ---- */
+
+/* Those that accept, of the control thread: libevent tells of a failed accept with evhttp's argument, which leads nowhere. */
+static struct list listening = { &listening, &listening };
+
+/* The connection stays in the queue and would be told again at once, for ever. */
+static void step_back(struct front *f, int error)
+{
+	struct api *a = f->api;
+	int64_t now = loop_now_ms(a->env.loop);
+
+	evconnlistener_disable(f->listener);
+	timer_set_in(a->env.loop, &f->step_back, STEP_BACK_MS);
+	if (a->accept_logged_ms != 0 && now - a->accept_logged_ms < ACCEPT_LOG_MS)
+		return;
+	a->accept_logged_ms = now;
+	log_msg(LOG_LEVEL_ERROR, "admin_accept", "%s: no connection can be accepted: %s", f->name, strerror(error));
+}
+
+static void on_accept_error(struct evconnlistener *l, void *arg)
+{
+	int error = EVUTIL_SOCKET_ERROR();
+	struct list *tmp;
+	struct front *f;
+
+	UNUSED(arg);
+	LIST_FOR_EACH(f, tmp, &listening, listening) {
+		if (f->listener == l)
+			step_back(f, error);
+	}
+}
+
+static void on_step_back_over(void *arg)
+{
+	struct front *f = arg;
+
+	CHECK_OBJ(f, FRONT_MAGIC);
+	evconnlistener_enable(f->listener);
 }
 
 /* ---- servers ---- */
@@ -271,6 +344,8 @@ static struct front *front_new(struct api *a, const char *name, bool is_unix)
 	f->is_tls = !is_unix && a->tls != NULL;
 	f->name = xstrdup(name);
 	list_init(&f->conns);
+	list_init(&f->listening);
+	timer_init(&f->step_back, on_step_back_over, f);
 	f->adopt = event_new(base, -1, 0, on_adopt, f);
 	f->http = evhttp_new(base);
 	ASSERT(f->adopt != NULL && f->http != NULL);
@@ -289,6 +364,8 @@ static struct front *front_new(struct api *a, const char *name, bool is_unix)
 
 static void front_free(struct front *f)
 {
+	list_remove(&f->listening);
+	timer_stop(&f->step_back);
 	evhttp_free(f->http);
 	while (!list_empty(&f->conns))
 		conn_free(LIST_FIRST(&f->conns, struct conn, link));
@@ -313,6 +390,9 @@ static bool front_listen(struct front *f, int fd)
 		evconnlistener_free(l);
 		return false;
 	}
+	f->listener = l;
+	list_append(&listening, &f->listening);
+	evconnlistener_set_error_cb(l, on_accept_error);
 	return true;
 }
 

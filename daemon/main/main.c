@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postroadd: arguments, the node file, the log. All else is in node.c.
  */
+#include <event2/event.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -84,6 +85,12 @@ static void print_errors(const char *file, const struct errors *errors)
 	free(text);
 }
 
+/* What libevent has to say goes where all else goes. */
+static void on_libevent(int severity, const char *text)
+{
+	log_msg(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "libevent", "%s", text);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = { .node_file = NODE_FILE };
@@ -103,6 +110,7 @@ int main(int argc, char **argv)
 	}
 	errors_fini(&errors);
 	log_init(n->log_target, n->log_level);
+	event_set_log_callback(on_libevent);
 	status = args.check ? node_check(n) : node_run(n, args.node_file);
 	node_config_free(n);
 	return status;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP itself: problems, methods, limits."""
 import json
+import pathlib
 import random
+import resource
 import socket
 import struct
 import time
@@ -264,6 +266,48 @@ def test_bodies_of_many_clients_together_are_bounded(node):
     for s in clients:
         s.close()
     wait_for(lambda: node.get("/healthz").status == 200, "served afterwards")
+
+
+def open_tcp(node, source="127.0.0.1"):
+    return socket.create_connection(("127.0.0.1", node.admin_port), 10, source_address=(source, 0))
+
+
+def test_one_address_has_a_share_of_the_tcp_places(idle_node):
+    idle_node.file["admin"]["tls"] = "off"
+    node = idle_node.start()
+    ours = [open_tcp(node) for _ in range(16)]
+    assert all(is_served(s) for s in ours)
+    for _ in range(60):
+        with open_tcp(node) as extra:
+            assert not is_served(extra)
+    with open_tcp(node, "127.0.0.2") as other:
+        assert is_served(other)
+    assert all(is_served(s) for s in ours)
+    ours.pop().close()
+
+    def served_again():
+        with open_tcp(node) as s:
+            return is_served(s)
+
+    wait_for(served_again, "the place is free again")
+    for s in ours:
+        s.close()
+
+
+def test_without_descriptors_nothing_spins_and_places_come_back(node):
+    descriptors = len(list(pathlib.Path(f"/proc/{node.process.pid}/fd").iterdir()))
+    before = resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (descriptors + 4, before[1]))
+    waiting = [open_unix(node) for _ in range(20)]
+    wait_for(lambda: "event=admin_accept" in node.log, "it is told")
+    for s in waiting[:10]:
+        s.close()
+    resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, before)
+    wait_for(lambda: is_served(waiting[-1]), "who waited is served")
+    assert node.log.count("event=admin_accept") == 1
+    assert "accept() call" not in node.log
+    for s in waiting[10:]:
+        s.close()
 
 
 RUDE = [
