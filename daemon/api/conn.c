@@ -293,7 +293,7 @@ static void on_adopt(evutil_socket_t fd, short what, void *arg)
 
 /* ---- no descriptor left ---- */
 
-/* Those that accept, of the control thread: libevent tells of a failed accept with evhttp's argument, which leads nowhere. */
+/* Those that accept; control thread. libevent tells of a failed accept with evhttp's argument, which leads nowhere. */
 static struct list listening = { &listening, &listening };
 
 /* The connection stays in the queue and would be told again at once, for ever. */

@@ -180,9 +180,9 @@ void engine_session_kill(struct engine *e, const char *id, engine_kill_fn *fn, v
 
 /* ---- tracing ----
  *
- * A trace belongs to the control thread, but the workers hold a pointer to it until all of them have looked. So it is freed by whichever
- * comes second: engine_trace_stop(), or trace_looked(), which runs once for each trace. Mail to a worker is in order: its look comes
- * before the end of this trace, and that before the look of the next one.
+ * A trace belongs to the control thread, but the workers hold a pointer to it until all of them have looked. So it is
+ * freed by whichever comes second: engine_trace_stop(), or trace_looked(), which runs once for each trace. Mail to a
+ * worker is in order: its look comes before the end of this trace, and that before the look of the next one.
  */
 
 struct engine_trace {
