@@ -46,7 +46,7 @@ void loop_flush_queue_later(struct loop *l, struct loop_flush *f);
 void loop_flush_cancel(struct loop_flush *f);
 
 /* A buffer of LOOP_SCRATCH bytes for one read at a time, valid until the callback returns. */
-#define LOOP_SCRATCH (128 * 1024)
+#define LOOP_SCRATCH (256 * 1024)
 char *loop_scratch(struct loop *l);
 
 /* How late the last timer tick came, in microseconds: the loop's lag. Readable from any thread. */

@@ -151,8 +151,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (st->offer_due || st->keep_n >= LOOP_SCRATCH)
 		return; /* resumed in this very turn: what is kept is offered first, at the turn's end */
 	char *scratch = loop_scratch(st->loop);
-	size_t before = st->keep_n;
-	ssize_t n = recv(fd, scratch + before, LOOP_SCRATCH - before, 0);
+	size_t before = st->keep_n, room = LOOP_SCRATCH - before;
+	if (!st->bulk && room > STREAM_READ_SMALL)
+		room = STREAM_READ_SMALL;
+	ssize_t n = recv(fd, scratch + before, room, 0);
 	if (n < 0) {
 		read_failed(st);
 		return;
@@ -166,6 +168,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (before > 0)
 		memcpy(scratch, st->keep, before);
 	offer(st, scratch, before + (size_t)n);
+}
+
+void stream_read_bulk(struct stream *st, bool bulk)
+{
+	st->bulk = bulk;
 }
 
 void stream_pause(struct stream *st)

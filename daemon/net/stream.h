@@ -14,6 +14,7 @@
 #include "daemon/net/loop.h"
 
 #define STREAM_KEEP_MAX (32 * 1024)
+#define STREAM_READ_SMALL (16 * 1024) /* a read's bound for lines, the default: bulk readers ask for more */
 #define STREAM_HIGH_WATER (256 * 1024)
 
 struct stream;
@@ -43,7 +44,7 @@ struct stream {
 	uint64_t bytes_in, bytes_out;
 	struct loop_flush flush, again;
 	int connect_errno;
-	bool connecting, paused, eof, want_drained, gone_told, offer_due, shut_due;
+	bool bulk, connecting, paused, eof, want_drained, gone_told, offer_due, shut_due;
 };
 
 /* Takes over an accepted, non-blocking fd and starts reading. */
@@ -60,6 +61,9 @@ bool stream_is_open(const struct stream *st);
 void stream_discard_input(struct stream *st);
 /* Ends our side once the queue is empty; the peer's bytes go on coming. */
 void stream_shutdown(struct stream *st);
+
+/* Reads up to a whole scratch buffer at a time (true), or STREAM_READ_SMALL: what an owner leaves of a read is kept in memory. */
+void stream_read_bulk(struct stream *st, bool bulk);
 
 /* Stops offering bytes; they stay in the kernel (and in the small keep buffer). */
 void stream_pause(struct stream *st);

@@ -151,7 +151,7 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	txn_on_back_failed(t, stage, why, r);
 }
 
-static void say_quit(struct back *b)
+void back_quit(struct back *b)
 {
 	b->txn = NULL;
 	back_idle_leave(b);
@@ -250,7 +250,7 @@ static void on_due_reply(struct back *b, const struct smtp_reply *r)
 		if (smtp_reply_is(r, 2) && b->due_n == 0)
 			back_idle_enter(b);
 		else
-			say_quit(b);
+			back_quit(b);
 		return;
 	}
 	observe(b, due_stage(d.kind), r, d.sent_us);
@@ -363,7 +363,7 @@ static void on_timer(void *arg)
 
 	CHECK_OBJ(b, BACK_MAGIC);
 	if (b->is_idle) {
-		say_quit(b);
+		back_quit(b);
 		return;
 	}
 	if (b->body_open && b->due_n == 0 && b->st.bytes_out != b->bytes_mark) {
@@ -389,10 +389,9 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	struct back *b;
 
 	if (!server_slot_take(s)) {
-		/* An idle connection of our own that could not be used (another name, too old) may hold the slot. */
+		/* An idle connection of our own that could not be used (another name, too old) may hold a slot. */
 		back_shed(w, s);
-		if (!server_slot_take(s))
-			return NULL;
+		return NULL;
 	}
 	NEW_OBJ(b, BACK_MAGIC);
 	b->w = w;
@@ -435,7 +434,7 @@ void back_return(struct back *b)
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
 	else
-		say_quit(b);
+		back_quit(b);
 }
 
 /* The newest command is DATA or the dot: after a 354 an RSET would be content. */
@@ -455,7 +454,7 @@ void back_abandon(struct back *b)
 		return;
 	}
 	if (!back_idle_worthy(b)) {
-		say_quit(b);
+		back_quit(b);
 		return;
 	}
 	b->state = BACK_RSET;

@@ -88,6 +88,8 @@ void back_return(struct back *b);
 void back_abandon(struct back *b);
 /* Ends it at once, without a word. */
 void back_drop(struct back *b);
+/* Ends an idle one with QUIT; its slot is held until the server has let go of it too. */
+void back_quit(struct back *b);
 
 /* Room for one more due? */
 bool back_may_send(const struct back *b);

@@ -98,7 +98,7 @@ void back_shed(struct worker *w, struct server *s)
 
 	if (il == NULL || list_empty(&il->head))
 		return;
-	back_drop(LIST_LAST(&il->head, struct back, idle_link)); /* the oldest is the least warm */
+	back_quit(LIST_LAST(&il->head, struct back, idle_link)); /* the oldest is the least warm */
 }
 
 /* Ends the idle connections of il; all, or those whose server may not be used. True: il is empty. */
@@ -110,7 +110,7 @@ static bool prune(struct idle_list *il, bool all)
 	if (!all && is_usable(il->server))
 		return list_empty(&il->head);
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link)
-		back_drop(b);
+		back_quit(b);
 	return true;
 }
 

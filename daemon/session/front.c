@@ -132,6 +132,7 @@ static void on_timer(void *arg)
 static void set_state(struct session *s, enum front_state state)
 {
 	s->front.state = (uint8_t)state;
+	stream_read_bulk(&s->front.st, state == FRONT_BODY);
 	arm(s);
 }
 

@@ -279,6 +279,7 @@ static void seek(struct tcp_session *ts)
 	const struct addr *to = &ts->server->addr;
 	ts->back_open = true;
 	stream_connect(&ts->back, ts->w->loop, to, to->sa.sa_family == AF_INET6 ? &cf->source_v6 : &cf->source_v4, &back_ops, ts);
+	stream_read_bulk(&ts->back, true);
 	timer_set_in(ts->w->loop, &ts->timer, cf->timeouts.connect_ms);
 }
 
@@ -302,6 +303,7 @@ void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const 
 	list_append(&w->tcp_sessions, &ts->link);
 	w->n_sessions++;
 	stream_open(&ts->front, w->loop, fd, &front_ops, ts);
+	stream_read_bulk(&ts->front, true);
 	if (route >= 0 && w->snapshot->route_pools[route] == NULL) {
 		tcp_end(ts, "refused_by_route");
 		return;
