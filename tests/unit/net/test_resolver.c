@@ -222,11 +222,28 @@ static void freeing_the_resolver_ends_what_is_under_way(void **state)
 	scene_fini(&sc);
 }
 
+/* A chroot may have no hosts file, or none that names localhost. */
+static bool hosts_file_names_localhost(void)
+{
+	char line[256];
+	bool found = false;
+	FILE *f = fopen("/etc/hosts", "r");
+
+	while (f != NULL && !found && fgets(line, sizeof(line), f) != NULL)
+		found = strncmp(line, "127.0.0.1", 9) == 0 && strstr(line, "localhost") != NULL;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
 static void the_hosts_file_is_honoured(void **state)
 {
 	UNUSED(state);
 	struct scene sc;
 
+	if (!hosts_file_names_localhost())
+		skip();
+	scene_init(&sc, NULL, 0);
 	scene_init(&sc, NULL, 0);
 	look_up_host(&sc, "localhost");
 	assert_int_equal(sc.status, 0);
