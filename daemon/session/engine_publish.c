@@ -210,6 +210,37 @@ static struct listener_runtime *runtime_for(struct engine *e, const char *name)
 	return r;
 }
 
+static bool reaches(const struct route_config *rt, const char *listener)
+{
+	if (!rt->listener.present)
+		return true;
+	for (size_t i = 0; i < rt->listener.n; i++)
+		if (strcmp(rt->listener.v[i], listener) == 0)
+			return true;
+	return false;
+}
+
+static void add_reach(struct listener_view *lv, struct map *seen, struct pool *p)
+{
+	struct str key = { (const char *)&p, sizeof(p) };
+
+	if (p == NULL || map_put(seen, key, p) != NULL)
+		return;
+	lv->reach = xrealloc(lv->reach, (lv->n_reach + 1) * sizeof(struct pool *));
+	lv->reach[lv->n_reach++] = p; /* the snapshot holds the reference */
+}
+
+static void work_out_reach(struct listener_view *lv, const struct snapshot *s)
+{
+	struct map *seen = map_new();
+
+	add_reach(lv, seen, lv->pool);
+	for (size_t i = 0; i < s->policy_config->n_routes; i++)
+		if (reaches(&s->policy_config->routes[i], lv->config->name))
+			add_reach(lv, seen, s->route_pools[i]);
+	map_free(seen, NULL);
+}
+
 /* Every label set a listener can count under exists before its first session. */
 static void prepare(struct engine *e, struct snapshot *s)
 {
@@ -218,10 +249,9 @@ static void prepare(struct engine *e, struct snapshot *s)
 		lv->run = listener_runtime_ref(runtime_for(e, lv->config->name));
 		atomic_store_explicit(&lv->run->cap, lv->config->caps.connections, memory_order_relaxed);
 		listener_runtime_series(lv->run, "");
-		listener_runtime_series(lv->run, lv->pool->config->name);
-		for (size_t j = 0; j < s->policy_config->n_routes; j++)
-			if (s->route_pools[j] != NULL)
-				listener_runtime_series(lv->run, s->route_pools[j]->config->name);
+		work_out_reach(lv, s);
+		for (size_t j = 0; j < lv->n_reach; j++)
+			listener_runtime_series(lv->run, lv->reach[j]->config->name);
 	}
 }
 

@@ -51,6 +51,7 @@ static void free_snapshot(struct snapshot *s)
 	for (size_t i = 0; i < s->n_listeners; i++) {
 		if (s->listeners[i].pool != NULL)
 			pool_unref(s->listeners[i].pool);
+		free(s->listeners[i].reach);
 		if (s->listeners[i].run != NULL)
 			listener_runtime_unref(s->listeners[i].run);
 	}

@@ -69,7 +69,8 @@ struct listener_view {
 	const struct listener_config *config;
 	struct pool *pool;	      /* referenced */
 	struct listener_runtime *run; /* counters that outlive configurations, keyed by the listener's name */
-	unsigned exts;		      /* not stored here: see snapshot_exts() */
+	struct pool **reach;	      /* every pool its mail may go to, each once; worked out by engine_publish() */
+	size_t n_reach;
 };
 
 #define SNAPSHOT_MAGIC 0x534e4150u

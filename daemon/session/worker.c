@@ -96,16 +96,6 @@ const struct listener_view *worker_listener(const struct worker *w, const struct
 
 /* ---- what EHLO may offer ---- */
 
-static bool reaches(const struct route_config *rt, const char *listener)
-{
-	if (!rt->listener.present)
-		return true;
-	for (size_t i = 0; i < rt->listener.n; i++)
-		if (strcmp(rt->listener.v[i], listener) == 0)
-			return true;
-	return false;
-}
-
 /* Extensions: what all pools have. Size: the largest over pools of the smallest within each. Pools never seen say nothing. */
 static void merge(struct offer *o, bool *any, bool *unlimited, const struct pool *p)
 {
@@ -121,17 +111,15 @@ static void merge(struct offer *o, bool *any, bool *unlimited, const struct pool
 		o->size = caps.size;
 }
 
-static void work_out(struct offer *o, const struct snapshot *sn, const struct listener_view *lv)
+static void work_out(struct offer *o, const struct listener_view *lv)
 {
 	uint64_t cap = lv->config->caps.message_size;
 	bool any = false, unlimited = false;
 
 	o->exts = 0;
 	o->size = 0;
-	merge(o, &any, &unlimited, lv->pool);
-	for (size_t i = 0; i < sn->policy_config->n_routes; i++)
-		if (sn->route_pools[i] != NULL && reaches(&sn->policy_config->routes[i], lv->config->name))
-			merge(o, &any, &unlimited, sn->route_pools[i]);
+	for (size_t i = 0; i < lv->n_reach; i++)
+		merge(o, &any, &unlimited, lv->reach[i]);
 	if (!any || unlimited || o->size > cap)
 		o->size = cap == UNLIMITED ? (unlimited || !any ? 0 : o->size) : cap;
 }
@@ -142,7 +130,7 @@ const struct offer *worker_offer(struct worker *w, const struct listener_view *l
 	int64_t now = loop_now_ms(w->loop);
 
 	if (now >= o->until_ms) {
-		work_out(o, w->snapshot, lv);
+		work_out(o, lv);
 		o->until_ms = now + 1000;
 	}
 	return o;
