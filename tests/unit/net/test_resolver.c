@@ -244,7 +244,6 @@ static void the_hosts_file_is_honoured(void **state)
 	if (!hosts_file_names_localhost())
 		skip();
 	scene_init(&sc, NULL, 0);
-	scene_init(&sc, NULL, 0);
 	look_up_host(&sc, "localhost");
 	assert_int_equal(sc.status, 0);
 	assert_non_null(strstr(sc.text.p, "127.0.0.1:25"));
