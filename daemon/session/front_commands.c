@@ -119,7 +119,7 @@ static enum step cmd_mail(struct session *s, struct str args)
 		return refuse_parse(s, &why);
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
 		return refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
-	txn_open(s, args, &m);
+	txn_open(s, args);
 	session_reply(s, 250, "2.1.0", "sender ok");
 	return STEP_MORE;
 }

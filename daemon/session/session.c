@@ -80,8 +80,7 @@ void session_trace(struct session *s, char side, const char *p, size_t n)
 
 /* ---- the beginning ---- */
 
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted,
-		    bool exempt)
+void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted)
 {
 	struct session *s;
 
@@ -91,7 +90,6 @@ void session_accept(struct worker *w, const struct listener_view *lv, int fd, co
 	s->lv = lv;
 	s->run = listener_runtime_ref(lv->run);
 	s->counted = counted;
-	s->exempt = exempt;
 	s->client = *peer;
 	s->number = w->next_id++;
 	s->started_ms = loop_now_ms(w->loop);

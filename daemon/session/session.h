@@ -68,7 +68,7 @@ struct front {
 
 struct session {
 	uint32_t magic;
-	bool exempt, closing, detached; /* detached: the client is gone, the final reply is awaited */
+	bool closing, detached; /* detached: the client is gone, the final reply is awaited */
 	struct list link;
 	struct worker *w;
 	struct snapshot *snapshot; /* referenced; the newest between transactions */
@@ -85,8 +85,7 @@ struct session {
 };
 
 /* Takes over an accepted connection of an smtp listener. */
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted,
-		    bool exempt);
+void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted);
 /* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the session alive,
  * without its client, until the final reply. */
 void session_close(struct session *s, enum close_reason reason);

@@ -38,13 +38,12 @@ static unsigned needs_of_mail(const struct smtp_mail *m)
 	return need;
 }
 
-struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail *m)
+void txn_open(struct session *s, struct str args)
 {
 	struct arena *arena = arena_new(2048);
 	struct txn *t = arena_alloc(arena, sizeof(*t));
 	struct smtp_refusal unused;
 
-	UNUSED(m);
 	t->magic = TXN_MAGIC;
 	t->s = s;
 	t->arena = arena;
@@ -64,7 +63,6 @@ struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail 
 	txn_server_init(t);
 	s->txn = t;
 	s->n_txns++;
-	return t;
 }
 
 /* ---- verdicts ---- */
@@ -390,11 +388,6 @@ void txn_data(struct txn *t)
 	txn_pump(t);
 }
 
-bool txn_busy(const struct txn *t)
-{
-	return t != NULL && t->data_wanted;
-}
-
 /* ---- decisions of our own ---- */
 
 void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
@@ -487,14 +480,4 @@ void txn_abort(struct txn *t, enum txn_cause cause)
 	}
 	/* Every recipient was refused: that is the outcome, whatever command the client sent next. */
 	txn_finish(t, result_of(t->last_code), t->last_cause);
-}
-
-bool txn_client_gone(struct txn *t)
-{
-	t->client_gone = true;
-	if (t->state == TXN_DOT)
-		return true;
-	/* Without the dot the server must not take what it has for a message: the connection is closed, not ended. */
-	txn_abort(t, CAUSE_CLIENT_GONE);
-	return false;
 }

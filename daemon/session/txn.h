@@ -132,22 +132,18 @@ struct txn {
 	int64_t failing_since_us, failing_us; /* time spent on failures: what the retry budget bounds */
 };
 
-/* Opens a transaction for a MAIL that was parsed; args is copied. */
-struct txn *txn_open(struct session *s, struct str args, const struct smtp_mail *m);
+/* Opens the session's transaction for the arguments of a MAIL that smtp_mail_parse() accepts; they are copied. */
+void txn_open(struct session *s, struct str args);
 /* RCPT: *ret_wait = the command must wait for verdicts before it. Otherwise it was answered or will be. */
 void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait);
 void txn_data(struct txn *t);
 /* RSET, EHLO, QUIT, or the session's end: gives up. Logs the transaction. */
 void txn_abort(struct txn *t, enum txn_cause cause);
-/* The client has gone. True: the transaction goes on without it (its dot was sent). */
-bool txn_client_gone(struct txn *t);
 /* Recipients whose verdict is not in. */
 static inline unsigned txn_pending(const struct txn *t)
 {
 	return t == NULL ? 0 : t->n_unanswered;
 }
-/* True while the client must not be asked for anything: an answer to DATA or to the dot is due. */
-bool txn_busy(const struct txn *t);
 
 /* ---- content: relay.c ---- */
 

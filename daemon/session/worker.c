@@ -15,6 +15,9 @@
 
 /* ---- listeners over configurations ---- */
 
+_Static_assert(ARRAY_LEN(((struct listener_runtime *)0)->m_connections) >= ACCEPT_COUNT, "a series for each result");
+_Static_assert(ARRAY_LEN(((struct listener_runtime *)0)->m_rejected) >= REJECT_COUNT, "a series for each reason");
+
 struct listener_runtime *listener_runtime_new(const char *name)
 {
 	struct listener_runtime *r = xcalloc(1, sizeof(*r));
@@ -168,7 +171,7 @@ static void take(struct worker *w, const struct listener_view *lv, int fd, const
 	}
 	metrics_add(lv->run->m_connections[ACCEPT_ACCEPTED], 1);
 	if (cf->mode == LISTENER_SMTP)
-		session_accept(w, lv, fd, peer, counted, exempt);
+		session_accept(w, lv, fd, peer, counted);
 	else
 		tcp_accept(w, lv, fd, peer, counted);
 }

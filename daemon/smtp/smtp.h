@@ -187,7 +187,6 @@ struct smtp_eod {
 	bool saw_bare_cr, saw_bare_lf, saw_nul;
 	bool done;        /* CRLF . CRLF was seen; stays true */
 	uint64_t content; /* message bytes so far: what leaves (or would), less stuffed dots, the last CRLF included */
-	unsigned longest_line; /* reserved for statistics; need not be kept */
 };
 
 void smtp_eod_init(struct smtp_eod *e, bool normalize);
