@@ -2,10 +2,10 @@
  * The end of data, and canonical lines on the way to it (RFC 5321 4.1.1.4, 4.5.2).
  *
  * The hard thing is SMTP smuggling: no server behind us may see an end of data where we saw none. So the mark is the
- *literal CRLF . CRLF and nothing else; every other line ending is made CRLF; and a dot that thereby comes to stand
- *alone on a line, or at the start of a line that the client did not begin with CRLF, is doubled. A dot behind a real
- *CRLF is the client's own stuffing and passes. What leaves never holds CRLF . CRLF, a bare CR or a bare LF. The known
- *tricks, each followed by "x":
+ * literal CRLF . CRLF and nothing else; every other line ending is made CRLF; and a dot that thereby comes to stand
+ * alone on a line, or at the start of a line that the client did not begin with CRLF, is doubled. A dot behind a real
+ * CRLF is the client's own stuffing and passes. What leaves never holds CRLF . CRLF, a bare CR or a bare LF. The known
+ * tricks, each followed by "x":
  *
  *	client sends       leaves             why
  *	\n.\n    \n.\r     \r\n..\r\n         the line start is ours, so is the dot to stuff
@@ -18,8 +18,8 @@
  *	\r\n.\0\r\n        as it came         likewise
  *
  * Held back at the end of a piece is only what may still turn out differently: a CR, a dot at a line start, or both.
- *When `normalize` is false and a bare CR or LF was seen, nothing leaves any more; the scan for the end goes on all the
- *same.
+ * When `normalize` is false and a bare CR or LF was seen, nothing leaves any more; the scan for the end goes on all the
+ * same.
  */
 #include "daemon/smtp/smtp.h"
 
@@ -110,10 +110,10 @@ static void at_repaired_start(struct scan *s)
 static void skip_clean(struct scan *s)
 {
 	const char *p = s->p;
-	size_t n = s->n, i = s->i + scan_special(s->p + s->i, s->n - s->i);
+	size_t n = s->n, i = s->i + scan_special(p + s->i, n - s->i);
 
 	while (n - i > 2 && p[i] == '\r' && p[i + 1] == '\n' && p[i + 2] != '.') {
-		i += 2;
+		i = scan_clean(p, n, i + 2);
 		i += scan_special(p + i, n - i);
 	}
 	s->i = i;

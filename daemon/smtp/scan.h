@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to this room: where the next CR, LF or NUL is. Every byte of every message passes through here.
+ * Private to this room: where the next CR, LF or NUL is, and how far text is clean. Every byte of every message passes
+ * through here.
  *
- * 16 bytes at a time where SSE2 is part of the instruction set, 8 elsewhere. Both are always compiled, so that a test
- * compares them on any machine.
+ * scan_special() looks at 16 bytes at a time where SSE2 is part of the instruction set, at 8 elsewhere; scan_clean() at
+ * 128 where the processor has AVX2, at 64 with SSE2, and is no help elsewhere. All that the compiler can make is made,
+ * so that a test compares them.
  */
 #ifndef POSTROAD_SMTP_SCAN_H
 #define POSTROAD_SMTP_SCAN_H
@@ -65,6 +67,16 @@ static inline size_t scan_special(const char *p, size_t n)
 {
 	return scan_special_portable(p, n);
 }
+#endif
+
+/* How far p[i..n) is certainly clean: whole CRLF lines without a NUL, none of them behind the first begins with a dot.
+ * Returns an index in [i, n] that is not inside a line end nor behind one; i if nothing can be said. Asks for i >= 1 and
+ * for p[i - 1] to be no CR, or to be one that p[i] completes. */
+size_t scan_clean(const char *p, size_t n, size_t i);
+
+#ifdef __SSE2__
+size_t scan_clean_sse2(const char *p, size_t n, size_t i);
+size_t scan_clean_avx2(const char *p, size_t n, size_t i); /* only where __builtin_cpu_supports("avx2") */
 #endif
 
 #endif

@@ -250,7 +250,69 @@ static void long_random_input_in_random_splits_agrees_with_the_model(void **stat
 	}
 }
 
+/* What the block scan is for: clean lines, with a flaw or none, a cut or none. */
+static size_t clean_lines(char *text, size_t cap)
+{
+	size_t n = 0;
+
+	for (size_t len = random_u64() % 90; n + len + 2 < cap; len = random_u64() % 90) {
+		memset(text + n, 'x', len);
+		memcpy(text + n + len, "\r\n", 2);
+		n += len + 2;
+	}
+	return n;
+}
+
+static void clean_lines_with_few_flaws_agree_with_the_model(void **state)
+{
+	UNUSED(state);
+	for (unsigned round = 0; round < 20000; round++) {
+		char text[1000];
+		size_t n = clean_lines(text, 200 + random_u64() % 800), cut = random_u64() % (n + 1);
+		for (uint64_t flaws = random_u64() % 3; flaws > 0; flaws--)
+			text[random_u64() % n] = alphabet[random_u64() % sizeof(alphabet)];
+		struct eod_model m = eod_model(text, n);
+		same_as_model(&m, text, (size_t[]) { cut, n }, 2);
+		same_as_model(&m, text, &n, 1);
+		free(m.out);
+	}
+}
+
 /* ---- the scan beneath ---- */
+
+typedef size_t clean_fn(const char *p, size_t n, size_t i);
+
+static void stops_before_each_flaw(clean_fn *clean, size_t block)
+{
+	static const char *const flaws[] = { "\r", "\n", "\0", "\r\n.", "\n.", "\r." };
+	char text[512 + 1];
+
+	for (size_t at = 1; at < 512 - 3; at++) {
+		for (size_t k = 0; k < ARRAY_LEN(flaws); k++) {
+			size_t len = flaws[k][0] == '\0' ? 1 : strlen(flaws[k]);
+			memset(text, '.', sizeof(text)); /* inside a line a dot is nothing special */
+			memcpy(text + at, flaws[k], len);
+			size_t got = clean(text, 512, 1);
+			assert_in_range(got, at > block ? at - block : 1, at);
+		}
+	}
+	memset(text, 'x', sizeof(text));
+	assert_in_range(clean(text, 512, 1), 512 - block, 512);
+}
+
+static void block_scans_stop_before_each_flaw(void **state)
+{
+	UNUSED(state);
+#ifdef __SSE2__
+	stops_before_each_flaw(scan_clean_sse2, 64);
+	if (__builtin_cpu_supports("avx2"))
+		stops_before_each_flaw(scan_clean_avx2, 128);
+	else
+		print_message("this processor has no AVX2: that scan is not tested here\n");
+#else
+	stops_before_each_flaw(scan_clean, 512);
+#endif
+}
 
 static void both_scans_find_each_special_byte_at_each_place(void **state)
 {
@@ -283,6 +345,8 @@ int main(void)
 		cmocka_unit_test(clean_text_comes_out_in_one_piece_per_call),
 		cmocka_unit_test(every_short_input_in_every_split_agrees_with_the_model),
 		cmocka_unit_test(long_random_input_in_random_splits_agrees_with_the_model),
+		cmocka_unit_test(clean_lines_with_few_flaws_agree_with_the_model),
+		cmocka_unit_test(block_scans_stop_before_each_flaw),
 		cmocka_unit_test(both_scans_find_each_special_byte_at_each_place),
 	};
 
