@@ -2,6 +2,8 @@
  * Listening sockets: one per worker and address, accepting in batches.
  *
  * The hard thing is running out of descriptors: a level-triggered accept would then spin, so the listener steps back for a moment.
+ * An accept that finds nobody costs nearly as much as one that does, so a batch grows only while one turn after the other
+ * finds somebody.
  */
 #include "daemon/net/listener.h"
 
@@ -30,6 +32,8 @@ struct listener {
 	struct event rd;
 	struct timer retry;
 	bool started; /* until then its loop's thread does not know it */
+	int batch;     /* how many to accept in a turn */
+	uint64_t turn; /* the last one that filled its batch */
 };
 
 static int open_socket(const struct addr *at, int *ret_errno)
@@ -83,9 +87,15 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 	UNUSED(fd);
 	UNUSED(what);
 	CHECK_OBJ(li, LISTENER_MAGIC);
-	for (int i = 0; i < ACCEPT_BATCH; i++)
+	uint64_t turn = loop_turns(li->loop);
+	if (li->turn + 1 != turn)
+		li->batch = 1;
+	else if (li->batch < ACCEPT_BATCH)
+		li->batch *= 2;
+	for (int i = 0; i < li->batch; i++)
 		if (!accept_one(li))
-			break;
+			return;
+	li->turn = turn;
 }
 
 static void on_retry(void *arg)

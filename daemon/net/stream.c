@@ -229,13 +229,25 @@ static void out_add(struct stream *st, const void *p, size_t n)
 	st->out_n += n;
 }
 
+/* Both pieces in one call; the plainer call where there is one piece, as there mostly is. */
+static ssize_t send_pieces(int fd, struct iovec first, struct iovec second)
+{
+	struct iovec both[2] = { first, second };
+	struct msghdr msg = { .msg_iov = both, .msg_iovlen = 2 };
+
+	if (first.iov_len > 0 && second.iov_len > 0)
+		return sendmsg(fd, &msg, MSG_NOSIGNAL);
+	if (first.iov_len == 0)
+		first = second;
+	return send(fd, first.iov_base, first.iov_len, MSG_NOSIGNAL);
+}
+
 /* Gives the queue and then p[0..n) to the kernel. Returns how many bytes of p were taken. */
 static size_t write_out(struct stream *st, const void *p, size_t n)
 {
 	size_t queued = st->out_n - st->out_at;
-	struct iovec iov[2] = { { st->out + st->out_at, queued }, { (void *)(uintptr_t)p, n } };
-	struct msghdr msg = { .msg_iov = queued > 0 ? iov : iov + 1, .msg_iovlen = queued > 0 && n > 0 ? 2 : 1 };
-	ssize_t done = sendmsg(st->fd, &msg, MSG_NOSIGNAL);
+	struct iovec queue = { queued > 0 ? st->out + st->out_at : NULL, queued }, piece = { (void *)(uintptr_t)p, n };
+	ssize_t done = send_pieces(st->fd, queue, piece);
 
 	if (done < 0) {
 		/* A failed connection shows itself to the reader too; leave the telling to one place. */

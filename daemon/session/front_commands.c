@@ -58,7 +58,9 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 
 static void put_line(struct sbuf *out, bool last, const char *text)
 {
-	sbuf_printf(out, "250%c%s\r\n", last ? ' ' : '-', text);
+	sbuf_puts(out, last ? "250 " : "250-");
+	sbuf_puts(out, text);
+	sbuf_puts(out, "\r\n");
 }
 
 static void ehlo_reply(struct session *s, const struct offer *o)
