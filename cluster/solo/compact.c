@@ -47,8 +47,7 @@ static int add_answers(struct store *s, struct journal *next, struct held *const
 	uint64_t offset;
 	int err = 0;
 
-	LIST_FOR_EACH(a, tmp, &s->answers.all, link)
-	{
+	LIST_FOR_EACH(a, tmp, &s->answers.all, link) {
 		if (is_kept(kept, n, a->public.position))
 			continue;
 		sbuf_reset(&bytes);

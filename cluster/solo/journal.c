@@ -145,8 +145,8 @@ static void write_mark(struct journal *j)
 }
 
 /* Takes back what a failed append wrote. If even that fails nobody knows what the next open will find. The same holds
- * where syncing failed for another reason than a full disk: the kernel reports that once, drops the pages, and calls the
- * next attempt a success. */
+ * where syncing failed for another reason than a full disk: the kernel reports that once, drops the pages, and calls
+ * the next attempt a success. */
 static void cut_back(struct journal *j, int err)
 {
 	if (ftruncate(j->fd, (off_t)j->size) != 0 || fdatasync(j->fd) != 0)

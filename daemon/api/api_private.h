@@ -22,7 +22,7 @@
 
 /* ---- bounds ---- */
 
-#define API_CONNECTIONS_MAX 64 /* of the Unix socket, and of all TCP listeners together */
+#define API_CONNECTIONS_MAX 64         /* of the Unix socket, and of all TCP listeners together */
 #define API_CONNECTIONS_PER_ADDRESS 16 /* over TCP: of one IPv4 address or IPv6 /64 */
 #define API_BODY_MAX ((size_t)8 << 20)
 #define API_READING_MAX ((size_t)64 << 20) /* of all requests being read */
@@ -50,7 +50,7 @@ struct api {
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
 	int64_t accept_logged_ms; /* when it was last said that no connection could be accepted; 0 = never */
-	SSL_CTX *tls; /* NULL: admin.tls "off" */
+	SSL_CTX *tls;             /* NULL: admin.tls "off" */
 	char fingerprint[3 * 32];
 	struct list calls;   /* struct call: link */
 	struct list streams; /* struct push: link */
@@ -87,7 +87,7 @@ struct conn {
 	struct bufferevent *bev; /* dies with evhttp's connection: never used after fd was seen closed */
 	int fd;
 	struct addr peer; /* over TCP */
-	uint64_t inode; /* of the socket: tells whether fd is still this connection's */
+	uint64_t inode;   /* of the socket: tells whether fd is still this connection's */
 	struct timer deadline;
 	int64_t started_ms;
 	uint64_t bytes; /* of this request */
@@ -110,7 +110,7 @@ void conn_request_end(struct conn *c);
 struct identity {
 	enum token_role role;
 	char author[128]; /* token name, or "local:USER" */
-	bool is_owner;    /* came over the Unix socket as root or the daemon's own user, who can read the files anyway */
+	bool is_owner; /* came over the Unix socket as root or the daemon's own user, who can read the files anyway */
 };
 
 struct call {

@@ -24,7 +24,7 @@
 #define CONN_MAGIC 0x434f4e4eu
 #define FRONT_MAGIC 0x46524f4eu
 #define REAP_MS 1000
-#define STEP_BACK_MS 100   /* when no descriptor was left for a connection */
+#define STEP_BACK_MS 100 /* when no descriptor was left for a connection */
 #define ACCEPT_LOG_MS 60000
 #define BACKLOG 1024 /* above the cap: who is beyond it is told by a close, not left waiting */
 #define EVHTTP_HEADER_MAX ((ev_ssize_t)4 * 16 * 1024) /* above our own bound, so that we can answer it */

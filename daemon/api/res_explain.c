@@ -107,7 +107,9 @@ static void add_candidate(const struct server *s, bool usable, const char *why, 
 
 static json_t *candidates_json(const struct question *q, const struct pool *pool)
 {
-	struct pick_query query = { .hash = balance_hash(pool->config, &q->envelope), .need_size = q->size, .now_ms = q->now_ms };
+	struct pick_query query = { .hash = balance_hash(pool->config, &q->envelope),
+				    .need_size = q->size,
+				    .now_ms = q->now_ms };
 	json_t *list = json_array();
 
 	pool_explain(pool, &query, add_candidate, list);

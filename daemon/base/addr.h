@@ -47,7 +47,8 @@ struct cidr {
 	unsigned bits;
 };
 
-/* "10.0.0.0/8", "2001:db8::/32", or a bare address (/32, /128). Host bits must be zero. On failure *ret_why says why. */
+/* "10.0.0.0/8", "2001:db8::/32", or a bare address (/32, /128). Host bits must be zero. On failure *ret_why says why.
+ */
 bool cidr_parse(const char *text, struct cidr *ret, const char **ret_why) MUST_CHECK;
 bool cidr_match(const struct cidr *net, const struct addr *a);
 bool cidr_match_any(const struct cidr *nets, size_t n, const struct addr *a);

@@ -42,7 +42,7 @@ const char *clock_rfc5322(double wall, char *out)
 {
 	static const char day[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 	static const char month[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-		                           "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	time_t sec = (time_t)wall;
 	struct tm tm;
 

@@ -42,11 +42,11 @@ void errors_add(struct errors *e, const char *path, const char *found, const cha
 	va_start(ap, detail_fmt);
 	sbuf_vprintf(&detail, detail_fmt, ap);
 	va_end(ap);
-	e->list[e->n++] = (struct error){ .path = xstrdup(path),
-					  .detail = sbuf_steal(&detail),
-					  .found = dup_cut(found),
-					  .allowed = dup_or_null(allowed),
-					  .suggestion = dup_or_null(suggestion) };
+	e->list[e->n++] = (struct error) { .path = xstrdup(path),
+					   .detail = sbuf_steal(&detail),
+					   .found = dup_cut(found),
+					   .allowed = dup_or_null(allowed),
+					   .suggestion = dup_or_null(suggestion) };
 }
 
 void errors_fini(struct errors *e)
@@ -59,7 +59,7 @@ void errors_fini(struct errors *e)
 		free(e->list[i].suggestion);
 	}
 	free(e->list);
-	*e = (struct errors){ 0 };
+	*e = (struct errors) { 0 };
 }
 
 char *errors_text(const struct errors *e)

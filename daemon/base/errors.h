@@ -7,10 +7,10 @@
 #include "daemon/base/obj.h"
 
 struct error {
-	char *path;	  /* JSON pointer, RFC 6901; "" = the whole document */
-	char *detail;	  /* a sentence */
-	char *found;	  /* what stands there, as JSON text, cut to a bounded length; NULL = nothing */
-	char *allowed;	  /* what may stand there; NULL = said in detail */
+	char *path;       /* JSON pointer, RFC 6901; "" = the whole document */
+	char *detail;     /* a sentence */
+	char *found;      /* what stands there, as JSON text, cut to a bounded length; NULL = nothing */
+	char *allowed;    /* what may stand there; NULL = said in detail */
 	char *suggestion; /* the nearest known name; NULL = none */
 };
 

@@ -141,7 +141,7 @@ static struct slot *find(const struct map *m, uint64_t hash, struct str key)
 {
 	for (size_t i = hash & (m->cap - 1);; i = (i + 1) & (m->cap - 1)) {
 		struct slot *s = &m->slots[i];
-		if (s->key == NULL || (s->hash == hash && str_eq((struct str){ s->key, s->len }, key)))
+		if (s->key == NULL || (s->hash == hash && str_eq((struct str) { s->key, s->len }, key)))
 			return s;
 	}
 }
@@ -155,7 +155,7 @@ static void grow(struct map *m)
 	for (size_t i = 0; i < old.cap; i++) {
 		struct slot *s = &old.slots[i];
 		if (s->key != NULL)
-			*find(m, s->hash, (struct str){ s->key, s->len }) = *s;
+			*find(m, s->hash, (struct str) { s->key, s->len }) = *s;
 	}
 	free(old.slots);
 }
@@ -199,7 +199,7 @@ static void shift_back(struct map *m, size_t i)
 			i = j;
 		}
 	}
-	m->slots[i] = (struct slot){ 0 };
+	m->slots[i] = (struct slot) { 0 };
 }
 
 void *map_remove(struct map *m, struct str key)
@@ -226,7 +226,7 @@ bool map_next(const struct map *m, size_t *pos, struct str *ret_key, void **ret_
 		const struct slot *s = &m->slots[*pos];
 		if (s->key == NULL)
 			continue;
-		*ret_key = (struct str){ s->key, s->len };
+		*ret_key = (struct str) { s->key, s->len };
 		*ret_value = s->value;
 		(*pos)++;
 		return true;

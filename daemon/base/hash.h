@@ -17,7 +17,8 @@ void random_bytes(void *p, size_t n);
 /* A fast per-thread generator for jitter and load balancing; never for secrets. */
 uint64_t random_u64(void);
 
-/* Map from byte strings to non-NULL pointers; keys are copied. Not safe for concurrent writers; concurrent readers are fine. */
+/* Map from byte strings to non-NULL pointers; keys are copied. Not safe for concurrent writers; concurrent readers are
+ * fine. */
 struct map;
 
 struct map *map_new(void);

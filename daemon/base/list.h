@@ -50,9 +50,9 @@ static inline void list_remove(struct list *l)
 #define LIST_FIRST(head, type, member) CONTAINER_OF((head)->next, type, member)
 #define LIST_LAST(head, type, member) CONTAINER_OF((head)->prev, type, member)
 /* Safe against removal of `it` itself; `tmp` is a struct list *. */
-#define LIST_FOR_EACH(it, tmp, head, member)                                                                   \
-	for ((tmp) = (head)->next, (it) = CONTAINER_OF((tmp), __typeof__(*(it)), member);                      \
-	     &(it)->member != (head) && ((tmp) = (tmp)->next, true);                                           \
+#define LIST_FOR_EACH(it, tmp, head, member)                                                                           \
+	for ((tmp) = (head)->next, (it) = CONTAINER_OF((tmp), __typeof__(*(it)), member);                              \
+	     &(it)->member != (head) && ((tmp) = (tmp)->next, true);                                                   \
 	     (it) = CONTAINER_OF((tmp), __typeof__(*(it)), member))
 
 #endif

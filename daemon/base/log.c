@@ -179,7 +179,7 @@ void log_int(struct logline *l, const char *key, int64_t value)
 
 	if (value < 0)
 		*--at = '-';
-	log_str(l, key, (struct str){ at, (size_t)(end - at) });
+	log_str(l, key, (struct str) { at, (size_t)(end - at) });
 }
 
 void log_duration(struct logline *l, const char *key, int64_t us)
@@ -190,7 +190,7 @@ void log_duration(struct logline *l, const char *key, int64_t us)
 
 	*--at = '.';
 	at = digits(at, ms / 1000, 1);
-	log_str(l, key, (struct str){ at, (size_t)(end - at) });
+	log_str(l, key, (struct str) { at, (size_t)(end - at) });
 }
 
 void log_addr(struct logline *l, const char *key, const struct addr *a)

@@ -10,7 +10,14 @@
 #include "daemon/base/addr.h"
 #include "daemon/base/str.h"
 
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_NOTICE, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR, LOG_LEVEL_COUNT };
+enum log_level {
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_NOTICE,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_COUNT
+};
 enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
 
 /* Names as the node file writes them; log_level_from_name() returns -1 for an unknown one. */
@@ -24,7 +31,8 @@ bool log_enabled(enum log_level level);
 typedef void log_capture_fn(enum log_level level, const char *line, void *arg);
 void log_capture(log_capture_fn *fn, void *arg);
 
-/* A line under construction. Too long a line is cut with "…" at the end of a value; never in the middle of an escape. */
+/* A line under construction. Too long a line is cut with "…" at the end of a value; never in the middle of an escape.
+ */
 struct logline {
 	enum log_level level;
 	size_t n;

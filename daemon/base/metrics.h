@@ -15,12 +15,12 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /* One row per family; see metrics.tbl.h. */
 struct metric_family {
-	const char *name;      /* without the "postroad_" prefix; counters end in _total */
+	const char *name; /* without the "postroad_" prefix; counters end in _total */
 	enum metric_type type;
 	const char *labels;    /* comma-separated label names, "" = none */
 	const double *buckets; /* histograms: upper bounds, ascending, without +Inf */
 	unsigned n_buckets;
-	double scale;	       /* a stored unit is this much of the exposed base unit (1e-6: stored in microseconds) */
+	double scale; /* a stored unit is this much of the exposed base unit (1e-6: stored in microseconds) */
 	const char *help;
 };
 
@@ -53,7 +53,8 @@ void metrics_observe(series_id id, uint64_t value);
 /* Gauges that are set by the control thread. */
 void metrics_set(series_id id, int64_t value);
 /* Gauges that are a fact of the moment: read by fn at scrape time, on the control thread. What fn returns is in
- * stored units, as with metrics_set(); INFINITY stands for "no limit". fn must not create, retire or rebind series: the registry is locked. */
+ * stored units, as with metrics_set(); INFINITY stands for "no limit". fn must not create, retire or rebind series: the
+ * registry is locked. */
 typedef double metrics_read_fn(void *arg);
 void metrics_read_with(series_id id, metrics_read_fn *fn, void *arg);
 

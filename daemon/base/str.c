@@ -79,7 +79,7 @@ static void reserve(struct sbuf *b, size_t more)
 void sbuf_fini(struct sbuf *b)
 {
 	free(b->p);
-	*b = (struct sbuf){ 0 };
+	*b = (struct sbuf) { 0 };
 }
 
 void sbuf_reset(struct sbuf *b)
@@ -141,6 +141,6 @@ char *sbuf_steal(struct sbuf *b)
 {
 	char *p = b->p != NULL ? b->p : xstrdup("");
 
-	*b = (struct sbuf){ 0 };
+	*b = (struct sbuf) { 0 };
 	return p;
 }

@@ -15,12 +15,12 @@ struct str {
 	size_t n;
 };
 
-#define STR(lit) ((struct str){ (lit), sizeof(lit) - 1 })
+#define STR(lit) ((struct str) { (lit), sizeof(lit) - 1 })
 #define STR_ARG(s) (int)(s).n, (s).p /* for "%.*s" */
 
 static inline struct str str_from(const char *c)
 {
-	return (struct str){ c, c == NULL ? 0 : strlen(c) };
+	return (struct str) { c, c == NULL ? 0 : strlen(c) };
 }
 
 bool str_eq(struct str a, struct str b);

@@ -74,11 +74,14 @@ struct conf {
 	struct policy *route_policy, *accepted_policy;
 	struct policy_config accepted;
 	void (*free_policies)(struct conf *c);
+	struct loop *home; /* as in conf_env */
 };
 
 struct conf_env {
 	const char *node;     /* picks from {"nodes": {…}} */
 	const char *hostname; /* default of a listener's hostname; NULL = "localhost" */
+	struct loop *home; /* where a configuration is freed, whoever lets it go last: documents share values, and their
+			      reference counts are one thread's. NULL = where the last reference is dropped */
 };
 
 /* Parses and validates. NULL: errors has every one. The document is referenced, not changed. */

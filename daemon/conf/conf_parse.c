@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "daemon/net/loop.h"
+
 #define CONF_MAGIC 0x434f4e46u
 
 #define TEXT_MAX ((size_t)64 << 20)
@@ -72,6 +74,7 @@ struct conf *conf_parse(json_t *document, const struct conf_env *env, struct err
 
 	NEW_OBJ(c, CONF_MAGIC);
 	atomic_init(&c->refs, 1);
+	c->home = env->home;
 	c->arena = arena_new(64 * 1024);
 	c->document = json_incref(document);
 	conf_parser_init(&p, env, errors, c->arena);
@@ -94,6 +97,19 @@ struct conf *conf_ref(struct conf *c)
 	return c;
 }
 
+static void free_conf(void *conf)
+{
+	struct conf *c = conf;
+
+	CHECK_OBJ(c, CONF_MAGIC);
+	if (c->free_policies != NULL)
+		c->free_policies(c);
+	errors_fini(&c->warnings);
+	json_decref(c->document);
+	arena_free(c->arena);
+	FREE_OBJ(c);
+}
+
 /* The last reference may be a worker's, through its snapshot. */
 void conf_unref(struct conf *c)
 {
@@ -102,10 +118,8 @@ void conf_unref(struct conf *c)
 	CHECK_OBJ(c, CONF_MAGIC);
 	if (atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (c->free_policies != NULL)
-		c->free_policies(c);
-	errors_fini(&c->warnings);
-	json_decref(c->document);
-	arena_free(c->arena);
-	FREE_OBJ(c);
+	if (c->home != NULL)
+		loop_post(c->home, free_conf, c);
+	else
+		free_conf(c);
 }

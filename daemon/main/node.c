@@ -297,7 +297,6 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	if (d->from_node_file && store_first(n, conf) != 0)
 		return EXIT_FAILED;
-	n->loop = loop_new();
 	if (start(n, conf) != 0)
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
@@ -314,6 +313,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	struct node *n = node_new(config, node_file);
 
 	metrics_thread(0);
+	n->loop = n->env.home = loop_new();
 	surroundings_raise_file_limit();
 	int status = open_store(n, &store_warning);
 	if (status == 0) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Listening sockets: one per worker and address, accepting in batches.
  *
- * The hard thing is running out of descriptors: a level-triggered accept would then spin, so the listener steps back for a moment.
- * An accept that finds nobody costs nearly as much as one that does, so a batch grows only while one turn after the other
- * finds somebody.
+ * The hard thing is running out of descriptors: a level-triggered accept would then spin, so the listener steps back
+ * for a moment. An accept that finds nobody costs nearly as much as one that does, so a batch grows only while one turn
+ * after the other finds somebody.
  */
 #include "daemon/net/listener.h"
 
@@ -31,7 +31,7 @@ struct listener {
 	void *arg;
 	struct event rd;
 	struct timer retry;
-	bool started; /* until then its loop's thread does not know it */
+	bool started;  /* until then its loop's thread does not know it */
 	int batch;     /* how many to accept in a turn */
 	uint64_t turn; /* the last one that filled its batch */
 };
@@ -120,7 +120,8 @@ struct listener *listener_open(struct loop *l, const struct addr *at, listener_a
 	li->arg = arg;
 	timer_init(&li->retry, on_retry, li);
 	event_assign(&li->rd, loop_base(l), fd, EV_READ | EV_PERSIST, on_acceptable, li);
-	/* Listening at once, so that no other process takes the port; connections wait in the queue until listener_start(). */
+	/* Listening at once, so that no other process takes the port; connections wait in the queue until
+	 * listener_start(). */
 	if (listen(fd, BACKLOG) < 0) {
 		*ret_errno = errno;
 		close(fd);

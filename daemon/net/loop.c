@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One event loop: libevent for readiness, our own wheel for timers, a mailbox for other threads.
  *
- * The hard thing is timers: a mail session moves its deadline with every command, and libevent's heap would pay for each move.
- * Here a move writes one field; the wheel looks at a timer when its slot comes up and puts it back if it was moved meanwhile.
+ * The hard thing is timers: a mail session moves its deadline with every command, and libevent's heap would pay for
+ * each move. Here a move writes one field; the wheel looks at a timer when its slot comes up and puts it back if it was
+ * moved meanwhile.
  */
 #include "daemon/net/loop.h"
 
@@ -35,7 +36,7 @@ struct loop {
 	uint32_t magic;
 	struct event_base *base;
 	bool stopping;
-	int64_t now_us; /* 0 = stale: read the clock at the next question */
+	int64_t now_us;             /* 0 = stale: read the clock at the next question */
 	struct list flushes, later; /* of this turn, of the next */
 	struct messages deferred;
 	char *scratch;
@@ -47,8 +48,8 @@ struct loop {
 
 	struct list slots[N_SLOTS];
 	uint64_t busy[N_SLOTS / 64]; /* a bit per slot that may hold timers */
-	int64_t looked_at;	     /* number of the newest slot that was swept */
-	int64_t armed_for;	     /* slot number the tick event waits for; 0 = not armed */
+	int64_t looked_at;           /* number of the newest slot that was swept */
+	int64_t armed_for;           /* slot number the tick event waits for; 0 = not armed */
 	struct event tick_event;
 
 	_Atomic int64_t lag_us;
@@ -63,7 +64,7 @@ static void messages_add(struct messages *m, loop_fn *fn, void *arg)
 		m->cap = m->cap == 0 ? 16 : m->cap * 2;
 		m->v = xrealloc(m->v, m->cap * sizeof(*m->v));
 	}
-	m->v[m->n++] = (struct message){ fn, arg };
+	m->v[m->n++] = (struct message) { fn, arg };
 }
 
 /* Runs what is there now; what those calls add stays for the next time. */
@@ -71,7 +72,7 @@ static void messages_run(struct messages *m)
 {
 	struct messages now = *m;
 
-	*m = (struct messages){ 0 };
+	*m = (struct messages) { 0 };
 	for (size_t i = 0; i < now.n; i++)
 		now.v[i].fn(now.v[i].arg);
 	free(now.v);
@@ -83,7 +84,7 @@ static void read_mail(struct loop *l)
 
 	pthread_mutex_lock(&l->mail_lock);
 	now = l->mail;
-	l->mail = (struct messages){ 0 };
+	l->mail = (struct messages) { 0 };
 	pthread_mutex_unlock(&l->mail_lock);
 	messages_run(&now);
 }
@@ -137,7 +138,7 @@ static void arm_tick(struct loop *l, int64_t slot)
 
 	if (ms < 0)
 		ms = 0;
-	tv = (struct timeval){ .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
+	tv = (struct timeval) { .tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000 };
 	l->armed_for = slot;
 	event_add(&l->tick_event, &tv);
 }
@@ -160,7 +161,7 @@ static void wheel_insert(struct loop *l, struct timer *t)
 
 void timer_init(struct timer *t, loop_fn *fn, void *arg)
 {
-	*t = (struct timer){ .fn = fn, .arg = arg };
+	*t = (struct timer) { .fn = fn, .arg = arg };
 	list_init(&t->link);
 }
 
@@ -352,7 +353,7 @@ void loop_defer(struct loop *l, loop_fn *fn, void *arg)
 
 void loop_flush_init(struct loop_flush *f, loop_fn *fn, void *arg)
 {
-	*f = (struct loop_flush){ .fn = fn, .arg = arg };
+	*f = (struct loop_flush) { .fn = fn, .arg = arg };
 	list_init(&f->link);
 }
 

@@ -33,7 +33,8 @@ typedef void loop_fn(void *arg);
 void loop_post(struct loop *l, loop_fn *fn, void *arg);
 /* Runs fn(arg) at the end of this turn, after all callbacks: frees, so that a stale event finds a live object. */
 void loop_defer(struct loop *l, loop_fn *fn, void *arg);
-/* A hook that runs once at the end of every turn (flushing what the turn wrote). One item may be queued once at a time. */
+/* A hook that runs once at the end of every turn (flushing what the turn wrote). One item may be queued once at a time.
+ */
 struct loop_flush {
 	struct list link; /* private */
 	loop_fn *fn;
@@ -56,8 +57,8 @@ uint64_t loop_turns(const struct loop *l);
 
 /* ---- timers ---- */
 
-/* A deadline that costs nothing to move: setting it writes a field; a wheel with 16 ms slots looks at it when its slot comes up
- * and puts it back if it was moved. Fires up to one slot late, never early. */
+/* A deadline that costs nothing to move: setting it writes a field; a wheel with 16 ms slots looks at it when its slot
+ * comes up and puts it back if it was moved. Fires up to one slot late, never early. */
 struct timer {
 	struct list link; /* private */
 	int64_t deadline; /* loop_now_ms() scale; 0 = off */

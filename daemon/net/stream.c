@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A TCP connection as a stream of bytes with a few typed events.
  *
- * The hard thing is to own no memory while idle and to make few system calls: bytes are read into the loop's scratch buffer and
- * offered from there; only what the owner leaves is kept. Pausing is lazy: the descriptor leaves the poll set only when bytes come
- * while paused and the keep buffer is full, so the common short pause (waiting for a backend's verdict) costs no system call.
+ * The hard thing is to own no memory while idle and to make few system calls: bytes are read into the loop's scratch
+ * buffer and offered from there; only what the owner leaves is kept. Pausing is lazy: the descriptor leaves the poll
+ * set only when bytes come while paused and the keep buffer is full, so the common short pause (waiting for a backend's
+ * verdict) costs no system call.
  */
 #include "daemon/net/stream.h"
 
@@ -78,7 +79,8 @@ static void keep_bytes(struct stream *st, const char *p, size_t n)
 	st->keep_n = n;
 }
 
-/* Offers p[0..n) and keeps what is left. The owner may close the stream meanwhile: its memory lives to the end of the turn. */
+/* Offers p[0..n) and keeps what is left. The owner may close the stream meanwhile: its memory lives to the end of the
+ * turn. */
 static void offer(struct stream *st, const char *p, size_t n)
 {
 	size_t used = st->ops->on_data(st, p, n, st->owner);
@@ -288,7 +290,8 @@ void stream_flush(struct stream *st)
 	if (st->out_n > st->out_at)
 		write_on(st, true);
 	else if (st->want_drained || st->shut_due)
-		loop_flush_queue(st->loop, &st->flush); /* the owner is told from the end of the turn, not from in here */
+		loop_flush_queue(st->loop,
+				 &st->flush); /* the owner is told from the end of the turn, not from in here */
 }
 
 void stream_put(struct stream *st, const void *p, size_t n)
@@ -413,7 +416,7 @@ void stream_yield(struct stream *st)
 
 static void attach(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner)
 {
-	*st = (struct stream){ .fd = fd, .loop = l, .ops = ops, .owner = owner };
+	*st = (struct stream) { .fd = fd, .loop = l, .ops = ops, .owner = owner };
 	loop_flush_init(&st->flush, end_of_turn, st);
 	loop_flush_init(&st->again, next_turn, st);
 	if (fd < 0)
@@ -497,7 +500,8 @@ void stream_discard_input(struct stream *st)
 {
 	if (st->fd < 0)
 		return;
-	/* The scratch buffer may hold bytes that a caller still looks at; MSG_TRUNC discards without a buffer (tcp(7)). */
+	/* The scratch buffer may hold bytes that a caller still looks at; MSG_TRUNC discards without a buffer (tcp(7)).
+	 */
 	for (int i = 0; i < 16; i++)
 		if (recv(st->fd, NULL, LOOP_SCRATCH, MSG_TRUNC | MSG_DONTWAIT) <= 0)
 			break;

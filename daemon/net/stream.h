@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A TCP connection as a stream of bytes with a few typed events.
  *
- * Reading goes through one scratch buffer per loop: a session that is idle owns no buffer. The owner's on_data() gets the bytes
- * and says how many it used; the rest is kept (bounded by STREAM_KEEP_MAX) and offered again, together with what comes next.
- * Writing gathers: stream_put() queues and one writev per loop turn sends; stream_send() writes at once and queues the rest.
- * The owner watches stream_queued() and stops feeding above STREAM_HIGH_WATER; on_drained() tells when it fell below.
+ * Reading goes through one scratch buffer per loop: a session that is idle owns no buffer. The owner's on_data() gets
+ * the bytes and says how many it used; the rest is kept (bounded by STREAM_KEEP_MAX) and offered again, together with
+ * what comes next. Writing gathers: stream_put() queues and one writev per loop turn sends; stream_send() writes at
+ * once and queues the rest. The owner watches stream_queued() and stops feeding above STREAM_HIGH_WATER; on_drained()
+ * tells when it fell below.
  */
 #ifndef POSTROAD_NET_STREAM_H
 #define POSTROAD_NET_STREAM_H
@@ -22,11 +23,13 @@ struct stream;
 struct stream_ops {
 	/* The connection stands (only for stream_connect). */
 	void (*on_connected)(struct stream *st, void *owner);
-	/* p[0..n) is there; returns how many bytes were used. An owner that uses nothing of STREAM_KEEP_MAX bytes must pause. */
+	/* p[0..n) is there; returns how many bytes were used. An owner that uses nothing of STREAM_KEEP_MAX bytes must
+	 * pause. */
 	size_t (*on_data)(struct stream *st, const char *p, size_t n, void *owner);
 	/* What was queued above the high-water mark has been written, to the last byte. May be NULL. */
 	void (*on_drained)(struct stream *st, void *owner);
-	/* The peer closed its side (err 0, after its last bytes were offered) or the connection failed (errno). Once. */
+	/* The peer closed its side (err 0, after its last bytes were offered) or the connection failed (errno). Once.
+	 */
 	void (*on_gone)(struct stream *st, int err, void *owner);
 };
 
@@ -37,7 +40,7 @@ struct stream {
 	const struct stream_ops *ops;
 	void *owner;
 	struct stream_io *io; /* events; attached while the fd is open */
-	char *keep;	      /* bytes offered and not used */
+	char *keep;           /* bytes offered and not used */
 	size_t keep_n;
 	char *out; /* queued bytes: out[out_at..out_n) */
 	size_t out_at, out_n, out_cap;
@@ -57,12 +60,14 @@ void stream_close(struct stream *st);
 /* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */
 void stream_abort(struct stream *st);
 bool stream_is_open(const struct stream *st);
-/* Throws away what has come and was not read, so that a close does not turn into a reset that overtakes our last words. Bounded. */
+/* Throws away what has come and was not read, so that a close does not turn into a reset that overtakes our last words.
+ * Bounded. */
 void stream_discard_input(struct stream *st);
 /* Ends our side once the queue is empty; the peer's bytes go on coming. */
 void stream_shutdown(struct stream *st);
 
-/* Reads up to a whole scratch buffer at a time (true), or STREAM_READ_SMALL: what an owner leaves of a read is kept in memory. */
+/* Reads up to a whole scratch buffer at a time (true), or STREAM_READ_SMALL: what an owner leaves of a read is kept in
+ * memory. */
 void stream_read_bulk(struct stream *st, bool bulk);
 
 /* Stops offering bytes; they stay in the kernel (and in the small keep buffer). */

@@ -75,7 +75,7 @@ static enum fit judge(const struct pool *p, const struct pick_query *q, const st
 struct survey {
 	enum fit fits[POOL_SERVERS_MAX]; /* by index in the view */
 	size_t n_active;                 /* of pool.order: the groups in use */
-	bool later;			 /* one that cannot be used now might take it later */
+	bool later;                      /* one that cannot be used now might take it later */
 	unsigned count[FIT_COUNT];       /* within these, but incapable and too big: anywhere looked at */
 };
 
@@ -84,7 +84,8 @@ static bool might_later(const struct pick_query *q, const struct server *s, enum
 {
 	enum server_state st = server_state(s);
 
-	return (fit == FIT_TRIED || fit == FIT_UNUSABLE) && st != SERVER_MAINT && st != SERVER_DRAIN && !is_too_big(q, s);
+	return (fit == FIT_TRIED || fit == FIT_UNUSABLE) && st != SERVER_MAINT && st != SERVER_DRAIN &&
+	       !is_too_big(q, s);
 }
 
 static void survey(const struct pool *p, const struct pick_query *q, struct survey *sv)

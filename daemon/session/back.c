@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The leg on which we are the client: opening, greeting, the dues, and how it ends.
  *
- * The hard thing: a connection may die at any byte, and its borrower must learn it exactly once, with the stage. All ends go through
- * fail() (the borrower is told) or back_drop() (it is not); both leave the struct alive to the end of the loop turn.
+ * The hard thing: a connection may die at any byte, and its borrower must learn it exactly once, with the stage. All
+ * ends go through fail() (the borrower is told) or back_drop() (it is not); both leave the struct alive to the end of
+ * the loop turn.
  */
 #include "daemon/session/back.h"
 
@@ -41,7 +42,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 
 static enum reply_stage due_stage(enum due_kind kind)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT, STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
+								STAGE_MAIL };
 
 	return stage[kind];
 }
@@ -130,7 +132,7 @@ static void note_standing(struct back *b)
 {
 	b->dot_left = b->due_n > 0 && back_due(b)->kind == DUE_DOT && back_all_sent(b);
 	b->was_bored = b->state == BACK_READY && b->due_n == 0 && !b->body_open;
-	b->asked_us = b->due_n > 0	       ? back_due(b)->sent_us
+	b->asked_us = b->due_n > 0            ? back_due(b)->sent_us
 		      : b->state < BACK_READY ? b->opened_ms * 1000
 					      : loop_now_us(b->w->loop);
 }
@@ -407,7 +409,8 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	return b;
 }
 
-struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only, bool *ret_ready)
+struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
+			 bool *ret_ready)
 {
 	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config->reuse.max_age_ms);
 
@@ -477,7 +480,7 @@ void back_command(struct back *b, enum due_kind kind, void *about, const char *l
 {
 	ASSERT(back_may_send(b));
 	b->dues[(b->due_at + b->due_n) % BACK_DUES] =
-		(struct due){ .kind = (uint8_t)kind, .sent_us = loop_now_us(b->w->loop), .about = about };
+		(struct due) { .kind = (uint8_t)kind, .sent_us = loop_now_us(b->w->loop), .about = about };
 	b->due_n++;
 	if (b->due_n == 1)
 		timer_set_in(b->w->loop, &b->timer, due_timeout(b, kind));

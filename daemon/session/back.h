@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The leg on which we are the client: one connection to one server, lent to one transaction at a time.
  *
- * A connection is opened, greets and says EHLO by itself; then it is idle or lent. What it still owes is a FIFO of dues: with
- * pipelining the next reply is read by the head of that queue, not by a state. A connection holds one slot of its server from
- * back_open() to its end, and dies by itself when idle too long, too old, or too often refused.
+ * A connection is opened, greets and says EHLO by itself; then it is idle or lent. What it still owes is a FIFO of
+ * dues: with pipelining the next reply is read by the head of that queue, not by a state. A connection holds one slot
+ * of its server from back_open() to its end, and dies by itself when idle too long, too old, or too often refused.
  */
 #ifndef POSTROAD_SESSION_BACK_H
 #define POSTROAD_SESSION_BACK_H
@@ -50,16 +50,16 @@ struct back {
 	struct txn *txn;       /* the borrower; NULL = none */
 	uint8_t state;
 	bool is_idle;
-	bool reused;	 /* it has served before: an EOF before any reply is no failure */
-	bool any_reply;	 /* since it was lent */
-	bool body_open;	 /* DATA was answered by 354 and no final reply came: only a close may follow */
+	bool reused;    /* it has served before: an EOF before any reply is no failure */
+	bool any_reply; /* since it was lent */
+	bool body_open; /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
-	bool dot_left;	  /* the final dot had been given to the kernel */
-	bool was_bored;	  /* nothing was due: it had waited for our client for too long */
+	bool dot_left;    /* the final dot had been given to the kernel */
+	bool was_bored;   /* nothing was due: it had waited for our client for too long */
 	int64_t asked_us; /* since when it had owed us something */
-	unsigned errors; /* error replies since the last 250 to a message */
-	unsigned exts;	 /* SMTP_EXT_* of its EHLO, as the pool lets them count */
-	char *helo;	 /* how we greeted: connections are shared only under the same name */
+	unsigned errors;  /* error replies since the last 250 to a message */
+	unsigned exts;    /* SMTP_EXT_* of its EHLO, as the pool lets them count */
+	char *helo;       /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
 	uint64_t bytes_mark; /* bytes_out when the block timeout was armed */
@@ -70,18 +70,20 @@ struct back {
 /* How a connection failed its borrower. */
 enum back_trouble {
 	BACK_OK,
-	BACK_REFUSED,	/* connect failed */
+	BACK_REFUSED, /* connect failed */
 	BACK_EOF,
 	BACK_TIMED_OUT,
 	BACK_MALFORMED, /* a reply that is none */
-	BACK_SAID_NO,	/* 421 or 4.3.x, or an error at banner or EHLO */
+	BACK_SAID_NO,   /* 421 or 4.3.x, or an error at banner or EHLO */
 	BACK_INCAPABLE, /* its EHLO lacks what the envelope needs: nobody's fault */
 	BACK_TROUBLE_COUNT
 };
 
-/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready at once
+/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready at
+ * once
  * (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
-struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only, bool *ret_ready) MUST_CHECK;
+struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
+			 bool *ret_ready) MUST_CHECK;
 /* Gives it back, clean: after a final reply, or before anything was sent. */
 void back_return(struct back *b);
 /* Gives it back in the middle of an envelope: RSET first, or the end if content is open. */

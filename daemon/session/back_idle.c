@@ -14,7 +14,7 @@ struct idle_list {
 
 static struct str key_of(struct server *const *s)
 {
-	return (struct str){ (const char *)s, sizeof(*s) };
+	return (struct str) { (const char *)s, sizeof(*s) };
 }
 
 void back_idle_init(struct worker *w)

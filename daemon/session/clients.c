@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Clients of one listener, counted per address prefix.
  *
- * The hard thing is to bound memory under a flood of addresses: an entry lives only while it has connections, or while its rate
- * bucket is not full again; those are swept a few at a time at every entry.
+ * The hard thing is to bound memory under a flood of addresses: an entry lives only while it has connections, or while
+ * its rate bucket is not full again; those are swept a few at a time at every entry.
  */
 #include "daemon/session/clients.h"
 
@@ -56,7 +56,7 @@ void clients_free(struct clients *c)
 
 static struct str key_bytes(const struct addr *a)
 {
-	return (struct str){ (const char *)a, sizeof(*a) };
+	return (struct str) { (const char *)a, sizeof(*a) };
 }
 
 static void drop(struct shard *sh, struct client *cl)
@@ -106,8 +106,8 @@ static struct client *find_or_add(struct shard *sh, unsigned shard, const struct
 	return cl;
 }
 
-enum client_verdict clients_enter(struct clients *c, const struct addr *a, const struct listener_caps *caps, int64_t now_ms,
-				  struct client **ret_client)
+enum client_verdict clients_enter(struct clients *c, const struct addr *a, const struct listener_caps *caps,
+				  int64_t now_ms, struct client **ret_client)
 {
 	struct addr key;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Clients of one listener: connections now and connection rate, per address prefix. Sharded and locked, touched at accept and close.
+ * Clients of one listener: connections now and connection rate, per address prefix. Sharded and locked, touched at
+ * accept and close.
  */
 #ifndef POSTROAD_SESSION_CLIENTS_H
 #define POSTROAD_SESSION_CLIENTS_H
@@ -14,8 +15,8 @@ enum client_verdict { CLIENT_OK, CLIENT_TOO_MANY, CLIENT_TOO_FAST };
 struct clients *clients_new(void);
 void clients_free(struct clients *c);
 /* Counts one connection of the client's prefix. OK: *ret_client is to be given back by clients_leave(). */
-enum client_verdict clients_enter(struct clients *c, const struct addr *a, const struct listener_caps *caps, int64_t now_ms,
-				  struct client **ret_client) MUST_CHECK;
+enum client_verdict clients_enter(struct clients *c, const struct addr *a, const struct listener_caps *caps,
+				  int64_t now_ms, struct client **ret_client) MUST_CHECK;
 void clients_leave(struct clients *c, struct client *cl, int64_t now_ms);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The engine: worker threads, what they share, draining and stopping.
  *
- * The hard thing is the end: sessions finish at transaction edges on their own threads, and the control thread must know when the last
- * one is gone without asking a lock of the message path; it asks by message, and asks again whenever a worker has run empty.
+ * The hard thing is the end: sessions finish at transaction edges on their own threads, and the control thread must
+ * know when the last one is gone without asking a lock of the message path; it asks by message, and asks again whenever
+ * a worker has run empty.
  */
 #include "daemon/session/engine.h"
 
@@ -34,7 +35,7 @@ void engine_call(struct worker *w, void (*fn)(struct worker *w, void *arg), void
 {
 	struct worker_call *c = xcalloc(1, sizeof(*c));
 
-	*c = (struct worker_call){ w, fn, arg };
+	*c = (struct worker_call) { w, fn, arg };
 	loop_post(w->loop, run_call, c);
 }
 
@@ -89,10 +90,11 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 	w->next_id = (uint64_t)clock_wall() << 31 | (uint64_t)index << 24;
 	for (int s = 0; s < 2; s++)
 		for (int d = 0; d < 2; d++)
-			w->m_bytes[s][d] = metrics_series(METRIC_BYTES_TOTAL, (const char *[]){ sides[s], directions[d] });
+			w->m_bytes[s][d] =
+				metrics_series(METRIC_BYTES_TOTAL, (const char *[]) { sides[s], directions[d] });
 	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
 	snprintf(text, sizeof(text), "%u", index);
-	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]){ text }), read_lag, w);
+	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]) { text }), read_lag, w);
 	timer_init(&w->beat, on_beat, w);
 	atomic_store(&w->beat_at_ms, clock_mono_ms());
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Putting a configuration in force: sockets of new binds, the snapshot on its way to the workers.
  *
- * The hard thing is to do it under traffic: sockets of binds that stay must not be closed even for a moment, all new ones must be held
- * before anything is swapped, and a worker takes the new snapshot by message, so that no session ever sees half of one.
+ * The hard thing is to do it under traffic: sockets of binds that stay must not be closed even for a moment, all new
+ * ones must be held before anything is swapped, and a worker takes the new snapshot by message, so that no session ever
+ * sees half of one.
  */
 #include <math.h>
 #include <stdio.h>
@@ -64,7 +65,8 @@ struct bind_list {
 	size_t n;
 };
 
-static void add_bind(struct engine *e, struct bind_list *want, const struct listener_view *lv, size_t at, struct errors *errors)
+static void add_bind(struct engine *e, struct bind_list *want, const struct listener_view *lv, size_t at,
+		     struct errors *errors)
 {
 	const struct addr *a = &lv->config->bind[at];
 	struct bind b = { .at = *a, .run = lv->run };
@@ -76,8 +78,8 @@ static void add_bind(struct engine *e, struct bind_list *want, const struct list
 		b.sockets = have->sockets;
 	} else if (!open_sockets(e, &b, &err)) {
 		snprintf(path, sizeof(path), "/listeners/%.63s/bind/%zu", lv->config->name, at);
-		errors_add(errors, path, addr_format(a, text), "an address this node may bind", NULL, "cannot listen here: %s",
-			   strerror(err));
+		errors_add(errors, path, addr_format(a, text), "an address this node may bind", NULL,
+			   "cannot listen here: %s", strerror(err));
 		return;
 	}
 	want->v = xrealloc(want->v, (want->n + 1) * sizeof(*want->v));
@@ -176,7 +178,7 @@ static void send_update(struct engine *e, unsigned i, const struct bind_list *wa
 	u->binds = xcalloc(want->n + 1, sizeof(*u->binds));
 	u->n_binds = want->n;
 	for (size_t j = 0; j < want->n; j++)
-		u->binds[j] = (struct worker_bind){ want->v[j].sockets[i], want->v[j].run, true };
+		u->binds[j] = (struct worker_bind) { want->v[j].sockets[i], want->v[j].run, true };
 	engine_call(&e->workers[i], update_worker, u);
 }
 
@@ -205,8 +207,8 @@ static struct listener_runtime *runtime_for(struct engine *e, const char *name)
 		return r;
 	r = listener_runtime_new(name);
 	map_put(e->runtimes, str_from(name), r);
-	metrics_read_with(metrics_series(METRIC_CONNECTIONS, (const char *[]){ name }), read_connections, r);
-	metrics_read_with(metrics_series(METRIC_CONNECTIONS_LIMIT, (const char *[]){ name }), read_limit, r);
+	metrics_read_with(metrics_series(METRIC_CONNECTIONS, (const char *[]) { name }), read_connections, r);
+	metrics_read_with(metrics_series(METRIC_CONNECTIONS_LIMIT, (const char *[]) { name }), read_limit, r);
 	return r;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the control plane asks of live sessions: lists, kills, traces. Questions go to the workers as messages; answers come back on
- * the control loop.
+ * What the control plane asks of live sessions: lists, kills, traces. Questions go to the workers as messages; answers
+ * come back on the control loop.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,11 +52,11 @@ static void describe(const struct session *s, struct session_info *info)
 	int64_t now_ms = loop_now_ms(s->w->loop);
 	char id[SESSION_ID_MAX];
 
-	*info = (struct session_info){ .age_ms = now_ms - s->started_ms,
-				       .bytes_in = s->front.st.bytes_in,
-				       .bytes_out = s->front.st.bytes_out,
-				       .transactions = s->n_txns,
-				       .traced = s->traced };
+	*info = (struct session_info) { .age_ms = now_ms - s->started_ms,
+					.bytes_in = s->front.st.bytes_in,
+					.bytes_out = s->front.st.bytes_out,
+					.transactions = s->n_txns,
+					.traced = s->traced };
 	snprintf(info->id, sizeof(info->id), "%s", session_id(s, id));
 	addr_format(&s->client, info->client);
 	snprintf(info->listener, sizeof(info->listener), "%.63s", s->lv->config->name);
@@ -66,7 +66,8 @@ static void describe(const struct session *s, struct session_info *info)
 		return;
 	info->transaction_age_ms = now_ms - s->txn->started_us / 1000;
 	if (s->txn->server != NULL)
-		snprintf(info->backend, sizeof(info->backend), "%.62s/%.62s", s->txn->server->pool, s->txn->server->name);
+		snprintf(info->backend, sizeof(info->backend), "%.62s/%.62s", s->txn->server->pool,
+			 s->txn->server->name);
 }
 
 static void gather_worker(struct worker *w, void *arg)
@@ -92,7 +93,7 @@ void engine_sessions(struct engine *e, size_t limit, engine_sessions_fn *fn, voi
 {
 	struct gather *g = xcalloc(1, sizeof(*g));
 
-	*g = (struct gather){ .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
+	*g = (struct gather) { .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
 	g->limit = limit < ENGINE_SESSIONS_MAX ? limit : ENGINE_SESSIONS_MAX;
 	pthread_mutex_init(&g->lock, NULL);
 	for (unsigned i = 0; i < e->n_workers; i++)
@@ -169,7 +170,7 @@ void engine_session_kill(struct engine *e, const char *id, engine_kill_fn *fn, v
 {
 	struct kill_call *k = xcalloc(1, sizeof(*k));
 
-	*k = (struct kill_call){ .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
+	*k = (struct kill_call) { .e = e, .left = e->n_workers, .fn = fn, .arg = arg };
 	if (!parse_id(e, id, &k->number)) {
 		loop_post(e->control, kill_done, k);
 		return;
@@ -192,7 +193,7 @@ struct engine_trace {
 	_Atomic unsigned left; /* workers that have not looked yet */
 	_Atomic bool found;
 	const char *refusal; /* what to say where no worker found it */
-	bool asked;	     /* the workers know of it */
+	bool asked;          /* the workers know of it */
 	bool looked, stopped;
 	bool told; /* that it is over: nothing more is said */
 	engine_trace_fn *fn;
@@ -236,7 +237,7 @@ void engine_trace_line(struct engine *e, uint64_t session, char side, const char
 	size_t keep = n < 1024 ? n : 1024;
 	struct trace_line *line = xmalloc(sizeof(*line) + keep + 1);
 
-	*line = (struct trace_line){ .e = e, .number = session, .side = side, .end = end, .wall = clock_wall() };
+	*line = (struct trace_line) { .e = e, .number = session, .side = side, .end = end, .wall = clock_wall() };
 	while (keep > 0 && (p[keep - 1] == '\n' || p[keep - 1] == '\r'))
 		keep--;
 	memcpy(line->text, p, keep);
@@ -277,7 +278,7 @@ struct engine_trace *engine_trace_start(struct engine *e, const char *id, engine
 {
 	struct engine_trace *t = xcalloc(1, sizeof(*t));
 
-	*t = (struct engine_trace){ .e = e, .left = e->n_workers, .refusal = "no such session", .fn = fn, .arg = arg };
+	*t = (struct engine_trace) { .e = e, .left = e->n_workers, .refusal = "no such session", .fn = fn, .arg = arg };
 	list_init(&t->link);
 	bool known = parse_id(e, id, &t->number);
 	bool busy = known && find_trace(e, t->number) != NULL;

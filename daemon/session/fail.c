@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
- * All failure policy: what a broken connection means for its server, for the client, and whether another server may be tried.
+ * All failure policy: what a broken connection means for its server, for the client, and whether another server may be
+ * tried.
  *
- * Sources: RFC 5321 4.2.4.2, 4.5.3.2.6 and 6.1, RFC 1047 (the final dot). Retryable trouble is 4xx with a code of our own; 5xx never
- * comes from here.
+ * Sources: RFC 5321 4.2.4.2, 4.5.3.2.6 and 6.1, RFC 1047 (the final dot). Retryable trouble is 4xx with a code of our
+ * own; 5xx never comes from here.
  */
 #include "daemon/session/txn.h"
 
 static const struct failure policies[BACK_TROUBLE_COUNT] = {
-	[BACK_REFUSED] = { SERVER_SAW_FAULT, true, 451, "4.4.1", "no server could be reached, try again", CAUSE_NO_SERVER },
-	[BACK_EOF] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "connection to the server was lost, try again", CAUSE_BACKEND_LOST },
-	[BACK_TIMED_OUT] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "the server took too long, try again", CAUSE_TIMEOUT },
-	[BACK_MALFORMED] = { SERVER_SAW_FAULT, true, 451, "4.3.0", "the server made no sense, try again", CAUSE_BACKEND_LOST },
+	[BACK_REFUSED] = { SERVER_SAW_FAULT, true, 451, "4.4.1", "no server could be reached, try again",
+			   CAUSE_NO_SERVER },
+	[BACK_EOF] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "connection to the server was lost, try again",
+		       CAUSE_BACKEND_LOST },
+	[BACK_TIMED_OUT] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "the server took too long, try again",
+			     CAUSE_TIMEOUT },
+	[BACK_MALFORMED] = { SERVER_SAW_FAULT, true, 451, "4.3.0", "the server made no sense, try again",
+			     CAUSE_BACKEND_LOST },
 	[BACK_SAID_NO] = { SERVER_SAW_BUSY, true, 451, "4.3.0", "the server is in trouble, try again", CAUSE_BACKEND },
-	[BACK_INCAPABLE] = { SERVER_SAW_SUCCESS, false, 451, "4.3.0", "no server can take this message now, try again", CAUSE_NO_SERVER },
+	[BACK_INCAPABLE] = { SERVER_SAW_SUCCESS, false, 451, "4.3.0", "no server can take this message now, try again",
+			     CAUSE_NO_SERVER },
 };
 
 void fail_policy(enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, struct failure *ret)
 {
 	*ret = policies[why];
-	/* A server that turns every client away at its banner or EHLO is broken for us, not busy, unless it says 4xx. */
+	/* A server that turns every client away at its banner or EHLO is broken for us, not busy, unless it says 4xx.
+	 */
 	if (why == BACK_SAID_NO && r != NULL && smtp_reply_is(r, 5) && stage <= STAGE_EHLO)
 		ret->blame = SERVER_SAW_FAULT;
 }

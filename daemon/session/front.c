@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The leg on which we are the server: cutting lines, pipelining, deadlines.
  *
- * The hard thing is pipelining: bytes of later commands are there while an earlier one waits for the server. A command that cannot run
- * yet is left in the stream and offered again; so the order of replies is the order of commands by construction.
+ * The hard thing is pipelining: bytes of later commands are there while an earlier one waits for the server. A command
+ * that cannot run yet is left in the stream and offered again; so the order of replies is the order of commands by
+ * construction.
  */
 #include "daemon/session/front.h"
 
@@ -11,7 +12,7 @@
 
 #include "daemon/session/txn.h"
 
-#define LINES_PER_TURN 64 /* one client's pipeline must not hold up the others of its worker */
+#define LINES_PER_TURN 64      /* one client's pipeline must not hold up the others of its worker */
 #define UNREAD_MAX (32 * 1024) /* replies queued for a client that does not read */
 
 /* ---- replies ---- */
@@ -64,7 +65,8 @@ void session_relay_reply(struct session *s, const struct smtp_reply *r)
 
 /* ---- deadlines ---- */
 
-/* A command line must be complete within its time, counted from its first byte; between commands the idle time counts. */
+/* A command line must be complete within its time, counted from its first byte; between commands the idle time counts.
+ */
 static int64_t command_deadline_ms(const struct session *s)
 {
 	const struct front *f = &s->front;

@@ -18,7 +18,8 @@ struct command {
 
 /* ---- refusing ---- */
 
-static enum step refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced, const char *text)
+static enum step refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced,
+			const char *text)
 {
 	session_reject(s, why);
 	session_reply(s, code, enhanced, "%s", text);
@@ -65,7 +66,8 @@ static void put_line(struct sbuf *out, bool last, const char *text)
 
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
-	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN, SMTP_EXT_ENHANCEDSTATUSCODES };
+	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
+					   SMTP_EXT_ENHANCEDSTATUSCODES };
 	struct sbuf out = { 0 };
 	char size[32];
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The Received field, RFC 5321 4.4 and RFC 3848.
  *
- * The hard thing is that HELO is the client's word: it goes into a comment-free position only as the parser let it through (no spaces,
- * no control characters), and the address beside it is ours.
+ * The hard thing is that HELO is the client's word: it goes into a comment-free position only as the parser let it
+ * through (no spaces, no control characters), and the address beside it is ours.
  */
 #include <stdio.h>
 

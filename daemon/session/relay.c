@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Content: from the client, through the end-of-data scanner, to the server and into the replay buffer.
  *
- * The hard thing is order under back-pressure and failure: bytes are scanned once, in the client's order, and what leaves the scanner
- * goes to the replay buffer (while it holds everything) and to the connection. The final dot is queued only by give_dot(), only when
- * the scanner saw the true end and nothing was found wrong.
+ * The hard thing is order under back-pressure and failure: bytes are scanned once, in the client's order, and what
+ * leaves the scanner goes to the replay buffer (while it holds everything) and to the connection. The final dot is
+ * queued only by give_dot(), only when the scanner saw the true end and nothing was found wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +12,10 @@
 #include "daemon/session/txn_server.h"
 
 #define REPLAY_FIRST (8 * 1024)
-#define SEND_DIRECT (16 * 1024)	   /* below it, gathering into one write costs less than a write of its own */
-#define HOPS_MAX 100		   /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
+#define SEND_DIRECT (16 * 1024) /* below it, gathering into one write costs less than a write of its own */
+#define HOPS_MAX 100            /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
 #define RATE_WINDOW_MS 10000
-#define DRAIN_MAX (1ull << 30)	  /* the size cap as far as draining goes, where there is none */
+#define DRAIN_MAX (1ull << 30)    /* the size cap as far as draining goes, where there is none */
 #define DRAIN_EXTRA (16ull << 20) /* how much beyond the size cap is read and dropped before the session ends */
 
 /* ---- the replay buffer ---- */
@@ -94,12 +94,14 @@ static void trace_body(struct txn *t, size_t n)
 static bool size_is_over(const struct txn *t)
 {
 	uint64_t cap = t->s->lv->config->caps.message_size;
-	uint64_t server = t->back != NULL && t->back->exts & SMTP_EXT_SIZE && t->back->size > 0 ? t->back->size : UNLIMITED;
+	uint64_t server =
+		t->back != NULL && t->back->exts & SMTP_EXT_SIZE && t->back->size > 0 ? t->back->size : UNLIMITED;
 
 	return t->scan.content > cap || t->scan.content > server;
 }
 
-static void refuse(struct txn *t, enum reject_reason why, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
+static void refuse(struct txn *t, enum reject_reason why, unsigned code, const char *enhanced, const char *text,
+		   enum txn_cause cause)
 {
 	session_reject(t->s, why);
 	t->last_code = code;
@@ -116,7 +118,8 @@ static void judge(struct txn *t)
 	if (t->scan.saw_nul)
 		refuse(t, REJECT_LINE_ENDINGS, 550, "5.6.11", "NUL bytes are not accepted in mail", CAUSE_LINE_ENDINGS);
 	else if (strict && (t->scan.saw_bare_cr || t->scan.saw_bare_lf))
-		refuse(t, REJECT_LINE_ENDINGS, 550, "5.6.11", "bare CR or LF in the message; lines end in CRLF", CAUSE_LINE_ENDINGS);
+		refuse(t, REJECT_LINE_ENDINGS, 550, "5.6.11", "bare CR or LF in the message; lines end in CRLF",
+		       CAUSE_LINE_ENDINGS);
 	else if (size_is_over(t))
 		refuse(t, REJECT_SIZE, 552, "5.3.4", "message too big", CAUSE_SIZE);
 	else if (t->hops.count >= HOPS_MAX)
@@ -125,8 +128,8 @@ static void judge(struct txn *t)
 
 /* ---- from the client ---- */
 
-/* Silence is bounded by `body`, a trickle by the minimum rate: the latter is looked at when bytes come, over windows of at least
- * RATE_WINDOW_MS, so that a pause followed by a burst is no offence. False: too slow. */
+/* Silence is bounded by `body`, a trickle by the minimum rate: the latter is looked at when bytes come, over windows of
+ * at least RATE_WINDOW_MS, so that a pause followed by a burst is no offence. False: too slow. */
 static bool keep_pace(struct txn *t, size_t n)
 {
 	uint64_t rate = t->s->lv->config->caps.min_data_rate;
@@ -187,7 +190,8 @@ static bool must_pause(struct txn *t)
 
 static size_t drain(struct txn *t, const char *p, size_t n)
 {
-	uint64_t cap = t->s->lv->config->caps.message_size < DRAIN_MAX ? t->s->lv->config->caps.message_size : DRAIN_MAX;
+	uint64_t cap =
+		t->s->lv->config->caps.message_size < DRAIN_MAX ? t->s->lv->config->caps.message_size : DRAIN_MAX;
 	size_t used = smtp_eod_feed(&t->scan, p, n, emit, t);
 
 	t->drained += used;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One client's session: its beginning, its transaction edges and its one exit.
  *
- * The hard thing is the end: a client that leaves after its final dot must not end the transaction, so the session goes on without it
- * (detached) until the server has answered; everything else ends at once.
+ * The hard thing is the end: a client that leaves after its final dot must not end the transaction, so the session goes
+ * on without it (detached) until the server has answered; everything else ends at once.
  */
 #include "daemon/base/log.h"
 #include "daemon/session/session.h"
@@ -59,8 +59,8 @@ const char *session_id(const struct session *s, char *out)
 
 const char *session_stage(const struct session *s)
 {
-	static const char *const names[TXN_STATE_COUNT] = { "envelope", "seeking", "envelope", "data",
-							    "content",	"draining", "dot",	"over" };
+	static const char *const names[TXN_STATE_COUNT] = { "envelope", "seeking",  "envelope", "data",
+							    "content",  "draining", "dot",      "over" };
 
 	if (s->txn == NULL)
 		return "command";
@@ -80,7 +80,8 @@ void session_trace(struct session *s, char side, const char *p, size_t n)
 
 /* ---- the beginning ---- */
 
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted)
+void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
+		    struct client *counted)
 {
 	struct session *s;
 
@@ -202,7 +203,8 @@ static enum txn_cause cause_of(enum close_reason reason, const struct txn *t)
 		return CAUSE_AMBIGUOUS;
 	if (reason == CLOSE_CLIENT_GONE)
 		return CAUSE_CLIENT_GONE;
-	if (reason == CLOSE_BODY_TIMEOUT || reason == CLOSE_TOO_SLOW || reason == CLOSE_IDLE || reason == CLOSE_COMMAND_TIMEOUT)
+	if (reason == CLOSE_BODY_TIMEOUT || reason == CLOSE_TOO_SLOW || reason == CLOSE_IDLE ||
+	    reason == CLOSE_COMMAND_TIMEOUT)
 		return CAUSE_TIMEOUT;
 	return reason == CLOSE_TOO_BIG ? CAUSE_SIZE : CAUSE_RESET;
 }

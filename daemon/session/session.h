@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One client's session: the mediator between the front (we are the server), the transaction and the back (we are the client).
+ * One client's session: the mediator between the front (we are the server), the transaction and the back (we are the
+ * client).
  *
- * The legs never see each other. front calls session_on_command() and the like; back calls what its borrower, the transaction, gave it.
- * One exit: session_close(s, reason), a row per reason in session_close.tbl.h.
+ * The legs never see each other. front calls session_on_command() and the like; back calls what its borrower, the
+ * transaction, gave it. One exit: session_close(s, reason), a row per reason in session_close.tbl.h.
  */
 #ifndef POSTROAD_SESSION_SESSION_H
 #define POSTROAD_SESSION_SESSION_H
@@ -58,8 +59,8 @@ struct front {
 	uint8_t state;
 	bool esmtp, greeted; /* EHLO or HELO was accepted */
 	bool discarding;     /* the rest of a line that was too long */
-	bool yielding;	     /* enough commands for one turn */
-	bool partial;	     /* an incomplete command line is there since line_since_ms */
+	bool yielding;       /* enough commands for one turn */
+	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
@@ -74,7 +75,7 @@ struct session {
 	struct snapshot *snapshot; /* referenced; the newest between transactions */
 	const struct listener_view *lv;
 	struct listener_runtime *run; /* referenced */
-	struct client *counted;	      /* NULL = exempt from the caps per client */
+	struct client *counted;       /* NULL = exempt from the caps per client */
 	struct addr client;
 	uint64_t number;
 	int64_t started_ms;
@@ -85,16 +86,17 @@ struct session {
 };
 
 /* Takes over an accepted connection of an smtp listener. */
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted);
-/* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the session alive,
- * without its client, until the final reply. */
+void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
+		    struct client *counted);
+/* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the
+ * session alive, without its client, until the final reply. */
 void session_close(struct session *s, enum close_reason reason);
 /* Called when the transaction is over: the client's next command is due. */
 void session_txn_over(struct session *s);
 /* Verdicts came in: a command that waited may go on. */
 void session_go_on(struct session *s);
-/* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone, the node
- * drains) and was closed. */
+/* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,
+ * the node drains) and was closed. */
 bool session_at_edge(struct session *s) MUST_CHECK;
 /* "n1-00abc…", into out[SESSION_ID_MAX]; returns out. */
 const char *session_id(const struct session *s, char *out);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The configuration in force, as workers see it: immutable, reference-counted, swapped whole.
  *
- * A worker takes a reference when a transaction opens and keeps it to that transaction's end; between transactions a session uses
- * the newest. Nothing in here changes after snapshot_publish().
+ * A worker takes a reference when a transaction opens and keeps it to that transaction's end; between transactions a
+ * session uses the newest. Nothing in here changes after snapshot_publish().
  */
 #ifndef POSTROAD_SESSION_SNAPSHOT_H
 #define POSTROAD_SESSION_SNAPSHOT_H
@@ -67,29 +67,30 @@ struct listener_config {
 /* One listener with all it refers to resolved. */
 struct listener_view {
 	const struct listener_config *config;
-	struct pool *pool;	      /* referenced */
+	struct pool *pool;            /* referenced */
 	struct listener_runtime *run; /* counters that outlive configurations, keyed by the listener's name */
-	struct pool **reach;	      /* every pool its mail may go to, each once; worked out by engine_publish() */
+	struct pool **reach;          /* every pool its mail may go to, each once; worked out by engine_publish() */
 	size_t n_reach;
 };
 
 #define SNAPSHOT_MAGIC 0x534e4150u
 
-/* Ownership: `listeners` and `route_pools` are heap arrays of the snapshot (free() with it, after pool_unref() of the pools in them);
- * the policies and everything constant belong to `owner`, since several snapshots of one configuration share them. */
+/* Ownership: `listeners` and `route_pools` are heap arrays of the snapshot (free() with it, after pool_unref() of the
+ * pools in them); the policies and everything constant belong to `owner`, since several snapshots of one configuration
+ * share them. */
 struct snapshot {
-	uint32_t magic; /* SNAPSHOT_MAGIC; made with NEW_OBJ */
+	uint32_t magic;      /* SNAPSHOT_MAGIC; made with NEW_OBJ */
 	uint64_t generation; /* grows with each publish */
 	uint64_t revision;   /* of the configuration */
 	struct listener_view *listeners;
 	size_t n_listeners;
 	const struct policy_config *policy_config;
 	const struct policy *policy;
-	/* accepted_domains of all listeners as a policy: route i = listener i, so policy_route() gives i or -1 (not accepted).
-	 * An outbound listener, and an inbound one without accepted_domains, accepts every domain. */
+	/* accepted_domains of all listeners as a policy: route i = listener i, so policy_route() gives i or -1 (not
+	 * accepted). An outbound listener, and an inbound one without accepted_domains, accepts every domain. */
 	const struct policy *accepted;
 	struct pool **route_pools; /* by route index; NULL where the action is not a pool; referenced */
-	void *owner;		   /* the parsed configuration that all pointers lead into */
+	void *owner;               /* the parsed configuration that all pointers lead into */
 	void (*owner_unref)(void *);
 	_Atomic uint32_t refs;
 };

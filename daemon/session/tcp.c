@@ -278,12 +278,14 @@ static void seek(struct tcp_session *ts)
 	}
 	const struct addr *to = &ts->server->addr;
 	ts->back_open = true;
-	stream_connect(&ts->back, ts->w->loop, to, to->sa.sa_family == AF_INET6 ? &cf->source_v6 : &cf->source_v4, &back_ops, ts);
+	stream_connect(&ts->back, ts->w->loop, to, to->sa.sa_family == AF_INET6 ? &cf->source_v6 : &cf->source_v4,
+		       &back_ops, ts);
 	stream_read_bulk(&ts->back, true);
 	timer_set_in(ts->w->loop, &ts->timer, cf->timeouts.connect_ms);
 }
 
-void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer, struct client *counted)
+void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
+		struct client *counted)
 {
 	struct envelope e = { .listener = lv->config->name, .client = peer };
 	int route = policy_route(w->snapshot->policy, &e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One mail transaction: opening, its route, the verdicts on its recipients, its end. The server's side of it is txn_server.c.
+ * One mail transaction: opening, its route, the verdicts on its recipients, its end. The server's side of it is
+ * txn_server.c.
  */
 #include "daemon/session/txn.h"
 
@@ -165,11 +166,12 @@ void txn_mail_verdict(struct txn *t, const struct smtp_reply *r)
 /* ---- routes ---- */
 
 /* folded holds what e points into. */
-static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char folded[SMTP_DOMAIN_MAX + 1], struct envelope *e)
+static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char folded[SMTP_DOMAIN_MAX + 1],
+			  struct envelope *e)
 {
 	if (!smtp_domain_fold(r->path.domain, folded))
 		folded[0] = '\0';
-	*e = (struct envelope){
+	*e = (struct envelope) {
 		.listener = t->s->lv->config->name,
 		.client = &t->s->client,
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
@@ -209,7 +211,7 @@ static void leave_route(struct txn *t)
 	t->pool = NULL;
 	t->n_tried = 0;
 	t->mail_refused = false;
-	t->outcome = (struct outcome){ 0 };
+	t->outcome = (struct outcome) { 0 };
 	t->state = TXN_HELD;
 	while (!list_empty(&t->rcpts))
 		list_remove(t->rcpts.next);
@@ -230,13 +232,16 @@ static void refused_by_us(struct txn *t, unsigned code)
 static void refuse_by_route(struct txn *t, const struct route_config *rt)
 {
 	bool reject = rt->action == ROUTE_REJECT;
-	const char *text = rt->text != NULL ? rt->text : reject ? "5.7.1 refused by policy" : "4.7.1 deferred by policy";
+	const char *text = rt->text != NULL ? rt->text
+			   : reject         ? "5.7.1 refused by policy"
+					    : "4.7.1 deferred by policy";
 	const char *space = strchr(text, ' ');
 	char enhanced[16];
 
 	session_reject(t->s, REJECT_ROUTE);
 	refused_by_us(t, reject ? 550 : 450);
-	if (space == NULL || (size_t)(space - text) >= sizeof(enhanced) || (text[0] != '4' && text[0] != '5') || text[1] != '.') {
+	if (space == NULL || (size_t)(space - text) >= sizeof(enhanced) || (text[0] != '4' && text[0] != '5') ||
+	    text[1] != '.') {
 		session_reply(t->s, t->last_code, reject ? "5.7.1" : "4.7.1", "%s", text);
 		return;
 	}
@@ -280,7 +285,7 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 
 	rc->line = line;
 	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:<%.*s>%s%.*s\r\n", STR_ARG(to), space, STR_ARG(r->params));
-	rc->address = (struct str){ line + strlen("RCPT TO:<"), to.n };
+	rc->address = (struct str) { line + strlen("RCPT TO:<"), to.n };
 	rc->state = RCPT_UNSENT;
 	if (needs_dsn(r))
 		t->need_exts |= SMTP_EXT_DSN;
@@ -300,7 +305,8 @@ static bool too_many(struct txn *t)
 	return true;
 }
 
-/* The server at work cannot take a parameter of this recipient (its EHLO changed since ours was made). True: answered. */
+/* The server at work cannot take a parameter of this recipient (its EHLO changed since ours was made). True: answered.
+ */
 static bool server_cannot(struct txn *t, const struct smtp_rcpt *r)
 {
 	if (t->back == NULL || t->state != TXN_ENVELOPE || !needs_dsn(r) || t->back->exts & SMTP_EXT_DSN)
@@ -392,7 +398,7 @@ void txn_data(struct txn *t)
 
 void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *text, enum txn_cause cause)
 {
-	t->outcome = (struct outcome){ code, enhanced, text, cause };
+	t->outcome = (struct outcome) { code, enhanced, text, cause };
 	txn_release_back(t);
 	if (t->client_gone) {
 		txn_finish(t, result_of(code), cause);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One mail transaction: the envelope, the server chosen for it, the verdicts, the retries, the content.
  *
- * The promise lives here: the client's final 250 is the backend's final 250 for exactly those bytes. Commit points are in one
- * function, txn_may_retry(): before content any server may be tried; with content only while the replay buffer holds all of it; once
- * the final dot may have left, never.
+ * The promise lives here: the client's final 250 is the backend's final 250 for exactly those bytes. Commit points are
+ * in one function, txn_may_retry(): before content any server may be tried; with content only while the replay buffer
+ * holds all of it; once the final dot may have left, never.
  */
 #ifndef POSTROAD_SESSION_TXN_H
 #define POSTROAD_SESSION_TXN_H
@@ -71,10 +71,10 @@ struct outcome {
 struct txn {
 	uint32_t magic;
 	uint8_t state, mail_state; /* mail_state: enum rcpt_state, for MAIL */
-	bool data_wanted;	   /* the client has sent DATA */
-	bool data_promised;	   /* the client has its 354 */
-	bool content_started;	   /* the client has sent content: bytes are owed to a server */
-	bool eod;		   /* the client has sent its end of data */
+	bool data_wanted;          /* the client has sent DATA */
+	bool data_promised;        /* the client has its 354 */
+	bool content_started;      /* the client has sent content: bytes are owed to a server */
+	bool eod;                  /* the client has sent its end of data */
 	bool client_gone;
 	bool logged;
 	struct session *s;
@@ -93,7 +93,7 @@ struct txn {
 	/* route and server */
 	int route; /* -1 = the listener's own pool */
 	bool routed;
-	struct pool *pool; /* referenced by the snapshot */
+	struct pool *pool;     /* referenced by the snapshot */
 	uint64_t balance_hash; /* of the first recipient of the route */
 	struct server *server;
 	const char *server_name; /* of the newest server, in the arena: for the log */
@@ -103,10 +103,10 @@ struct txn {
 	struct timer timer; /* queue timeout, retry budget */
 	const struct server *tried[PICK_TRIED_MAX];
 	unsigned n_tried, n_retries;
-	bool fresh_only;  /* a reused connection was dead: a new one to the same server */
-	bool was_bored;	  /* a server had closed for want of commands; once is no failure */
-	bool skip_full;	  /* waited long enough: servers at their limit do not count any more */
-	bool retrying;	  /* a server failed, as `failure` says; another is being sought */
+	bool fresh_only;   /* a reused connection was dead: a new one to the same server */
+	bool was_bored;    /* a server had closed for want of commands; once is no failure */
+	bool skip_full;    /* waited long enough: servers at their limit do not count any more */
+	bool retrying;     /* a server failed, as `failure` says; another is being sought */
 	bool mail_refused; /* by the backend: mail_reply is the answer to each recipient */
 	char *mail_reply;
 	unsigned last_code; /* of the newest refusal, and what it is put down to */
@@ -118,13 +118,14 @@ struct txn {
 	struct sbuf replay; /* canonical content so far, while replay_whole */
 	bool replay_whole;
 	uint64_t replay_taken; /* of the node's memory */
-	uint64_t sent;	       /* content bytes given to the present connection */
+	uint64_t sent;         /* content bytes given to the present connection */
 	struct outcome outcome;
 	struct failure failure;
 	enum reply_stage failed_stage;
-	char *outcome_reply; /* a backend's early verdict on the content, relayed at the end of data instead of outcome.text */
+	char *outcome_reply; /* a backend's early verdict on the content, relayed at the end of data instead of
+				outcome.text */
 	uint64_t drained;
-	bool received_due;	  /* the Received field goes before the first content */
+	bool received_due;                   /* the Received field goes before the first content */
 	int64_t last_data_ms, rate_since_ms; /* see keep_pace() in relay.c */
 	uint64_t rate_bytes;
 	/* times, microseconds */
@@ -147,7 +148,8 @@ static inline unsigned txn_pending(const struct txn *t)
 
 /* ---- content: relay.c ---- */
 
-/* Content from the client; returns bytes used. Less than n: the end of data was reached, or back-pressure (*ret_pause). */
+/* Content from the client; returns bytes used. Less than n: the end of data was reached, or back-pressure (*ret_pause).
+ */
 size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
 /* 354 came: the client may send, or the replay buffer goes first. */
 void relay_start(struct txn *t);

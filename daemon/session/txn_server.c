@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The server's side of a transaction: seeking one, sending the envelope, reading its answers, going to another one.
  *
- * The hard thing is the retry: it must be invisible. What is to be sent is a state per recipient, not a position in a script, so a
- * new server simply starts with everything unsent and the same pump sends it; a recipient the client was promised must be accepted
- * again, or the message is deferred as a whole.
+ * The hard thing is the retry: it must be invisible. What is to be sent is a state per recipient, not a position in a
+ * script, so a new server simply starts with everything unsent and the same pump sends it; a recipient the client was
+ * promised must be accepted again, or the message is deferred as a whole.
  */
 #include "daemon/base/log.h"
 #include "daemon/session/txn_server.h"
@@ -19,7 +19,7 @@ static void seek(struct txn *t);
 
 void txn_server_init(struct txn *t)
 {
-	t->waiter = (struct pool_waiter){ .loop = t->s->w->loop, .fn = on_waited, .arg = t };
+	t->waiter = (struct pool_waiter) { .loop = t->s->w->loop, .fn = on_waited, .arg = t };
 	list_init(&t->waiter.link);
 	timer_init(&t->timer, on_timer, t);
 	t->replay_whole = true;
@@ -73,7 +73,8 @@ static void final_failure(struct txn *t, const struct failure *f, bool dot_left)
 {
 	if (dot_left) {
 		t->last_code = 451;
-		txn_decide(t, 451, "4.4.2", "the connection was lost after the message was sent: it may have been delivered",
+		txn_decide(t, 451, "4.4.2",
+			   "the connection was lost after the message was sent: it may have been delivered",
 			   CAUSE_AMBIGUOUS);
 		return;
 	}
@@ -319,14 +320,15 @@ static bool budget_left(const struct txn *t)
 
 static bool another_is_allowed(const struct txn *t, bool dot_left)
 {
-	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts && t->n_tried < PICK_TRIED_MAX &&
-	       budget_left(t);
+	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts &&
+	       t->n_tried < PICK_TRIED_MAX && budget_left(t);
 }
 
 static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why)
 {
-	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",	       "refused",   "connection_lost", "timeout",
-							       "malformed_reply", "refused_by_server", "incapable" };
+	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",       "refused",         "connection_lost",
+							       "timeout",  "malformed_reply", "refused_by_server",
+							       "incapable" };
 	struct logline l;
 	char id[SESSION_ID_MAX];
 
@@ -355,7 +357,8 @@ static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why,
 	return true;
 }
 
-static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, bool dot_left)
+static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r,
+		       bool dot_left)
 {
 	struct failure f;
 
@@ -480,7 +483,8 @@ static void on_data(struct txn *t, const struct smtp_reply *r)
 
 static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
 {
-	enum txn_cause cause = t->client_gone || stream_at_eof(&t->s->front.st) ? CAUSE_CLIENT_GONE_AFTER_DOT : CAUSE_BACKEND;
+	enum txn_cause cause =
+		t->client_gone || stream_at_eof(&t->s->front.st) ? CAUSE_CLIENT_GONE_AFTER_DOT : CAUSE_BACKEND;
 	struct back *b = t->back;
 
 	txn_note_reply(t, r);
@@ -497,9 +501,10 @@ static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
 	}
 	back_return(b);
 	session_relay_reply(t->s, r);
-	txn_finish(t, smtp_reply_is(r, 2)   ? RESULT_ACCEPTED
-		      : smtp_reply_is(r, 4) ? RESULT_TEMPFAIL
-					    : RESULT_PERMFAIL,
+	txn_finish(t,
+		   smtp_reply_is(r, 2)   ? RESULT_ACCEPTED
+		   : smtp_reply_is(r, 4) ? RESULT_TEMPFAIL
+					 : RESULT_PERMFAIL,
 		   cause);
 }
 
@@ -512,7 +517,8 @@ static bool expected_class(const struct due *d, const struct smtp_reply *r)
 
 void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT, STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
+								STAGE_MAIL };
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (!expected_class(d, r)) {

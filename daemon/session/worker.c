@@ -28,9 +28,11 @@ struct listener_runtime *listener_runtime_new(const char *name)
 	pthread_rwlock_init(&r->lock, NULL);
 	r->refs = 1;
 	for (size_t i = 0; i < ACCEPT_COUNT; i++)
-		r->m_connections[i] = metrics_series(METRIC_CONNECTIONS_TOTAL, (const char *[]){ name, accept_result_names[i] });
+		r->m_connections[i] =
+			metrics_series(METRIC_CONNECTIONS_TOTAL, (const char *[]) { name, accept_result_names[i] });
 	for (size_t i = 0; i < REJECT_COUNT; i++)
-		r->m_rejected[i] = metrics_series(METRIC_REJECTED_TOTAL, (const char *[]){ name, reject_reason_names[i] });
+		r->m_rejected[i] =
+			metrics_series(METRIC_REJECTED_TOTAL, (const char *[]) { name, reject_reason_names[i] });
 	return r;
 }
 
@@ -66,7 +68,7 @@ static struct txn_series *make_series(const char *listener, const char *pool)
 			if (strchr(results_of[c], letters[r]) != NULL)
 				ts->outcome[r][c] = metrics_series(
 					METRIC_TRANSACTIONS_TOTAL,
-					(const char *[]){ listener, pool, txn_result_names[r], txn_cause_names[c] });
+					(const char *[]) { listener, pool, txn_result_names[r], txn_cause_names[c] });
 	return ts;
 }
 
@@ -99,7 +101,8 @@ const struct listener_view *worker_listener(const struct worker *w, const struct
 
 /* ---- what EHLO may offer ---- */
 
-/* Extensions: what all pools have. Size: the largest over pools of the smallest within each. Pools never seen say nothing. */
+/* Extensions: what all pools have. Size: the largest over pools of the smallest within each. Pools never seen say
+ * nothing. */
 static void merge(struct offer *o, bool *any, bool *unlimited, const struct pool *p)
 {
 	struct pool_caps caps;
@@ -184,7 +187,8 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 
 	CHECK_OBJ(w, WORKER_MAGIC);
 	if (lv == NULL) {
-		/* The listener went while this waited in the accept queue; its mode is not known any more, 421 harms no one. */
+		/* The listener went while this waited in the accept queue; its mode is not known any more, 421 harms no
+		 * one. */
 		ssize_t unused = send(fd, GONE, sizeof(GONE) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 		UNUSED(unused);
 		close(fd);

@@ -21,8 +21,9 @@ struct listener_runtime {
 	char *name;
 	_Atomic uint64_t connections, cap; /* cap: of the configuration in force, for the metric */
 	struct clients *clients;
-	struct map *txn_series; /* pool name to struct txn_series; written by the control thread before a snapshot is published */
-	pthread_rwlock_t lock;	/* of txn_series: grows while workers read */
+	struct map *txn_series; /* pool name to struct txn_series; written by the control thread before a snapshot is
+				   published */
+	pthread_rwlock_t lock;  /* of txn_series: grows while workers read */
 	series_id m_connections[6]; /* by enum accept_result */
 	series_id m_rejected[16];   /* by enum reject_reason */
 	_Atomic uint32_t refs;
@@ -51,14 +52,14 @@ struct worker {
 	struct loop *loop;
 	pthread_t thread;
 	struct snapshot *snapshot; /* for new sessions and transactions */
-	struct offer *offers;	   /* by listener index of that snapshot */
+	struct offer *offers;      /* by listener index of that snapshot */
 	struct list sessions, tcp_sessions;
 	size_t n_sessions; /* of both */
 	struct list sockets;
 	struct list backs; /* all backend connections, lent, idle or ending */
 	struct map *idle;  /* server pointer to struct idle_list */
-	bool draining;	  /* sessions end at transaction edges */
-	bool stopping;	  /* and new ones are not taken */
+	bool draining;     /* sessions end at transaction edges */
+	bool stopping;     /* and new ones are not taken */
 	uint64_t next_id;
 	struct timer beat; /* tells the engine that this loop turns */
 	_Atomic int64_t beat_at_ms;

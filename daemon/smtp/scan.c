@@ -11,7 +11,8 @@
 #ifdef __SSE2__
 #include <immintrin.h>
 
-/* The last line end in a clean block may be followed by a dot, or be half a line end: it is not this block's to judge. */
+/* The last line end in a clean block may be followed by a dot, or be half a line end: it is not this block's to judge.
+ */
 static size_t before_line_end(const char *p, size_t i)
 {
 	if (p[i - 1] == '\n')

@@ -70,8 +70,8 @@ static inline size_t scan_special(const char *p, size_t n)
 #endif
 
 /* How far p[i..n) is certainly clean: whole CRLF lines without a NUL, none of them behind the first begins with a dot.
- * Returns an index in [i, n] that is not inside a line end nor behind one; i if nothing can be said. Asks for i >= 1 and
- * for p[i - 1] to be no CR, or to be one that p[i] completes. */
+ * Returns an index in [i, n] that is not inside a line end nor behind one; i if nothing can be said. Asks for i >= 1
+ * and for p[i - 1] to be no CR, or to be one that p[i] completes. */
 size_t scan_clean(const char *p, size_t n, size_t i);
 
 #ifdef __SSE2__

@@ -10,7 +10,6 @@ Made for a build under ThreadSanitizer (SAN=thread), which must stay silent; it 
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import signal
@@ -148,7 +147,6 @@ def verdict(status, node, counted, sent, sinks):
 
 def main():
     options = arguments()
-    os.environ.setdefault("TSAN_OPTIONS", f"suppressions={HERE / 'tsan.supp'}")
     try:
         bins = bin_dir(options.build)
         with tempfile.TemporaryDirectory(prefix="storm-") as directory:

@@ -139,8 +139,7 @@ static void a_list_survives_removal_of_the_current_item(void **state)
 		items[i].value = 1 << i;
 		list_append(&head, &items[i].link);
 	}
-	LIST_FOR_EACH(it, tmp, &head, link)
-	{
+	LIST_FOR_EACH(it, tmp, &head, link) {
 		sum += it->value;
 		if (it->value != 4)
 			list_remove(&it->link);

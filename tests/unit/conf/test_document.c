@@ -162,7 +162,7 @@ static void effective_leaves_what_does_not_fit(void **state)
 
 #define TOKENS                                                                                                         \
 	"{'tokens': {'a': {'role': 'admin', 'sha256': '" HASH_A "'}, 'b': {'role': 'viewer', 'sha256': '" HASH_B "'}}" \
-														 "}"
+	"}"
 
 static void secrets_are_masked_and_come_back(void **state)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Promises of the loop: timers fire once, never early, in any order of setting; messages and deferred calls run in order.
+ * Promises of the loop: timers fire once, never early, in any order of setting; messages and deferred calls run in
+ * order.
  */
 #include <pthread.h>
 #include <setjmp.h>
@@ -29,7 +30,7 @@ static void on_fire(void *arg)
 
 static void probe_init(struct probe *p, struct loop *l)
 {
-	*p = (struct probe){ .l = l };
+	*p = (struct probe) { .l = l };
 	timer_init(&p->t, on_fire, p);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Promises of a stream: bytes arrive whole and in order whatever the owner leaves, pausing loses nothing, an end is told once and
- * after the last byte.
+ * Promises of a stream: bytes arrive whole and in order whatever the owner leaves, pausing loses nothing, an end is
+ * told once and after the last byte.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -70,7 +70,7 @@ static void pair_open(struct pair *p)
 {
 	int fds[2];
 
-	*p = (struct pair){ .l = loop_new() };
+	*p = (struct pair) { .l = loop_new() };
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 	p->peer = fds[1];
 	stream_open(&p->e.st, p->l, fds[0], &ops, &p->e);
