@@ -35,7 +35,7 @@ MASTER_CF = """
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite -o max_use=1000000
+rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
 trace unix - - n - 0 bounce
