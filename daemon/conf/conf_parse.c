@@ -61,6 +61,7 @@ static void finish(struct conf *c, const struct conf_env *env)
 
 	for (size_t i = 0; i < c->n_pools; i++) {
 		c->pools[i].check_helo = arena_strdup(c->arena, env->hostname != NULL ? env->hostname : "localhost");
+		c->pools[i].helo_client = c->pools[i].helo != NULL && strcmp(c->pools[i].helo, "client") == 0;
 		list[i] = &c->pools[i];
 	}
 	c->pool_list = list;

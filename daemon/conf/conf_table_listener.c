@@ -26,6 +26,8 @@ static const struct conf_field caps_fields[] = {
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
 	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY and the like between two messages before 421." },
+	{ "transactions", CONF_STORED(rate, struct rate, L, caps.transactions), .def = "\"unlimited\"",
+	  .flags = CONF_UNLIMITED, .doc = "Messages begun by one client, on each node; 451 4.7.1 beyond it." },
 	{ "min_data_rate", CONF_STORED(data_rate, uint64_t, L, caps.min_data_rate), CONF_RANGE(0, CONF_MIB(1024)),
 	  .def = "\"500B/s\"", .doc = "A client that sends a message more slowly is cut off; \"0B/s\" = never." },
 };
@@ -79,6 +81,12 @@ static const struct conf_field fields[] = {
 	{ "add_received", CONF_ENUM(enum add_received, L, add_received), CONF_NAMES(add_received_names, 0),
 	  .def = "\"auto\"",
 	  .doc = "Add a Received: header field; `auto`: when the pool is not told who the client is." },
+	{ "mask_backend", CONF_BOOL(L, mask_backend), .def = "false",
+	  .doc = "Replies of servers keep their codes, but get a text of our own: no internal names leave. The log has "
+		 "them as they were." },
+	{ "greeting_delay", CONF_DURATION(L, greeting_delay_ms), CONF_RANGE(0, 60000), .def = "\"0s\"",
+	  .doc = "Wait before the greeting; a client that speaks first is refused with 554. `exempt` clients do not "
+		 "wait." },
 	{ "caps", CONF_INSIDE(conf_caps_object), .flags = CONF_TRANSPORT, .doc = "Bounds on what clients may use." },
 	{ "timeouts", CONF_INSIDE(conf_listener_timeouts_object), .flags = CONF_TRANSPORT,
 	  .doc = "How long a client may take." },

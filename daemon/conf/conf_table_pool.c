@@ -136,7 +136,9 @@ static const struct conf_field fields[] = {
 	{ "outlier", CONF_INSIDE(outlier_object), .doc = "What traffic itself tells about servers." },
 	{ "capabilities", CONF_INSIDE(capabilities_object), .doc = "Corrections of what EHLO offers." },
 	{ "helo", CONF_TEXT(helo, P, helo), .def = "\"own\"",
-	  .doc = "Our name in EHLO; `own` = the listener's `hostname`." },
+	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
+		 "Connections "
+		 "are shared only under the same name." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },

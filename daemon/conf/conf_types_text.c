@@ -86,6 +86,32 @@ static bool parse_flag(struct conf_parser *p, const struct conf_field *f, json_t
 	return i >= 0;
 }
 
+static bool parse_bool(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	bool is_true = json_is_true(v);
+
+	if (!json_is_boolean(v)) {
+		conf_bad(p, f, v, NULL, "true or false is needed here");
+		return false;
+	}
+	conf_store(f, base, &is_true, sizeof(is_true));
+	return true;
+}
+
+static void bool_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "true or false");
+}
+
+static json_t *bool_schema(const struct conf_field *f)
+{
+	UNUSED(f);
+	return json_pack("{s:s}", "type", "boolean");
+}
+
+const struct conf_type conf_type_bool = { "true or false", parse_bool, bool_allowed, bool_schema };
+
 static void enum_allowed(const struct conf_field *f, struct sbuf *out)
 {
 	for (size_t i = f->min; i < f->n_names; i++)
@@ -182,22 +208,18 @@ static bool parse_host(struct conf_parser *p, const struct conf_field *f, json_t
 
 const struct conf_type conf_type_host = { "host name", parse_host, NULL, conf_string_schema };
 
-/* "client" is kept free: it will mean the client's own name. */
+/* "client" is stored as it is: conf_parse() makes a flag of it. */
 static bool parse_helo(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
 	if (json_is_string(v) && strcmp(json_string_value(v), "own") == 0)
 		return true;
-	if (json_is_string(v) && strcmp(json_string_value(v), "client") == 0) {
-		conf_bad(p, f, v, NULL, "passing on the client's name is not supported");
-		return false;
-	}
 	return parse_host(p, f, v, base);
 }
 
 static void helo_allowed(const struct conf_field *f, struct sbuf *out)
 {
 	UNUSED(f);
-	sbuf_puts(out, "\"own\" or a host name");
+	sbuf_puts(out, "\"own\", \"client\" or a host name");
 }
 
 const struct conf_type conf_type_helo = { "host name", parse_helo, helo_allowed, conf_string_schema };

@@ -99,6 +99,7 @@ struct pool_config {
 	struct outlier_config outlier;
 	unsigned caps_off, caps_force; /* SMTP_EXT_* */
 	const char *helo;              /* NULL = own (the listener's hostname) */
+	bool helo_client;              /* what the client said */
 	struct reuse_config reuse;
 	struct retry_config retry;
 	struct back_timeouts timeouts;

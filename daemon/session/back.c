@@ -382,6 +382,8 @@ static void on_timer(void *arg)
 
 static const char *helo_name(const struct pool *p, const struct txn *t)
 {
+	if (p->config->helo_client)
+		return t->s->front.helo;
 	return p->config->helo != NULL ? p->config->helo : t->s->lv->config->hostname;
 }
 

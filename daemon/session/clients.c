@@ -19,8 +19,9 @@ struct client {
 	unsigned shard;
 	struct addr key;
 	uint32_t connections;
-	int64_t full_at_ms; /* when the rate bucket is full again; GCRA's theoretical arrival time */
-	struct list idle;   /* in the shard's idle list while connections == 0 */
+	/* When the rate buckets are full again: GCRA's theoretical arrival times. */
+	int64_t full_at_ms, txns_full_at_ms;
+	struct list idle; /* in the shard's idle list while connections == 0 */
 };
 
 struct shard {
@@ -66,13 +67,21 @@ static void drop(struct shard *sh, struct client *cl)
 	FREE_OBJ(cl);
 }
 
+static bool is_forgotten(const struct client *cl, int64_t now_ms)
+{
+	return cl->full_at_ms <= now_ms && cl->txns_full_at_ms <= now_ms;
+}
+
 static void sweep(struct shard *sh, int64_t now_ms)
 {
 	for (int i = 0; i < 2 && !list_empty(&sh->idle); i++) {
 		struct client *cl = LIST_FIRST(&sh->idle, struct client, idle);
-		if (cl->full_at_ms > now_ms)
-			break;
-		drop(sh, cl);
+		list_remove(&cl->idle);
+		if (is_forgotten(cl, now_ms))
+			drop(sh, cl);
+		else
+			list_append(&sh->idle,
+				    &cl->idle); /* its buckets fill at different times: let it not stand in the way */
 	}
 }
 
@@ -138,6 +147,19 @@ enum client_verdict clients_enter(struct clients *c, const struct addr *a, const
 	return verdict;
 }
 
+bool clients_transaction(struct clients *c, struct client *cl, const struct listener_caps *caps, int64_t now_ms)
+{
+	CHECK_OBJ(cl, CLIENT_MAGIC);
+	struct shard *sh = &c->shards[cl->shard];
+
+	if (caps->transactions.n == UNLIMITED)
+		return true;
+	pthread_mutex_lock(&sh->lock);
+	bool allowed = rate_allows(&caps->transactions, &cl->txns_full_at_ms, now_ms);
+	pthread_mutex_unlock(&sh->lock);
+	return allowed;
+}
+
 void clients_leave(struct clients *c, struct client *cl, int64_t now_ms)
 {
 	CHECK_OBJ(cl, CLIENT_MAGIC);
@@ -146,7 +168,7 @@ void clients_leave(struct clients *c, struct client *cl, int64_t now_ms)
 	pthread_mutex_lock(&sh->lock);
 	ASSERT(cl->connections > 0);
 	if (--cl->connections == 0) {
-		if (cl->full_at_ms <= now_ms)
+		if (is_forgotten(cl, now_ms))
 			drop(sh, cl);
 		else
 			list_append(&sh->idle, &cl->idle);

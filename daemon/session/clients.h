@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Clients of one listener: connections now and connection rate, per address prefix. Sharded and locked, touched at
- * accept and close.
+ * Clients of one listener: connections now, connection rate and transaction rate, per address prefix. Sharded and
+ * locked, touched at accept and close, and at MAIL where transactions are limited.
  */
 #ifndef POSTROAD_SESSION_CLIENTS_H
 #define POSTROAD_SESSION_CLIENTS_H
@@ -17,6 +17,9 @@ void clients_free(struct clients *c);
 /* Counts one connection of the client's prefix. OK: *ret_client is to be given back by clients_leave(). */
 enum client_verdict clients_enter(struct clients *c, const struct addr *a, const struct listener_caps *caps,
 				  int64_t now_ms, struct client **ret_client) MUST_CHECK;
+/* One more transaction of the client; false = too many (caps->transactions). */
+bool clients_transaction(struct clients *c, struct client *cl, const struct listener_caps *caps,
+			 int64_t now_ms) MUST_CHECK;
 void clients_leave(struct clients *c, struct client *cl, int64_t now_ms);
 
 #endif

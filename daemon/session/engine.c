@@ -235,7 +235,7 @@ static void drain_worker(struct worker *w, void *arg)
 
 	w->draining = arg != NULL;
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
-		if (s->txn == NULL && s->front.state == FRONT_COMMAND && !session_at_edge(s))
+		if (session_is_between(s) && !session_at_edge(s))
 			continue; /* it has ended */
 }
 

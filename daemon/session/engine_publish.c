@@ -161,7 +161,7 @@ static void update_worker(struct worker *w, void *arg)
 	w->offers = xcalloc(w->snapshot->n_listeners + 1, sizeof(*w->offers));
 	update_sockets(w, u);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
-		if (s->txn == NULL && s->front.state == FRONT_COMMAND && !session_at_edge(s))
+		if (session_is_between(s) && !session_at_edge(s))
 			continue; /* its listener is gone, and so is it */
 	end_removed_tcp(w, old);
 	back_idle_prune(w);

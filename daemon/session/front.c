@@ -58,9 +58,32 @@ void session_reply(struct session *s, unsigned code, const char *enhanced, const
 	front_relay(s, line, n);
 }
 
-void session_relay_reply(struct session *s, const struct smtp_reply *r)
+/* The enhanced code at the start of a reply's text (RFC 2034 4); empty where there is none. */
+static struct str enhanced_of(struct str reply)
 {
-	front_relay(s, r->text.p, r->text.n);
+	struct str none = { "", 0 };
+
+	if (reply.n < 10 || reply.p[4] != reply.p[0] || reply.p[5] != '.')
+		return none;
+	size_t n = 4;
+	while (n < reply.n && ((reply.p[n] >= '0' && reply.p[n] <= '9') || reply.p[n] == '.'))
+		n++;
+	return n < 16 && n < reply.n && reply.p[n] == ' ' ? (struct str) { reply.p + 4, n - 4 } : none;
+}
+
+void session_relay_text(struct session *s, struct str reply)
+{
+	char enhanced[16];
+
+	if (!s->lv->config->mask_backend) {
+		front_relay(s, reply.p, reply.n);
+		return;
+	}
+	unsigned code =
+		(unsigned)(reply.p[0] - '0') * 100 + (unsigned)(reply.p[1] - '0') * 10 + (unsigned)(reply.p[2] - '0');
+	struct str own = enhanced_of(reply);
+	snprintf(enhanced, sizeof(enhanced), "%.*s", STR_ARG(own));
+	session_reply(s, code, enhanced, "%s", code < 400 ? "ok" : code < 500 ? "try again later" : "refused");
 }
 
 /* ---- deadlines ---- */
@@ -93,6 +116,13 @@ static void arm(struct session *s)
 	}
 }
 
+static void set_state(struct session *s, enum front_state state)
+{
+	s->front.state = (uint8_t)state;
+	stream_read_bulk(&s->front.st, state == FRONT_BODY);
+	arm(s);
+}
+
 static void on_body_timer(struct session *s)
 {
 	struct front *f = &s->front;
@@ -120,22 +150,23 @@ static void on_command_timer(struct session *s)
 		session_close(s, f->partial ? CLOSE_COMMAND_TIMEOUT : CLOSE_IDLE);
 }
 
+static void greet(struct session *s)
+{
+	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
+	set_state(s, FRONT_COMMAND);
+}
+
 static void on_timer(void *arg)
 {
 	struct session *s = arg;
 
 	CHECK_OBJ(s, SESSION_MAGIC);
-	if (s->front.state == FRONT_BODY)
+	if (s->front.state == FRONT_GREETING && session_at_edge(s))
+		greet(s);
+	else if (s->front.state == FRONT_BODY)
 		on_body_timer(s);
 	else if (s->front.state == FRONT_COMMAND)
 		on_command_timer(s);
-}
-
-static void set_state(struct session *s, enum front_state state)
-{
-	s->front.state = (uint8_t)state;
-	stream_read_bulk(&s->front.st, state == FRONT_BODY);
-	arm(s);
 }
 
 void front_start_body(struct session *s)
@@ -328,6 +359,11 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 
 	CHECK_OBJ(s, SESSION_MAGIC);
 	s->front.yielding = false;
+	if (s->front.state == FRONT_GREETING) {
+		session_reject(s, REJECT_EARLY_TALKER);
+		session_close(s, CLOSE_EARLY);
+		return n;
+	}
 	do {
 		if (s->front.state == FRONT_COMMAND)
 			step = on_commands(s, p + used, n - used);
@@ -368,6 +404,10 @@ void front_start(struct session *s, int fd)
 
 	stream_open(&f->st, s->w->loop, fd, &front_stream_ops, s);
 	timer_init(&f->timer, on_timer, s);
-	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
-	set_state(s, FRONT_COMMAND);
+	if (s->lv->config->greeting_delay_ms == 0 || s->counted == NULL) {
+		greet(s);
+		return;
+	}
+	f->state = FRONT_GREETING;
+	timer_set_in(s->w->loop, &f->timer, s->lv->config->greeting_delay_ms);
 }

@@ -123,6 +123,10 @@ static enum step cmd_mail(struct session *s, struct str args)
 		return refuse_parse(s, &why);
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
 		return refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
+	if (s->counted != NULL &&
+	    !clients_transaction(s->run->clients, s->counted, &s->lv->config->caps, loop_now_ms(s->w->loop)))
+		return refuse(s, REJECT_TRANSACTION_RATE, 451, "4.7.1",
+			      "too many messages from your address, try again later");
 	txn_open(s, args);
 	session_reply(s, 250, "2.1.0", "sender ok");
 	return STEP_MORE;

@@ -44,11 +44,12 @@ extern const char *const accept_result_names[ACCEPT_COUNT];
 
 enum front_state {
 	FRONT_NONE,
-	FRONT_COMMAND, /* a command line is due */
-	FRONT_WAIT,    /* a command waits for the backend; more may be in the buffer */
-	FRONT_BODY,    /* message content is due */
-	FRONT_DOT,     /* the final reply is due from the backend */
-	FRONT_GONE,    /* the client has left; the transaction may still wait for its final reply */
+	FRONT_GREETING, /* the greeting is held back: nothing may come */
+	FRONT_COMMAND,  /* a command line is due */
+	FRONT_WAIT,     /* a command waits for the backend; more may be in the buffer */
+	FRONT_BODY,     /* message content is due */
+	FRONT_DOT,      /* the final reply is due from the backend */
+	FRONT_GONE,     /* the client has left; the transaction may still wait for its final reply */
 	FRONT_STATE_COUNT
 };
 
@@ -98,6 +99,11 @@ void session_go_on(struct session *s);
 /* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,
  * the node drains) and was closed. */
 bool session_at_edge(struct session *s) MUST_CHECK;
+/* Nothing is under way: no transaction, and the client's turn to speak, or the greeting held back. */
+static inline bool session_is_between(const struct session *s)
+{
+	return s->txn == NULL && (s->front.state == FRONT_COMMAND || s->front.state == FRONT_GREETING);
+}
 /* "n1-00abc…", into out[SESSION_ID_MAX]; returns out. */
 const char *session_id(const struct session *s, char *out);
 const char *session_id_of(const struct engine *e, uint64_t number, char *out);
@@ -107,8 +113,8 @@ const char *session_stage(const struct session *s);
 
 /* "CODE ENHANCED text [id]" — the id only on 4xx and 5xx. Counts errors. */
 void session_reply(struct session *s, unsigned code, const char *enhanced, const char *fmt, ...) PRINTF_LIKE(4, 5);
-/* A backend's reply, already canonical. */
-void session_relay_reply(struct session *s, const struct smtp_reply *r);
+/* A backend's reply, already canonical; under `mask_backend` only its codes. */
+void session_relay_text(struct session *s, struct str reply);
 void session_reject(struct session *s, enum reject_reason why);
 
 static inline bool session_tracing(const struct session *s)

@@ -34,7 +34,8 @@ struct listener_caps {
 	struct rate connection_rate; /* of one client */
 	unsigned client_prefix_v4, client_prefix_v6;
 	uint64_t message_size, recipients, errors, junk_commands;
-	uint64_t min_data_rate; /* bytes per second, 0 = none */
+	struct rate transactions; /* of one client */
+	uint64_t min_data_rate;   /* bytes per second, 0 = none */
 };
 
 struct listener_timeouts {
@@ -60,6 +61,8 @@ struct listener_config {
 	enum mixed_recipients mixed_recipients;
 	enum line_endings line_endings;
 	enum add_received add_received;
+	bool mask_backend;
+	int64_t greeting_delay_ms;
 	struct listener_caps caps;
 	struct listener_timeouts timeouts;
 };

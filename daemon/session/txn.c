@@ -132,7 +132,7 @@ static void refuse_pending(struct txn *t, const char *reply, unsigned code, cons
 		if (rc->answered)
 			continue;
 		if (reply != NULL)
-			front_relay(t->s, reply, strlen(reply));
+			session_relay_text(t->s, str_from(reply));
 		else
 			session_reply(t->s, code, enhanced, "%s", text);
 		rcpt_done(t, rc, code);
@@ -148,7 +148,7 @@ static void verdicts_in(struct txn *t)
 void txn_rcpt_verdict(struct txn *t, struct rcpt *rc, const struct smtp_reply *r)
 {
 	txn_note_reply(t, r);
-	session_relay_reply(t->s, r);
+	session_relay_text(t->s, r->text);
 	rcpt_done(t, rc, r->code);
 	verdicts_in(t);
 }
@@ -422,7 +422,7 @@ void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *
 void txn_say_outcome(struct txn *t)
 {
 	if (t->outcome_reply != NULL)
-		front_relay(t->s, t->outcome_reply, strlen(t->outcome_reply));
+		session_relay_text(t->s, str_from(t->outcome_reply));
 	else
 		session_reply(t->s, t->outcome.code, t->outcome.enhanced, "%s", t->outcome.text);
 	txn_finish(t, result_of(t->outcome.code), t->outcome.cause);

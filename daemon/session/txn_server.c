@@ -477,7 +477,7 @@ static void on_data(struct txn *t, const struct smtp_reply *r)
 		return;
 	}
 	txn_note_reply(t, r);
-	session_relay_reply(t->s, r);
+	session_relay_text(t->s, r->text);
 	txn_finish(t, smtp_reply_is(r, 5) ? RESULT_PERMFAIL : RESULT_TEMPFAIL, CAUSE_BACKEND);
 }
 
@@ -500,7 +500,7 @@ static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
 		return;
 	}
 	back_return(b);
-	session_relay_reply(t->s, r);
+	session_relay_text(t->s, r->text);
 	txn_finish(t,
 		   smtp_reply_is(r, 2)   ? RESULT_ACCEPTED
 		   : smtp_reply_is(r, 4) ? RESULT_TEMPFAIL
