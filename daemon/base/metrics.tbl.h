@@ -7,6 +7,8 @@ METRIC(CONNECTIONS_TOTAL, "connections_total", METRIC_COUNTER, "listener,result"
        "Client connections by what became of them at accept.")
 METRIC(CONNECTIONS, "connections", METRIC_GAUGE, "listener", NONE, 1, "Client connections open now.")
 METRIC(CONNECTIONS_LIMIT, "connections_limit", METRIC_GAUGE, "listener", NONE, 1, "The cap on client connections.")
+METRIC(TLS_HANDSHAKES_TOTAL, "tls_handshakes_total", METRIC_COUNTER, "side,version,result", NONE, 1,
+       "TLS handshakes with clients and servers; the version of one that failed is \"none\".")
 METRIC(TRANSACTIONS_TOTAL, "transactions_total", METRIC_COUNTER, "listener,pool,result,cause", NONE, 1,
        "Mail transactions by outcome and by what decided it.")
 METRIC(RECIPIENTS_TOTAL, "recipients_total", METRIC_COUNTER, "pool,provider,result", NONE, 1,

@@ -53,6 +53,13 @@ struct token_config {
 	double expires_wall; /* 0 = never */
 };
 
+struct certificate_config {
+	const char *name;
+	const char *certificate_file, *key_file;
+	const char *certificate_pem, *key_pem;
+	struct tls_certificate *loaded; /* NULL when it cannot be, which is an error */
+};
+
 /* A parsed, valid configuration: the typed form of one document, for one node. */
 struct conf {
 	uint32_t magic;
@@ -65,6 +72,8 @@ struct conf {
 	const struct pool_config **pool_list;
 	size_t n_pools;
 	struct policy_config policy;
+	struct certificate_config *certificates;
+	size_t n_certificates;
 	struct token_config *tokens;
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
@@ -78,8 +87,9 @@ struct conf {
 };
 
 struct conf_env {
-	const char *node;     /* picks from {"nodes": {…}} */
-	const char *hostname; /* default of a listener's hostname; NULL = "localhost" */
+	const char *node;            /* picks from {"nodes": {…}} */
+	const char *hostname;        /* default of a listener's hostname; NULL = "localhost" */
+	struct tls_tickets *tickets; /* of the node's server contexts; NULL = no resumption */
 	struct loop *home; /* where a configuration is freed, whoever lets it go last: documents share values, and their
 			      reference counts are one thread's. NULL = where the last reference is dropped */
 };

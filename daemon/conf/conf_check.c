@@ -92,15 +92,19 @@ void conf_check(struct conf *c, struct conf_parser *p)
 				  .p = p,
 				  .pools = by_name(c->pools, c->n_pools, sizeof(*c->pools)),
 				  .listeners = by_name(c->listeners, c->n_listeners, sizeof(*c->listeners)),
+				  .certificates = by_name(c->certificates, c->n_certificates, sizeof(*c->certificates)),
+				  .fields_are_bad = p->errors->n > 0 || p->errors->dropped > 0,
 				  .sets = by_name(c->policy.sets, c->policy.n_sets, sizeof(*c->policy.sets)),
 				  .used_pools = map_new() };
 
 	conf_check_listeners(&k);
 	conf_check_routes(&k);
 	conf_check_pools(&k);
+	conf_check_tls(&k);
 	warn_unused_pools(&k);
 	map_free(k.pools, NULL);
 	map_free(k.listeners, NULL);
 	map_free(k.sets, NULL);
+	map_free(k.certificates, NULL);
 	map_free(k.used_pools, NULL);
 }

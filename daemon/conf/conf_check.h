@@ -9,8 +9,9 @@
 
 struct conf_checker {
 	struct conf *c;
-	struct conf_parser *p;                /* path and errors */
-	struct map *pools, *listeners, *sets; /* by name: the typed struct */
+	struct conf_parser *p;                               /* path and errors */
+	struct map *pools, *listeners, *sets, *certificates; /* by name: the typed struct */
+	bool fields_are_bad;                                 /* single fields have errors: nothing is loaded */
 	struct map *used_pools;
 	size_t compared; /* names, in search of one to suggest */
 };
@@ -31,5 +32,7 @@ void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
 void conf_check_listeners(struct conf_checker *k);
 void conf_check_pools(struct conf_checker *k);
 void conf_check_routes(struct conf_checker *k);
+/* Loads certificates and makes the contexts, too. */
+void conf_check_tls(struct conf_checker *k);
 
 #endif

@@ -105,6 +105,7 @@ static void free_conf(void *conf)
 	CHECK_OBJ(c, CONF_MAGIC);
 	if (c->free_policies != NULL)
 		c->free_policies(c);
+	conf_free_tls(c);
 	errors_fini(&c->warnings);
 	json_decref(c->document);
 	arena_free(c->arena);

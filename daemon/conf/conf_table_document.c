@@ -37,6 +37,22 @@ const struct conf_object conf_route_object =
 	CONF_OBJECT("Route", "routes/NAME",
 		    "From an envelope to a pool or a refusal. The first route that matches counts.", R, route_fields);
 
+#define C struct certificate_config
+
+static const struct conf_field certificate_fields[] = {
+	{ "certificate_file", CONF_TEXT(path, C, certificate_file), .max = 4096,
+	  .doc = "Chain in PEM, the certificate itself first; present on every node, re-read when it changes." },
+	{ "key_file", CONF_TEXT(path, C, key_file), .max = 4096,
+	  .doc = "The key in PEM. Absent: it is in `certificate_file`." },
+	{ "certificate_pem", CONF_TEXT(pem, C, certificate_pem), .max = 256 * 1024,
+	  .doc = "The chain itself instead of a file; replicated. Needs `key_pem`." },
+	{ "key_pem", CONF_TEXT(pem, C, key_pem), .max = 64 * 1024, .flags = CONF_SECRET,
+	  .doc = "The key itself. Write-only: reads show \"<secret>\", writing that back keeps it." },
+};
+
+const struct conf_object conf_certificate_object =
+	CONF_OBJECT("Certificate", "certificates/NAME", "A certificate with its key.", C, certificate_fields);
+
 static const struct conf_field token_fields[] = {
 	{ "role", CONF_ENUM(enum token_role, struct token_config, role), CONF_NAMES(token_role_names, ROLE_VIEWER),
 	  .flags = CONF_REQUIRED,
@@ -64,6 +80,9 @@ static const struct conf_field document_fields[] = {
 	{ "routes", .type = &conf_type_list, .sub = &conf_route_object,
 	  CONF_LIST_AT(struct conf, policy.routes, policy.n_routes), .def = "[]",
 	  .doc = "From an envelope to a pool or a refusal; the first that matches counts." },
+	{ "certificates", .type = &conf_type_map, .sub = &conf_certificate_object,
+	  CONF_LIST_AT(struct conf, certificates, n_certificates), .def = "{}",
+	  .doc = "Certificates with their keys." },
 	{ "tokens", .type = &conf_type_map, .sub = &conf_token_object, CONF_LIST_AT(struct conf, tokens, n_tokens),
 	  .def = "{}", .doc = "Access to the API over TCP." },
 };
@@ -74,7 +93,8 @@ const struct conf_object conf_document_object =
 
 const struct conf_field conf_document_field = { .name = "", .type = &conf_type_object, .sub = &conf_document_object };
 
-_Static_assert(offsetof(struct token_config, name) == 0 && offsetof(struct domain_set_config, name) == 0,
+_Static_assert(offsetof(struct token_config, name) == 0 && offsetof(struct domain_set_config, name) == 0 &&
+		       offsetof(C, name) == 0,
 	       "maps put the key there");
 
 /* ---- sections ---- */

@@ -35,12 +35,33 @@ static const struct conf_field caps_fields[] = {
 const struct conf_object conf_caps_object =
 	CONF_OBJECT("ListenerCaps", "listeners/NAME/caps", "Bounds on what clients may use.", L, caps_fields);
 
+static const char *const tls_versions[] = { "1.2", "1.3" };
+
+static const struct conf_field tls_fields[] = {
+	{ "mode", CONF_ENUM(enum listener_tls, L, tls.mode), CONF_NAMES(listener_tls_names, 0), .def = "\"none\"",
+	  .doc = "`starttls` offers it, `require` takes no mail before it, `implicit` begins with it (port 465)." },
+	{ "certificates", CONF_STRINGS(names, L, tls.certificates), .def = "[]",
+	  .doc = "Names of certificates, chosen by the name a client asks for (SNI) and by kind, RSA or ECDSA; the "
+		 "first is "
+		 "the default." },
+	{ "min_version", CONF_STORED(choice, const char *, L, tls.min_version), CONF_NAMES(tls_versions, 0),
+	  .def = "\"1.2\"", .doc = "The oldest version of TLS." },
+	{ "client_ca_file", CONF_TEXT(path_or_none, L, tls.client_ca_file), .max = 4096, .def = "\"\"",
+	  .doc = "Ask clients for a certificate and verify it against these authorities (PEM). It is not required: "
+		 "routes "
+		 "decide by `client_certificate`." },
+};
+
+const struct conf_object conf_listener_tls_object =
+	CONF_OBJECT("ListenerTls", "listeners/NAME/tls", "TLS with clients.", L, tls_fields);
+
 static const struct conf_field timeouts_fields[] = {
 	{ "idle", CONF_DURATION(L, timeouts.idle_ms), UP_TO_A_DAY, .def = "\"5m\"", .flags = CONF_TRANSPORT,
 	  .doc = "Wait for the next command (mode `tcp`: for bytes in either direction). RFC 5321 asks for 5m at "
 		 "least." },
 	{ "command", CONF_DURATION(L, timeouts.command_ms), UP_TO_A_DAY, .def = "\"1m\"",
 	  .doc = "From the first byte of a command to its end." },
+	{ "tls", CONF_DURATION(L, timeouts.tls_ms), UP_TO_A_DAY, .def = "\"30s\"", .doc = "For the TLS handshake." },
 	{ "body", CONF_DURATION(L, timeouts.body_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Wait for the next piece of a message." },
 };
@@ -62,6 +83,7 @@ static const struct conf_field fields[] = {
 	  .doc = "Our name in the greeting, and in EHLO to servers where the pool's `helo` is `own`." },
 	{ "pool", CONF_TEXT(name, L, pool), .flags = CONF_REQUIRED | CONF_TRANSPORT,
 	  .doc = "The pool for what no route matches." },
+	{ "tls", CONF_INSIDE(conf_listener_tls_object), .doc = "TLS with clients." },
 	{ "allow", CONF_NETWORKS(L, allow), .flags = CONF_TRANSPORT,
 	  .doc = "Clients that may connect. Absent: everybody, where the safety rule permits." },
 	{ "deny", CONF_NETWORKS(L, deny), .def = "[]", .flags = CONF_TRANSPORT,

@@ -25,7 +25,8 @@ static const struct conf_object server_object =
 
 static const struct conf_field health_fields[] = {
 	{ "type", CONF_ENUM(enum health_type, P, health.type), CONF_NAMES(health_type_names, 0), .def = "\"smtp\"",
-	  .doc = "What decides up and down: an SMTP dialogue, a connection, or nothing." },
+	  .doc = "What decides up and down: an SMTP dialogue, a connection, a TLS handshake from the first byte, or "
+		 "nothing." },
 	{ "interval", CONF_DURATION(P, health.interval_ms), UP_TO_A_DAY, .def = "\"5s\"",
 	  .doc = "Between checks of a server that is up." },
 	{ "fast_interval", CONF_DURATION(P, health.fast_interval_ms), UP_TO_A_DAY, .def = "\"1s\"",
@@ -40,6 +41,8 @@ static const struct conf_field health_fields[] = {
 	  .doc = "Bad checks in a row until it is down." },
 	{ "mail_from", CONF_TEXT(mailbox, P, health.mail_from),
 	  .doc = "Go on to MAIL with this sender (`\"<>\"` = the null sender). Null: stop after EHLO." },
+	{ "starttls", CONF_BOOL(P, health.starttls), .def = "false",
+	  .doc = "Checks use STARTTLS although `tls.mode` is `none`; a server without it is down." },
 	{ "rcpt_to", CONF_TEXT(mailbox, P, health.rcpt_to),
 	  .doc = "Go on to RCPT with this recipient; needs `mail_from`. A 4xx answer is greylisting, not failure." },
 };
@@ -102,9 +105,25 @@ static const struct conf_field retry_fields[] = {
 static const struct conf_object retry_object =
 	CONF_OBJECT("PoolRetry", "pools/NAME/retry", "When another server gets the message.", P, retry_fields);
 
+static const struct conf_field tls_fields[] = {
+	{ "mode", CONF_ENUM(enum pool_tls, P, tls.mode), CONF_NAMES(pool_tls_names, 0), .def = "\"none\"",
+	  .doc = "`may`: where the server offers it; `encrypt`: always, with any certificate; `verify`: always, with a "
+		 "certificate of its name from an authority we trust." },
+	{ "implicit", CONF_BOOL(P, tls.implicit), .def = "false",
+	  .doc = "TLS from the first byte instead of STARTTLS. Needs `encrypt` or `verify`." },
+	{ "ca_file", CONF_TEXT(path_or_none, P, tls.ca_file), .max = 4096, .def = "\"\"",
+	  .doc = "The authorities that `verify` trusts (PEM); empty: those of the system." },
+	{ "server_name", CONF_TEXT(host_or_none, P, tls.server_name), .def = "\"\"",
+	  .doc = "The name that is asked for (SNI) and verified; empty: the server's own, as in `address`." },
+};
+
+static const struct conf_object tls_object =
+	CONF_OBJECT("PoolTls", "pools/NAME/tls", "TLS with servers.", P, tls_fields);
+
 static const struct conf_field timeouts_fields[] = {
 	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
 	  .doc = "Until the connection stands." },
+	{ "tls", CONF_DURATION(P, timeouts.tls_ms), UP_TO_A_DAY, .def = "\"30s\"", .doc = "For the TLS handshake." },
 	{ "banner", CONF_DURATION(P, timeouts.banner_ms), UP_TO_A_DAY, .def = "\"60s\"", .doc = "Until the greeting." },
 	{ "ehlo", CONF_DURATION(P, timeouts.ehlo_ms), UP_TO_A_DAY, .def = "\"60s\"",
 	  .doc = "Until the answer to EHLO." },
@@ -139,6 +158,7 @@ static const struct conf_field fields[] = {
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "
 		 "are shared only under the same name." },
+	{ "tls", CONF_INSIDE(tls_object), .doc = "TLS with servers." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },
@@ -157,9 +177,8 @@ static const struct conf_field fields[] = {
 const struct conf_object conf_pool_object =
 	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
-const struct conf_object *const conf_pool_parts[] = { &server_object,   &health_object,
-						      &outlier_object,  &capabilities_object,
-						      &reuse_object,    &retry_object,
-						      &timeouts_object, NULL };
+const struct conf_object *const conf_pool_parts[] = { &server_object,       &health_object,   &outlier_object,
+						      &capabilities_object, &tls_object,      &reuse_object,
+						      &retry_object,        &timeouts_object, NULL };
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

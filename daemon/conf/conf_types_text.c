@@ -208,6 +208,19 @@ static bool parse_host(struct conf_parser *p, const struct conf_field *f, json_t
 
 const struct conf_type conf_type_host = { "host name", parse_host, NULL, conf_string_schema };
 
+static bool is_empty(json_t *v)
+{
+	return json_is_string(v) && json_string_length(v) == 0;
+}
+
+/* The empty string is no host name: the member stays NULL. */
+static bool parse_host_or_none(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return is_empty(v) || parse_host(p, f, v, base);
+}
+
+const struct conf_type conf_type_host_or_none = { "host name", parse_host_or_none, NULL, conf_string_schema };
+
 /* "client" is stored as it is: conf_parse() makes a flag of it. */
 static bool parse_helo(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
@@ -322,3 +335,32 @@ static void path_allowed(const struct conf_field *f, struct sbuf *out)
 }
 
 const struct conf_type conf_type_path = { "path", parse_path, path_allowed, conf_string_schema };
+
+static bool parse_path_or_none(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return is_empty(v) || parse_path(p, f, v, base);
+}
+
+const struct conf_type conf_type_path_or_none = { "path", parse_path_or_none, path_allowed, conf_string_schema };
+
+/* What is in it is judged when it is loaded. */
+static bool parse_pem(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	const char *text = conf_want_text(p, f, v);
+
+	if (text == NULL)
+		return false;
+	if (strlen(text) > f->max || strstr(text, "-----BEGIN ") == NULL) {
+		conf_bad(p, f, v, NULL, "not PEM text, or too long");
+		return false;
+	}
+	store_text(p, f, base, text);
+	return true;
+}
+
+static void pem_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	sbuf_printf(out, "PEM text of at most %llu bytes", (unsigned long long)f->max);
+}
+
+const struct conf_type conf_type_pem = { "PEM", parse_pem, pem_allowed, conf_string_schema };

@@ -24,6 +24,7 @@ const char *const balance_names[BALANCE_COUNT] = {
 const char *const health_type_names[HEALTH_TYPE_COUNT] = {
 	[HEALTH_SMTP] = "smtp",
 	[HEALTH_TCP] = "tcp",
+	[HEALTH_TLS] = "tls",
 	[HEALTH_NONE] = "none",
 };
 

@@ -23,6 +23,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/base/str.h"
 #include "daemon/net/loop.h"
+#include "daemon/net/tls.h"
 #include "daemon/smtp/smtp.h"
 
 /* ---- configuration ---- */
@@ -40,7 +41,7 @@ enum balance {
 };
 extern const char *const balance_names[BALANCE_COUNT];
 
-enum health_type { HEALTH_SMTP, HEALTH_TCP, HEALTH_NONE, HEALTH_TYPE_COUNT };
+enum health_type { HEALTH_SMTP, HEALTH_TCP, HEALTH_TLS, HEALTH_NONE, HEALTH_TYPE_COUNT };
 extern const char *const health_type_names[HEALTH_TYPE_COUNT];
 
 enum server_source { SERVER_FROM_ADDRESS, SERVER_FROM_DNS, SERVER_FROM_SRV };
@@ -65,6 +66,24 @@ struct health_config {
 	unsigned rise, fall;
 	const char *mail_from; /* NULL = no MAIL/RCPT probe; "" = the null sender */
 	const char *rcpt_to;   /* NULL = the probe ends after MAIL */
+	bool starttls;         /* checks use STARTTLS although the pool's mail does not */
+};
+
+/* Towards servers. */
+enum pool_tls {
+	POOL_TLS_NONE,
+	POOL_TLS_MAY,     /* if the server offers it */
+	POOL_TLS_ENCRYPT, /* with any certificate */
+	POOL_TLS_VERIFY,  /* chain and name */
+	POOL_TLS_COUNT
+};
+extern const char *const pool_tls_names[POOL_TLS_COUNT];
+
+struct pool_tls_config {
+	enum pool_tls mode;
+	bool implicit; /* TLS from the first byte instead of STARTTLS */
+	const char *ca_file, *server_name;
+	struct tls_client *client; /* NULL while neither mail nor checks need it; a reference of the configuration */
 };
 
 struct outlier_config {
@@ -87,7 +106,7 @@ struct retry_config {
 };
 
 struct back_timeouts {
-	int64_t connect_ms, banner_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
+	int64_t connect_ms, tls_ms, banner_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
 };
 
 struct pool_config {
@@ -102,6 +121,7 @@ struct pool_config {
 	bool helo_client;              /* what the client said */
 	struct reuse_config reuse;
 	struct retry_config retry;
+	struct pool_tls_config tls;
 	struct back_timeouts timeouts;
 	uint64_t queue; /* transactions that may wait */
 	int64_t queue_timeout_ms;
@@ -237,6 +257,11 @@ struct pool_caps {
 void pool_caps(const struct pool *p, struct pool_caps *ret);
 /* [worker] Number of servers that could be chosen now. */
 unsigned pool_usable(const struct pool *p);
+
+/* The name by which TLS calls a server: `tls.server_name`, or the name that was looked up; NULL = only its address. */
+const char *pool_tls_name(const struct pool_config *cf, const struct server *s);
+/* Connections made under one may be used under the other. */
+bool pool_tls_same(const struct pool_tls_config *a, const struct pool_tls_config *b);
 
 /* ---- choosing ---- */
 

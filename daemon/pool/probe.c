@@ -5,7 +5,7 @@
  * replies are parsed as such, and QUIT ends every conversation that got so far (servers log the lack of it). The
  * verdict is given as soon as it is known; what follows (QUIT, or the EHLO of a server whose check is a mere connect)
  * lingers on its own, within the same deadline, and may outlive the server's place in the registry. A 4xx is a busy
- * server, not a dead one.
+ * server, not a dead one. TLS is the pool's own, with its verification: what mail would fail at, a check fails at.
  *
  * A step says what its reply means and which step comes next; entering a step sends its command.
  */
@@ -13,13 +13,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/net/stream.h"
+#include "daemon/net/stream_tls.h"
 #include "daemon/pool/registry.h"
 
 #define PROBE_MAGIC 0x70726f62u
 #define QUIT_WAIT_MS 2000
 
-enum step { STEP_CONNECT, STEP_BANNER, STEP_EHLO, STEP_HELO, STEP_MAIL, STEP_RCPT, STEP_RSET, STEP_QUIT, STEP_COUNT };
+enum step {
+	STEP_CONNECT,
+	STEP_TLS,
+	STEP_BANNER,
+	STEP_EHLO,
+	STEP_STARTTLS,
+	STEP_HELO,
+	STEP_MAIL,
+	STEP_RCPT,
+	STEP_RSET,
+	STEP_QUIT,
+	STEP_COUNT
+};
+
+enum starttls { STARTTLS_NEVER, STARTTLS_IF_OFFERED, STARTTLS_ALWAYS };
 
 struct probe {
 	uint32_t magic;
@@ -28,7 +42,11 @@ struct probe {
 	struct loop *loop;
 	bool awaited;   /* the server's owner still waits for the verdict */
 	bool lingering; /* counted in n_lingering */
-	bool connect_decides;
+	bool connect_decides, handshake_decides;
+	bool tls_first; /* implicit TLS */
+	enum starttls starttls;
+	struct tls_client *tls; /* referenced; NULL = not needed */
+	char *tls_name;         /* NULL = the address */
 	const struct health_config
 		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
 	char *helo;
@@ -56,6 +74,8 @@ static void free_probe(void *arg)
 	CHECK_OBJ(pr, PROBE_MAGIC);
 	server_unref(pr->server);
 	free(pr->helo);
+	free(pr->tls_name);
+	tls_client_unref(pr->tls);
 	FREE_OBJ(pr);
 }
 
@@ -147,7 +167,7 @@ static void on_banner(struct probe *pr, const struct smtp_reply *r)
 
 static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 {
-	if (!pr->connect_decides && pr->config->mail_from != NULL)
+	if (pr->awaited && pr->config->mail_from != NULL)
 		enter(pr, STEP_MAIL);
 	else
 		decide(pr, PROBE_PASS, r);
@@ -163,8 +183,36 @@ static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 	if (!passes(pr, r))
 		return;
 	smtp_ehlo_parse(r, &pr->ehlo);
+	if (!stream_tls_is_on(&pr->stream) && pr->starttls != STARTTLS_NEVER) {
+		if (pr->ehlo.exts & SMTP_EXT_STARTTLS) {
+			enter(pr, STEP_STARTTLS);
+			return;
+		}
+		if (pr->starttls == STARTTLS_ALWAYS) {
+			give_verdict(pr, PROBE_FAIL, "STARTTLS is not offered");
+			enter(pr, STEP_QUIT);
+			return;
+		}
+	}
 	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
 	after_greeting(pr, r);
+}
+
+static void start_tls(struct probe *pr, enum stream_tls_when when)
+{
+	enter(pr, STEP_TLS);
+	if (!stream_tls_client(&pr->stream, pr->tls, &pr->server->addr, pr->tls_name, when))
+		fail(pr, "plaintext behind the answer to STARTTLS");
+}
+
+static void on_starttls(struct probe *pr, const struct smtp_reply *r)
+{
+	if (r->code == 220)
+		start_tls(pr, STREAM_TLS_STARTTLS);
+	else if (pr->starttls == STARTTLS_ALWAYS || smtp_reply_is_server_trouble(r))
+		decide(pr, smtp_reply_is(r, 4) ? PROBE_BUSY : PROBE_FAIL, r);
+	else
+		after_greeting(pr, r);
 }
 
 static void on_helo(struct probe *pr, const struct smtp_reply *r)
@@ -207,10 +255,16 @@ static void on_quit(struct probe *pr, const struct smtp_reply *r)
 }
 
 static const struct step_row steps[STEP_COUNT] = {
-	[STEP_CONNECT] = { "connect", NULL }, [STEP_BANNER] = { "banner", on_banner },
-	[STEP_EHLO] = { "EHLO", on_ehlo },    [STEP_HELO] = { "HELO", on_helo },
-	[STEP_MAIL] = { "MAIL", on_mail },    [STEP_RCPT] = { "RCPT", on_rcpt },
-	[STEP_RSET] = { "RSET", on_rset },    [STEP_QUIT] = { "QUIT", on_quit },
+	[STEP_CONNECT] = { "connect", NULL },
+	[STEP_TLS] = { "TLS", NULL },
+	[STEP_STARTTLS] = { "STARTTLS", on_starttls },
+	[STEP_BANNER] = { "banner", on_banner },
+	[STEP_EHLO] = { "EHLO", on_ehlo },
+	[STEP_HELO] = { "HELO", on_helo },
+	[STEP_MAIL] = { "MAIL", on_mail },
+	[STEP_RCPT] = { "RCPT", on_rcpt },
+	[STEP_RSET] = { "RSET", on_rset },
+	[STEP_QUIT] = { "QUIT", on_quit },
 };
 
 /* The verdict is out; a server that does not answer QUIT keeps nobody waiting for long. */
@@ -243,9 +297,11 @@ static void enter(struct probe *pr, enum step step)
 		stream_puts(st, "QUIT\r\n");
 		break;
 	case STEP_RSET:
-		stream_puts(st, "RSET\r\n");
+	case STEP_STARTTLS:
+		stream_printf(st, "%s\r\n", steps[step].name);
 		break;
 	case STEP_CONNECT:
+	case STEP_TLS:
 	case STEP_BANNER:
 	case STEP_COUNT:
 		break;
@@ -254,20 +310,41 @@ static void enter(struct probe *pr, enum step step)
 
 /* ---- events ---- */
 
+/* The verdict does not need the conversation, which goes on for what it tells. False: it does not go on; one at a time,
+ * since a server that never greets would gather a heap of them. */
+static bool decided(struct probe *pr, const char *text)
+{
+	bool alone = pr->server->priv->n_lingering == 0;
+
+	give_verdict(pr, PROBE_PASS, "%s", text);
+	if (!alone)
+		end(pr);
+	return alone;
+}
+
 static void on_connected(struct stream *st, void *owner)
 {
 	struct probe *pr = owner;
 
 	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
-	enter(pr, STEP_BANNER);
-	if (!pr->connect_decides)
+	if (pr->connect_decides && !decided(pr, "connected"))
 		return;
-	/* One at a time: a server that never greets would gather a heap of them. */
-	bool alone = pr->server->priv->n_lingering == 0;
-	give_verdict(pr, PROBE_PASS, "connected");
-	if (!alone)
-		end(pr);
+	if (pr->tls_first)
+		start_tls(pr, STREAM_TLS_IMPLICIT);
+	else
+		enter(pr, STEP_BANNER);
+}
+
+static void on_tls(struct stream *st, void *owner)
+{
+	struct probe *pr = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(pr, PROBE_MAGIC);
+	if (pr->handshake_decides && !decided(pr, "TLS ok"))
+		return;
+	enter(pr, pr->tls_first ? STEP_BANNER : STEP_EHLO);
 }
 
 static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
@@ -299,13 +376,18 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 static void on_gone(struct stream *st, int err, void *owner)
 {
 	struct probe *pr = owner;
+	const char *tls = stream_tls_error(st);
 
-	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
-	fail(pr, err == 0 ? "closed by the server" : strerror(err));
+	if (tls != NULL)
+		fail(pr, tls);
+	else
+		fail(pr, err == 0 ? "closed by the server" : strerror(err));
 }
 
-static const struct stream_ops stream_ops = { .on_connected = on_connected, .on_data = on_data, .on_gone = on_gone };
+static const struct stream_ops stream_ops = {
+	.on_connected = on_connected, .on_data = on_data, .on_gone = on_gone, .on_tls = on_tls
+};
 
 static void on_deadline(void *arg)
 {
@@ -326,6 +408,22 @@ static void open_stream(struct probe *pr, const struct pool_config *pc)
 	stream_connect(&pr->stream, pr->loop, to, source, &stream_ops, pr);
 }
 
+static void choose_tls(struct probe *pr, const struct pool_config *pc)
+{
+	const char *name = pool_tls_name(pc, pr->server);
+
+	pr->tls = pc->tls.client != NULL ? tls_client_ref(pc->tls.client) : NULL;
+	pr->tls_name = name != NULL ? xstrdup(name) : NULL;
+	pr->handshake_decides = pc->health.type == HEALTH_TLS;
+	pr->tls_first = pc->tls.implicit || pr->handshake_decides;
+	if (pr->tls_first)
+		pr->starttls = STARTTLS_NEVER;
+	else if (pc->health.starttls || pc->tls.mode >= POOL_TLS_ENCRYPT)
+		pr->starttls = STARTTLS_ALWAYS;
+	else
+		pr->starttls = pc->tls.mode == POOL_TLS_MAY ? STARTTLS_IF_OFFERED : STARTTLS_NEVER;
+}
+
 struct probe *probe_start(struct server_private *sp)
 {
 	struct registry *r = sp->pool->registry;
@@ -338,7 +436,8 @@ struct probe *probe_start(struct server_private *sp)
 	pr->loop = r->loop;
 	pr->awaited = true;
 	pr->config = &pc->health;
-	pr->connect_decides = pc->health.type != HEALTH_SMTP;
+	pr->connect_decides = pc->health.type == HEALTH_TCP || pc->health.type == HEALTH_NONE;
+	choose_tls(pr, pc);
 	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");
 	pr->started_us = loop_now_us(r->loop);
 	timer_init(&pr->deadline, on_deadline, pr);

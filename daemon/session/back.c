@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/back_idle.h"
+#include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
 /* ---- small facts ---- */
@@ -61,6 +62,9 @@ static enum reply_stage stage_of(const struct back *b)
 		return STAGE_CONNECT;
 	case BACK_BANNER:
 		return STAGE_BANNER;
+	case BACK_TLS:
+		return b->spoke ? STAGE_EHLO : STAGE_CONNECT;
+	case BACK_STARTTLS:
 	case BACK_EHLO:
 	case BACK_HELO:
 		return STAGE_EHLO;
@@ -98,6 +102,7 @@ static void free_back(void *arg)
 	struct back *b = arg;
 
 	free(b->helo);
+	free(b->tls_error);
 	FREE_OBJ(b);
 }
 
@@ -143,6 +148,10 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	enum reply_stage stage = stage_of(b);
 
 	note_standing(b);
+	if (b->state == BACK_TLS) {
+		handshakes_failed(HANDSHAKE_SERVER);
+		b->tls_error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
+	}
 	if (t == NULL) {
 		back_drop(b);
 		return;
@@ -198,14 +207,56 @@ static void become_ready(struct back *b, unsigned exts, uint64_t size)
 		back_return(b);
 }
 
+/* ---- TLS (RFC 3207, RFC 8314) ---- */
+
+static void start_tls(struct back *b, enum stream_tls_when when)
+{
+	const struct pool_config *cf = b->pool->config;
+
+	set_state(b, BACK_TLS, cf->timeouts.tls_ms);
+	if (!stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
+		fail(b, BACK_MALFORMED, NULL); /* it said something behind its 220 that would pass for protected */
+}
+
+static void ask_for_tls(struct back *b)
+{
+	send_line(b, "STARTTLS\r\n", 10);
+	set_state(b, BACK_STARTTLS, timeouts(b)->ehlo_ms);
+}
+
+static void on_tls(struct stream *st, void *owner)
+{
+	struct back *b = owner;
+	struct stream_tls_info info;
+
+	CHECK_OBJ(b, BACK_MAGIC);
+	if (!stream_tls_info(st, &info))
+		return;
+	handshakes_succeeded(HANDSHAKE_SERVER, &info);
+	b->secure = true;
+	if (b->spoke)
+		say_hello(b, "EHLO", BACK_EHLO); /* what it said before counts for nothing */
+	else
+		set_state(b, BACK_BANNER, timeouts(b)->banner_ms);
+}
+
+/* ---- greeting ---- */
+
 static void on_banner(struct back *b, const struct smtp_reply *r)
 {
+	b->spoke = true;
 	observe(b, STAGE_BANNER, r, b->since_us);
 	if (!smtp_reply_is(r, 2)) {
 		fail(b, BACK_SAID_NO, r);
 		return;
 	}
 	say_hello(b, "EHLO", BACK_EHLO);
+}
+
+static void greeted(struct back *b, const struct smtp_ehlo *e)
+{
+	server_learn(b->server, e->exts, e->size);
+	become_ready(b, e->exts, e->size);
 }
 
 static void on_hello(struct back *b, const struct smtp_reply *r)
@@ -223,8 +274,31 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 	}
 	if (b->state == BACK_EHLO)
 		smtp_ehlo_parse(r, &e);
-	server_learn(b->server, e.exts, e.size);
-	become_ready(b, e.exts, e.size);
+	if (!b->secure && b->pool->config->tls.mode != POOL_TLS_NONE) {
+		if (e.exts & SMTP_EXT_STARTTLS) {
+			b->exts = e.exts; /* should it refuse, and TLS be a mere wish */
+			b->size = e.size;
+			ask_for_tls(b);
+			return;
+		}
+		if (b->pool->config->tls.mode != POOL_TLS_MAY) {
+			b->tls_error = xstrdup("the server does not offer STARTTLS");
+			fail(b, BACK_TLS_FAILED, NULL);
+			return;
+		}
+	}
+	greeted(b, &e);
+}
+
+/* A refusal where TLS is a wish: the connection goes on as it is. */
+static void on_starttls(struct back *b, const struct smtp_reply *r)
+{
+	if (r->code == 220)
+		start_tls(b, STREAM_TLS_STARTTLS);
+	else if (b->pool->config->tls.mode == POOL_TLS_MAY && !smtp_reply_is_server_trouble(r))
+		become_ready(b, b->exts, b->size);
+	else
+		fail(b, BACK_SAID_NO, r);
 }
 
 /* Takes the head of the dues; the next one's deadline starts now. */
@@ -279,6 +353,9 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 	case BACK_HELO:
 		on_hello(b, r);
 		return;
+	case BACK_STARTTLS:
+		on_starttls(b, r);
+		return;
 	case BACK_QUIT:
 		end(b);
 		return;
@@ -306,7 +383,10 @@ static void on_connected(struct stream *st, void *owner)
 	UNUSED(st);
 	CHECK_OBJ(b, BACK_MAGIC);
 	observe(b, STAGE_CONNECT, NULL, b->since_us);
-	set_state(b, BACK_BANNER, timeouts(b)->banner_ms);
+	if (b->pool->config->tls.implicit)
+		start_tls(b, STREAM_TLS_IMPLICIT);
+	else
+		set_state(b, BACK_BANNER, timeouts(b)->banner_ms);
 }
 
 static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
@@ -354,10 +434,14 @@ static void on_gone(struct stream *st, int err, void *owner)
 	if (b->state == BACK_QUIT)
 		end(b);
 	else
-		fail(b, b->state == BACK_CONNECT ? BACK_REFUSED : BACK_EOF, NULL);
+		fail(b,
+		     b->state == BACK_CONNECT ? BACK_REFUSED
+		     : b->state == BACK_TLS   ? BACK_TLS_FAILED
+					      : BACK_EOF,
+		     NULL);
 }
 
-static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone };
+static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone, on_tls };
 
 static void on_timer(void *arg)
 {
@@ -414,7 +498,7 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready)
 {
-	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config->reuse.max_age_ms);
+	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config);
 
 	*ret_ready = b != NULL;
 	if (b == NULL) {

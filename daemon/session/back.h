@@ -21,6 +21,8 @@ enum back_state {
 	BACK_NONE,
 	BACK_CONNECT,
 	BACK_BANNER,
+	BACK_STARTTLS,
+	BACK_TLS, /* the handshake */
 	BACK_EHLO,
 	BACK_HELO,
 	BACK_READY, /* idle, or lent to a transaction */
@@ -50,15 +52,17 @@ struct back {
 	struct txn *txn;       /* the borrower; NULL = none */
 	uint8_t state;
 	bool is_idle;
-	bool reused;    /* it has served before: an EOF before any reply is no failure */
-	bool any_reply; /* since it was lent */
-	bool body_open; /* DATA was answered by 354 and no final reply came: only a close may follow */
+	bool spoke, secure; /* its banner came; TLS is on */
+	bool reused;        /* it has served before: an EOF before any reply is no failure */
+	bool any_reply;     /* since it was lent */
+	bool body_open;     /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
 	bool dot_left;    /* the final dot had been given to the kernel */
 	bool was_bored;   /* nothing was due: it had waited for our client for too long */
 	int64_t asked_us; /* since when it had owed us something */
 	unsigned errors;  /* error replies since the last 250 to a message */
 	unsigned exts;    /* SMTP_EXT_* of its EHLO, as the pool lets them count */
+	char *tls_error;  /* why a handshake failed, for the log */
 	char *helo;       /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
@@ -73,9 +77,10 @@ enum back_trouble {
 	BACK_REFUSED, /* connect failed */
 	BACK_EOF,
 	BACK_TIMED_OUT,
-	BACK_MALFORMED, /* a reply that is none */
-	BACK_SAID_NO,   /* 421 or 4.3.x, or an error at banner or EHLO */
-	BACK_INCAPABLE, /* its EHLO lacks what the envelope needs: nobody's fault */
+	BACK_MALFORMED,  /* a reply that is none */
+	BACK_SAID_NO,    /* 421 or 4.3.x, or an error at banner or EHLO */
+	BACK_TLS_FAILED, /* no STARTTLS where it is needed, or the handshake failed */
+	BACK_INCAPABLE,  /* its EHLO lacks what the envelope needs: nobody's fault */
 	BACK_TROUBLE_COUNT
 };
 

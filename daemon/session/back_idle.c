@@ -75,7 +75,7 @@ void back_idle_leave(struct back *b)
 	atomic_fetch_sub_explicit(&b->server->n_idle, 1, memory_order_relaxed);
 }
 
-struct back *back_idle_take(struct worker *w, struct server *s, const char *helo, int64_t max_age_ms)
+struct back *back_idle_take(struct worker *w, struct server *s, const char *helo, const struct pool_config *cf)
 {
 	struct idle_list *il = map_get(w->idle, key_of(&s));
 	struct list *tmp;
@@ -84,7 +84,8 @@ struct back *back_idle_take(struct worker *w, struct server *s, const char *helo
 	if (il == NULL)
 		return NULL;
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link) {
-		if (strcmp(b->helo, helo) != 0 || loop_now_ms(w->loop) - b->opened_ms >= max_age_ms)
+		if (strcmp(b->helo, helo) != 0 || loop_now_ms(w->loop) - b->opened_ms >= cf->reuse.max_age_ms ||
+		    !pool_tls_same(&b->pool->config->tls, &cf->tls))
 			continue;
 		back_idle_leave(b);
 		return b;

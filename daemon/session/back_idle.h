@@ -14,6 +14,6 @@ void back_idle_leave(struct back *b);
 /* Frees the cache. */
 void back_idle_fini(struct worker *w);
 /* The newest one to s that greeted as helo and is young enough, or NULL. It has left the cache. */
-struct back *back_idle_take(struct worker *w, struct server *s, const char *helo, int64_t max_age_ms);
+struct back *back_idle_take(struct worker *w, struct server *s, const char *helo, const struct pool_config *cf);
 
 #endif

@@ -15,6 +15,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/session/engine_private.h"
+#include "daemon/session/handshakes.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
 #include "daemon/session/txn.h"
@@ -92,6 +93,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 		for (int d = 0; d < 2; d++)
 			w->m_bytes[s][d] =
 				metrics_series(METRIC_BYTES_TOTAL, (const char *[]) { sides[s], directions[d] });
+	handshakes_init();
 	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
 	snprintf(text, sizeof(text), "%u", index);
 	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]) { text }), read_lag, w);

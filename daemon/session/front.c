@@ -152,6 +152,7 @@ static void on_command_timer(struct session *s)
 
 static void greet(struct session *s)
 {
+	s->front.spoke = true;
 	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
 	set_state(s, FRONT_COMMAND);
 }
@@ -161,7 +162,9 @@ static void on_timer(void *arg)
 	struct session *s = arg;
 
 	CHECK_OBJ(s, SESSION_MAGIC);
-	if (s->front.state == FRONT_GREETING && session_at_edge(s))
+	if (s->front.state == FRONT_TLS)
+		session_close(s, CLOSE_TLS_TIMEOUT);
+	else if (s->front.state == FRONT_GREETING && session_at_edge(s))
 		greet(s);
 	else if (s->front.state == FRONT_BODY)
 		on_body_timer(s);
@@ -272,6 +275,7 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 	switch (status) {
 	case SMTP_LINE_MORE:
 	case SMTP_LINE_OK:
+		s->front.rest = n - len;
 		step = front_command(s, line);
 		break;
 	case SMTP_LINE_BARE_LF:
@@ -393,10 +397,30 @@ static void on_gone(struct stream *st, int err, void *owner)
 	UNUSED(st);
 	UNUSED(err);
 	CHECK_OBJ(s, SESSION_MAGIC);
-	session_close(s, CLOSE_CLIENT_GONE);
+	session_close(s, s->front.state == FRONT_TLS ? CLOSE_TLS_FAILED : CLOSE_CLIENT_GONE);
 }
 
-static const struct stream_ops front_stream_ops = { NULL, on_data, on_drained, on_gone };
+static void on_tls(struct stream *st, void *owner)
+{
+	struct session *s = owner;
+
+	UNUSED(st);
+	CHECK_OBJ(s, SESSION_MAGIC);
+	front_on_tls(s);
+}
+
+static const struct stream_ops front_stream_ops = { NULL, on_data, on_drained, on_gone, on_tls };
+
+void front_greet(struct session *s)
+{
+	/* After a handshake the client's turn has come and gone: what it says now, it says early all the same. */
+	if (s->lv->config->greeting_delay_ms == 0 || s->counted == NULL) {
+		greet(s);
+		return;
+	}
+	s->front.state = FRONT_GREETING;
+	timer_set_in(s->w->loop, &s->front.timer, s->lv->config->greeting_delay_ms);
+}
 
 void front_start(struct session *s, int fd)
 {
@@ -404,10 +428,8 @@ void front_start(struct session *s, int fd)
 
 	stream_open(&f->st, s->w->loop, fd, &front_stream_ops, s);
 	timer_init(&f->timer, on_timer, s);
-	if (s->lv->config->greeting_delay_ms == 0 || s->counted == NULL) {
-		greet(s);
-		return;
-	}
-	f->state = FRONT_GREETING;
-	timer_set_in(s->w->loop, &f->timer, s->lv->config->greeting_delay_ms);
+	if (s->lv->config->tls.mode == LISTENER_TLS_IMPLICIT && !front_start_tls(s, STREAM_TLS_IMPLICIT))
+		session_close(s, CLOSE_TLS_FAILED);
+	else if (s->lv->config->tls.mode != LISTENER_TLS_IMPLICIT)
+		front_greet(s);
 }

@@ -4,6 +4,7 @@
 #ifndef POSTROAD_SESSION_FRONT_H
 #define POSTROAD_SESSION_FRONT_H
 
+#include "daemon/net/stream_tls.h"
 #include "daemon/session/session.h"
 
 /* What a command handler says. */
@@ -16,6 +17,13 @@ enum step {
 
 /* Starts: greets and reads. */
 void front_start(struct session *s, int fd);
+/* Says 220, at once or after the listener's delay. */
+void front_greet(struct session *s);
+/* Starts the handshake. False: the client has said something that it should have said under TLS; nothing was started.
+ */
+bool front_start_tls(struct session *s, enum stream_tls_when when) MUST_CHECK;
+/* The handshake is complete: what was said before is forgotten (RFC 3207 4.2). */
+void front_on_tls(struct session *s);
 /* Runs one command. */
 enum step front_command(struct session *s, struct str line);
 

@@ -9,7 +9,7 @@
 
 typedef enum step command_fn(struct session *s, struct str args);
 
-enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3, HELLO = 1u << 4 };
+enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3, HELLO = 1u << 4, SECURE = 1u << 5 };
 
 struct command {
 	unsigned flags;
@@ -64,6 +64,14 @@ static void put_line(struct sbuf *out, bool last, const char *text)
 	sbuf_puts(out, "\r\n");
 }
 
+/* Never once TLS is on (RFC 3207 4.2). */
+static bool may_start_tls(const struct session *s)
+{
+	enum listener_tls mode = s->lv->config->tls.mode;
+
+	return s->front.tls == NULL && (mode == LISTENER_TLS_STARTTLS || mode == LISTENER_TLS_REQUIRE);
+}
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -76,6 +84,8 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	if (may_start_tls(s))
+		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)
 		snprintf(size, sizeof(size), "SIZE %llu", (unsigned long long)o->size);
 	put_line(&out, true, o->size > 0 ? size : "SIZE");
@@ -104,6 +114,27 @@ static enum step cmd_helo(struct session *s, struct str args)
 	s->front.exts = 0;
 	session_reply(s, 250, "", "%s", s->lv->config->hostname);
 	return STEP_MORE;
+}
+
+/* ---- TLS ---- */
+
+static enum step cmd_starttls(struct session *s, struct str args)
+{
+	if (s->front.tls != NULL || s->txn != NULL)
+		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1",
+			      s->txn != NULL ? "not inside a transaction" : "TLS is on");
+	if (!may_start_tls(s))
+		return refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
+	if (args.n > 0)
+		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "STARTTLS takes no argument");
+	if (s->front.rest == 0) {
+		session_reply(s, 220, "2.0.0", "go ahead");
+		if (front_start_tls(s, STREAM_TLS_STARTTLS))
+			return STEP_DONE;
+	}
+	session_reject(s, REJECT_TLS_INJECTION);
+	session_close(s, CLOSE_TLS_INJECTION);
+	return STEP_DONE;
 }
 
 /* ---- mail ---- */
@@ -276,6 +307,8 @@ enum step front_command(struct session *s, struct str line)
 	bool late = txn_pending(s->txn) > 0; /* only RCPT comes here with verdicts due */
 	if (row->flags & HELO && !s->front.greeted)
 		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "EHLO or HELO first");
+	if (row->flags & SECURE && s->front.tls == NULL && s->lv->config->tls.mode == LISTENER_TLS_REQUIRE)
+		return refuse(s, REJECT_TLS_REQUIRED, 530, "5.7.0", "Must issue a STARTTLS command first");
 	if (row->flags & MAIL && s->txn == NULL)
 		return late ? STEP_WAIT : refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "MAIL first");
 	return row->run(s, c.args);

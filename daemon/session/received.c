@@ -21,10 +21,13 @@ void received_field(const struct txn *t, struct sbuf *out)
 	char ip[ADDR_TEXT_MAX], id[SESSION_ID_MAX], date[40];
 	const char *helo = s->front.helo != NULL ? s->front.helo : "unknown";
 	const char *v6 = s->client.sa.sa_family == AF_INET6 ? "IPv6:" : "";
+	/* RFC 3848 and 6531 4.3 */
 	const char *with = t->mail.smtputf8 ? "UTF8SMTP" : s->front.esmtp ? "ESMTP" : "SMTP";
+	const char *secure = s->front.tls != NULL && s->front.esmtp ? "S" : "";
 
-	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s id %s.%u", helo, v6,
-		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, session_id(s, id), s->n_txns);
+	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s%s id %s.%u", helo, v6,
+		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, secure, session_id(s, id),
+		    s->n_txns);
 	if (t->n_promised == 1) {
 		struct list *tmp;
 		const struct rcpt *rc;

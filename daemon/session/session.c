@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/front.h"
+#include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
 const char *const reject_reason_names[REJECT_COUNT] = {
@@ -154,7 +155,9 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_cstr(&l, "listener", s->lv->config->name);
 	log_addr(&l, "client", &s->client);
 	log_cstr(&l, "helo", s->front.helo);
+	log_cstr(&l, "tls", s->front.tls);
 	log_cstr(&l, "reason", row->name);
+	log_cstr(&l, "error", stream_tls_error(&s->front.st));
 	log_int(&l, "transactions", s->n_txns);
 	log_int(&l, "errors", s->front.errors);
 	log_duration(&l, "took", (loop_now_ms(s->w->loop) - s->started_ms) * 1000);
@@ -168,6 +171,8 @@ static void drop_client(struct session *s)
 
 	if (f->state == FRONT_GONE)
 		return;
+	if (f->state == FRONT_TLS)
+		handshakes_failed(HANDSHAKE_CLIENT);
 	f->state = FRONT_GONE;
 	timer_stop(&f->timer);
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);

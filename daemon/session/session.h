@@ -44,6 +44,7 @@ extern const char *const accept_result_names[ACCEPT_COUNT];
 
 enum front_state {
 	FRONT_NONE,
+	FRONT_TLS,      /* the handshake is under way */
 	FRONT_GREETING, /* the greeting is held back: nothing may come */
 	FRONT_COMMAND,  /* a command line is due */
 	FRONT_WAIT,     /* a command waits for the backend; more may be in the buffer */
@@ -59,12 +60,15 @@ struct front {
 	struct timer timer;
 	uint8_t state;
 	bool esmtp, greeted; /* EHLO or HELO was accepted */
+	bool spoke;          /* the greeting went out */
 	bool discarding;     /* the rest of a line that was too long */
 	bool yielding;       /* enough commands for one turn */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
+	size_t rest;     /* bytes behind the command at hand, in the same read */
+	const char *tls; /* version, static; NULL = plaintext */
 	int64_t line_since_ms, idle_since_ms;
 };
 

@@ -4,6 +4,10 @@
 CLOSE(QUIT, "quit", 0, "", "", LOG_LEVEL_DEBUG)
 CLOSE(CLIENT_GONE, "client_gone", 0, "", "", LOG_LEVEL_DEBUG)
 CLOSE(EARLY, "early_talker", 554, "5.5.0", "you spoke before the greeting", LOG_LEVEL_INFO)
+CLOSE(TLS_FAILED, "tls_failed", 0, "", "", LOG_LEVEL_INFO)
+CLOSE(TLS_TIMEOUT, "tls_timeout", 0, "", "", LOG_LEVEL_INFO)
+CLOSE(TLS_INJECTION, "plaintext_behind_starttls", 554, "5.5.0", "nothing may follow STARTTLS before the handshake",
+      LOG_LEVEL_NOTICE)
 CLOSE(IDLE, "idle_timeout", 421, "4.4.2", "idle for too long", LOG_LEVEL_INFO)
 CLOSE(COMMAND_TIMEOUT, "command_timeout", 421, "4.4.2", "the command took too long", LOG_LEVEL_INFO)
 CLOSE(BODY_TIMEOUT, "body_timeout", 421, "4.4.2", "no data for too long", LOG_LEVEL_INFO)

@@ -15,11 +15,19 @@ enum listener_mode { LISTENER_SMTP, LISTENER_TCP, LISTENER_MODE_COUNT };
 enum direction { DIRECTION_OUTBOUND, DIRECTION_INBOUND, DIRECTION_COUNT };
 enum mixed_recipients { MIXED_DEFER, MIXED_FIRST, MIXED_REJECT, MIXED_COUNT };
 enum line_endings { LINE_ENDINGS_NORMALIZE, LINE_ENDINGS_REJECT, LINE_ENDINGS_COUNT };
+enum listener_tls {
+	LISTENER_TLS_NONE,
+	LISTENER_TLS_STARTTLS, /* offered */
+	LISTENER_TLS_REQUIRE,  /* no mail before it */
+	LISTENER_TLS_IMPLICIT, /* from the first byte */
+	LISTENER_TLS_COUNT
+};
 enum add_received { ADD_RECEIVED_AUTO, ADD_RECEIVED_ALWAYS, ADD_RECEIVED_NEVER, ADD_RECEIVED_COUNT };
 extern const char *const listener_mode_names[LISTENER_MODE_COUNT];
 extern const char *const direction_names[DIRECTION_COUNT];
 extern const char *const mixed_recipients_names[MIXED_COUNT];
 extern const char *const line_endings_names[LINE_ENDINGS_COUNT];
+extern const char *const listener_tls_names[LISTENER_TLS_COUNT];
 extern const char *const add_received_names[ADD_RECEIVED_COUNT];
 
 /* N per period; a token bucket of `burst`. n UNLIMITED = none. */
@@ -39,7 +47,15 @@ struct listener_caps {
 };
 
 struct listener_timeouts {
-	int64_t idle_ms, command_ms, body_ms;
+	int64_t idle_ms, command_ms, tls_ms, body_ms;
+};
+
+struct listener_tls_config {
+	enum listener_tls mode;
+	struct str_list certificates; /* names; the first is the default */
+	const char *min_version;      /* "1.2" or "1.3" */
+	const char *client_ca_file;
+	struct tls_server *server; /* NULL with mode none; a reference of the configuration */
 };
 
 struct cidr_list {
@@ -54,6 +70,7 @@ struct listener_config {
 	size_t n_bind;
 	enum listener_mode mode;
 	enum direction direction;
+	struct listener_tls_config tls;
 	const char *hostname;
 	const char *pool;
 	struct cidr_list allow, deny, exempt;

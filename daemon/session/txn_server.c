@@ -324,11 +324,11 @@ static bool another_is_allowed(const struct txn *t, bool dot_left)
 	       t->n_tried < PICK_TRIED_MAX && budget_left(t);
 }
 
-static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why)
+static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, const struct back *b)
 {
-	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",       "refused",         "connection_lost",
-							       "timeout",  "malformed_reply", "refused_by_server",
-							       "incapable" };
+	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",      "refused",         "connection_lost",
+							       "timeout", "malformed_reply", "refused_by_server",
+							       "tls",     "incapable" };
 	struct logline l;
 	char id[SESSION_ID_MAX];
 
@@ -339,6 +339,7 @@ static void log_failure(const struct txn *t, enum reply_stage stage, enum back_t
 	log_cstr(&l, "stage", reply_stage_names[stage]);
 	log_cstr(&l, "why", names[why]);
 	log_cstr(&l, "reply", t->last_reply);
+	log_cstr(&l, "error", b != NULL ? b->tls_error : NULL);
 	log_end(&l);
 }
 
@@ -358,14 +359,15 @@ static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why,
 }
 
 static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r,
-		       bool dot_left)
+		       const struct back *b)
 {
+	bool dot_left = b != NULL && b->dot_left;
 	struct failure f;
 
 	fail_policy(stage, why, r, &f);
 	if (f.blamed)
 		server_report(t->pool, t->server, f.blame, loop_now_ms(t->s->w->loop));
-	log_failure(t, stage, why);
+	log_failure(t, stage, why, b);
 	if (t->n_tried < PICK_TRIED_MAX)
 		t->tried[t->n_tried++] = t->server;
 	leave_server(t);
@@ -395,7 +397,7 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (!is_stale(t, b, why, r)) {
-		on_failure(t, stage, why, r, b != NULL && b->dot_left);
+		on_failure(t, stage, why, r, b);
 		return;
 	}
 	unsend(t);

@@ -25,7 +25,7 @@ struct listener_runtime {
 				   published */
 	pthread_rwlock_t lock;  /* of txn_series: grows while workers read */
 	series_id m_connections[6]; /* by enum accept_result */
-	series_id m_rejected[16];   /* by enum reject_reason */
+	series_id m_rejected[24];   /* by enum reject_reason */
 	_Atomic uint32_t refs;
 };
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Checks of everything about TLS, and the loading: certificates and contexts are made here, so that what cannot work is
+ * an error of the configuration and not of the first client.
+ *
+ * The hard thing is that files belong to a node while the document belongs to all: a file that another node lacks is
+ * found there, when that node takes the configuration up.
+ */
+#include "daemon/conf/conf_check.h"
+
+#include <stdlib.h>
+
+#define SESSIONS_MAX 1024 /* of one pool, remembered for resumption */
+
+/* An error without a value: what was found is a file's content, or a secret. */
+static void bad(struct conf_checker *k, const char *allowed, const char *why)
+{
+	errors_add(k->p->errors, k->p->path.p, NULL, allowed, NULL, "%s", why);
+}
+
+/* ---- certificates ---- */
+
+static struct tls_certificate *load(const struct certificate_config *c, char **ret_why)
+{
+	if (c->certificate_file != NULL)
+		return tls_certificate_load(c->name, c->certificate_file, c->key_file, ret_why);
+	return tls_certificate_parse(c->name, str_from(c->certificate_pem), str_from(c->key_pem), ret_why);
+}
+
+static bool sources_fit(struct conf_checker *k, const struct certificate_config *c)
+{
+	bool by_file = c->certificate_file != NULL && c->certificate_pem == NULL && c->key_pem == NULL;
+	bool by_text = c->certificate_pem != NULL && c->key_pem != NULL && c->certificate_file == NULL && c->key_file == NULL;
+
+	if (!by_file && !by_text)
+		bad(k, "\"certificate_file\" and maybe \"key_file\", or \"certificate_pem\" and \"key_pem\"",
+		    "one certificate and one key are needed, from files or as text");
+	return by_file || by_text;
+}
+
+static void check_certificate(struct conf_checker *k, struct certificate_config *c)
+{
+	size_t before = k->p->errors->n;
+	char *why = NULL;
+
+	conf_check_at(k, "certificates", c->name, NULL);
+	if (k->fields_are_bad || !sources_fit(k, c))
+		return;
+	c->loaded = load(c, &why);
+	conf_check_at(k, "certificates", c->name, c->certificate_file != NULL ? "certificate_file" : "certificate_pem", NULL);
+	if (c->loaded == NULL)
+		bad(k, NULL, why);
+	ASSERT(c->loaded != NULL || k->p->errors->n > before || k->p->errors->dropped > 0);
+	free(why);
+}
+
+/* ---- listeners ---- */
+
+/* The loaded ones among those the listener names; *ret_n < all = an error was added already. */
+static struct tls_certificate **certificates_of(struct conf_checker *k, const struct listener_config *l, size_t *ret_n)
+{
+	const struct str_list *names = &l->tls.certificates;
+	struct tls_certificate **list = arena_alloc(k->p->arena, (names->n + 1) * sizeof(struct tls_certificate *));
+
+	*ret_n = 0;
+	conf_check_at(k, "listeners", l->name, "tls", "certificates", NULL);
+	for (size_t i = 0; i < names->n; i++) {
+		if (!conf_check_name(k, k->certificates, names->v[i], "certificate"))
+			continue;
+		const struct certificate_config *c = map_get(k->certificates, str_from(names->v[i]));
+		if (c->loaded != NULL)
+			list[(*ret_n)++] = c->loaded;
+	}
+	return list;
+}
+
+static void check_listener(struct conf_checker *k, struct listener_config *l)
+{
+	struct tls_server_conf cf = { .id = l->name, .client_ca_file = l->tls.client_ca_file, .tickets = k->p->env->tickets };
+	char *why = NULL;
+
+	cf.certificates = certificates_of(k, l, &cf.n_certificates);
+	conf_check_at(k, "listeners", l->name, "tls", "certificates", NULL);
+	if (l->tls.mode == LISTENER_TLS_NONE) {
+		if (l->tls.certificates.n > 0)
+			conf_check_warn(k, "has no effect while the mode is \"none\"");
+		return;
+	}
+	if (l->tls.certificates.n == 0)
+		bad(k, "names of certificates", "TLS needs a certificate");
+	if (k->fields_are_bad || l->tls.certificates.n == 0 || cf.n_certificates < l->tls.certificates.n)
+		return;
+	cf.min_version = strcmp(l->tls.min_version, "1.3") == 0 ? TLS_VERSION_1_3 : TLS_VERSION_1_2;
+	l->tls.server = tls_server_new(&cf, &why);
+	conf_check_at(k, "listeners", l->name, "tls", NULL);
+	if (l->tls.server == NULL)
+		bad(k, NULL, why);
+	free(why);
+}
+
+/* ---- pools ---- */
+
+static bool pool_needs_tls(const struct pool_config *p)
+{
+	return p->tls.mode != POOL_TLS_NONE || p->health.type == HEALTH_TLS || p->health.starttls;
+}
+
+static bool any_from_srv(const struct pool_config *p)
+{
+	for (size_t i = 0; i < p->n_servers; i++)
+		if (p->servers[i].source == SERVER_FROM_SRV)
+			return true;
+	return false;
+}
+
+static void check_pool(struct conf_checker *k, struct pool_config *p)
+{
+	struct tls_client_conf cf = {
+		.verify = p->tls.mode == POOL_TLS_VERIFY, .ca_file = p->tls.ca_file, .sessions_max = SESSIONS_MAX
+	};
+	char *why = NULL;
+
+	conf_check_at(k, "pools", p->name, "tls", "implicit", NULL);
+	if (p->tls.implicit && p->tls.mode < POOL_TLS_ENCRYPT)
+		bad(k, NULL, "TLS from the first byte needs the mode \"encrypt\" or \"verify\"");
+	conf_check_at(k, "pools", p->name, "tls", "ca_file", NULL);
+	if (p->tls.ca_file != NULL && p->tls.mode != POOL_TLS_VERIFY)
+		conf_check_warn(k, "has no effect while the mode is not \"verify\"");
+	conf_check_at(k, "pools", p->name, "tls", "server_name", NULL);
+	if (p->tls.mode == POOL_TLS_VERIFY && p->tls.server_name == NULL && any_from_srv(p))
+		bad(k, "a host name", "servers found by \"srv:\" have no name of their own that could be verified");
+	if (k->fields_are_bad || !pool_needs_tls(p))
+		return;
+	p->tls.client = tls_client_new(&cf, &why);
+	if (p->tls.client == NULL)
+		bad(k, NULL, why);
+	free(why);
+}
+
+void conf_check_tls(struct conf_checker *k)
+{
+	for (size_t i = 0; i < k->c->n_certificates; i++)
+		check_certificate(k, &k->c->certificates[i]);
+	for (size_t i = 0; i < k->c->n_listeners; i++)
+		check_listener(k, &k->c->listeners[i]);
+	for (size_t i = 0; i < k->c->n_pools; i++)
+		check_pool(k, &k->c->pools[i]);
+}
+
+void conf_free_tls(struct conf *c)
+{
+	for (size_t i = 0; i < c->n_certificates; i++)
+		tls_certificate_unref(c->certificates[i].loaded);
+	for (size_t i = 0; i < c->n_listeners; i++)
+		tls_server_unref(c->listeners[i].tls.server);
+	for (size_t i = 0; i < c->n_pools; i++)
+		tls_client_unref(c->pools[i].tls.client);
+}
