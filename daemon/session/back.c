@@ -357,7 +357,7 @@ static void on_gone(struct stream *st, int err, void *owner)
 		fail(b, b->state == BACK_CONNECT ? BACK_REFUSED : BACK_EOF, NULL);
 }
 
-static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone };
+static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone, NULL };
 
 static void on_timer(void *arg)
 {

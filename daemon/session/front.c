@@ -360,7 +360,7 @@ static void on_gone(struct stream *st, int err, void *owner)
 	session_close(s, CLOSE_CLIENT_GONE);
 }
 
-static const struct stream_ops front_stream_ops = { NULL, on_data, on_drained, on_gone };
+static const struct stream_ops front_stream_ops = { NULL, on_data, on_drained, on_gone, NULL };
 
 void front_start(struct session *s, int fd)
 {
