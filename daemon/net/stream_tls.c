@@ -137,6 +137,8 @@ static void handshake_done(struct stream *st)
 	struct stream_tls *t = st->tls;
 
 	t->done = true;
+	if (t->link.client != NULL)
+		tls_client_done(t->ssl);
 	t->more = SSL_has_pending(t->ssl) || t->raw_n > 0;
 	/* Our last words of the handshake go out with what the owner says first. */
 	loop_flush_queue(st->loop, &st->flush);
@@ -340,7 +342,7 @@ ssize_t stream_tls_read(struct stream *st, char *buf, size_t room)
 
 void stream_tls_put(struct stream *st, const void *p, size_t n)
 {
-	if (!st->tls->failed && !st->tls->end_sent)
+	if (n > 0 && !st->tls->failed && !st->tls->end_sent)
 		sbuf_add(&st->tls->plain, p, n);
 }
 

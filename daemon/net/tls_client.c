@@ -81,6 +81,14 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 	return 0;
 }
 
+/* A TLS 1.2 server that resumes may send a new ticket, and OpenSSL's callback is silent about it. Were the old one
+ * kept, resuming would end when its key is forgotten. */
+void tls_client_done(SSL *ssl)
+{
+	if (SSL_session_reused(ssl) && SSL_version(ssl) < TLS1_3_VERSION)
+		on_session(ssl, SSL_get_session(ssl));
+}
+
 static bool is_fresh(const SSL_SESSION *session)
 {
 	return SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session) > (long)time(NULL);

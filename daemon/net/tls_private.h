@@ -27,6 +27,8 @@ void tls_link_fini(struct tls_link *link);
 
 /* Whether this context verifies chain and name. */
 bool tls_client_verifies(const struct tls_client *c);
+/* A handshake is complete; the sessions that OpenSSL does not tell of are remembered too. */
+void tls_client_done(SSL *ssl);
 /* A handshake failed: what was remembered for that key is forgotten, so that it cannot fail the next one too. */
 void tls_client_forget(struct tls_client *c, const char *key);
 /* The certificate a server has if it has one only, or NULL: which one a resumed session began with is not known. */
