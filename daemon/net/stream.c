@@ -6,7 +6,7 @@
  * set only when bytes come while paused and the keep buffer is full, so the common short pause (waiting for a backend's
  * verdict) costs no system call.
  */
-#include "daemon/net/stream.h"
+#include "daemon/net/stream_private.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -28,7 +28,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg);
 
 /* ---- poll set ---- */
 
-static void read_on(struct stream *st, bool on)
+void stream_watch(struct stream *st, bool on)
 {
 	if (st->io->rd_on == on)
 		return;
@@ -56,13 +56,13 @@ static void write_on(struct stream *st, bool on)
 
 /* ---- telling the owner ---- */
 
-static void tell_gone(struct stream *st, int err)
+void stream_tell_gone(struct stream *st, int err)
 {
 	if (st->gone_told)
 		return;
 	st->gone_told = true;
 	if (st->io != NULL)
-		read_on(st, false);
+		stream_watch(st, false);
 	st->ops->on_gone(st, err, st->owner);
 }
 
@@ -83,11 +83,19 @@ static void keep_bytes(struct stream *st, const char *p, size_t n)
  * turn. */
 static void offer(struct stream *st, const char *p, size_t n)
 {
-	size_t used = st->ops->on_data(st, p, n, st->owner);
+	bool plain = st->tls == NULL;
 
+	st->offering = true;
+	size_t used = st->ops->on_data(st, p, n, st->owner);
 	ASSERT(used <= n);
+	st->offering = false;
 	if (st->fd < 0)
 		return;
+	if (plain && st->tls != NULL) {
+		keep_bytes(st, NULL, 0);
+		stream_tls_left(st, p + used, n - used);
+		return;
+	}
 	if (used == 0 && n == st->keep_n)
 		return;
 	keep_bytes(st, p + used, n - used);
@@ -104,72 +112,95 @@ static void offer_kept(struct stream *st)
 		offer(st, scratch, n);
 	}
 	if (st->fd >= 0 && st->eof && !st->paused)
-		tell_gone(st, 0);
+		stream_tell_gone(st, 0);
 }
 
 /* ---- reading ---- */
+
+static ssize_t take_in(struct stream *st, char *buf, size_t room)
+{
+	if (st->tls != NULL)
+		return stream_tls_read(st, buf, room);
+	ssize_t n = recv(st->fd, buf, room, 0);
+	if (n > 0)
+		st->bytes_in += (uint64_t)n;
+	return n;
+}
+
+/* TLS may hold bytes of which the poll set knows nothing. */
+static void look_again(struct stream *st)
+{
+	if (st->fd >= 0 && st->tls != NULL && stream_tls_more(st))
+		loop_flush_queue_later(st->loop, &st->again);
+}
 
 static void read_failed(struct stream *st)
 {
 	if (errno == EAGAIN || errno == EINTR)
 		return;
-	tell_gone(st, errno);
+	stream_tell_gone(st, errno);
 }
 
 /* While paused, bytes are taken into the keep buffer up to its bound: so that a reset or an end is noticed. */
 static void read_while_paused(struct stream *st)
 {
 	if (st->keep_n >= STREAM_KEEP_MAX) {
-		read_on(st, false);
+		stream_watch(st, false);
 		return;
 	}
 	char *scratch = loop_scratch(st->loop);
 	size_t before = st->keep_n;
-	ssize_t n = recv(st->fd, scratch + before, STREAM_KEEP_MAX - before, 0);
+	ssize_t n = take_in(st, scratch + before, STREAM_KEEP_MAX - before);
 	if (n < 0) {
 		read_failed(st);
 		return;
 	}
 	if (n == 0) {
 		st->eof = true;
-		read_on(st, false);
+		stream_watch(st, false);
 		return;
 	}
-	st->bytes_in += (uint64_t)n;
 	if (before > 0)
 		memcpy(scratch, st->keep, before);
 	keep_bytes(st, scratch, before + (size_t)n);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void read_and_offer(struct stream *st)
 {
-	struct stream *st = arg;
-
-	UNUSED(what);
-	if (st->paused) {
-		read_while_paused(st);
-		return;
-	}
 	if (st->offer_due || st->keep_n >= LOOP_SCRATCH)
 		return; /* resumed in this very turn: what is kept is offered first, at the turn's end */
 	char *scratch = loop_scratch(st->loop);
 	size_t before = st->keep_n, room = LOOP_SCRATCH - before;
 	if (!st->bulk && room > STREAM_READ_SMALL)
 		room = STREAM_READ_SMALL;
-	ssize_t n = recv(fd, scratch + before, room, 0);
+	ssize_t n = take_in(st, scratch + before, room);
 	if (n < 0) {
 		read_failed(st);
 		return;
 	}
 	if (n == 0) {
 		st->eof = true;
-		tell_gone(st, 0);
+		stream_tell_gone(st, 0);
 		return;
 	}
-	st->bytes_in += (uint64_t)n;
 	if (before > 0)
 		memcpy(scratch, st->keep, before);
 	offer(st, scratch, before + (size_t)n);
+	look_again(st);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *st = arg;
+
+	UNUSED(fd);
+	UNUSED(what);
+	if (st->tls != NULL && stream_tls_readable(st))
+		return;
+	if (st->paused)
+		read_while_paused(st);
+	else
+		read_and_offer(st);
 }
 
 void stream_read_bulk(struct stream *st, bool bulk)
@@ -188,8 +219,8 @@ void stream_resume(struct stream *st)
 		return;
 	st->paused = false;
 	if (!st->eof)
-		read_on(st, true);
-	if (st->keep_n == 0 && !st->eof)
+		stream_watch(st, true);
+	if (st->keep_n == 0 && !st->eof && (st->tls == NULL || !stream_tls_more(st)))
 		return;
 	st->offer_due = true;
 	loop_flush_queue(st->loop, &st->flush);
@@ -212,21 +243,26 @@ static void out_drop(struct stream *st, size_t n)
 	st->out_at = st->out_n = st->out_cap = 0;
 }
 
-static void out_add(struct stream *st, const void *p, size_t n)
+void stream_wire_reserve(struct stream *st, size_t n)
 {
-	if (st->out_n + n > st->out_cap) {
-		size_t live = st->out_n - st->out_at, cap = st->out_cap < 512 ? 512 : st->out_cap;
-		while (cap < live + n)
-			cap *= 2;
-		char *bigger = xmalloc(cap);
-		if (live > 0)
-			memcpy(bigger, st->out + st->out_at, live);
-		free(st->out);
-		st->out = bigger;
-		st->out_at = 0;
-		st->out_n = live;
-		st->out_cap = cap;
-	}
+	if (st->out_n + n <= st->out_cap)
+		return;
+	size_t live = st->out_n - st->out_at, cap = st->out_cap < 512 ? 512 : st->out_cap;
+	while (cap < live + n)
+		cap *= 2;
+	char *bigger = xmalloc(cap);
+	if (live > 0)
+		memcpy(bigger, st->out + st->out_at, live);
+	free(st->out);
+	st->out = bigger;
+	st->out_at = 0;
+	st->out_n = live;
+	st->out_cap = cap;
+}
+
+void stream_wire_add(struct stream *st, const void *p, size_t n)
+{
+	stream_wire_reserve(st, n);
 	memcpy(st->out + st->out_n, p, n);
 	st->out_n += n;
 }
@@ -269,6 +305,7 @@ static void after_write(struct stream *st)
 	bool more = st->out_n > st->out_at;
 
 	write_on(st, more);
+	more = more || stream_queued(st) > 0; /* TLS: waits for the handshake */
 	if (!more && st->shut_due) {
 		st->shut_due = false;
 		shutdown(st->fd, SHUT_WR);
@@ -282,7 +319,11 @@ static void after_write(struct stream *st)
 
 void stream_flush(struct stream *st)
 {
-	if (st->fd < 0 || st->connecting || st->out_n == st->out_at)
+	if (st->fd < 0 || st->connecting)
+		return;
+	if (st->tls != NULL)
+		stream_tls_seal(st, NULL, 0);
+	if (st->out_n == st->out_at)
 		return;
 	if (st->io->wr_on)
 		return; /* the kernel's buffer is full: on_writable() goes on */
@@ -298,7 +339,10 @@ void stream_put(struct stream *st, const void *p, size_t n)
 {
 	if (st->fd < 0 || n == 0)
 		return;
-	out_add(st, p, n);
+	if (st->tls != NULL)
+		stream_tls_put(st, p, n);
+	else
+		stream_wire_add(st, p, n);
 	loop_flush_queue(st->loop, &st->flush);
 }
 
@@ -323,17 +367,24 @@ void stream_send(struct stream *st, const void *p, size_t n)
 {
 	if (st->fd < 0 || n == 0)
 		return;
+	if (st->tls != NULL) {
+		stream_tls_seal(st, p, n);
+		stream_flush(st);
+		return;
+	}
 	size_t taken = st->connecting || st->io->wr_on ? 0 : write_out(st, p, n);
 	if (taken == n)
 		return;
-	out_add(st, (const char *)p + taken, n - taken);
+	stream_wire_add(st, (const char *)p + taken, n - taken);
 	if (!st->connecting)
 		write_on(st, true);
 }
 
 size_t stream_queued(const struct stream *st)
 {
-	return st->out_n - st->out_at;
+	size_t n = st->out_n - st->out_at;
+
+	return st->tls == NULL ? n : n + stream_tls_queued(st);
 }
 
 void stream_notify_drained(struct stream *st)
@@ -353,10 +404,10 @@ static void connect_finished(struct stream *st)
 	getsockopt(st->fd, SOL_SOCKET, SO_ERROR, &err, &len);
 	if (err != 0) {
 		write_on(st, false);
-		tell_gone(st, err);
+		stream_tell_gone(st, err);
 		return;
 	}
-	read_on(st, true);
+	stream_watch(st, true);
 	write_on(st, st->out_n > st->out_at);
 	st->ops->on_connected(st, st->owner);
 }
@@ -385,10 +436,12 @@ static void end_of_turn(void *arg)
 		return;
 	if (st->connecting && st->fd < 0) {
 		st->connecting = false;
-		tell_gone(st, st->connect_errno);
+		stream_tell_gone(st, st->connect_errno);
 		return;
 	}
 	stream_flush(st);
+	if (st->tls != NULL && !stream_tls_go(st))
+		return;
 	if (st->out_n == st->out_at && !st->io->wr_on)
 		after_write(st);
 	if (st->fd < 0 || !st->offer_due)
@@ -397,13 +450,17 @@ static void end_of_turn(void *arg)
 	if (!st->paused && !st->gone_told)
 		offer_kept(st);
 	stream_flush(st);
+	look_again(st);
 }
 
 static void next_turn(void *arg)
 {
 	struct stream *st = arg;
 
-	if (st->fd >= 0 && !st->paused && !st->gone_told && st->keep_n > 0)
+	bool offers = st->fd >= 0 && !st->paused && !st->gone_told;
+	if (offers && st->tls != NULL && !st->eof && stream_tls_more(st))
+		read_and_offer(st);
+	else if (offers && st->keep_n > 0)
 		offer_kept(st);
 	if (st->fd >= 0)
 		stream_flush(st);
@@ -428,7 +485,7 @@ static void attach(struct stream *st, struct loop *l, int fd, const struct strea
 void stream_open(struct stream *st, struct loop *l, int fd, const struct stream_ops *ops, void *owner)
 {
 	attach(st, l, fd, ops, owner);
-	read_on(st, true);
+	stream_watch(st, true);
 }
 
 static int start_connect(int fd, const struct addr *to, const struct addr *source)
@@ -474,7 +531,7 @@ static void release(struct stream *st)
 	st->connecting = false;
 	if (st->fd < 0)
 		return;
-	read_on(st, false);
+	stream_watch(st, false);
 	if (st->io->wr != NULL) {
 		write_on(st, false);
 		free(st->io->wr);
@@ -483,6 +540,8 @@ static void release(struct stream *st)
 	st->io = NULL;
 	close(st->fd);
 	st->fd = -1;
+	if (st->tls != NULL)
+		stream_tls_free(st);
 	free(st->keep);
 	free(st->out);
 	st->keep = st->out = NULL;
@@ -491,6 +550,8 @@ static void release(struct stream *st)
 
 void stream_close(struct stream *st)
 {
+	if (st->fd >= 0 && st->tls != NULL)
+		stream_tls_end(st);
 	if (st->fd >= 0 && !st->connecting)
 		stream_flush(st);
 	release(st);
@@ -511,8 +572,10 @@ void stream_shutdown(struct stream *st)
 {
 	if (st->fd < 0)
 		return;
+	if (st->tls != NULL)
+		stream_tls_end(st);
 	stream_flush(st);
-	st->shut_due = st->out_n > st->out_at;
+	st->shut_due = stream_queued(st) > 0;
 	if (!st->shut_due)
 		shutdown(st->fd, SHUT_WR);
 }

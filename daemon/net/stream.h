@@ -5,7 +5,7 @@
  * the bytes and says how many it used; the rest is kept (bounded by STREAM_KEEP_MAX) and offered again, together with
  * what comes next. Writing gathers: stream_put() queues and one writev per loop turn sends; stream_send() writes at
  * once and queues the rest. The owner watches stream_queued() and stops feeding above STREAM_HIGH_WATER; on_drained()
- * tells when it fell below.
+ * tells when it fell below. TLS (stream_tls.h) changes none of this.
  */
 #ifndef POSTROAD_NET_STREAM_H
 #define POSTROAD_NET_STREAM_H
@@ -31,6 +31,8 @@ struct stream_ops {
 	/* The peer closed its side (err 0, after its last bytes were offered) or the connection failed (errno). Once.
 	 */
 	void (*on_gone)(struct stream *st, int err, void *owner);
+	/* TLS was started (stream_tls.h) and the handshake is complete: what comes now is protected. May be NULL. */
+	void (*on_tls)(struct stream *st, void *owner);
 };
 
 struct stream {
@@ -39,15 +41,16 @@ struct stream {
 	struct loop *loop;
 	const struct stream_ops *ops;
 	void *owner;
-	struct stream_io *io; /* events; attached while the fd is open */
-	char *keep;           /* bytes offered and not used */
+	struct stream_io *io;   /* events; attached while the fd is open */
+	struct stream_tls *tls; /* attached while TLS is on; out then holds what goes over the wire */
+	char *keep;             /* bytes offered and not used */
 	size_t keep_n;
 	char *out; /* queued bytes: out[out_at..out_n) */
 	size_t out_at, out_n, out_cap;
 	uint64_t bytes_in, bytes_out;
 	struct loop_flush flush, again;
 	int connect_errno;
-	bool bulk, connecting, paused, eof, want_drained, gone_told, offer_due, shut_due;
+	bool bulk, connecting, paused, eof, want_drained, gone_told, offer_due, shut_due, offering;
 };
 
 /* Takes over an accepted, non-blocking fd and starts reading. */

@@ -247,8 +247,8 @@ static void on_connected(struct stream *st, void *owner)
 		half_closed(ts, &ts->back);
 }
 
-static const struct stream_ops front_ops = { NULL, on_front_data, on_front_drained, on_front_gone };
-static const struct stream_ops back_ops = { on_connected, on_back_data, on_back_drained, on_back_gone };
+static const struct stream_ops front_ops = { NULL, on_front_data, on_front_drained, on_front_gone, NULL };
+static const struct stream_ops back_ops = { on_connected, on_back_data, on_back_drained, on_back_gone, NULL };
 
 /* ---- a server ---- */
 

@@ -58,7 +58,7 @@ static void on_gone(struct stream *st, int err, void *owner)
 	e->gone_err = err;
 }
 
-static const struct stream_ops ops = { on_connected, on_data, on_drained, on_gone };
+static const struct stream_ops ops = { on_connected, on_data, on_drained, on_gone, NULL };
 
 struct pair {
 	struct loop *l;
