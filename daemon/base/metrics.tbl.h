@@ -36,6 +36,8 @@ METRIC(SERVER_TRANSITIONS_TOTAL, "server_transitions_total", METRIC_COUNTER, "po
        "Changes of a server's state.")
 METRIC(REJECTED_TOTAL, "rejected_total", METRIC_COUNTER, "listener,reason", NONE, 1,
        "Connections and commands refused by the balancer itself.")
+METRIC(CERTIFICATE_EXPIRY, "certificate_expiry_timestamp_seconds", METRIC_GAUGE, "certificate", NONE, 1,
+       "When a certificate ceases to be valid, in seconds since 1970.")
 METRIC(CLUSTER_CONFIG_REVISION, "cluster_config_revision", METRIC_GAUGE, "", NONE, 1,
        "Revision of the configuration in force.")
 METRIC(CLUSTER_QUORATE, "cluster_quorate", METRIC_GAUGE, "", NONE, 1, "1 while writes are possible.")

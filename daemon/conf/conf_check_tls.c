@@ -29,7 +29,8 @@ static struct tls_certificate *load(const struct certificate_config *c, char **r
 static bool sources_fit(struct conf_checker *k, const struct certificate_config *c)
 {
 	bool by_file = c->certificate_file != NULL && c->certificate_pem == NULL && c->key_pem == NULL;
-	bool by_text = c->certificate_pem != NULL && c->key_pem != NULL && c->certificate_file == NULL && c->key_file == NULL;
+	bool by_text =
+		c->certificate_pem != NULL && c->key_pem != NULL && c->certificate_file == NULL && c->key_file == NULL;
 
 	if (!by_file && !by_text)
 		bad(k, "\"certificate_file\" and maybe \"key_file\", or \"certificate_pem\" and \"key_pem\"",
@@ -46,7 +47,8 @@ static void check_certificate(struct conf_checker *k, struct certificate_config 
 	if (k->fields_are_bad || !sources_fit(k, c))
 		return;
 	c->loaded = load(c, &why);
-	conf_check_at(k, "certificates", c->name, c->certificate_file != NULL ? "certificate_file" : "certificate_pem", NULL);
+	conf_check_at(k, "certificates", c->name, c->certificate_file != NULL ? "certificate_file" : "certificate_pem",
+		      NULL);
 	if (c->loaded == NULL)
 		bad(k, NULL, why);
 	ASSERT(c->loaded != NULL || k->p->errors->n > before || k->p->errors->dropped > 0);
@@ -75,7 +77,9 @@ static struct tls_certificate **certificates_of(struct conf_checker *k, const st
 
 static void check_listener(struct conf_checker *k, struct listener_config *l)
 {
-	struct tls_server_conf cf = { .id = l->name, .client_ca_file = l->tls.client_ca_file, .tickets = k->p->env->tickets };
+	struct tls_server_conf cf = { .id = l->name,
+				      .client_ca_file = l->tls.client_ca_file,
+				      .tickets = k->p->env->tickets };
 	char *why = NULL;
 
 	cf.certificates = certificates_of(k, l, &cf.n_certificates);
@@ -114,9 +118,9 @@ static bool any_from_srv(const struct pool_config *p)
 
 static void check_pool(struct conf_checker *k, struct pool_config *p)
 {
-	struct tls_client_conf cf = {
-		.verify = p->tls.mode == POOL_TLS_VERIFY, .ca_file = p->tls.ca_file, .sessions_max = SESSIONS_MAX
-	};
+	struct tls_client_conf cf = { .verify = p->tls.mode == POOL_TLS_VERIFY,
+				      .ca_file = p->tls.ca_file,
+				      .sessions_max = SESSIONS_MAX };
 	char *why = NULL;
 
 	conf_check_at(k, "pools", p->name, "tls", "implicit", NULL);

@@ -60,6 +60,7 @@ bool activate_conf(struct conf *c, struct errors *errors, void *arg)
 		conf_unref(old);
 	if (n->api != NULL)
 		surroundings_check_file_limit(n);
+	certificates_in_force(n);
 	return true;
 }
 

@@ -97,6 +97,7 @@ static void on_reload(evutil_socket_t sig, short what, void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	log_msg(LOG_LEVEL_NOTICE, "reload", "reading certificates again");
 	api_reload_certificates(n->api);
+	certificates_reload(n);
 }
 
 static void on_watchdog(void *arg)
@@ -260,6 +261,7 @@ static int start(struct node *n, struct conf *conf)
 		return EXIT_FAILED;
 	api_set_conf(n->api, conf);
 	surroundings_check_file_limit(n);
+	certificates_start(n);
 	watch_signals(n);
 	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
 	n->watchdog_ms = notify_watchdog_ms();
@@ -275,6 +277,7 @@ static void node_fini(struct node *n)
 			event_free(n->signals[i]);
 	timer_stop(&n->first_round);
 	timer_stop(&n->watchdog);
+	certificates_stop(n);
 	struct api *api = n->api;
 	n->api = NULL; /* the hooks of what ends now have nobody to tell */
 	api_free(api);
@@ -288,7 +291,8 @@ static void node_fini(struct node *n)
 	if (n->store != NULL)
 		store_close(n->store);
 	if (n->loop != NULL)
-		loop_free(n->loop);
+		loop_free(n->loop); /* frees configurations, too */
+	tls_tickets_unref(n->env.tickets);
 	FREE_OBJ(n);
 }
 
@@ -314,6 +318,7 @@ int node_run(const struct node_config *config, const char *node_file)
 
 	metrics_thread(0);
 	n->loop = n->env.home = loop_new();
+	n->env.tickets = tls_tickets_new();
 	surroundings_raise_file_limit();
 	int status = open_store(n, &store_warning);
 	if (status == 0) {

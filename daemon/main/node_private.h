@@ -20,7 +20,8 @@ struct node {
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
-	struct conf *conf; /* in force */
+	struct conf *conf;                 /* in force */
+	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
@@ -38,6 +39,16 @@ bool surroundings_make_dir(const struct node *n, const char *path, mode_t mode) 
 void surroundings_raise_file_limit(void);
 /* A warning where the caps of the configuration in force add up to more descriptors than the process may have. */
 void surroundings_check_file_limit(struct node *n);
+
+/* ---- certificates.c: files read again, ticket keys, expiry ---- */
+
+/* Once the api is there. */
+void certificates_start(struct node *n);
+void certificates_stop(struct node *n);
+/* Another configuration is in force. */
+void certificates_in_force(struct node *n);
+/* Reads all files again; what is wrong with them is a warning, and all stays as it was. */
+void certificates_reload(struct node *n);
 
 /* ---- activate.c: configurations and views ---- */
 

@@ -19,7 +19,8 @@ void handshakes_init(void)
 	static const char *const results[] = { "ok", "resumed" };
 
 	for (size_t s = 0; s < HANDSHAKE_SIDES; s++) {
-		failed[s] = metrics_series(METRIC_TLS_HANDSHAKES_TOTAL, (const char *[]) { sides[s], "none", "failed" });
+		failed[s] =
+			metrics_series(METRIC_TLS_HANDSHAKES_TOTAL, (const char *[]) { sides[s], "none", "failed" });
 		for (size_t v = 0; v < VERSIONS; v++)
 			for (size_t r = 0; r < RESULTS; r++)
 				done[s][v][r] = metrics_series(METRIC_TLS_HANDSHAKES_TOTAL,
