@@ -2,13 +2,22 @@
  * Capabilities from a server's answer to EHLO (RFC 5321 4.1.1.1).
  *
  * Where a server contradicts itself, what it can surely do is believed: of two SIZE lines the smaller (RFC 1870 4; 0 is
- * "no limit"). The pre-standard "AUTH=PLAIN" is read as AUTH.
+ * "no limit") and of two limits of a kind likewise; attributes and mechanisms of several lines are taken together. The
+ * pre-standard "AUTH=PLAIN" is read as AUTH.
  */
 #include "daemon/smtp/smtp.h"
 
 #include "daemon/smtp/chars.h"
 
 #define PREFIX_LEN 4 /* "250-" */
+
+const char *const smtp_xattr_names[SMTP_XATTR_COUNT] = {
+	"NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT", "SOURCE", "IDENT",
+};
+
+const char *const smtp_auth_names[SMTP_AUTH_COUNT] = {
+	"PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "OAUTHBEARER", "XOAUTH2",
+};
 
 static bool is_not_separator(unsigned char c)
 {
@@ -23,6 +32,31 @@ static void read_size(struct str args, struct smtp_ehlo *ret)
 		ret->size = size;
 }
 
+/* A bit for each word that the table has. */
+static unsigned bits_of(struct str args, const char *const *names, unsigned count)
+{
+	unsigned bits = 0;
+
+	while (args.n > 0) {
+		struct str word = smtp_word(&args);
+		for (unsigned i = 0; i < count; i++)
+			if (str_ieq(word, str_from(names[i])))
+				bits |= 1u << i;
+	}
+	return bits;
+}
+
+static unsigned xattrs_of(struct str args)
+{
+	return bits_of(args, smtp_xattr_names, SMTP_XATTR_COUNT);
+}
+
+static void read_limits(struct str args, struct smtp_ehlo *ret)
+{
+	ret->has_limits = true;
+	smtp_limits_read(args, &ret->limits);
+}
+
 static void read_keyword(struct str line, struct smtp_ehlo *ret)
 {
 	size_t n = smtp_span(line, is_not_separator);
@@ -34,8 +68,16 @@ static void read_keyword(struct str line, struct smtp_ehlo *ret)
 			ret->exts |= 1u << i;
 	if (str_ieq(word, STR("SIZE")))
 		read_size(args, ret);
-	ret->xclient = ret->xclient || str_ieq(word, STR("XCLIENT"));
-	ret->xforward = ret->xforward || str_ieq(word, STR("XFORWARD"));
+	else if (str_ieq(word, STR("AUTH")))
+		ret->auth |= bits_of(args, smtp_auth_names, SMTP_AUTH_COUNT);
+	else if (str_ieq(word, STR("XCLIENT")))
+		ret->xclient |= SMTP_XATTR_OFFERED | (xattrs_of(args) & SMTP_XCLIENT_ATTRS);
+	else if (str_ieq(word, STR("XFORWARD")))
+		ret->xforward |= SMTP_XATTR_OFFERED | (xattrs_of(args) & SMTP_XFORWARD_ATTRS);
+	else if (str_ieq(word, STR("LIMITS")))
+		read_limits(args, ret);
+	else if (str_ieq(word, STR("REQUIRETLS")))
+		ret->requiretls = true;
 }
 
 /* Takes a line with its CRLF off *rest; returns what stands behind the code. */

@@ -2,7 +2,7 @@
  * The SMTP protocol, pure: bytes in, structs out. No socket, no clock, no log, no allocation but where said.
  *
  * Sources: RFC 5321 (SMTP), 1870 (SIZE), 2034/3463 (enhanced codes), 2920 (PIPELINING), 3461 (DSN), 6152 (8BITMIME),
- * 6531 (SMTPUTF8).
+ * 6531 (SMTPUTF8), 9422 (LIMITS).
  */
 #ifndef POSTROAD_SMTP_SMTP_H
 #define POSTROAD_SMTP_SMTP_H
@@ -162,15 +162,76 @@ bool smtp_reply_is_server_trouble(const struct smtp_reply *r);
 
 /* ---- EHLO replies ---- */
 
+/* Attributes of XCLIENT and XFORWARD (Postfix XCLIENT_README, XFORWARD_README); the commands are in xclient.h. */
+enum {
+	SMTP_XATTR_NAME = 1u << 0,
+	SMTP_XATTR_ADDR = 1u << 1,
+	SMTP_XATTR_PORT = 1u << 2,
+	SMTP_XATTR_PROTO = 1u << 3,
+	SMTP_XATTR_HELO = 1u << 4,
+	SMTP_XATTR_LOGIN = 1u << 5,
+	SMTP_XATTR_DESTADDR = 1u << 6,
+	SMTP_XATTR_DESTPORT = 1u << 7,
+	SMTP_XATTR_SOURCE = 1u << 8,
+	SMTP_XATTR_IDENT = 1u << 9,
+	SMTP_XATTR_COUNT = 10,
+	SMTP_XATTR_OFFERED = 1u << 30, /* the keyword was there, with whatever attributes */
+};
+
+#define SMTP_XATTR_BASIC (SMTP_XATTR_NAME | SMTP_XATTR_ADDR | SMTP_XATTR_PORT | SMTP_XATTR_PROTO | SMTP_XATTR_HELO)
+#define SMTP_XCLIENT_ATTRS (SMTP_XATTR_BASIC | SMTP_XATTR_LOGIN | SMTP_XATTR_DESTADDR | SMTP_XATTR_DESTPORT)
+#define SMTP_XFORWARD_ATTRS (SMTP_XATTR_BASIC | SMTP_XATTR_SOURCE | SMTP_XATTR_IDENT)
+
+/* Name of one attribute bit (index 0 = NAME); also the words of a pool's `identity.xclient`. */
+extern const char *const smtp_xattr_names[SMTP_XATTR_COUNT];
+
+/* SASL mechanisms of the AUTH keyword (RFC 4954 3). */
+enum {
+	SMTP_AUTH_PLAIN = 1u << 0,
+	SMTP_AUTH_LOGIN = 1u << 1,
+	SMTP_AUTH_SCRAM_SHA_256 = 1u << 2,
+	SMTP_AUTH_SCRAM_SHA_256_PLUS = 1u << 3,
+	SMTP_AUTH_OAUTHBEARER = 1u << 4,
+	SMTP_AUTH_XOAUTH2 = 1u << 5,
+	SMTP_AUTH_COUNT = 6
+};
+
+extern const char *const smtp_auth_names[SMTP_AUTH_COUNT]; /* index 0 = PLAIN */
+
+/* Limits of one session (RFC 9422 4); 0 = not limited. */
+struct smtp_limits {
+	unsigned rcpt_max;        /* recipients of one transaction, the refused ones included */
+	unsigned mail_max;        /* transactions of one session */
+	unsigned rcpt_domain_max; /* different recipient domains of one session */
+};
+
+#define SMTP_LIMIT_MAX 999999u /* six digits at most on the wire */
+#define SMTP_LIMITS_MAX 64     /* the longest value, with its NUL */
+
 struct smtp_ehlo {
-	unsigned exts; /* SMTP_EXT_* */
-	uint64_t size; /* SIZE value, 0 = no limit or none given */
-	bool xclient, xforward;
+	unsigned exts;     /* SMTP_EXT_* */
+	uint64_t size;     /* SIZE value, 0 = no limit or none given */
+	unsigned xclient;  /* SMTP_XATTR_* of XCLIENT; 0 = not offered */
+	unsigned xforward; /* of XFORWARD likewise */
+	unsigned auth;     /* SMTP_AUTH_*; may be 0 though SMTP_EXT_AUTH is in exts: none that is known here */
+	bool requiretls;   /* REQUIRETLS (RFC 8689) */
+	bool has_limits;   /* the LIMITS keyword was there */
+	struct smtp_limits limits;
 	struct str hostname; /* first word of the first line */
 };
 
 /* Reads the capabilities from a parsed 250 reply to EHLO (unknown keywords are skipped, case ignored). */
 void smtp_ehlo_parse(const struct smtp_reply *r, struct smtp_ehlo *ret);
+
+/* ---- LIMITS (RFC 9422) ---- */
+
+/* Reads the value of a LIMITS keyword into *io, a limit already there being kept where it is smaller. Unknown names and
+ * malformed values are skipped, as RFC 9422 asks of clients. */
+void smtp_limits_read(struct str value, struct smtp_limits *io);
+/* The line to announce, "LIMITS RCPTMAX=1000 MAILMAX=100", into out; its length, 0 (and an empty string) when there is
+ * nothing to say. A limit above SMTP_LIMIT_MAX cannot be said and is left out. What is announced has to be kept to:
+ * recipient rcpt_max + 1 gets 452 4.5.3; behind transaction mail_max the session is over (421). */
+size_t smtp_limits_write(const struct smtp_limits *l, char out[SMTP_LIMITS_MAX]);
 
 /* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
 
@@ -217,5 +278,8 @@ void smtp_hops_feed(struct smtp_hops *h, const char *p, size_t n);
 /* Appends the encoding of s to out. */
 void smtp_xtext_encode(struct sbuf *out, struct str s);
 bool smtp_xtext_valid(struct str s);
+/* Decodes s into out[0..max), without a NUL behind it. False = malformed, or longer than max. The bytes can be any: to
+ * be judged before they are used. Hexadecimal digits in lower case, which RFC 3461 does not have, are taken too. */
+bool smtp_xtext_decode(struct str s, char *out, size_t max, size_t *ret_len) MUST_CHECK;
 
 #endif

@@ -232,7 +232,7 @@ static void capabilities_are_read_and_unknown_ones_skipped(void **state)
 	assert_int_equal(e.exts,
 			 SMTP_EXT_PIPELINING | SMTP_EXT_SIZE | SMTP_EXT_8BITMIME | SMTP_EXT_AUTH | SMTP_EXT_DSN);
 	assert_int_equal(e.size, 1000);
-	assert_true(e.xclient && e.xforward);
+	assert_true(e.xclient != 0 && e.xforward != 0);
 	assert_true(str_eq(e.hostname, STR("mx.example")));
 }
 
