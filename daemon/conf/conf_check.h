@@ -31,5 +31,6 @@ void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
 void conf_check_listeners(struct conf_checker *k);
 void conf_check_pools(struct conf_checker *k);
 void conf_check_routes(struct conf_checker *k);
+void conf_check_users(struct conf_checker *k);
 
 #endif
