@@ -13,8 +13,8 @@
 #define SHA_ROUNDS_MIN 1000
 #define SHA_ROUNDS_MAX 1000000
 #define BCRYPT_COST_MAX 14
-/* yescrypt's N as crypt(5) writes it: '7' is 1024, each further one doubles it; 'C' with the block size 'T' takes 128 MiB
- * and about a second. */
+/* yescrypt's N as crypt(5) writes it: '7' is 1024, each further one doubles it; 'C' with the block size 'T' takes 128
+ * MiB and about a second. */
 #define YESCRYPT_N "789ABC"
 
 static const char itoa64[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -117,8 +117,7 @@ bool password_hash_valid(const char *hash, const char **ret_why)
 		if (strncmp(hash, k->prefix, strlen(k->prefix)) != 0)
 			continue;
 		*ret_why = "it is cut off or damaged";
-		return strlen(hash) <= PASSWORD_HASH_MAX &&
-		       k->valid(hash + strlen(k->prefix), k->hash_len, ret_why);
+		return strlen(hash) <= PASSWORD_HASH_MAX && k->valid(hash + strlen(k->prefix), k->hash_len, ret_why);
 	}
 	*ret_why = "it is no hash of a kind that is strong enough";
 	return false;

@@ -115,7 +115,7 @@ const struct command cli_commands[] = {
 	  cmd_token_revoke },
 	{ "token list", "", 0, 0, 0, "the tokens and their roles", "postroad token list", NULL, cmd_token_list },
 	{ "user add", "NAME", 1, 1, OPT(PASSWORD_FILE) | OPT(DRY_RUN) | OPT(YES),
-	  "let a user log in to send mail, or change his password",
+	  "let a user log in to send mail, or change the password",
 	  "postroad user add app1  # asks for the password\n"
 	  "postroad user add app1 --password-file app1.password\n"
 	  "pwgen -s 32 1 | tee app1.password | postroad user add app1",

@@ -190,8 +190,7 @@ int cmd_user_add(struct cli *c)
 		rc = cli_confirm(c, "give user %s, who exists, another password", c->args[0]);
 	if (rc == EXIT_DONE) {
 		json_t *secrets = read_secrets(c);
-		rc = secrets == NULL ? EXIT_FAILED :
-				       write_user(c, secrets, etag, etag != NULL ? "changed" : "added");
+		rc = secrets == NULL ? EXIT_FAILED : write_user(c, secrets, etag, etag != NULL ? "changed" : "added");
 		json_decref(secrets);
 	}
 	free(etag);
@@ -208,7 +207,7 @@ int cmd_user_remove(struct cli *c)
 		rc = EXIT_FAILED;
 	}
 	if (rc == EXIT_DONE && !cli_has(c, OPT_DRY_RUN))
-		rc = cli_confirm(c, "remove user %s: what logs in as him is refused", c->args[0]);
+		rc = cli_confirm(c, "remove user %s: what uses this name can no longer log in", c->args[0]);
 	if (rc == EXIT_DONE)
 		rc = write_user(c, NULL, etag, "removed");
 	free(etag);

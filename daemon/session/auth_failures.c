@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Logins that failed a moment ago.
  *
- * The hard thing is to be bounded under a flood of names and addresses that are all different, and yet not to forget who
- * is guessing in earnest: an entry may stand in a few places of one fixed table, and there the one that counts least
- * gives way. The place comes from a hash with a random key, so nobody can aim at another's.
+ * The hard thing is to be bounded under a flood of names and addresses that are all different, and yet not to forget
+ * who is guessing in earnest: an entry may stand in a few places of one fixed table, and there the one that counts
+ * least gives way. The place comes from a hash with a random key, so nobody can aim at another's.
  */
 #include "daemon/session/auth_failures.h"
 
@@ -203,4 +203,3 @@ void auth_failures_forget_user(struct auth_failures *f, const char *user)
 		*e = (struct entry) { 0 };
 	pthread_mutex_unlock(&sh->lock);
 }
-

@@ -2,8 +2,8 @@
  * Checking passwords in threads of their own.
  *
  * The hard thing is a session that ends while its password is hashed. A job therefore always goes the whole way back to
- * the loop that asked and is freed there and nowhere else; a cancelled one just calls nobody. The callback is touched on
- * that loop's thread only.
+ * the loop that asked and is freed there and nowhere else; a cancelled one just calls nobody. The callback is touched
+ * on that loop's thread only.
  */
 #include "daemon/session/hashing.h"
 
@@ -42,7 +42,8 @@ struct hashing {
 	char nobody[PASSWORD_HASH_MAX + 1]; /* for users that do not exist; "" = libcrypt cannot */
 	unsigned n_threads, max_jobs;
 	pthread_t *threads;
-	_Atomic unsigned n_jobs;
+	_Atomic unsigned n_jobs; /* not yet delivered */
+	_Atomic unsigned refs;   /* its owner's and one per job: the last may be delivered after hashing_free() */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct list queue; /* under lock, as is_stopping */
@@ -51,24 +52,29 @@ struct hashing {
 
 /* ---- the way back ---- */
 
+static void unref(struct hashing *h)
+{
+	if (atomic_fetch_sub(&h->refs, 1) == 1)
+		FREE_OBJ(h);
+}
+
 static void deliver(void *arg)
 {
 	struct hashing_job *job = arg;
 
 	CHECK_OBJ(job, JOB_MAGIC);
+	atomic_fetch_sub(&job->pool->n_jobs, 1);
+	unref(job->pool);
 	if (job->fn != NULL)
 		job->fn(job->verdict, job->arg);
 	OPENSSL_cleanse(job, sizeof(*job));
 	free(job);
 }
 
-/* The pool may be gone by the time the message is read, so it lets go of the job here. */
 static void send_back(struct hashing_job *job, enum hashing_verdict verdict)
 {
 	OPENSSL_cleanse(job->password, sizeof(job->password));
 	job->verdict = verdict;
-	atomic_fetch_sub(&job->pool->n_jobs, 1);
-	job->pool = NULL;
 	loop_post(job->loop, deliver, job);
 }
 
@@ -168,6 +174,7 @@ struct hashing *hashing_new(unsigned threads, unsigned max_jobs)
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->wake, NULL);
 	list_init(&h->queue);
+	atomic_init(&h->refs, 1);
 	make_nobody(h);
 	start_threads(h);
 	return h;
@@ -193,7 +200,7 @@ void hashing_free(struct hashing *h)
 	pthread_mutex_destroy(&h->lock);
 	auth_memory_free(h->memory);
 	free(h->threads);
-	FREE_OBJ(h);
+	unref(h);
 }
 
 /* ---- questions ---- */
@@ -232,6 +239,7 @@ enum hashing_submit hashing_ask(struct hashing *h, struct loop *l, const struct 
 	NEW_OBJ(job, JOB_MAGIC);
 	list_init(&job->link);
 	job->pool = h;
+	atomic_fetch_add(&h->refs, 1);
 	job->loop = l;
 	job->is_known = q->hash != NULL;
 	atomic_init(&job->is_cancelled, false);

@@ -13,8 +13,8 @@
 struct hashing;
 struct hashing_job;
 
-/* threads: hashes at a time (yescrypt takes 16 MiB each), at least 1. max_jobs: questions waiting or at work. Makes one
- * hash of its own, for users that do not exist; hence blocks for some 20 ms. */
+/* threads: hashes at a time (yescrypt takes 16 MiB each), at least 1. max_jobs: questions whose answers were not
+ * given yet. Makes one hash of its own, for users that do not exist; hence blocks for some 20 ms. */
 struct hashing *hashing_new(unsigned threads, unsigned max_jobs);
 /* Waits for the hashes at work; questions still waiting are answered HASHING_FAILED. The loops that asked must still
  * exist; their messages run by the end of loop_free(). */

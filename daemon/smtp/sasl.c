@@ -194,8 +194,8 @@ enum sasl_step sasl_start(struct sasl *s, struct str initial)
 {
 	CHECK_OBJ(s, SASL_MAGIC);
 	if (initial.p == NULL)
-		return s->mechanism == SASL_LOGIN ? sasl_challenge_with(s, "Username:", 9) :
-						    sasl_challenge_with(s, "", 0);
+		return s->mechanism == SASL_LOGIN ? sasl_challenge_with(s, "Username:", 9)
+						  : sasl_challenge_with(s, "", 0);
 	if (str_eq(initial, STR("*"))) /* cancels only what has begun */
 		return sasl_end(s, SASL_MALFORMED);
 	return sasl_step(s, str_eq(initial, STR("=")) ? STR("") : initial);

@@ -108,7 +108,6 @@ void sasl_client_init(struct sasl_client *c, enum sasl_mechanism mechanism, stru
  * here and below is a secret: out's memory must be wiped after use. */
 void sasl_client_start(struct sasl_client *c, struct sbuf *out);
 /* Judges the server's reply and appends the next line where one is due. */
-enum sasl_client_step sasl_client_reply(struct sasl_client *c, const struct smtp_reply *r,
-					struct sbuf *out) MUST_CHECK;
+enum sasl_client_step sasl_client_reply(struct sasl_client *c, const struct smtp_reply *r, struct sbuf *out) MUST_CHECK;
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The client's side of AUTH: how we make ourselves known to a server.
  *
- * The hard thing is that servers differ over LOGIN: some take the user with the command, others ignore what came with it
- * and ask. So a prompt is read, and only where it does not name the user is it taken to ask for the password.
+ * The hard thing is that servers differ over LOGIN: some take the user with the command, others ignore what came with
+ * it and ask. So a prompt is read, and only where it does not name the user is it taken to ask for the password.
  */
 #include <openssl/crypto.h>
 #include <stdio.h>

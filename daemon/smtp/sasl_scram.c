@@ -126,9 +126,9 @@ static enum sasl_step take_flag(struct sasl *s, struct str flag)
 	if (attribute(flag, 'p', &name)) {
 		if (!is_plus)
 			return SASL_MALFORMED;
-		c->binding = str_eq(name, STR("tls-exporter"))         ? &c->exporter :
-			     str_eq(name, STR("tls-server-end-point")) ? &c->end_point :
-									 NULL;
+		c->binding = str_eq(name, STR("tls-exporter"))           ? &c->exporter
+			     : str_eq(name, STR("tls-server-end-point")) ? &c->end_point
+									 : NULL;
 		return c->binding != NULL && c->binding->n > 0 ? SASL_CHALLENGE : SASL_REFUSED;
 	}
 	if (is_plus || (!str_eq(flag, STR("n")) && !str_eq(flag, STR("y"))))
