@@ -36,7 +36,7 @@ room_src = $(if $(filter store,$(1)),$(wildcard cluster/*/*.c cluster/*.c),$(wil
 to_obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 
 LIBS_NET := -levent_core -levent_pthreads -lcares
-LIBS := -levent_core -levent_extra -levent_openssl -levent_pthreads -ljansson -lssl -lcrypto -lcares -lidn2
+LIBS := -levent_core -levent_extra -levent_openssl -levent_pthreads -ljansson -lssl -lcrypto -lcrypt -lcares -lidn2
 
 .PHONY: all help
 all: $(OUT)/bin/postroadd $(OUT)/bin/postroad
@@ -71,7 +71,7 @@ $(OUT)/bin/postroadd: $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upt
 $(OUT)/bin/postroad: $(call to_obj,$(wildcard daemon/cli/*.c)) $(OUT)/lib/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl -ljansson -lssl -lcrypto
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl -ljansson -lssl -lcrypto -lcrypt
 
 # ---- unit tests: tests/unit/<room>/test_*.c links that room and those below ----
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)

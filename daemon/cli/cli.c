@@ -114,6 +114,20 @@ const struct command cli_commands[] = {
 	{ "token revoke", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a token", "postroad token revoke ci", NULL,
 	  cmd_token_revoke },
 	{ "token list", "", 0, 0, 0, "the tokens and their roles", "postroad token list", NULL, cmd_token_list },
+	{ "user add", "NAME", 1, 1, OPT(PASSWORD_FILE) | OPT(DRY_RUN) | OPT(YES),
+	  "let a user log in to send mail, or change the password",
+	  "postroad user add app1  # asks for the password\n"
+	  "postroad user add app1 --password-file app1.password\n"
+	  "pwgen -s 32 1 | tee app1.password | postroad user add app1",
+	  "The password stays on this machine: a yescrypt hash and a SCRAM-SHA-256 verifier are made of it and stored. "
+	  "A "
+	  "user "
+	  "who exists keeps everything else.",
+	  cmd_user_add },
+	{ "user remove", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a user's access", "postroad user remove app1",
+	  NULL, cmd_user_remove },
+	{ "user list", "", 0, 0, 0, "the users, and which verifiers are stored of them", "postroad user list", NULL,
+	  cmd_user_list },
 	{ "completion", "SHELL", 1, 1, 0, "print a completion script for bash or zsh",
 	  "postroad completion bash > /etc/bash_completion.d/postroad\n"
 	  "source <(postroad completion zsh)",

@@ -45,6 +45,7 @@ enum option {
 	OPT_SIZE,
 	OPT_ROLE,
 	OPT_EXPIRES,
+	OPT_PASSWORD_FILE,
 	OPT_COUNT
 };
 #define OPT(name) (1u << OPT_##name)
@@ -125,6 +126,7 @@ struct http_request {
 	const json_t *body;       /* NULL = none */
 	const char *content_type; /* NULL = application/json */
 	const char *if_match;     /* NULL = no precondition */
+	bool if_none;             /* only if there is nothing yet */
 	long also_fine;           /* a status outside 2xx that the command handles itself */
 };
 
@@ -195,7 +197,8 @@ const char *help_nearest(const char *first, const char *second);
 cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edit, cmd_config_diff, cmd_config_history,
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
 	cmd_node_state, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
-	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_completion;
+	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add, cmd_user_remove, cmd_user_list,
+	cmd_completion;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 

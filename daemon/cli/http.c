@@ -409,6 +409,8 @@ static struct curl_slist *request_headers(const struct cli *c, const struct http
 		list = curl_slist_append(list, line);
 		free(line);
 	}
+	if (rq->if_none)
+		list = curl_slist_append(list, "If-None-Match: *");
 	return list;
 }
 

@@ -14,6 +14,7 @@
 #include "daemon/base/errors.h"
 #include "daemon/base/log.h"
 #include "daemon/session/snapshot.h"
+#include "daemon/session/user_config.h"
 
 /* ---- the node file ---- */
 
@@ -74,6 +75,8 @@ struct conf {
 	struct policy_config policy;
 	struct certificate_config *certificates;
 	size_t n_certificates;
+	struct user_config *users;
+	size_t n_users;
 	struct token_config *tokens;
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
@@ -118,7 +121,8 @@ json_t *conf_merge_patch(json_t *target, json_t *patch);
  * changed; "move" has the old and the new index in "from" and "to". */
 json_t *conf_diff(json_t *from, json_t *to);
 
-/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "tokens"): index to name, NULL at the end.
+/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "users", "tokens"): index to name, NULL at
+ * the end.
  */
 const char *conf_section(size_t i);
 /* Is the section an array of named objects (routes)? */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tables of the document as a whole, of routes, domain sets and tokens.
+ * The tables of the document as a whole, of routes, domain sets, users and tokens.
  */
 #include "daemon/conf/conf_schema.h"
 
@@ -53,6 +53,22 @@ static const struct conf_field certificate_fields[] = {
 const struct conf_object conf_certificate_object =
 	CONF_OBJECT("Certificate", "certificates/NAME", "A certificate with its key.", C, certificate_fields);
 
+#define U struct user_config
+
+static const struct conf_field user_fields[] = {
+	{ "password", CONF_TEXT(password_hash, U, password), .flags = CONF_SECRET,
+	  .doc = "The hash of the password, for mechanisms that send the password itself (PLAIN, LOGIN). `postroad "
+		 "user "
+		 "add` makes it. Write-only: reads show \"<secret>\", writing that back keeps it." },
+	{ "scram_sha256", CONF_TEXT(scram_verifier, U, scram_sha256), .flags = CONF_SECRET,
+	  .doc = "The verifier for SCRAM-SHA-256, as PostgreSQL writes it. `postroad user add` makes it. Write-only." },
+	{ "allow", CONF_NETWORKS(U, allow),
+	  .doc = "Where this user may log in from. Absent: from wherever a listener lets clients in." },
+};
+
+const struct conf_object conf_user_object = CONF_OBJECT(
+	"User", "users/NAME", "Who may log in with AUTH: with `password`, `scram_sha256` or both.", U, user_fields);
+
 static const struct conf_field token_fields[] = {
 	{ "role", CONF_ENUM(enum token_role, struct token_config, role), CONF_NAMES(token_role_names, ROLE_VIEWER),
 	  .flags = CONF_REQUIRED,
@@ -83,6 +99,8 @@ static const struct conf_field document_fields[] = {
 	{ "certificates", .type = &conf_type_map, .sub = &conf_certificate_object,
 	  CONF_LIST_AT(struct conf, certificates, n_certificates), .def = "{}",
 	  .doc = "Certificates with their keys." },
+	{ "users", .type = &conf_type_map, .sub = &conf_user_object, CONF_LIST_AT(struct conf, users, n_users),
+	  .def = "{}", .doc = "Who may log in with AUTH." },
 	{ "tokens", .type = &conf_type_map, .sub = &conf_token_object, CONF_LIST_AT(struct conf, tokens, n_tokens),
 	  .def = "{}", .doc = "Access to the API over TCP." },
 };
@@ -93,8 +111,8 @@ const struct conf_object conf_document_object =
 
 const struct conf_field conf_document_field = { .name = "", .type = &conf_type_object, .sub = &conf_document_object };
 
-_Static_assert(offsetof(struct token_config, name) == 0 && offsetof(struct domain_set_config, name) == 0 &&
-		       offsetof(C, name) == 0,
+_Static_assert(offsetof(struct token_config, name) == 0 && offsetof(struct user_config, name) == 0 &&
+		       offsetof(struct domain_set_config, name) == 0 && offsetof(C, name) == 0,
 	       "maps put the key there");
 
 /* ---- sections ---- */

@@ -232,3 +232,18 @@ def test_tokens_come_and_go(cli):
     assert cli("token", "create", "bad name", "--role", "admin").code == 2
     assert cli("token", "revoke", "ci", "--yes").code == 0
     assert len(cli("token", "list").lines) == 1
+
+
+def test_users_come_and_go(cli):
+    r = cli("user", "add", "app1", stdin="correct horse\n")
+    assert r.code == 0, r.err
+    assert cli("user", "list").lines[1].split() == ["app1", "yes", "yes", "everywhere", "-"]
+    shown = cli("config", "get", "users", "app1")
+    assert shown.json == {"password": "<secret>", "scram_sha256": "<secret>"}
+    assert cli("user", "add", "app1", "--yes", stdin="battery staple\n").out == "user app1 changed\n"
+    assert cli("user", "add", "app1", "--dry-run", stdin="x").code == 0
+    assert cli("user", "add", "bad name", stdin="x").code == 2
+    assert cli("user", "remove", "app1", "--dry-run").code == 0
+    assert cli("user", "remove", "app1", "--yes").code == 0
+    assert len(cli("user", "list").lines) == 1
+    assert cli("user", "remove", "app1", "--yes").code == 1

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers, nodes, sessions, status, explain, events, tokens."""
+"""Servers, nodes, sessions, status, explain, events, tokens, users."""
 
+import base64
 import hashlib
+import hmac
 import json
 import re
 
@@ -333,6 +335,128 @@ def test_token_revoke_removes_it(postroad, tokens):
 def test_token_list(postroad, tokens):
     r = postroad("token", "list")
     assert r.lines[1].split() == ["ops", "operator", "never", "-"]
+
+
+# ---- user ----
+
+USER = "/api/v1/config/users/app1"
+CREATED = {"outcome": "created"}
+
+
+@pytest.fixture
+def users(node):
+    node["GET " + USER] = Reply({"title": "Not found"}, status=404)
+    for call in ("PATCH ", "DELETE "):
+        node[call + USER] = node[call + USER + "?dry_run=true"] = Reply(CREATED)
+    return node
+
+
+def known(node):
+    node["GET " + USER] = Reply({"password": "<secret>", "allow": ["10.0.0.0/8"]}, headers={"ETag": '"o1"'})
+
+
+def hi(data, password, salt, iterations):
+    """The two keys of RFC 5802 3, for comparison."""
+    salted = hashlib.pbkdf2_hmac("sha256", password, salt, iterations)
+    return hmac.new(salted, data, "sha256").digest()
+
+
+def check_verifier(text, password):
+    found = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([^$:]+)\$([^$:]+):([^$:]+)", text)
+    iterations, (salt, stored, server) = int(found[1]), map(base64.b64decode, found.group(2, 3, 4))
+    assert iterations >= 4096 and len(salt) >= 16
+    assert stored == hashlib.sha256(hi(b"Client Key", password, salt, iterations)).digest()
+    assert server == hi(b"Server Key", password, salt, iterations)
+
+
+def test_user_add_sends_a_hash_and_a_verifier_and_no_password(postroad, users):
+    r = postroad("user", "add", "app1", stdin="correct horse\n")
+    assert r.code == 0 and r.out == "user app1 added\n", r.err
+    call = users.calls[-1]
+    assert call.headers["Content-Type"] == "application/merge-patch+json"
+    assert call.headers["If-None-Match"] == "*" and "If-Match" not in call.headers
+    assert sorted(call.json) == ["password", "scram_sha256"] and call.json["password"].startswith("$y$")
+    check_verifier(call.json["scram_sha256"], b"correct horse")
+    assert not any("correct" in c.text for c in users.calls) and "correct" not in r.out + r.err
+
+
+def test_one_password_makes_two_hashes(postroad, users):
+    for _ in range(2):
+        assert postroad("user", "add", "app1", stdin="x").code == 0
+    a, b = (c.json for c in users.calls if c.method == "PATCH")
+    assert a["password"] != b["password"] and a["scram_sha256"] != b["scram_sha256"]
+
+
+def test_the_password_may_stand_in_a_file(postroad, users, tmp_path):
+    f = tmp_path / "password"
+    f.write_bytes(b"from a file\r\n")
+    assert postroad("user", "add", "app1", "--password-file", str(f), stdin="not this one").code == 0
+    check_verifier(users.calls[-1].json["scram_sha256"], b"from a file")
+    r = postroad("user", "add", "app1", "--password-file", str(tmp_path / "none"))
+    assert r.code == 1 and "No such file" in r.err
+
+
+@pytest.mark.parametrize("text,why", [("", "empty"), ("\n", "empty"), ("a\nb\n", "control"), ("a\tb", "control"),
+                                      ("x" * 256, "255"), ("x" * 5000, "255")])
+def test_no_password_is_sent_that_nobody_could_use(postroad, users, text, why):
+    r = postroad("user", "add", "app1", stdin=text)
+    assert r.code == 1 and why in r.err
+    assert users.made() == ["GET " + USER]
+
+
+def test_the_longest_password_is_taken(postroad, users):
+    assert postroad("user", "add", "app1", stdin="x" * 255 + "\r\n").code == 0
+    check_verifier(users.calls[-1].json["scram_sha256"], b"x" * 255)
+
+
+def test_a_password_beyond_ascii_gets_no_verifier_and_ends_an_old_one(postroad, users):
+    r = postroad("user", "add", "app1", stdin="Gr\u00fc\u00dfe\n")
+    assert r.code == 0 and "SCRAM" in r.err
+    assert users.calls[-1].json["scram_sha256"] is None and users.calls[-1].json["password"].startswith("$y$")
+
+
+def test_another_password_for_a_user_who_exists_wants_a_yes(postroad, users):
+    known(users)
+    r = postroad("user", "add", "app1", stdin="x")
+    assert r.code == 2 and "--yes" in r.err and users.made() == ["GET " + USER]
+    r = postroad("user", "add", "app1", "--yes", stdin="x")
+    assert r.code == 0 and r.out == "user app1 changed\n"
+    assert users.calls[-1].headers["If-Match"] == '"o1"' and "If-None-Match" not in users.calls[-1].headers
+    assert "allow" not in users.calls[-1].json, "what is not of the password stays"
+
+
+def test_user_add_dry_run(postroad, users):
+    r = postroad("user", "add", "app1", "--dry-run", stdin="x")
+    assert r.code == 0 and "would be added" in r.out
+    assert users.made()[-1] == "PATCH " + USER + "?dry_run=true"
+
+
+def test_a_user_who_was_not_stored_is_not_announced(postroad, users):
+    users["PATCH " + USER] = Reply({"title": "no quorum"}, status=503)
+    r = postroad("user", "add", "app1", stdin="x")
+    assert r.code == 1 and r.out == ""
+
+
+def test_user_remove(postroad, users):
+    r = postroad("user", "remove", "app1", "--yes")
+    assert r.code == 1 and "no user app1" in r.err
+    known(users)
+    assert postroad("user", "remove", "app1").code == 2
+    assert not any(c.method == "DELETE" for c in users.calls)
+    r = postroad("user", "remove", "app1", "--yes")
+    assert r.code == 0 and users.calls[-1].method == "DELETE" and users.calls[-1].headers["If-Match"] == '"o1"'
+
+
+def test_user_list_shows_which_verifiers_there_are(postroad, node):
+    node[CONFIG] = Reply({"version": 1, "users": {
+        "comment": "people", "app1": {"password": "<secret>", "scram_sha256": "<secret>", "comment": "shop"},
+        "app2": {"password": "<secret>", "scram_sha256": None, "allow": ["10.0.0.0/8", "::1"]},
+        "app3": {"scram_sha256": "<secret>", "allow": []}}}, headers={"ETag": '"r7"'})
+    r = postroad("user", "list")
+    assert [line.split() for line in r.lines[1:]] == [
+        ["app1", "yes", "yes", "everywhere", "shop"], ["app2", "yes", "no", "10.0.0.0/8,::1", "-"],
+        ["app3", "no", "yes", "nowhere", "-"]]
+    assert "app1" in postroad("user", "list", "--json").json
 
 
 # ---- what every call shares ----

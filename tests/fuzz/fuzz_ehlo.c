@@ -59,8 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sbuf_printf(&text, "%.3s-host\r\n%.3s-XCLIENT ADDR\r\n", (const char *)data, (const char *)data);
 	sbuf_add(&text, data, size);
 	if (read_ehlo(text.p, text.n, &b)) /* else too long now */
-		ASSERT((b.xclient & SMTP_XATTR_ADDR) != 0 && (a.exts & ~b.exts) == 0 && (a.xforward & ~b.xforward) == 0 &&
-		       (a.xclient & ~b.xclient) == 0);
+		ASSERT((b.xclient & SMTP_XATTR_ADDR) != 0 && (a.exts & ~b.exts) == 0 &&
+		       (a.xforward & ~b.xforward) == 0 && (a.xclient & ~b.xclient) == 0);
 	sbuf_fini(&text);
 	return 0;
 }

@@ -33,6 +33,12 @@ static inline json_t *json_of(const char *single_quoted)
 	return v;
 }
 
+/* Of the passwords "x" and "pencil". */
+#define CRYPT_HASH "$y$j75$q8p61tM2KiBYQ31iNIO/u0$ZG46lYU3IeE4Hc6eVAG0kuk6BW8wihaQHaWJyLY1bx6"
+#define SCRAM_VERIFIER                                                                                                 \
+	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"                    \
+	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+
 /* A small valid document: listener "l" on loopback, pool "p" with server "s". */
 #define BASE_DOCUMENT                                                                                                  \
 	"{'listeners': {'l': {'bind': ['127.0.0.1:2525'], 'pool': 'p'}},"                                              \

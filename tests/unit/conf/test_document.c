@@ -71,6 +71,7 @@ static const char *const documents[] = {
 	"{'listeners': {'l': {'mode': 'tcp', 'hostname': null, 'caps': {'connections': 5}, 'timeouts': {'idle': "
 	"'1h'}}}}",
 	"{'tokens': {'t': {'role': 'viewer', 'sha256': '" HASH_A "'}}}",
+	"{'users': {'u': {'password': '" CRYPT_HASH "'}, 'v': {'scram_sha256': '" SCRAM_VERIFIER "', 'allow': []}}}",
 };
 
 static void effective_is_a_fixpoint_with_the_same_meaning(void **state)
@@ -152,8 +153,8 @@ static void effective_leaves_what_does_not_fit(void **state)
 	}
 	json_t *v = json_of("{'listeners': 5, 'routes': {}, 'pools': {'p': []}, 'x': {'y': null}}");
 	json_t *e = conf_effective(v, &test_env);
-	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, 'tokens': "
-		       "{}, 'x': {'y': null}}");
+	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, 'users': "
+		       "{}, 'tokens': {}, 'x': {'y': null}}");
 	json_decref(v);
 	json_decref(e);
 }
@@ -177,6 +178,31 @@ static void secrets_are_masked_and_come_back(void **state)
 	assert_int_equal(errors.n, 0);
 	assert_json(back, TOKENS);
 	json_decref(back);
+	json_decref(shown);
+	json_decref(stored);
+}
+
+static void hashes_of_users_are_secrets(void **state)
+{
+	static const char text[] = "{'users': {'a': {'password': '" CRYPT_HASH "', 'scram_sha256': '" SCRAM_VERIFIER
+				   "', 'allow': ['::1']}, 'b': {'password': '" CRYPT_HASH "', 'scram_sha256': null}}}";
+	json_t *stored = json_of(text), *shown = conf_mask(stored), *none = json_object();
+	struct errors errors = { 0 };
+
+	UNUSED(state);
+	assert_json(shown, "{'users': {'a': {'password': '<secret>', 'scram_sha256': '<secret>', 'allow': ['::1']}, "
+			   "'b': {'password': '<secret>', 'scram_sha256': null}}}");
+	json_t *back = conf_unmask(shown, stored, &errors), *diff = conf_diff(none, stored);
+	assert_int_equal(errors.n, 0);
+	assert_json(back, text);
+	char *changes = json_dumps(diff, 0);
+	assert_null(strstr(changes, "$y$"));
+	assert_null(strstr(changes, "SCRAM-SHA-256$"));
+	assert_non_null(strstr(changes, "<secret>"));
+	free(changes);
+	json_decref(back);
+	json_decref(diff);
+	json_decref(none);
 	json_decref(shown);
 	json_decref(stored);
 }
@@ -293,7 +319,7 @@ static void routes_without_names_are_compared_whole(void **state)
 
 static void sections_are_listed(void **state)
 {
-	static const char *const want[] = { "listeners", "pools", "domain_sets", "routes", "tokens" };
+	static const char *const want[] = { "listeners", "pools", "domain_sets", "routes", "users", "tokens" };
 
 	UNUSED(state);
 	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
@@ -332,6 +358,7 @@ int main(void)
 		cmocka_unit_test(effective_writes_every_default_out),
 		cmocka_unit_test(effective_leaves_what_does_not_fit),
 		cmocka_unit_test(secrets_are_masked_and_come_back),
+		cmocka_unit_test(hashes_of_users_are_secrets),
 		cmocka_unit_test(a_masked_secret_without_a_stored_one_is_an_error),
 		cmocka_unit_test(a_masked_document_is_not_valid_itself),
 		cmocka_unit_test(equal_documents_do_not_differ),

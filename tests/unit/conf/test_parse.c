@@ -95,7 +95,7 @@ static void an_empty_document_is_valid_and_empty(void **state)
 	struct conf *c = parse_ok(v);
 
 	UNUSED(state);
-	assert_true(c->n_listeners == 0 && c->n_pools == 0 && c->n_tokens == 0);
+	assert_true(c->n_listeners == 0 && c->n_pools == 0 && c->n_users == 0 && c->n_tokens == 0);
 	assert_true(c->policy.n_routes == 0 && c->policy.n_sets == 0);
 	conf_unref(c);
 	json_decref(v);
@@ -215,6 +215,47 @@ static void routes_sets_and_tokens_are_read(void **state)
 	conf_unref(c);
 }
 
+static void users_are_read(void **state)
+{
+	struct conf *c = parse_with("{'users': {'both': {'password': '" CRYPT_HASH "', 'scram_sha256': '" SCRAM_VERIFIER
+				    "', 'allow': ['10.0.0.0/8', '::1']},"
+				    " 'one': {'comment': 'c', 'password': '" CRYPT_HASH "', 'scram_sha256': null},"
+				    " 'nowhere': {'scram_sha256': '" SCRAM_VERIFIER "', 'allow': []}}}");
+
+	UNUSED(state);
+	assert_int_equal(c->n_users, 3);
+	assert_string_equal(c->users[0].name, "both");
+	assert_string_equal(c->users[0].password, CRYPT_HASH);
+	assert_string_equal(c->users[0].scram_sha256, SCRAM_VERIFIER);
+	assert_true(c->users[0].allow.present && c->users[0].allow.n == 2 && c->users[0].allow.v[0].bits == 8);
+	assert_string_equal(c->users[1].password, CRYPT_HASH);
+	assert_null(c->users[1].scram_sha256);
+	assert_false(c->users[1].allow.present);
+	assert_null(c->users[2].password);
+	assert_true(c->users[2].allow.present && c->users[2].allow.n == 0);
+	conf_unref(c);
+}
+
+static void a_clear_password_is_refused_with_advice(void **state)
+{
+	struct errors errors = { 0 };
+	json_t *v = document_with("{'users': {'app1': {'password': 'hunter2', 'scram_sha256': 'hunter2'}}}");
+
+	UNUSED(state);
+	assert_null(conf_parse(v, &test_env, &errors));
+	const struct error *e = error_at(&errors, "/users/app1/password");
+	assert_non_null(e);
+	assert_non_null(strstr(e->detail, "postroad user add"));
+	assert_non_null(strstr(e->allowed, "$y$"));
+	assert_non_null(error_at(&errors, "/users/app1/scram_sha256"));
+	assert_int_equal(errors.n, 2);
+	char *text = errors_text(&errors);
+	assert_null(strstr(text, "hunter2"));
+	free(text);
+	errors_fini(&errors);
+	json_decref(v);
+}
+
 static void comments_stand_everywhere(void **state)
 {
 	struct conf *c = parse_with(
@@ -224,7 +265,7 @@ static void comments_stand_everywhere(void **state)
 		" 'pools': {'comment': 'c', 'p': {'comment': 'c', 'servers': {'comment': 'c', 's': {'comment': 'c'}}}},"
 		" 'domain_sets': {'comment': 'c'}, 'routes': [{'comment': 'c', 'name': 'a', 'when': {'comment': 'c'}, "
 		"'pool': 'p'}],"
-		" 'tokens': {'comment': 'c'}}");
+		" 'tokens': {'comment': 'c'}, 'users': {'comment': 'c'}}");
 
 	UNUSED(state);
 	assert_int_equal(c->n_listeners, 1);
@@ -325,6 +366,16 @@ static const struct {
 	{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'helo': ['a b']}}]}", "/routes/0/when/helo/0", "greet" },
 	{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'sender': ['a']}}]}", "/routes/0/when/sender/0", "mailbox" },
 	{ "{'routes': [{'name': 'a', 'pool': 'p', 'when': {'sender': [5]}}]}", "/routes/0/when/sender/0", "string" },
+	{ "{'users': {'u': 5}}", "/users/u", "object" },
+	{ "{'users': {'a b': {'password': '" CRYPT_HASH "'}}}", "/users/a b", "not a name" },
+	{ "{'users': {'u': {}}}", "/users/u", "nothing to log in with" },
+	{ "{'users': {'u': {'password': null}}}", "/users/u", "nothing to log in with" },
+	{ "{'users': {'u': {'password': 5}}}", "/users/u/password", "string" },
+	{ "{'users': {'u': {'password': 'secret'}}}", "/users/u/password", "not a password hash" },
+	{ "{'users': {'u': {'password': '$1$a$b'}}}", "/users/u/password", "strong enough" },
+	{ "{'users': {'u': {'password': '<secret>'}}}", "/users/u/password", "not a password hash" },
+	{ "{'users': {'u': {'scram_sha256': '" CRYPT_HASH "'}}}", "/users/u/scram_sha256", "not a SCRAM verifier" },
+	{ "{'users': {'u': {'password': '" CRYPT_HASH "', 'allow': ['x']}}}", "/users/u/allow/0", "not an IP" },
 	{ "{'tokens': {'t': {'role': 'none', 'sha256': '" HASH "'}}}", "/tokens/t/role", "not a value" },
 	{ "{'tokens': {'t': {'role': 'admin', 'sha256': 'abc'}}}", "/tokens/t/sha256", "not a SHA-256" },
 	{ "{'tokens': {'t': {'role': 'admin'}}}", "/tokens/t/sha256", "missing" },
@@ -579,6 +630,8 @@ int main(void)
 		cmocka_unit_test(null_is_absent_everywhere),
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(routes_sets_and_tokens_are_read),
+		cmocka_unit_test(users_are_read),
+		cmocka_unit_test(a_clear_password_is_refused_with_advice),
 		cmocka_unit_test(comments_stand_everywhere),
 		cmocka_unit_test(bad_values_are_refused),
 		cmocka_unit_test(an_error_says_what_was_found_and_what_is_allowed),

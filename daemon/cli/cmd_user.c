@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `postroad user …`: who may log in to send mail.
+ *
+ * The hard thing is that the password stays here: what leaves this process is a hash and a verifier, and every buffer
+ * the password was in is wiped.
+ */
+#include "daemon/cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "daemon/base/password.h"
+#include "daemon/base/scram_verifier.h"
+
+#define PASSWORD_TEXT_MAX (PASSWORD_MAX + 3) /* with CRLF, and a byte that says there was more */
+
+/* ---- reading the password ---- */
+
+/* Reads to the end, or on a terminal to the end of the line. Not through stdio, which would keep a copy. */
+static bool read_bytes(int fd, char *out, size_t max, size_t *ret_n)
+{
+	bool is_line = isatty(fd);
+	size_t n = 0;
+
+	while (n < max && (!is_line || n == 0 || out[n - 1] != '\n')) {
+		ssize_t got = read(fd, out + n, max - n);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return false;
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	*ret_n = n;
+	return true;
+}
+
+/* The same without an echo, where there would be one. */
+static bool read_quietly(int fd, char *out, size_t max, size_t *ret_n)
+{
+	struct termios before, quiet;
+
+	if (tcgetattr(fd, &before) != 0)
+		return read_bytes(fd, out, max, ret_n);
+	quiet = before;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	fputs("Password: ", stderr);
+	tcsetattr(fd, TCSAFLUSH, &quiet);
+	bool ok = read_bytes(fd, out, max, ret_n);
+	tcsetattr(fd, TCSAFLUSH, &before);
+	fputc('\n', stderr);
+	return ok;
+}
+
+/* One line, without its end. */
+static bool read_password(const char *file, char out[PASSWORD_MAX + 1])
+{
+	bool is_stdin = file == NULL || strcmp(file, "-") == 0;
+	int fd = is_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
+	char text[PASSWORD_TEXT_MAX];
+	const char *name = is_stdin ? "standard input" : file, *why = NULL;
+	size_t n = 0;
+
+	if (fd < 0 || !read_quietly(fd, text, sizeof(text), &n))
+		why = strerror(errno);
+	if (fd >= 0 && !is_stdin)
+		close(fd);
+	if (n > 0 && text[n - 1] == '\n')
+		n--;
+	if (n > 0 && text[n - 1] == '\r')
+		n--;
+	if (why == NULL && password_valid((struct str) { text, n }, &why)) {
+		memcpy(out, text, n);
+		out[n] = '\0';
+		why = NULL;
+	}
+	OPENSSL_cleanse(text, sizeof(text));
+	if (why != NULL)
+		cli_error("%s: %s", name, why);
+	return why == NULL;
+}
+
+/* ---- what is stored of it ---- */
+
+/* {"password": …, "scram_sha256": …}; NULL = failed (explained). A verifier that cannot be made takes an older one's
+ * place nevertheless, since that is of another password. */
+static json_t *make_secrets(const char *password)
+{
+	char hash[PASSWORD_HASH_MAX + 1], text[SCRAM_VERIFIER_TEXT_MAX];
+	struct scram_verifier v;
+
+	if (!password_hash_make(password, hash)) {
+		cli_error("this machine's libcrypt cannot make yescrypt hashes");
+		return NULL;
+	}
+	json_t *secrets = json_pack("{s:s, s:n}", "password", hash, "scram_sha256");
+	if (scram_verifier_make(str_from(password), &v))
+		json_object_set_new(secrets, "scram_sha256", json_string(scram_verifier_format(&v, text)));
+	else
+		cli_error("the password is not plain ASCII, so clients might spell it in other bytes: no SCRAM "
+			  "verifier was made, only PLAIN and LOGIN will work");
+	OPENSSL_cleanse(hash, sizeof(hash));
+	OPENSSL_cleanse(text, sizeof(text));
+	OPENSSL_cleanse(&v, sizeof(v));
+	return secrets;
+}
+
+static json_t *read_secrets(struct cli *c)
+{
+	char password[PASSWORD_MAX + 1];
+	json_t *secrets = NULL;
+
+	if (read_password(c->options[OPT_PASSWORD_FILE], password))
+		secrets = make_secrets(password);
+	OPENSSL_cleanse(password, sizeof(password));
+	return secrets;
+}
+
+/* ---- one user at the node ---- */
+
+static char *user_path(const struct cli *c, bool is_dry)
+{
+	struct sbuf path = { 0 };
+
+	sbuf_puts(&path, CLI_API "/config/users/");
+	http_add_segment(&path, c->args[0]);
+	sbuf_puts(&path, is_dry ? "?dry_run=true" : "");
+	return sbuf_steal(&path);
+}
+
+/* His ETag; *ret_etag NULL = there is no such user. */
+static int fetch_user(struct cli *c, char **ret_etag)
+{
+	char *path = user_path(c, false);
+	struct http_request rq = { .method = "GET", .path = path, .also_fine = 404 };
+	struct http_reply rp;
+	int rc = http_call(c, &rq, &rp);
+
+	free(path);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (rp.status != 404 && rp.etag == NULL) {
+		cli_error("the node's answer holds no user");
+		rc = EXIT_FAILED;
+	}
+	*ret_etag = rc == EXIT_DONE && rp.status != 404 ? xstrdup(rp.etag) : NULL;
+	http_reply_fini(&rp);
+	return rc;
+}
+
+/* PATCH with a body, DELETE without; etag NULL = only if he does not exist. */
+static int write_user(struct cli *c, const json_t *body, const char *etag, const char *done)
+{
+	bool is_dry = cli_has(c, OPT_DRY_RUN);
+	char *path = user_path(c, is_dry);
+	struct http_request rq = {
+		.method = body != NULL ? "PATCH" : "DELETE",
+		.path = path,
+		.body = body,
+		.content_type = body != NULL ? "application/merge-patch+json" : NULL,
+		.if_match = etag,
+		.if_none = etag == NULL,
+	};
+	struct http_reply rp;
+	int rc = http_call(c, &rq, &rp);
+
+	free(path);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON) && rp.json != NULL)
+		cli_print_json(rp.json);
+	else
+		printf("user %s %s%s\n", c->args[0], is_dry ? "would be " : "", done);
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+int cmd_user_add(struct cli *c)
+{
+	char *etag = NULL;
+	int rc = fetch_user(c, &etag);
+
+	if (rc == EXIT_DONE && etag != NULL && !cli_has(c, OPT_DRY_RUN))
+		rc = cli_confirm(c, "give user %s, who exists, another password", c->args[0]);
+	if (rc == EXIT_DONE) {
+		json_t *secrets = read_secrets(c);
+		rc = secrets == NULL ? EXIT_FAILED : write_user(c, secrets, etag, etag != NULL ? "changed" : "added");
+		json_decref(secrets);
+	}
+	free(etag);
+	return rc;
+}
+
+int cmd_user_remove(struct cli *c)
+{
+	char *etag = NULL;
+	int rc = fetch_user(c, &etag);
+
+	if (rc == EXIT_DONE && etag == NULL) {
+		cli_error("there is no user %s", c->args[0]);
+		rc = EXIT_FAILED;
+	}
+	if (rc == EXIT_DONE && !cli_has(c, OPT_DRY_RUN))
+		rc = cli_confirm(c, "remove user %s: what uses this name can no longer log in", c->args[0]);
+	if (rc == EXIT_DONE)
+		rc = write_user(c, NULL, etag, "removed");
+	free(etag);
+	return rc;
+}
+
+/* ---- list ---- */
+
+static const char *has(const json_t *user, const char *secret)
+{
+	return *cli_str(user, secret) ? "yes" : "no";
+}
+
+static void add_allow(struct table *table, const json_t *allow)
+{
+	struct sbuf text = { 0 };
+	json_t *one;
+	size_t i;
+
+	if (!json_is_array(allow))
+		sbuf_puts(&text, "everywhere");
+	else if (json_array_size(allow) == 0)
+		sbuf_puts(&text, "nowhere");
+	json_array_foreach(allow, i, one)
+		sbuf_printf(&text, "%s%s", i > 0 ? "," : "", json_is_string(one) ? json_string_value(one) : "?");
+	table_add(table, text.p);
+	sbuf_fini(&text);
+}
+
+int cmd_user_list(struct cli *c)
+{
+	json_t *document = NULL, *u;
+	char *etag = NULL;
+	const char *name;
+	int rc = config_fetch(c, &document, &etag);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	json_t *users = json_object_get(document, "users");
+	if (cli_has(c, OPT_JSON)) {
+		json_t *none = json_object();
+		cli_print_json(users != NULL ? users : none);
+		json_decref(none);
+	} else {
+		struct table *table = table_new("NAME PASSWORD SCRAM ALLOW COMMENT");
+		json_object_foreach(users, name, u) {
+			if (!json_is_object(u)) /* the section's own comment */
+				continue;
+			table_add(table, name);
+			table_add(table, has(u, "password"));
+			table_add(table, has(u, "scram_sha256"));
+			add_allow(table, json_object_get(u, "allow"));
+			table_add(table, cli_str(u, "comment"));
+		}
+		table_end(table, c->colour);
+	}
+	json_decref(document);
+	free(etag);
+	return EXIT_DONE;
+}
