@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The registry's own structs: control thread only. Private to this room.
  *
- *   registry ─ reg_pool (one per pool name) ─ origin (one per configured server) ─ server_private (one per address) ─
- * server
+ *	registry ─ reg_pool, one per pool name
+ *	             └ origin, one per configured server
+ *	                 └ server_private, one per address ─ server, which workers see
  *
  * A server_private whose origin is NULL is gone: its address vanished or the configuration dropped it. It drains, is
  * forgotten when its transactions are done, and comes back to life when the address reappears before that.
