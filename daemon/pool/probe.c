@@ -29,8 +29,8 @@ struct probe {
 	bool awaited;   /* the server's owner still waits for the verdict */
 	bool lingering; /* counted in n_lingering */
 	bool connect_decides;
-	const struct health_config
-		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
+	/* Valid while awaited and in the conversation: health.c aborts before it goes. */
+	const struct health_config *config;
 	char *helo;
 	struct stream stream;
 	bool opened;

@@ -79,9 +79,8 @@ enum back_trouble {
 	BACK_TROUBLE_COUNT
 };
 
-/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready at
- * once
- * (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
+/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready
+ * already (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready) MUST_CHECK;
 /* Gives it back, clean: after a final reply, or before anything was sent. */

@@ -182,11 +182,9 @@ static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char f
 	};
 }
 
-static int route_of(const struct txn *t, const struct smtp_rcpt *r, const struct envelope *e)
+static int route_of(const struct txn *t, const struct envelope *e)
 {
-	const struct listener_config *cf = t->s->lv->config;
-
-	if (cf->accepted_domains.present && r->path.domain.n > 0 && policy_route(t->snapshot->accepted, e) < 0)
+	if (!listener_accepts(t->snapshot, t->s->lv->config, e))
 		return TXN_ROUTE_RELAY_DENIED;
 	return policy_route(t->snapshot->policy, e);
 }
@@ -232,9 +230,7 @@ static void refused_by_us(struct txn *t, unsigned code)
 static void refuse_by_route(struct txn *t, const struct route_config *rt)
 {
 	bool reject = rt->action == ROUTE_REJECT;
-	const char *text = rt->text != NULL ? rt->text
-			   : reject         ? "5.7.1 refused by policy"
-					    : "4.7.1 deferred by policy";
+	const char *text = route_refusal(rt);
 	const char *space = strchr(text, ' ');
 	char enhanced[16];
 
@@ -344,7 +340,7 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	struct envelope e;
 
 	make_envelope(t, r, folded, &e);
-	int route = route_of(t, r, &e);
+	int route = route_of(t, &e);
 	bool same = t->routed && route == t->route;
 
 	*ret_wait = t->n_unanswered > 0 && !same;

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run-time state: servers, nodes, status, explain, sessions, events, metrics, readiness."""
+"""Run-time state: servers, nodes, status, sessions, events, metrics, readiness."""
 import random
 import re
 import socket
 import struct
 
 import pytest
-from conftest import wait_for
+from conftest import ask, smtp, wait_for
 
 STATE = "/api/v1/pools/main/servers/b1/state"
 WEIGHT = "/api/v1/pools/main/servers/b1/weight"
@@ -14,22 +14,6 @@ WEIGHT = "/api/v1/pools/main/servers/b1/weight"
 
 def server(node, pool="main", name="b1"):
     return node.get(f"/api/v1/pools/{pool}").json["servers"][name]
-
-
-def smtp(node):
-    s = socket.create_connection(("127.0.0.1", node.smtp_port), 10)
-    f = s.makefile("rwb")
-    assert f.readline().startswith(b"220 ")
-    return s, f
-
-
-def ask(f, line):
-    f.write(line.encode() + b"\r\n")
-    f.flush()
-    reply = f.readline()
-    while reply[3:4] == b"-":
-        reply = f.readline()
-    return reply.decode()
 
 
 # ---- servers ----
@@ -138,44 +122,6 @@ def test_readyz_says_when_no_server_is_usable(node):
     answer = node.get("/readyz")
     assert answer.status == 503 and answer.json["not_ready"] == ["no pool has a usable server"]
     assert node.get("/healthz").status == 200
-
-
-# ---- explain ----
-
-def explain(node, **question):
-    return node.call("POST", "/api/v1/explain", {"listener": "relay", "recipients": ["x@y.test"]} | question)
-
-
-def test_explain_follows_the_routes(node):
-    answer = explain(node, sender="a@elsewhere.test", recipients=["x@y.test", "x@never.test"]).json
-    by_recipient = {r["recipient"]: r for r in answer["recipients"]}
-    routed = by_recipient["x@y.test"]
-    assert (routed["route"], routed["action"], routed["pool"]) == ("elsewhere", "pool", "other")
-    assert [c["server"] for c in routed["candidates"]] == ["o1"] and routed["candidates"][0]["usable"] is True
-    assert [r["route"] for r in routed["routes"]] == ["never", "elsewhere"]
-    assert routed["routes"][0]["why"] != "matched" and routed["routes"][1]["why"] == "matched"
-    refused = by_recipient["x@never.test"]
-    assert (refused["route"], refused["action"], refused["text"]) == ("never", "reject", "5.7.1 no")
-
-
-def test_explain_without_a_match_is_the_listeners_pool(node):
-    answer = explain(node).json
-    assert answer["revision"] == 1 and answer["client"]["allowed"] is True
-    assert (answer["recipients"][0]["route"], answer["recipients"][0]["pool"]) == (None, "main")
-    assert explain(node, client="192.0.2.1").json["client"] == {"allowed": False, "why": "not in allow"}
-
-
-def test_explain_says_why_a_server_is_out(node):
-    node.call("PUT", STATE, {"admin": "drain"})
-    candidate = explain(node).json["recipients"][0]["candidates"][0]
-    assert candidate["usable"] is False and candidate["state"] == "drain" and candidate["why"]
-
-
-@pytest.mark.parametrize("question", [{"listener": "none"}, {"recipients": []}, {"recipients": "x@y"}, {"recipients": [1]},
-                                      {"client": "nowhere"}, {"size": -1}, {"size": "big"}, {"colour": "red"}])
-def test_explain_refuses_what_it_does_not_understand(node, question):
-    answer = explain(node, **question)
-    assert answer.status == 422 and answer.json["errors"], answer.body
 
 
 # ---- sessions ----
