@@ -11,6 +11,9 @@
 #include "daemon/session/front.h"
 #include "daemon/session/txn_server.h"
 
+/* How many recipients of one message may be refused beyond the cap before the session ends. */
+#define RCPT_EXTRA 1000
+
 const char *const txn_result_names[RESULT_COUNT] = { "accepted", "tempfail", "permfail", "none" };
 const char *const txn_cause_names[CAUSE_COUNT] = {
 #define CAUSE(ID, name, results) name,
@@ -226,6 +229,8 @@ static void refused_by_us(struct txn *t, unsigned code)
 	t->n_refused++;
 	t->last_code = code;
 	t->last_cause = CAUSE_POLICY;
+	if (code >= 500)
+		t->s->front.errors++; /* as if a server had said it: see rcpt_done() */
 }
 
 /* "5.7.1 not from here" into its two parts. */
@@ -345,20 +350,20 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 
 	make_envelope(t, r, folded, &e);
 	int route = route_of(t, r, &e);
-	bool same = t->routed && route == t->route;
-
-	*ret_wait = t->n_unanswered > 0 && !same;
-	if (*ret_wait || refused_at_once(t, route))
-		return;
-	/* Verdicts may still be due here only for the same route; a local refusal must not overtake them. */
 	uint64_t cap = t->s->lv->config->caps.recipients;
-	*ret_wait = t->n_unanswered > 0 && (t->n_promised + t->n_unanswered >= cap || needs_dsn(r));
-	if (*ret_wait || too_many(t) || server_cannot(t, r))
+	bool same = t->routed && route == t->route;
+	bool full = t->n_promised + t->n_unanswered >= cap;
+
+	/* Verdicts may be due for the same route only, and a refusal of our own must not overtake them. */
+	*ret_wait = t->n_unanswered > 0 && (!same || full || needs_dsn(r));
+	if (*ret_wait)
 		return;
-	if (++t->n_rcpts > 2 * cap) {
+	if (++t->n_rcpts > cap + RCPT_EXTRA) {
 		session_close(t->s, CLOSE_ERRORS); /* mostly refused ones: somebody is guessing addresses */
 		return;
 	}
+	if (refused_at_once(t, route) || too_many(t) || server_cannot(t, r))
+		return;
 	if (t->routed && !same) {
 		if (t->n_promised == 0)
 			leave_route(t);
