@@ -89,6 +89,31 @@ def test_a_weight_override_and_its_ends(node):
     assert server(node)["weight_override"] is None
 
 
+def test_a_rollback_to_a_configured_weight_leaves_the_override(node):
+    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"servers": {"b1": {"weight": 55}}}}}).status == 200
+    revision = node.revision()
+    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"servers": {"b1": {"weight": None}}}}}).status == 200
+    assert node.call("PUT", WEIGHT, {"weight": 10}).status == 200
+    assert node.write("POST", "/api/v1/config/rollback", {"revision": revision}).status == 200
+    assert server(node)["weight_override"] == 10
+    node.kill()
+    node.start()
+    assert server(node)["weight_override"] == 10
+
+
+def test_what_was_set_on_a_server_goes_with_it(node):
+    """What runs and what the next start would do are the same."""
+    b1 = node.document()["pools"]["main"]["servers"]["b1"]
+    assert node.call("PUT", STATE, {"admin": "drain"}).status == 200
+    assert node.call("PUT", WEIGHT, {"weight": 10}).status == 200
+    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"servers": {"b1": None}}}}).status == 200
+    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"servers": {"b1": b1}}}}).status == 200
+    assert (server(node)["admin"], server(node)["weight_override"]) == ("ready", None)
+    node.kill()
+    node.start()
+    assert (server(node)["admin"], server(node)["weight_override"]) == ("ready", None)
+
+
 @pytest.mark.parametrize("path, body", [(STATE, {"admin": "off"}), (STATE, {"admin": 1}), (STATE, {}), (STATE, {"state": "drain"}),
                                         (WEIGHT, {"weight": -1}), (WEIGHT, {"weight": 1001}), (WEIGHT, {"weight": "5"}),
                                         (WEIGHT, {}), ("/api/v1/nodes/n1/state", {"admin": "maint"})])
