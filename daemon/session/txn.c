@@ -162,6 +162,7 @@ void txn_mail_verdict(struct txn *t, const struct smtp_reply *r)
 	t->mail_refused = true;
 	free(t->mail_reply);
 	t->mail_reply = xstrndup(r->text.p, r->text.n);
+	t->mail_code = r->code;
 	refuse_pending(t, t->mail_reply, r->code, NULL, NULL);
 	verdicts_in(t);
 }
@@ -378,7 +379,7 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	}
 	add_rcpt(t, r);
 	if (t->mail_refused)
-		refuse_pending(t, t->mail_reply, t->last_code, NULL, NULL);
+		refuse_pending(t, t->mail_reply, t->mail_code, NULL, NULL);
 	else if (t->outcome.code != 0)
 		refuse_pending(t, NULL, t->outcome.code, t->outcome.enhanced, t->outcome.text);
 	else
