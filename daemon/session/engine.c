@@ -363,6 +363,13 @@ void engine_stop(struct engine *e, loop_fn *done, void *arg)
 	call_all(e, begin_stop, NULL);
 }
 
+void engine_stop_now(struct engine *e)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	if (e->done != NULL)
+		timer_set_in(e->control, &e->grace, 0);
+}
+
 int64_t engine_worker_silence_ms(struct engine *e)
 {
 	int64_t worst = 0, now = clock_mono_ms();
