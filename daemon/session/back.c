@@ -496,11 +496,12 @@ void back_body_progress(struct back *b)
 {
 	if (b->due_n > 0)
 		return; /* the dot is on its way: its own deadline counts */
+	bool waits = stream_queued(&b->st) > 0, stands = b->timer.deadline != 0 && b->st.bytes_out == b->bytes_mark;
 	b->bytes_mark = b->st.bytes_out;
-	if (stream_queued(&b->st) > 0)
-		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
-	else
+	if (!waits)
 		timer_stop(&b->timer);
+	else if (!stands) /* what the client sends is no progress of the server */
+		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
 }
 
 bool back_all_sent(const struct back *b)

@@ -101,7 +101,8 @@ void back_command(struct back *b, enum due_kind kind, void *about, const char *l
 void back_dot(struct back *b);
 /* The head of the dues, NULL = nothing is due. */
 const struct due *back_due(const struct back *b);
-/* While content flows there is no due, but writing must make progress: re-arms the block timeout. */
+/* While content flows there is no due, but writing must make progress: arms the block timeout, anew when bytes have
+ * left. */
 void back_body_progress(struct back *b);
 /* All queued bytes, the dot included, went to the kernel. */
 bool back_all_sent(const struct back *b);
