@@ -185,11 +185,17 @@ static void say_hello(struct back *b, const char *verb, enum back_state state)
 	set_state(b, state, timeouts(b)->ehlo_ms);
 }
 
+/* `force` is about what clients are offered; a server is never sent what it did not announce. */
+static void use_exts(struct back *b)
+{
+	b->exts = b->announced & ~b->pool->config->caps_off;
+}
+
 static void become_ready(struct back *b, unsigned exts, uint64_t size)
 {
-	/* `force` is about what clients are offered; a server is never sent what it did not announce. */
-	b->exts = exts & ~b->pool->config->caps_off;
+	b->announced = exts;
 	b->size = size;
+	use_exts(b);
 	b->state = BACK_READY;
 	timer_stop(&b->timer);
 	if (b->txn != NULL)
@@ -420,6 +426,7 @@ struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, str
 	} else if (b->pool != p) {
 		pool_unref(b->pool); /* from here on under the newest configuration */
 		b->pool = pool_ref(p);
+		use_exts(b);
 	}
 	if (b != NULL) {
 		b->txn = t;

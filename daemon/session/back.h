@@ -58,7 +58,7 @@ struct back {
 	bool was_bored;   /* nothing was due: it had waited for our client for too long */
 	int64_t asked_us; /* since when it had owed us something */
 	unsigned errors;  /* error replies since the last 250 to a message */
-	unsigned exts;    /* SMTP_EXT_* of its EHLO, as the pool lets them count */
+	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
 	char *helo;       /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
