@@ -224,7 +224,8 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 		return false;
 	if (!conf_name_valid(c->params[1])) {
 		char *path = xasprintf("/%s", c->params[0]);
-		invalid(c, path, json_text(c->params[1]), "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}, not \"comment\"", "not a name");
+		invalid(c, path, json_text(c->params[1]), "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}, not \"comment\"",
+			"not a name");
 		free(path);
 		return false;
 	}

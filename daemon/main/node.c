@@ -69,8 +69,8 @@ static void on_stopped(void *arg)
 	loop_stop(n->loop);
 }
 
-/* The second time sessions end now, but in order: what may have been delivered must be in the log. Should a worker hang,
- * the third one ends that too. */
+/* The second time sessions end now, but in order: what may have been delivered must be in the log. Should a worker
+ * hang, the third one ends that too. */
 static void stop_faster(struct node *n, const char *signal_name)
 {
 	bool ordered = n->stopping == 2;

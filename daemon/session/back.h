@@ -54,12 +54,12 @@ struct back {
 	bool any_reply; /* since it was lent */
 	bool body_open; /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
-	bool dot_left;    /* the final dot had been given to the kernel */
-	bool was_bored;   /* nothing was due: it had waited for our client for too long */
-	int64_t asked_us; /* since when it had owed us something */
-	unsigned errors;  /* error replies since the last 250 to a message */
+	bool dot_left;            /* the final dot had been given to the kernel */
+	bool was_bored;           /* nothing was due: it had waited for our client for too long */
+	int64_t asked_us;         /* since when it had owed us something */
+	unsigned errors;          /* error replies since the last 250 to a message */
 	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
-	char *helo;       /* how we greeted: connections are shared only under the same name */
+	char *helo;               /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
 	uint64_t bytes_mark; /* bytes_out when the block timeout was armed */

@@ -21,7 +21,7 @@ struct client {
 	uint32_t connections;
 	double full_at_ms; /* when the rate bucket is full again; GCRA's theoretical arrival time. A fraction of a
 			    * millisecond is a whole connection where thousands may come in a second */
-	struct list idle;   /* in the shard's idle list while connections == 0 */
+	struct list idle;  /* in the shard's idle list while connections == 0 */
 };
 
 struct shard {

@@ -207,7 +207,8 @@ static void a_full_kernel_buffer_queues_and_drains(void **state)
 	free(buf);
 }
 
-/* A kernel short of memory says ENOBUFS or ENOMEM and the connection goes on: a gap in the bytes would not be noticed. */
+/* A kernel short of memory says ENOBUFS or ENOMEM and the connection goes on: a gap in the bytes would not be noticed.
+ */
 static void what_could_not_be_written_leaves_no_gap(void **state)
 {
 	static const int errors[] = { ENOBUFS, ENOMEM, EPIPE };
