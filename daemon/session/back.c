@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/back_idle.h"
 #include "daemon/session/txn.h"
 
@@ -207,11 +208,12 @@ static void become_ready(struct back *b, unsigned exts, uint64_t size)
 static void on_banner(struct back *b, const struct smtp_reply *r)
 {
 	observe(b, STAGE_BANNER, r, b->since_us);
-	if (!smtp_reply_is(r, 2)) {
+	if (!smtp_reply_is(r, 2))
 		fail(b, BACK_SAID_NO, r);
-		return;
-	}
-	say_hello(b, "EHLO", BACK_EHLO);
+	else if (self_greets(r->text))
+		fail(b, BACK_LOOP, NULL);
+	else
+		say_hello(b, "EHLO", BACK_EHLO);
 }
 
 static void on_hello(struct back *b, const struct smtp_reply *r)

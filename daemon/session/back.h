@@ -76,6 +76,7 @@ enum back_trouble {
 	BACK_MALFORMED, /* a reply that is none */
 	BACK_SAID_NO,   /* 421 or 4.3.x, or an error at banner or EHLO */
 	BACK_INCAPABLE, /* its EHLO lacks what the envelope needs: nobody's fault */
+	BACK_LOOP,      /* it is ourselves */
 	BACK_TROUBLE_COUNT
 };
 
