@@ -134,6 +134,8 @@ static bool domain_accepted(const struct question *q)
 {
 	const struct listener_config *l = q->view->config;
 
+	if (memchr(q->envelope.recipient.p, '@', q->envelope.recipient.n) == NULL)
+		return true; /* postmaster, RFC 5321 4.5.1 */
 	return !l->accepted_domains.present || q->snapshot->accepted == NULL ||
 	       policy_route(q->snapshot->accepted, &q->envelope) == (int)q->listener_index;
 }

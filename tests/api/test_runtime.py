@@ -180,6 +180,20 @@ def test_a_server_that_leads_back_to_us_is_recognised(node, way_back, check):
     assert way_back.taken == before + 1
 
 
+def test_explain_takes_postmaster_as_the_listener_does(node):
+    """RFC 5321 4.5.1: without a domain he is ours, whatever accepted_domains says."""
+    change = {"listeners": {"relay": {"direction": "inbound", "accepted_domains": ["d.test"]}}}
+    assert node.write("PATCH", "/api/v1/config", change).status == 200
+    question = {"listener": "relay", "recipients": ["postmaster", "<Postmaster>", "c@d.test", "c@e.test"]}
+    told = [r["action"] for r in node.call("POST", "/api/v1/explain", question).json["recipients"]]
+    assert told == ["pool", "pool", "pool", "reject"]
+    s, f = smtp(node)
+    assert ask(f, "EHLO c.test").startswith("250") and ask(f, "MAIL FROM:<a@b.test>").startswith("250")
+    codes = [ask(f, f"RCPT TO:{r}")[:3] for r in ("<postmaster>", "<c@d.test>", "<c@e.test>")]
+    assert codes == ["250", "250", "550"]
+    s.close()
+
+
 # ---- nodes, status, readiness ----
 
 def test_status_of_a_healthy_node(node):
