@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Recognising ourselves: a server's address may lead back to our own listeners in ways that comparing addresses does not
- * show (address translation, a forwarder). RFC 5321 6.3 asks
- * for it.
+ * Recognising ourselves: a server's address may lead back to our own listeners in ways that comparing addresses does
+ * not show (address translation, a forwarder). RFC 5321 6.3 asks for it.
  */
 #ifndef POSTROAD_POOL_SELF_H
 #define POSTROAD_POOL_SELF_H
