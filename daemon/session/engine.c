@@ -241,6 +241,8 @@ static void drain_worker(struct worker *w, void *arg)
 
 void engine_set_draining(struct engine *e, bool draining)
 {
+	if (e->stopping)
+		return; /* there is no way back from that */
 	e->draining = draining;
 	call_all(e, drain_worker, draining ? e : NULL);
 }
