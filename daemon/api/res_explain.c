@@ -190,8 +190,11 @@ static bool recipients_fit(struct question *q, json_t *recipients)
 		return false;
 	}
 	json_array_foreach(recipients, i, recipient) {
-		if (!json_is_string(recipient))
-			errors_add(&q->errors, "/recipients", NULL, "strings", NULL, "number %zu is not a string", i);
+		char path[40];
+		if (json_is_string(recipient))
+			continue;
+		snprintf(path, sizeof(path), "/recipients/%zu", i);
+		errors_add(&q->errors, path, NULL, "an address", NULL, "not a string");
 	}
 	return true;
 }

@@ -68,7 +68,9 @@ static const struct conf_object outlier_object =
 
 static const struct conf_field capabilities_fields[] = {
 	{ "off", CONF_STORED(exts, unsigned, P, caps_off), .max = N_EXTS, .def = "[]",
-	  .doc = "Never announce these to clients, whatever the servers say." },
+	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
+		 "SIZE "
+		 "are our own and always announced." },
 	{ "force", CONF_STORED(exts, unsigned, P, caps_force), .max = N_EXTS, .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };

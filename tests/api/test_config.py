@@ -227,6 +227,16 @@ def test_no_answer_and_no_log_line_holds_a_secret(node):
     assert secret not in node.log
 
 
+@pytest.mark.parametrize("path, body, where", [
+    ("/api/v1/config", [], ""), ("/api/v1/config/pools/p", [], ""), ("/api/v1/config/pools/comment", {}, "/pools"),
+    ("/api/v1/config/pools/-p", {}, "/pools"), ("/api/v1/config/routes/r", {"name": "q", "pool": "main"}, "/name"),
+    ("/api/v1/config/routes/r?before=none", {"pool": "main"}, ""), ("/api/v1/config/pools/p", {"queue": "x"}, "/pools/p/queue")])
+def test_every_refusal_says_where(node, path, body, where):
+    answer = node.write("PUT", path, body) if path.endswith("/config") else node.call("PUT", path, body, {"If-None-Match": "*"})
+    assert (answer.status, answer.problem) == (422, "invalid")
+    assert [e["path"] for e in answer.json["errors"]] == [where]
+
+
 # ---- revisions ----
 
 def test_history_and_rollback(node):
