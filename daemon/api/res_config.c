@@ -394,6 +394,18 @@ void res_config_revision(struct call *c)
 	call_json(c, 200, answer);
 }
 
+/* Who may come in is no setting to go back to: a token that was revoked must not come to life again, nor a new one
+ * die. */
+static void keep_access(json_t *document, json_t *present)
+{
+	json_t *tokens = json_object_get(present, "tokens");
+
+	if (tokens != NULL)
+		json_object_set_new(document, "tokens", json_deep_copy(tokens));
+	else
+		json_object_del(document, "tokens");
+}
+
 void res_config_rollback(struct call *c)
 {
 	if (write_replayed(c) || !document_precondition(c))
@@ -415,6 +427,7 @@ void res_config_rollback(struct call *c)
 		errors_fini(&errors);
 		return;
 	}
+	keep_access(document, c->api->conf->document);
 	char *operation = xasprintf("rolled back to %llu", (unsigned long long)n);
 	struct config_write w = { .next = document, .operation = operation, .status = 200, .keeps_overrides = true };
 	config_commit(c, &w);
