@@ -15,6 +15,7 @@
 
 #include "daemon/net/stream_tls.h"
 #include "daemon/pool/registry.h"
+#include "daemon/pool/self.h"
 
 #define PROBE_MAGIC 0x70726f62u
 #define QUIT_WAIT_MS 2000
@@ -161,7 +162,11 @@ static bool passes(struct probe *pr, const struct smtp_reply *r)
 
 static void on_banner(struct probe *pr, const struct smtp_reply *r)
 {
-	if (passes(pr, r))
+	if (!passes(pr, r))
+		return;
+	if (self_greets(r->text))
+		fail(pr, "would loop to our own listener");
+	else
 		enter(pr, STEP_EHLO);
 }
 

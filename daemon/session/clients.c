@@ -19,8 +19,9 @@ struct client {
 	unsigned shard;
 	struct addr key;
 	uint32_t connections;
-	/* When the rate buckets are full again: GCRA's theoretical arrival times. */
-	int64_t full_at_ms, txns_full_at_ms;
+	/* When the rate buckets are full again: GCRA's theoretical arrival times. A fraction of a millisecond is a
+	 * whole connection where thousands may come in a second. */
+	double full_at_ms, txns_full_at_ms;
 	struct list idle; /* in the shard's idle list while connections == 0 */
 };
 
@@ -69,7 +70,7 @@ static void drop(struct shard *sh, struct client *cl)
 
 static bool is_forgotten(const struct client *cl, int64_t now_ms)
 {
-	return cl->full_at_ms <= now_ms && cl->txns_full_at_ms <= now_ms;
+	return cl->full_at_ms <= (double)now_ms && cl->txns_full_at_ms <= (double)now_ms;
 }
 
 static void sweep(struct shard *sh, int64_t now_ms)
@@ -79,14 +80,13 @@ static void sweep(struct shard *sh, int64_t now_ms)
 		list_remove(&cl->idle);
 		if (is_forgotten(cl, now_ms))
 			drop(sh, cl);
-		else
-			list_append(&sh->idle,
-				    &cl->idle); /* its buckets fill at different times: let it not stand in the way */
+		else /* its buckets fill at different times: let it not stand in the way */
+			list_append(&sh->idle, &cl->idle);
 	}
 }
 
 /* Generic cell rate algorithm (ITU-T I.371): one number per bucket. */
-static bool rate_allows(const struct rate *r, int64_t *full_at_ms, int64_t now_ms)
+static bool rate_allows(const struct rate *r, double *full_at_ms, int64_t now_ms)
 {
 	if (r->n == UNLIMITED)
 		return true;
@@ -94,10 +94,11 @@ static bool rate_allows(const struct rate *r, int64_t *full_at_ms, int64_t now_m
 		return false;
 	double each = (double)r->per_ms / (double)r->n;
 	double burst = each * (double)(r->burst != 0 ? r->burst : r->n);
-	double base = *full_at_ms > now_ms ? (double)*full_at_ms : (double)now_ms;
-	if (base + each > (double)now_ms + burst + 0.5)
+	double now = (double)now_ms, base = *full_at_ms > now ? *full_at_ms : now;
+	/* Half of one connection more, so that what rounding does to the sum of many does not cost one. */
+	if (base + each > now + burst + each / 2)
 		return false;
-	*full_at_ms = (int64_t)(base + each);
+	*full_at_ms = base + each;
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/txn.h"
 
 #define LINES_PER_TURN 64      /* one client's pipeline must not hold up the others of its worker */
@@ -153,7 +154,7 @@ static void on_command_timer(struct session *s)
 static void greet(struct session *s)
 {
 	s->front.spoke = true;
-	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
+	session_reply(s, 220, "", "%s ESMTP Postroad %s", s->lv->config->hostname, self_token());
 	set_state(s, FRONT_COMMAND);
 }
 

@@ -328,7 +328,7 @@ static void log_failure(const struct txn *t, enum reply_stage stage, enum back_t
 {
 	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",      "refused",         "connection_lost",
 							       "timeout", "malformed_reply", "refused_by_server",
-							       "tls",     "incapable" };
+							       "tls",     "incapable",       "loop" };
 	struct logline l;
 	char id[SESSION_ID_MAX];
 

@@ -11,7 +11,7 @@ import socket
 
 from .grammar import Fail, Statement, Token
 from .script import Script, matches, text_of
-from .wire import Conn, Gone, unstuff
+from .wire import Conn, Gone, hold_port, socket_for, unstuff
 
 CAPS = ["PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"]
 SAY = {220: "", 221: "2.0.0 bye", 250: "2.0.0 ok", 354: "go ahead", 421: "4.3.2 closing", 450: "4.2.0 try later",
@@ -39,10 +39,8 @@ class Backend:
         self.connections = self.checks = self.open = self.max_open = 0
         self.count = collections.Counter()
         self.conns = set()
-        self.holder = socket.socket()  # keeps the port ours while nothing listens on it
-        self.holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.holder.bind(("127.0.0.1", 0))
-        self.address = self.holder.getsockname()
+        self.holder = hold_port(text_of(options["at"]).decode() if "at" in options else "127.0.0.1")
+        self.address = self.holder.getsockname()[:2]
         self.listener = self.accepting = None
         self.fillers = []
 
@@ -95,7 +93,7 @@ class Backend:
     def up(self):
         if self.listener is not None:
             return
-        self.listener = socket.socket()
+        self.listener = socket_for(self.address[0])
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(self.address)
@@ -116,7 +114,7 @@ class Backend:
     def clog(self):
         """Takes no connection and refuses none: the accept queue is full, further SYNs are dropped."""
         self.down()
-        self.listener = socket.socket()
+        self.listener = socket_for(self.address[0])
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.listener.bind(self.address)
         self.listener.listen(0)
