@@ -85,6 +85,7 @@ struct conf {
 	 * configuration. */
 	struct policy *route_policy, *accepted_policy;
 	struct policy_config accepted;
+	struct users *user_set;
 	void (*free_policies)(struct conf *c);
 	struct loop *home; /* as in conf_env */
 };

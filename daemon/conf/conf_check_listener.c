@@ -39,12 +39,13 @@ static void check_safety(struct conf_checker *k, const struct listener_config *l
 		errors_add(
 			k->p->errors, k->p->path.p, NULL, "a list of domains, \"*.…\" and \"@set\"", NULL,
 			"an inbound listener outside loopback could relay for the world: say which domains it accepts");
-	} else if (!is_inbound && !l->allow.present) {
+	} else if (!is_inbound && !l->allow.present && l->auth.mode != LISTENER_AUTH_REQUIRE) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
-		errors_add(k->p->errors, k->p->path.p, NULL,
-			   "a list of networks; [\"0.0.0.0/0\", \"::/0\"] where everybody is meant", NULL,
-			   "a listener outside loopback could relay for the world: say who may connect");
-	} else if (!is_inbound && allows_everybody(l)) {
+		errors_add(
+			k->p->errors, k->p->path.p, NULL,
+			"a list of networks; [\"0.0.0.0/0\", \"::/0\"] where everybody is meant", NULL,
+			"a listener outside loopback could relay for the world: say who may connect, or require AUTH");
+	} else if (!is_inbound && allows_everybody(l) && l->auth.mode != LISTENER_AUTH_REQUIRE) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
 		conf_check_warn(k,
 				"everybody may send through this listener, as far as the servers behind it let them");

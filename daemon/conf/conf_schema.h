@@ -137,7 +137,7 @@ struct conf_object {
 extern const struct conf_object conf_document_object, conf_node_object;
 extern const struct conf_object conf_listener_object, conf_caps_object, conf_listener_timeouts_object;
 extern const struct conf_object conf_pool_object, conf_route_object, conf_user_object, conf_token_object;
-extern const struct conf_object conf_certificate_object, conf_listener_tls_object;
+extern const struct conf_object conf_certificate_object, conf_listener_tls_object, conf_listener_auth_object;
 extern const struct conf_object *const conf_pool_parts[]; /* NULL at the end */
 extern const struct conf_object conf_when_object;
 extern const struct conf_field conf_document_field; /* the document as a value */
@@ -165,7 +165,8 @@ void conf_nearest_try(struct conf_nearest *s, const char *name);
 extern const struct conf_type conf_type_object, conf_type_map, conf_type_list, conf_type_enum_or_object, conf_type_sets;
 extern const struct conf_type conf_type_uint, conf_type_count, conf_type_duration, conf_type_size, conf_type_memory;
 extern const struct conf_type conf_type_rate, conf_type_data_rate, conf_type_enum, conf_type_choice, conf_type_flag;
-extern const struct conf_type conf_type_bool, conf_type_path_or_none, conf_type_host_or_none, conf_type_pem;
+extern const struct conf_type conf_type_bool, conf_type_mechanisms, conf_type_path_or_none, conf_type_host_or_none,
+	conf_type_pem;
 extern const struct conf_type conf_type_name, conf_type_host, conf_type_helo, conf_type_mailbox, conf_type_reply_text;
 extern const struct conf_type conf_type_password_hash, conf_type_scram_verifier;
 extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, conf_type_document;

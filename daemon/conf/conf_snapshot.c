@@ -8,11 +8,13 @@
 #include <stdlib.h>
 
 #include "daemon/conf/conf_schema.h"
+#include "daemon/session/users.h"
 
 static void free_policies(struct conf *c)
 {
 	policy_free(c->route_policy);
 	policy_free(c->accepted_policy);
+	users_free(c->user_set);
 }
 
 /* Route i asks for listener i and the domains it accepts. */
@@ -42,6 +44,7 @@ static void build_policies(struct conf *c)
 	describe_accepted(c);
 	c->route_policy = policy_new(&c->policy);
 	c->accepted_policy = policy_new(&c->accepted);
+	c->user_set = users_new(c->users, c->n_users);
 	c->free_policies = free_policies;
 }
 
@@ -68,6 +71,7 @@ struct snapshot *conf_snapshot(struct conf *c, struct registry *r)
 	s->policy_config = &c->policy;
 	s->policy = c->route_policy;
 	s->accepted = c->accepted_policy;
+	s->users = c->user_set;
 	s->route_pools = xcalloc(c->policy.n_routes, sizeof(struct pool *));
 	for (size_t i = 0; i < c->policy.n_routes; i++)
 		if (c->policy.routes[i].action == ROUTE_POOL)

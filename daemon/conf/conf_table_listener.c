@@ -26,6 +26,8 @@ static const struct conf_field caps_fields[] = {
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
 	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY and the like between two messages before 421." },
+	{ "auth_failures", CONF_COUNT(L, caps.auth_failures), CONF_RANGE(1, 1000), .def = "5", .flags = CONF_UNLIMITED,
+	  .doc = "Failed logins in one session before it is ended with 421." },
 	{ "transactions", CONF_STORED(rate, struct rate, L, caps.transactions), .def = "\"unlimited\"",
 	  .flags = CONF_UNLIMITED, .doc = "Messages begun by one client, on each node; 451 4.7.1 beyond it." },
 	{ "min_data_rate", CONF_STORED(data_rate, uint64_t, L, caps.min_data_rate), CONF_RANGE(0, CONF_MIB(1024)),
@@ -54,6 +56,21 @@ static const struct conf_field tls_fields[] = {
 
 const struct conf_object conf_listener_tls_object =
 	CONF_OBJECT("ListenerTls", "listeners/NAME/tls", "TLS with clients.", L, tls_fields);
+
+static const struct conf_field auth_fields[] = {
+	{ "mode", CONF_ENUM(enum listener_auth_mode, L, auth.mode), CONF_NAMES(listener_auth_names, 0),
+	  .def = "\"none\"", .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that." },
+	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
+	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
+	{ "mechanisms", CONF_STORED(mechanisms, unsigned, L, auth.mechanisms),
+	  .def = "[\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]",
+	  .doc = "Those that send the password are announced where every user has a `password`, SCRAM where every user "
+		 "has "
+		 "`scram_sha256`; SCRAM-SHA-256-PLUS only under TLS." },
+};
+
+const struct conf_object conf_listener_auth_object =
+	CONF_OBJECT("ListenerAuth", "listeners/NAME/auth", "Logging in.", L, auth_fields);
 
 static const struct conf_field timeouts_fields[] = {
 	{ "idle", CONF_DURATION(L, timeouts.idle_ms), UP_TO_A_DAY, .def = "\"5m\"", .flags = CONF_TRANSPORT,
@@ -84,6 +101,7 @@ static const struct conf_field fields[] = {
 	{ "pool", CONF_TEXT(name, L, pool), .flags = CONF_REQUIRED | CONF_TRANSPORT,
 	  .doc = "The pool for what no route matches." },
 	{ "tls", CONF_INSIDE(conf_listener_tls_object), .doc = "TLS with clients." },
+	{ "auth", CONF_INSIDE(conf_listener_auth_object), .doc = "Logging in." },
 	{ "allow", CONF_NETWORKS(L, allow), .flags = CONF_TRANSPORT,
 	  .doc = "Clients that may connect. Absent: everybody, where the safety rule permits." },
 	{ "deny", CONF_NETWORKS(L, deny), .def = "[]", .flags = CONF_TRANSPORT,

@@ -85,9 +85,10 @@ const struct conf_object conf_node_object =
 static const struct conf_object *const node_objects[] = { &conf_node_object, &log_object, &admin_object, &tls_object,
 							  &cluster_object };
 
-static const struct conf_object *const document_objects[] = { &conf_document_object,          &conf_listener_object,
-							      &conf_listener_tls_object,      &conf_caps_object,
-							      &conf_listener_timeouts_object, &conf_pool_object };
+static const struct conf_object *const document_objects[] = { &conf_document_object,     &conf_listener_object,
+							      &conf_listener_tls_object, &conf_listener_auth_object,
+							      &conf_caps_object,         &conf_listener_timeouts_object,
+							      &conf_pool_object };
 
 static const struct conf_object *const policy_objects[] = { &conf_route_object, &conf_when_object,
 							    &conf_certificate_object, &conf_user_object,

@@ -5,6 +5,7 @@
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #include <stdlib.h>
 
@@ -285,3 +286,36 @@ static void exts_allowed(const struct conf_field *f, struct sbuf *out)
 }
 
 const struct conf_type conf_type_exts = { "list of capabilities", parse_exts, exts_allowed, list_schema };
+
+static bool parse_mechanisms(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	unsigned mask = 0;
+	json_t *one;
+	size_t i;
+
+	if (!json_is_array(v)) {
+		conf_bad(p, f, v, NULL, "a list is needed here");
+		return false;
+	}
+	json_array_foreach(v, i, one) {
+		enum sasl_mechanism m;
+		size_t at = conf_path_push_index(&p->path, i);
+		if (json_is_string(one) && sasl_mechanism_find(str_from(json_string_value(one)), &m))
+			mask |= 1u << m;
+		else
+			conf_bad(p, f, one, NULL, "not a mechanism that is known");
+		conf_path_pop(&p->path, at);
+	}
+	conf_store(f, base, &mask, sizeof(mask));
+	return true;
+}
+
+static void mechanisms_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	for (size_t i = 0; i < SASL_MECHANISM_COUNT; i++)
+		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", sasl_mechanism_names[i]);
+}
+
+const struct conf_type conf_type_mechanisms = { "list of mechanisms", parse_mechanisms, mechanisms_allowed,
+						list_schema };

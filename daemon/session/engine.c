@@ -14,7 +14,10 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/session/auth_failures.h"
 #include "daemon/session/engine_private.h"
+#include "daemon/session/front_auth.h"
+#include "daemon/session/hashing.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
@@ -93,7 +96,6 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 		for (int d = 0; d < 2; d++)
 			w->m_bytes[s][d] =
 				metrics_series(METRIC_BYTES_TOTAL, (const char *[]) { sides[s], directions[d] });
-	handshakes_init();
 	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
 	snprintf(text, sizeof(text), "%u", index);
 	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]) { text }), read_lag, w);
@@ -129,6 +131,8 @@ struct engine *engine_new(struct loop *control, const struct engine_options *o)
 	list_init(&e->traces);
 	timer_init(&e->grace, on_grace_over, e);
 	timer_init(&e->retry, check_stopped, e);
+	handshakes_init();
+	front_auth_init();
 	e->workers = xcalloc(e->n_workers, sizeof(*e->workers));
 	for (unsigned i = 0; i < e->n_workers; i++)
 		worker_init(e, &e->workers[i], i);
@@ -184,6 +188,9 @@ void engine_free(struct engine *e)
 		engine_call(&e->workers[i], stop_worker, NULL);
 		pthread_join(e->workers[i].thread, NULL);
 	}
+	if (e->hashing != NULL)
+		hashing_free(e->hashing); /* its answers are messages to the loops, which still exist */
+	auth_failures_free(e->auth_failures);
 	for (unsigned i = 0; i < e->n_workers; i++) {
 		snapshot_unref(e->workers[i].snapshot);
 		free(e->workers[i].offers);

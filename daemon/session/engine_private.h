@@ -29,6 +29,8 @@ struct engine {
 	int64_t grace_ms;
 	uint64_t replay_cap;
 	_Atomic uint64_t replay_used;
+	struct hashing *hashing; /* from the first configuration with users on */
+	struct auth_failures *auth_failures;
 	/* stopping */
 	struct timer grace;
 	struct timer retry;

@@ -12,11 +12,17 @@
 
 #include "daemon/base/errors.h"
 #include "daemon/base/hash.h"
+#include "daemon/session/auth_failures.h"
 #include "daemon/session/engine_private.h"
+#include "daemon/session/hashing.h"
+#include "daemon/session/users.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
 #include "daemon/session/back.h"
 #include "daemon/session/worker_private.h"
+
+#define HASHES_WAITING_MAX 32 /* for each hashing thread; at some 20 ms each, less than a second of waiting */
+#define AUTH_FAILURES_KEPT 8192
 
 /* ---- binds ---- */
 
@@ -284,10 +290,31 @@ static bool put_in_force(struct engine *e, struct snapshot *s, struct errors *er
 	return true;
 }
 
+/* Threads and tables that only logins need; workers see them by the snapshot that comes after. */
+static void prepare_logins(struct engine *e)
+{
+	unsigned threads = e->n_workers < 2 ? 1 : e->n_workers / 2;
+
+	e->hashing = hashing_new(threads, threads * HASHES_WAITING_MAX);
+	e->auth_failures = auth_failures_new(AUTH_FAILURES_KEPT);
+}
+
+struct hashing *engine_hashing(struct engine *e)
+{
+	return e->hashing;
+}
+
+struct auth_failures *engine_auth_failures(struct engine *e)
+{
+	return e->auth_failures;
+}
+
 bool engine_publish(struct engine *e, struct snapshot *s, struct errors *errors)
 {
 	CHECK_OBJ(e, ENGINE_MAGIC);
 	prepare(e, s);
+	if (users_are_any(s->users) && e->hashing == NULL)
+		prepare_logins(e);
 	if (put_in_force(e, s, errors))
 		return true;
 	snapshot_unref(s);

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 
 #include "daemon/pool/self.h"
+#include "daemon/session/front_auth.h"
 #include "daemon/session/txn.h"
+#include "daemon/smtp/sasl.h"
 
 #define LINES_PER_TURN 64      /* one client's pipeline must not hold up the others of its worker */
 #define UNREAD_MAX (32 * 1024) /* replies queued for a client that does not read */
@@ -21,6 +23,12 @@
 void front_relay(struct session *s, const char *p, size_t n)
 {
 	session_trace(s, 'c', p, n);
+	stream_put(&s->front.st, p, n);
+}
+
+void front_relay_secret(struct session *s, const char *shown, const char *p, size_t n)
+{
+	session_trace(s, 'c', shown, strlen(shown));
 	stream_put(&s->front.st, p, n);
 }
 
@@ -165,6 +173,8 @@ static void on_timer(void *arg)
 	CHECK_OBJ(s, SESSION_MAGIC);
 	if (s->front.state == FRONT_TLS)
 		session_close(s, CLOSE_TLS_TIMEOUT);
+	else if (s->front.state == FRONT_AUTH)
+		session_close(s, CLOSE_COMMAND_TIMEOUT);
 	else if (s->front.state == FRONT_GREETING && session_at_edge(s))
 		greet(s);
 	else if (s->front.state == FRONT_BODY)
@@ -190,6 +200,20 @@ void front_set_command(struct session *s)
 {
 	set_state(s, FRONT_COMMAND);
 	front_resume(s);
+}
+
+/* Each line of the exchange has the time of a command. */
+void front_set_auth(struct session *s)
+{
+	set_state(s, FRONT_AUTH);
+	timer_set_in(s->w->loop, &s->front.timer, s->lv->config->timeouts.command_ms);
+	front_resume(s);
+}
+
+void front_set_auth_wait(struct session *s)
+{
+	set_state(s, FRONT_AUTH_WAIT);
+	front_pause(s);
 }
 
 void front_pause(struct session *s)
@@ -345,6 +369,28 @@ static size_t on_commands(struct session *s, const char *p, size_t n)
 	return used;
 }
 
+/* A line of an AUTH exchange (RFC 4954 4): longer than a command may be, and never a command. */
+static size_t on_auth(struct session *s, const char *p, size_t n)
+{
+	struct str line;
+	size_t len;
+
+	switch (smtp_line(p, n, SASL_LINE_MAX, &len, &line)) {
+	case SMTP_LINE_MORE:
+		return 0;
+	case SMTP_LINE_OK:
+		front_auth_line(s, line);
+		return len;
+	case SMTP_LINE_BARE_LF:
+	case SMTP_LINE_BAD_BYTE:
+	case SMTP_LINE_TOO_LONG:
+		break;
+	}
+	session_reject(s, REJECT_LINE_TOO_LONG);
+	session_close(s, CLOSE_AUTH_LINE); /* what follows cannot be told from commands */
+	return n;
+}
+
 static size_t on_body(struct session *s, const char *p, size_t n)
 {
 	bool pause;
@@ -372,6 +418,8 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	do {
 		if (s->front.state == FRONT_COMMAND)
 			step = on_commands(s, p + used, n - used);
+		else if (s->front.state == FRONT_AUTH)
+			step = on_auth(s, p + used, n - used);
 		else if (s->front.state == FRONT_BODY)
 			step = on_body(s, p + used, n - used);
 		else
@@ -380,7 +428,7 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	} while (step > 0 && used < n && stream_is_open(st) && !st->paused && !s->front.yielding);
 	if (stream_is_open(st) && s->front.state == FRONT_COMMAND && used == n && !st->paused)
 		arm(s);
-	else if (s->front.state == FRONT_WAIT || s->front.state == FRONT_DOT)
+	else if (s->front.state == FRONT_WAIT || s->front.state == FRONT_DOT || s->front.state == FRONT_AUTH_WAIT)
 		front_pause(s);
 	return stream_is_open(st) ? used : n;
 }

@@ -37,6 +37,14 @@ void front_set_command(struct session *s);
 void front_pause(struct session *s);
 /* Reads on; kept bytes are offered at the end of the turn. */
 void front_resume(struct session *s);
+/* A line of an AUTH exchange is due; the exchange waits for a verdict or a delay. */
+void front_set_auth(struct session *s);
+void front_set_auth_wait(struct session *s);
+/* Refuses a command, counted as an error and under the reason. */
+enum step front_refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced,
+		       const char *text);
+/* Queues a reply of which a trace shows something else. */
+void front_relay_secret(struct session *s, const char *shown, const char *p, size_t n);
 /* Queues reply lines as they are. */
 void front_relay(struct session *s, const char *p, size_t n);
 /* Verdicts came in: reads on, and the client's idle time begins anew. */

@@ -4,12 +4,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/session/front.h"
+#include "daemon/session/front_auth.h"
 #include "daemon/session/txn.h"
+#include "daemon/smtp/sasl.h"
 
 typedef enum step command_fn(struct session *s, struct str args);
 
-enum { NONE = 0, HELO = 1u << 0, MAIL = 1u << 1, EDGE = 1u << 2, JUNK = 1u << 3, HELLO = 1u << 4, SECURE = 1u << 5 };
+enum {
+	NONE = 0,
+	HELO = 1u << 0,
+	MAIL = 1u << 1,
+	EDGE = 1u << 2,
+	JUNK = 1u << 3,
+	HELLO = 1u << 4,
+	SECURE = 1u << 5,
+	KNOWN = 1u << 6
+};
 
 struct command {
 	unsigned flags;
@@ -18,8 +28,7 @@ struct command {
 
 /* ---- refusing ---- */
 
-static enum step refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced,
-			const char *text)
+enum step front_refuse(struct session *s, enum reject_reason why, unsigned code, const char *enhanced, const char *text)
 {
 	session_reject(s, why);
 	session_reply(s, code, enhanced, "%s", text);
@@ -28,7 +37,8 @@ static enum step refuse(struct session *s, enum reject_reason why, unsigned code
 
 static enum step refuse_parse(struct session *s, const struct smtp_refusal *why)
 {
-	return refuse(s, why->code == 555 ? REJECT_PARAMETER : REJECT_SYNTAX, why->code, why->enhanced, why->text);
+	return front_refuse(s, why->code == 555 ? REJECT_PARAMETER : REJECT_SYNTAX, why->code, why->enhanced,
+			    why->text);
 }
 
 /* ---- greetings ---- */
@@ -44,7 +54,7 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 {
 	*ret_step = STEP_DONE;
 	if (!smtp_helo_valid(arg)) {
-		*ret_step = refuse(s, REJECT_SYNTAX, 501, "5.5.4", "a domain or an address literal is needed");
+		*ret_step = front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "a domain or an address literal is needed");
 		return false;
 	}
 	forget_txn(s);
@@ -72,6 +82,19 @@ static bool may_start_tls(const struct session *s)
 	return s->front.tls == NULL && (mode == LISTENER_TLS_STARTTLS || mode == LISTENER_TLS_REQUIRE);
 }
 
+static void put_mechanisms(const struct session *s, struct sbuf *out)
+{
+	unsigned set = front_auth_mechanisms(s);
+
+	if (set == 0 || s->front.user != NULL)
+		return;
+	sbuf_puts(out, "250-AUTH");
+	for (unsigned m = 0; m < SASL_MECHANISM_COUNT; m++)
+		if (set & 1u << m)
+			sbuf_printf(out, " %s", sasl_mechanism_names[m]);
+	sbuf_puts(out, "\r\n");
+}
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -84,6 +107,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	put_mechanisms(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)
@@ -120,13 +144,12 @@ static enum step cmd_helo(struct session *s, struct str args)
 
 static enum step cmd_starttls(struct session *s, struct str args)
 {
-	if (s->front.tls != NULL || s->txn != NULL)
-		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1",
-			      s->txn != NULL ? "not inside a transaction" : "TLS is on");
+	if (s->front.tls != NULL || s->txn != NULL || s->front.user != NULL)
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "only before TLS, AUTH and MAIL");
 	if (!may_start_tls(s))
-		return refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
+		return front_refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
 	if (args.n > 0)
-		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "STARTTLS takes no argument");
+		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "STARTTLS takes no argument");
 	if (s->front.rest == 0) {
 		session_reply(s, 220, "2.0.0", "go ahead");
 		if (front_start_tls(s, STREAM_TLS_STARTTLS))
@@ -145,7 +168,7 @@ static enum step cmd_mail(struct session *s, struct str args)
 	struct smtp_mail m;
 
 	if (s->txn != NULL)
-		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "a transaction is open already");
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "a transaction is open already");
 	if (s->front.errors >= s->lv->config->caps.errors) {
 		session_close(s, CLOSE_ERRORS); /* by recipients that servers refused */
 		return STEP_DONE;
@@ -153,11 +176,11 @@ static enum step cmd_mail(struct session *s, struct str args)
 	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
 		return refuse_parse(s, &why);
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
-		return refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
+		return front_refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
 	if (s->counted != NULL &&
 	    !clients_transaction(s->run->clients, s->counted, &s->lv->config->caps, loop_now_ms(s->w->loop)))
-		return refuse(s, REJECT_TRANSACTION_RATE, 451, "4.7.1",
-			      "too many messages from your address, try again later");
+		return front_refuse(s, REJECT_TRANSACTION_RATE, 451, "4.7.1",
+				    "too many messages from your address, try again later");
 	txn_open(s, args);
 	session_reply(s, 250, "2.1.0", "sender ok");
 	return STEP_MORE;
@@ -175,7 +198,7 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 		/* RFC 6531 3.5: only after MAIL said SMTPUTF8. */
 		if (txn_pending(s->txn) > 0)
 			return STEP_WAIT;
-		return refuse(s, REJECT_SYNTAX, 553, "5.6.7", "this address needs SMTPUTF8 on MAIL");
+		return front_refuse(s, REJECT_SYNTAX, 553, "5.6.7", "this address needs SMTPUTF8 on MAIL");
 	}
 	txn_rcpt(s->txn, &r, &wait);
 	return wait ? STEP_WAIT : STEP_MORE;
@@ -184,11 +207,11 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 static enum step cmd_data(struct session *s, struct str args)
 {
 	if (args.n > 0)
-		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "DATA takes no argument");
+		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "DATA takes no argument");
 	if (s->txn->n_promised == 0 && s->txn->n_refused == 0)
-		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT first");
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT first");
 	if (s->txn->n_promised == 0)
-		return refuse(s, REJECT_SEQUENCE, 554, "5.5.1", "no valid recipients"); /* RFC 2920 3.1 */
+		return front_refuse(s, REJECT_SEQUENCE, 554, "5.5.1", "no valid recipients"); /* RFC 2920 3.1 */
 	s->front.state = FRONT_WAIT; /* before the answer, which may come from inside */
 	txn_data(s->txn);
 	return s->front.state == FRONT_WAIT ? STEP_HOLD : STEP_MORE;
@@ -214,7 +237,7 @@ static enum step cmd_noop(struct session *s, struct str args)
 static enum step cmd_vrfy(struct session *s, struct str args)
 {
 	if (args.n == 0)
-		return refuse(s, REJECT_SYNTAX, 501, "5.5.4", "VRFY needs an address");
+		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "VRFY needs an address");
 	session_reply(s, 252, "2.5.0", "send mail to it and see");
 	return STEP_MORE;
 }
@@ -222,7 +245,7 @@ static enum step cmd_vrfy(struct session *s, struct str args)
 static enum step cmd_help(struct session *s, struct str args)
 {
 	UNUSED(args);
-	session_reply(s, 214, "2.0.0", "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+	session_reply(s, 214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
 	return STEP_MORE;
 }
 
@@ -237,7 +260,7 @@ static enum step cmd_quit(struct session *s, struct str args)
 static enum step cmd_not_here(struct session *s, struct str args)
 {
 	UNUSED(args);
-	return refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
+	return front_refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
 }
 
 /* Its octets would be taken for commands: there is no way to stay in step. */
@@ -253,7 +276,7 @@ static enum step cmd_bdat(struct session *s, struct str args)
 static enum step cmd_unknown(struct session *s, struct str args)
 {
 	UNUSED(args);
-	return refuse(s, REJECT_UNKNOWN, 500, "5.5.2", "command not recognized");
+	return front_refuse(s, REJECT_UNKNOWN, 500, "5.5.2", "command not recognized");
 }
 
 /* ---- dispatch ---- */
@@ -306,10 +329,12 @@ enum step front_command(struct session *s, struct str line)
 		return STEP_DONE;
 	bool late = txn_pending(s->txn) > 0; /* only RCPT comes here with verdicts due */
 	if (row->flags & HELO && !s->front.greeted)
-		return refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "EHLO or HELO first");
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "EHLO or HELO first");
 	if (row->flags & SECURE && s->front.tls == NULL && s->lv->config->tls.mode == LISTENER_TLS_REQUIRE)
-		return refuse(s, REJECT_TLS_REQUIRED, 530, "5.7.0", "Must issue a STARTTLS command first");
+		return front_refuse(s, REJECT_TLS_REQUIRED, 530, "5.7.0", "Must issue a STARTTLS command first");
+	if (row->flags & KNOWN && s->front.user == NULL && s->lv->config->auth.mode == LISTENER_AUTH_REQUIRE)
+		return front_refuse(s, REJECT_AUTH_REQUIRED, 530, "5.7.0", "Authentication required");
 	if (row->flags & MAIL && s->txn == NULL)
-		return late ? STEP_WAIT : refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "MAIL first");
+		return late ? STEP_WAIT : front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "MAIL first");
 	return row->run(s, c.args);
 }

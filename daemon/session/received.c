@@ -24,9 +24,10 @@ void received_field(const struct txn *t, struct sbuf *out)
 	/* RFC 3848 and 6531 4.3 */
 	const char *with = t->mail.smtputf8 ? "UTF8SMTP" : s->front.esmtp ? "ESMTP" : "SMTP";
 	const char *secure = s->front.tls != NULL && s->front.esmtp ? "S" : "";
+	const char *known = s->front.user != NULL && s->front.esmtp ? "A" : "";
 
-	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s%s id %s.%u", helo, v6,
-		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, secure, session_id(s, id),
+	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s%s%s id %s.%u", helo, v6,
+		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, secure, known, session_id(s, id),
 		    s->n_txns);
 	if (t->n_promised == 1) {
 		struct list *tmp;

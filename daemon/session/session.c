@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/session/front.h"
+#include "daemon/session/front_auth.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
@@ -138,6 +138,7 @@ static void free_session(void *arg)
 	struct session *s = arg;
 
 	free(s->front.helo);
+	free(s->front.user);
 	FREE_OBJ(s);
 }
 
@@ -155,6 +156,7 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_cstr(&l, "listener", s->lv->config->name);
 	log_addr(&l, "client", &s->client);
 	log_cstr(&l, "helo", s->front.helo);
+	log_cstr(&l, "user", s->front.user);
 	log_cstr(&l, "tls", s->front.tls);
 	log_cstr(&l, "reason", row->name);
 	log_cstr(&l, "error", stream_tls_error(&s->front.st));
@@ -173,6 +175,7 @@ static void drop_client(struct session *s)
 		return;
 	if (f->state == FRONT_TLS)
 		handshakes_failed(HANDSHAKE_CLIENT);
+	front_auth_drop(s);
 	f->state = FRONT_GONE;
 	timer_stop(&f->timer);
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);

@@ -44,13 +44,15 @@ extern const char *const accept_result_names[ACCEPT_COUNT];
 
 enum front_state {
 	FRONT_NONE,
-	FRONT_TLS,      /* the handshake is under way */
-	FRONT_GREETING, /* the greeting is held back: nothing may come */
-	FRONT_COMMAND,  /* a command line is due */
-	FRONT_WAIT,     /* a command waits for the backend; more may be in the buffer */
-	FRONT_BODY,     /* message content is due */
-	FRONT_DOT,      /* the final reply is due from the backend */
-	FRONT_GONE,     /* the client has left; the transaction may still wait for its final reply */
+	FRONT_TLS,       /* the handshake is under way */
+	FRONT_GREETING,  /* the greeting is held back: nothing may come */
+	FRONT_AUTH,      /* a line of an AUTH exchange is due */
+	FRONT_AUTH_WAIT, /* the exchange waits, for a verdict or until a delay is over */
+	FRONT_COMMAND,   /* a command line is due */
+	FRONT_WAIT,      /* a command waits for the backend; more may be in the buffer */
+	FRONT_BODY,      /* message content is due */
+	FRONT_DOT,       /* the final reply is due from the backend */
+	FRONT_GONE,      /* the client has left; the transaction may still wait for its final reply */
 	FRONT_STATE_COUNT
 };
 
@@ -67,7 +69,10 @@ struct front {
 	uint16_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
-	size_t rest;     /* bytes behind the command at hand, in the same read */
+	size_t rest; /* bytes behind the command at hand, in the same read */
+	char *user;  /* who logged in; NULL = nobody */
+	struct auth_exchange *auth;
+	unsigned auth_failures;
 	const char *tls; /* version, static; NULL = plaintext */
 	int64_t line_since_ms, idle_since_ms;
 };

@@ -41,7 +41,7 @@ struct listener_caps {
 	uint64_t connections, connections_per_client;
 	struct rate connection_rate; /* of one client */
 	unsigned client_prefix_v4, client_prefix_v6;
-	uint64_t message_size, recipients, errors, junk_commands;
+	uint64_t message_size, recipients, errors, junk_commands, auth_failures;
 	struct rate transactions; /* of one client */
 	uint64_t min_data_rate;   /* bytes per second, 0 = none */
 };
@@ -58,6 +58,15 @@ struct listener_tls_config {
 	struct tls_server *server; /* NULL with mode none; a reference of the configuration */
 };
 
+enum listener_auth_mode { LISTENER_AUTH_NONE, LISTENER_AUTH_OFFER, LISTENER_AUTH_REQUIRE, LISTENER_AUTH_COUNT };
+extern const char *const listener_auth_names[LISTENER_AUTH_COUNT];
+
+struct listener_auth {
+	enum listener_auth_mode mode;
+	bool plaintext;      /* without TLS too */
+	unsigned mechanisms; /* bits of enum sasl_mechanism */
+};
+
 struct cidr_list {
 	bool present; /* absent and empty differ: see the contract */
 	const struct cidr *v;
@@ -71,6 +80,7 @@ struct listener_config {
 	enum listener_mode mode;
 	enum direction direction;
 	struct listener_tls_config tls;
+	struct listener_auth auth;
 	const char *hostname;
 	const char *pool;
 	struct cidr_list allow, deny, exempt;
@@ -109,6 +119,7 @@ struct snapshot {
 	/* accepted_domains of all listeners as a policy: route i = listener i, so policy_route() gives i or -1 (not
 	 * accepted). An outbound listener, and an inbound one without accepted_domains, accepts every domain. */
 	const struct policy *accepted;
+	const struct users *users; /* who may log in */
 	struct pool **route_pools; /* by route index; NULL where the action is not a pool; referenced */
 	void *owner;               /* the parsed configuration that all pointers lead into */
 	void (*owner_unref)(void *);

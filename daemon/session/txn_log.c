@@ -18,6 +18,7 @@ static void log_who(struct logline *l, const struct session *s)
 	log_cstr(line, "listener", s->lv->config->name);
 	log_addr(line, "client", &s->client);
 	log_cstr(line, "helo", s->front.helo);
+	log_cstr(line, "user", s->front.user);
 	log_cstr(line, "tls", s->front.tls);
 }
 

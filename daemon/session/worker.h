@@ -83,6 +83,11 @@ const char *engine_node(const struct engine *e);
 /* Replay buffers: false = the node's memory for them is used up. */
 bool engine_replay_take(struct engine *e, size_t n) MUST_CHECK;
 void engine_replay_give(struct engine *e, size_t n);
+/* Passwords: there once a configuration has users. */
+struct hashing;
+struct auth_failures;
+struct hashing *engine_hashing(struct engine *e);
+struct auth_failures *engine_auth_failures(struct engine *e);
 /* Asks every worker but `from` to close one idle connection to s: somebody waits for a slot. */
 struct server;
 void engine_shed_idle(struct engine *e, struct worker *from, struct server *s);

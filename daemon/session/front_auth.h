@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * AUTH from clients (RFC 4954): which mechanisms are announced, and the exchange.
+ */
+#ifndef POSTROAD_SESSION_FRONT_AUTH_H
+#define POSTROAD_SESSION_FRONT_AUTH_H
+
+#include "daemon/session/front.h"
+
+struct auth_exchange;
+
+/* Makes the series of a mechanism's attempts, so that they are there from the start. */
+void front_auth_init(void);
+/* Mechanisms that this session may use now, as bits; 0 = AUTH is not announced. */
+unsigned front_auth_mechanisms(const struct session *s);
+/* The command. */
+enum step front_auth_command(struct session *s, struct str args);
+/* A line of the exchange, without its end. */
+enum step front_auth_line(struct session *s, struct str line);
+/* The exchange is given up: the session ends. Idempotent. */
+void front_auth_drop(struct session *s);
+
+#endif
