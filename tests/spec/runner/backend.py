@@ -32,7 +32,8 @@ class Backend:
         self.armed = self.checks_scripted
         self.check_script = None  # as for_checks() says
         self.set_script(script)
-        self.messages, self.bodies, self.commands, self.ehlos, self.tls, self.tls_failures = [], [], [], [], [], []
+        self.messages, self.bodies, self.commands, self.ehlos = [], [], [], []
+        self.tls, self.tls_failures, self.auth, self.proxy, self.xclient, self.xforward = [], [], [], [], [], []
         self.connections = self.checks = self.open = self.max_open = 0
         self.count = collections.Counter()
         self.conns = set()
@@ -48,7 +49,8 @@ class Backend:
                 "bodies": len(self.bodies), "body": self.bodies, "checks": self.checks,
                 "connections": self.connections, "open": self.open, "max_open": self.max_open,
                 "commands": self.commands, "dialogue": b"\n".join(self.commands),
-                "count": self.count, "ehlo": self.ehlos, "tls": self.tls, "tls_failures": self.tls_failures}
+                "count": self.count, "ehlo": self.ehlos, "tls": self.tls, "tls_failures": self.tls_failures,
+                "auth": self.auth, "proxy": self.proxy, "xclient": self.xclient, "xforward": self.xforward}
 
     # ---- scripts ----
 

@@ -3,7 +3,10 @@
 import asyncio
 import socket
 
+from .auth import AuthClient
+from .bdat import BdatClient
 from .grammar import Fail, Token
+from .proxy import ProxyClient
 from .script import Script, matches, text_of
 from .tls_words import TlsClient
 from .wire import Conn, Gone, generate, read_reply, stuff
@@ -11,7 +14,7 @@ from .wire import Conn, Gone, generate, read_reply, stuff
 SENDER, RECIPIENT = Token("str", b"from@src.test"), Token("str", b"to@dst.test")
 
 
-class Client(TlsClient, Script):
+class Client(TlsClient, AuthClient, ProxyClient, BdatClient, Script):
     def __init__(self, play, name, options):
         super().__init__(play, name)
         self.options = options

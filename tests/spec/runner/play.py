@@ -167,7 +167,8 @@ class Play:
 
     def fill_in(self, text):
         """@tls/NAME@ and @file/NAME@ become paths."""
-        return re.sub(r"@file/([\w.-]+)@", lambda m: os.path.join(self.dir, m[1]), certs.fill_in(self.certificates, text))
+        text = certs.fill_in(self.certificates, text)
+        return re.sub(r"@file/([\w.-]+)@", lambda m: os.path.join(self.dir, m[1]), text)
 
     async def at_backend(self, s):
         """b1 up | down | clog | cut | script { … } | checks { … }"""

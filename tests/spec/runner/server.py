@@ -14,7 +14,7 @@ OPTIONS = OPENING + ("inject", "auth", "mechanisms", "xclient", "xforward")
 
 
 def for_checks(script):
-    """The block of health checks where a spec has none: a good server that opens its connections as this script does."""
+    """The block of health checks where a spec has none: a good server that opens its connections as the script does."""
     words = [Token("word", "serve")]
     for s in script:
         if s.verb in ("tls", "starttls"):
@@ -28,7 +28,7 @@ def for_checks(script):
 
 class Server:
     async def do_serve(self, s):
-        """serve [STAGE="reply"] …: banner ehlo starttls mail rcpt data dot rset quit, rcpt:ADDRESS; all else gets 250."""
+        """serve [STAGE="reply"] …: banner ehlo starttls mail rcpt data bdat dot rset quit, rcpt:ADDRESS; else 250."""
         self.serving = s
         replies = {k: [v] for k, v in s.pairs.items() if k not in OPTIONS}
         try:
@@ -44,6 +44,8 @@ class Server:
             await self.hang_up_gently()
 
     async def open_up(self, s):
+        if "proxy" in s.pairs and self.proxied is None:
+            await self.read_proxy(str(s.pairs["proxy"]))
         if str(s.pairs.get("tls")) == "implicit" and self.conn.tls is None:
             await self.shake(s)
 
@@ -58,9 +60,11 @@ class Server:
     def offers(self):
         """What `serve` announces beside the capabilities of its server."""
         pairs = self.serving.pairs if self.serving is not None else {}
-        extra = []
+        extra = self.identity_offers()
         if str(pairs.get("tls")) == "starttls" and "STARTTLS" not in self.caps:
             extra.append("STARTTLS")
+        if self.mechanisms():
+            extra.append("AUTH " + " ".join(self.mechanisms()))
         return extra
 
     async def serve_one(self, replies):
@@ -70,12 +74,18 @@ class Server:
         reply = replies.get(stage)
         if verb == "RCPT":
             reply = replies.get("rcpt:" + path(line), reply)
+        self.check_reborn(verb)
+        if verb == "MAIL" and self.must_authenticate():
+            reply = [Token("str", b"530 5.7.0 who are you")]
         handler = getattr(self, "at_" + verb, None)
         if handler is not None:
             return await handler(line, reply, replies)
         if reply is None and verb not in ("MAIL", "RCPT", "RSET", "NOOP", "QUIT", "HELO", "VRFY"):
             raise Fail("%s: the balancer sent %r" % (self.who, line))
-        await self.respond(reply or [Token("word", "221" if verb == "QUIT" else "250")])
+        reply = reply or [Token("word", "221" if verb == "QUIT" else "250")]
+        if verb == "MAIL" and not text_of(reply[0]).startswith(b"2"):
+            self.forget()
+        await self.respond(reply)
         return verb != "QUIT"
 
     async def at_EHLO(self, _line, reply, _replies):
@@ -92,6 +102,8 @@ class Server:
         return True
 
     async def at_DATA(self, _line, go, replies):
+        if self.chunks:
+            raise Fail("DATA behind BDAT")
         go = go or [Token("word", "354")]
         await self.respond(go)
         if not text_of(go[0]).startswith(b"354"):
@@ -104,6 +116,7 @@ class Server:
         await self.respond(replies.get("dot") or [Token("str", b"250 2.0.0 queued as %s%d" % (
             self.backend.name.encode(), len(self.backend.messages)))], message)
         self.forget()
+        self.xforward = {}
 
 
 def path(line):

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """One connection to a scripted mail server: the words of its script, and the books about what came."""
+from .auth import AuthServer
+from .bdat import BdatServer
 from .grammar import Fail, Statement, Token
+from .proxy import ProxyServer
 from .script import Script, matches, text_of
 from .server import Server, path
 from .tls_words import TlsServer
 from .wire import Gone, unstuff
+from .xclient import XclientServer
 
 SAY = {220: "", 221: "2.0.0 bye", 250: "2.0.0 ok", 354: "go ahead", 421: "4.3.2 closing", 450: "4.2.0 try later",
        451: "4.3.0 trouble", 452: "4.3.1 no room", 550: "5.1.1 no such user", 552: "5.2.3 too big", 554: "5.6.0 no"}
@@ -14,7 +18,7 @@ class Probed(Exception):
     """This connection turned out to be a health check."""
 
 
-class Session(Server, TlsServer, Script):
+class Session(Server, TlsServer, AuthServer, ProxyServer, XclientServer, BdatServer, Script):
     """One connection to a backend."""
 
     def __init__(self, backend, conn):
@@ -24,22 +28,34 @@ class Session(Server, TlsServer, Script):
         self.caps = backend.caps
         self.serving = None     # the `serve` that is being played
         self.unanswered = None  # the message that the next reply is about
+        self.proxied = None     # its PROXY header
+        self.xclient, self.reborn = {}, False  # what XCLIENT said; it was the last command
         self.forget_all()
 
     def forget(self):
-        self.mail, self.rcpts = None, []
+        self.mail, self.rcpts, self.chunks = None, [], []
 
     def forget_all(self):
         """As at the beginning of a connection."""
-        self.helo, self.lockstep = "", False
+        self.helo, self.lockstep, self.user, self.xforward = "", False, None, {}
         self.forget()
+
+    def note_proxy(self):
+        """Only a health check says LOCAL, unless a spec says otherwise."""
+        local = self.proxied["command"] == "LOCAL"
+        if local and not self.is_check and not self.backend.checks_scripted:
+            raise Probed()
+        if not self.is_check:
+            self.backend.proxy.append(self.proxied)
+        self.play.pulse()
 
     def become_check(self):
         """Nothing that a health check did is in the books."""
         self.is_check = True
         self.caps = self.backend.caps
-        if self.conn.tls is not None:
-            self.backend.tls = [facts for facts in self.backend.tls if facts is not self.conn.tls.facts]
+        facts = self.conn.tls.facts if self.conn.tls is not None else None
+        self.backend.tls = [x for x in self.backend.tls if x is not facts]
+        self.backend.proxy = [x for x in self.backend.proxy if x is not self.proxied]
 
     async def do_accept(self, s):
         raise Fail("accept starts a section, it stands at the outermost level")
@@ -51,13 +67,17 @@ class Session(Server, TlsServer, Script):
         line = await self.conn.line()
         if not line.endswith(b"\r\n") or b"\r" in line[:-2] or b"\0" in line:
             raise Fail("the balancer sent a line that is not canonical: %r" % line)
+        line = line[:-2]
+        if line[:5].upper() != b"BDAT ":
+            self.check_lockstep()
+        self.record(line)
+        return line
+
+    def check_lockstep(self):
         if self.lockstep:
             self.conn.look()
             if self.conn.buf:
                 raise Fail("pipelined although PIPELINING was not offered: %r" % bytes(self.conn.buf))
-        line = line[:-2]
-        self.record(line)
-        return line
 
     def record(self, line):
         verb = line.split(b" ")[0].upper().decode("latin-1")
@@ -68,6 +88,8 @@ class Session(Server, TlsServer, Script):
                 raise Probed()
         if self.is_check:
             return
+        if verb in ("EHLO", "HELO", "RSET"):
+            self.xforward = {}
         if verb in ("EHLO", "HELO"):
             self.backend.ehlos.append(self.helo)
         self.backend.commands.append(line)
@@ -89,18 +111,21 @@ class Session(Server, TlsServer, Script):
             if rest:
                 raise Fail("more came before the end: %r" % rest)
             return
-        while True:
-            line = await self.command()
-            verb = line.split(b" ")[0].upper()
-            if verb in (b"RSET", b"NOOP") and (want.kind != "word" or want.text not in ("RSET", "NOOP")):
-                await self.conn.send(b"250 2.0.0 ok\r\n")
-                continue
-            break
+        line = await self.next_command(want.text if want.kind == "word" else "")
+        verb = line.split(b" ")[0].upper()
         ok = {"word": lambda: verb == want.text.encode(), "str": lambda: line == want.text,
               "regex": lambda: matches(want.text, line)}[want.kind]()
         if not ok:
             raise Fail("got: %r" % line)
         await self.respond(more)
+
+    async def next_command(self, wanted):
+        """The next one that is not RSET or NOOP, unless that is wanted."""
+        while True:
+            line = await self.command()
+            if line.split(b" ")[0].upper() not in (b"RSET", b"NOOP") or wanted in ("RSET", "NOOP"):
+                return line
+            await self.conn.send(b"250 2.0.0 ok\r\n")
 
     async def do_body(self, s):
         """Content up to the dot. body [-> REPLY]"""
@@ -125,7 +150,8 @@ class Session(Server, TlsServer, Script):
         """A message into the books."""
         message = {"wire": wire, "body": body, "from": path(self.mail), "to": [path(r) for r in self.rcpts],
                    "mail": self.mail, "rcpt": list(self.rcpts), "helo": self.helo, "connection": self.conn.who,
-                   "tls": self.conn.tls.facts if self.conn.tls is not None else None}
+                   "tls": self.conn.tls.facts if self.conn.tls is not None else None, "proxy": self.proxied,
+                   "user": self.user, "xclient": self.xclient, "xforward": self.xforward, "chunks": None}
         self.backend.bodies.append(message)
         self.play.pulse()
         return message
@@ -209,8 +235,11 @@ class Session(Server, TlsServer, Script):
             self.conn.close()
 
     async def do_reply(self, s):
+        await self.answer(s.args)
+
+    async def answer(self, tokens):
         message, self.unanswered = self.unanswered, None
-        await self.respond(s.args, message)
+        await self.respond(tokens, message)
 
     def banner(self):
         return Token("str", b"220 %s.test ESMTP" % self.backend.name.encode())

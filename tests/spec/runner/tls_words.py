@@ -20,7 +20,7 @@ def check_failure(s, e):
 
 class TlsClient:
     async def do_starttls(self, s):
-        """starttls [sni= ca= cert= min= max= ciphers= alpn= resume=CLIENT] [fails [~"why"]]: STARTTLS, 220, handshake"""
+        """starttls [sni= ca= cert= min= max= ciphers= alpn= resume=CLIENT] [fails [~"why"]]: with the command"""
         await self.command(b"STARTTLS", "220")
         await self.shake(s)
 
