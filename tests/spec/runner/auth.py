@@ -68,7 +68,7 @@ class AuthClient:
             raise Fail("the challenge is %r" % have)
 
     async def do_auth_scram(self, s):
-        """auth-scram USER PASSWORD [plus] [could] [binding=tls-exporter] [nonce=]; could: `y`, it could but sees no PLUS"""
+        """auth-scram USER PASSWORD [plus] [could] [binding=tls-exporter] [nonce=]; could: `y`, would have bound"""
         user, password = (text_of(a) for a in s.args[:2])
         nonce = text_of(s.pairs["nonce"]) if "nonce" in s.pairs else b64(secrets.token_bytes(18))
         header, bound = self.channel(s)
@@ -124,8 +124,12 @@ class AuthServer:
             raise Fail("AUTH %s was not offered" % mechanism)
         if self.user is not None or self.mail is not None:
             raise Fail("AUTH at the wrong time")
-        steps = {"PLAIN": self.auth_plain, "LOGIN": self.auth_login, "SCRAM-SHA-256": self.auth_scram}
-        user, ok = await steps[mechanism](None if not initial else decode(b"" if initial == b"=" else initial))
+        steps = {"PLAIN": self.auth_plain, "LOGIN": self.auth_login, "SCRAM-SHA-256": self.auth_scram,
+                 "SCRAM-SHA-256-PLUS": self.auth_scram_plus}
+        try:
+            user, ok = await steps[mechanism](None if not initial else decode(b"" if initial == b"=" else initial))
+        except (KeyError, ValueError, IndexError) as e:
+            raise Fail("AUTH %s: %r" % (mechanism, e)) from None
         if not self.is_check:
             self.backend.auth.append({"mechanism": mechanism, "user": user.decode("utf-8", "replace"), "ok": ok})
         self.user = user.decode("utf-8", "replace") if ok else None
@@ -153,14 +157,27 @@ class AuthServer:
 
     async def auth_scram(self, initial):
         message = initial if initial is not None else await self.ask(b"")
-        header, bare = message[:message.index(b",", 2) + 1], message[message.index(b",", 2) + 1:]
+        user, ok = await self.scram_steps(message, [b"n", b"y"], b"")
+        return user, ok and not (message.startswith(b"y") and "SCRAM-SHA-256-PLUS" in self.mechanisms())
+
+    async def auth_scram_plus(self, initial):
+        message = initial if initial is not None else await self.ask(b"")
+        name = message.partition(b",")[0]
+        bound = scram.binding(self.conn.tls, name.removeprefix(b"p=").decode("latin-1"))
+        return await self.scram_steps(message, [name], bound)
+
+    async def scram_steps(self, message, flags, bound):
+        at = message.index(b",", message.index(b",") + 1) + 1  # behind the GS2 header
+        header, bare = message[:at], message[at:]
         user = scram.fields(bare)[b"n"].replace(b"=2C", b",").replace(b"=3D", b"=")
         nonce = scram.fields(bare)[b"r"] + b64(secrets.token_bytes(9))
         first = b"r=%s,s=%s,i=%d" % (nonce, b64(SALT), ITERATIONS)
         final, _, proof = (await self.ask(first)).rpartition(b",p=")
         name, _, password = text_of(self.serving.pairs["auth"]).partition(b":")
         keys, messages = scram.Keys(password, SALT, ITERATIONS), b",".join([bare, first, final])
-        if (user, final) != (name, b"c=%s,r=%s" % (b64(header), nonce)) or decode(proof) != keys.proof(messages):
+        if header.partition(b",")[0] not in flags or decode(proof) != keys.proof(messages):
+            return user, False
+        if (user, final) != (name, b"c=%s,r=%s" % (b64(header + bound), nonce)):
             return user, False
         await self.ask(b"v=" + b64(keys.signature(messages)))
         return user, True

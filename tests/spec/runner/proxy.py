@@ -159,11 +159,11 @@ class ProxyServer:
         self.note_proxy()
 
     async def take_v2(self):
-        need = 16
-        while len(self.conn.buf) < need:
-            await self.conn.fill()
-            if not (bytes(self.conn.buf[:12]) or b"?") == SIGNATURE[:len(self.conn.buf)]:
+        while len(self.conn.buf) < 16:
+            if not SIGNATURE.startswith(bytes(self.conn.buf[:12])):
                 raise Fail("not a PROXY header: %r" % bytes(self.conn.buf))
-            if len(self.conn.buf) >= 16:
-                need = 16 + int.from_bytes(self.conn.buf[14:16], "big")
-        return self.conn.take(16 + int.from_bytes(self.conn.buf[14:16], "big"))
+            await self.conn.fill()
+        need = 16 + int.from_bytes(self.conn.buf[14:16], "big")
+        while self.conn.buf.startswith(SIGNATURE) and len(self.conn.buf) < need:
+            await self.conn.fill()
+        return self.conn.take(need)

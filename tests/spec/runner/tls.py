@@ -7,6 +7,7 @@ memory, and bytes between these and the socket are carried by the connection, wh
 In TLS 1.3 a client's handshake is over before the server has looked at its certificate: a refusal comes as an alert in
 place of the first answer. So who expects a failure asks for an answer first.
 """
+import asyncio
 import ssl
 import warnings
 
@@ -17,7 +18,7 @@ from .wire import Gone
 VERSIONS = {"1.0": ssl.TLSVersion.TLSv1, "1.1": ssl.TLSVersion.TLSv1_1, "1.2": ssl.TLSVersion.TLSv1_2,
             "1.3": ssl.TLSVersion.TLSv1_3}
 # What both sides understand beside what is theirs.
-COMMON = ("cert", "min", "max", "ciphers", "alpn")
+COMMON = ("cert", "min", "max", "ciphers", "alpn", "step")
 CLIENT = COMMON + ("ca", "sni", "resume")
 SERVER = COMMON + ("tickets", "require-cert")
 
@@ -35,10 +36,11 @@ class Tls:
         self.object = context.wrap_bio(self.incoming, self.outgoing, **options)
         self.ended = False  # by the peer's close_notify, not only by its FIN
         self.facts = {"closed": None}  # what plays can ask about; closed is notify, bare, or what was wrong
-        self.exporter = None           # (a client of TLS 1.3) the secret that channel bindings are made from
+        self.exporter = None           # (TLS 1.3) the secret that channel bindings are made from
 
     def step(self):
         """One step of the handshake: True when it is over."""
+        before = len(exporter_secrets(self.context))
         try:
             self.object.do_handshake()
             return True
@@ -46,6 +48,9 @@ class Tls:
             return False
         except (ssl.SSLError, ssl.CertificateError) as e:
             raise Broken(reason(e)) from None
+        finally:
+            for secret in exporter_secrets(self.context)[before:]:  # nobody else has run since
+                self.exporter = secret
 
     def decrypt(self, raw):
         """Plaintext out of what has come. An alert ends the connection, as a FIN would."""
@@ -127,7 +132,7 @@ def client_context(folder, options, keylog):
     return context
 
 
-def server_context(folder, options):
+def server_context(folder, options, keylog):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     load(context, folder, options.get("cert", "server"))
     if "require-cert" in options:
@@ -136,6 +141,7 @@ def server_context(folder, options):
     if "tickets" in options:
         context.num_tickets = int(options["tickets"])
     context.sni_callback = note_name
+    context.keylog_filename = keylog
     limit(context, options)
     return context
 
@@ -150,11 +156,11 @@ def note_name(obj, name, _context):
 
 def context_of(play, side, options):
     """Contexts live as long as the play, for tickets are only good in the context they came from."""
-    key = (side, tuple(sorted((k, v) for k, v in options.items() if k not in ("sni", "resume"))),
+    key = (side, tuple(sorted((k, v) for k, v in options.items() if k not in ("sni", "resume", "step"))),
            "sni" in options)
     if key not in play.contexts:
-        play.contexts[key] = (server_context(play.certificates, options) if side == "server" else
-                              client_context(play.certificates, options, play.dir + "/keys"))
+        make = server_context if side == "server" else client_context
+        play.contexts[key] = make(play.certificates, options, play.dir + "/keys")
     return play.contexts[key]
 
 
@@ -167,44 +173,41 @@ def options_of(s, known):
 
 # ---- the handshake ----
 
-async def handshake(conn, tls):
-    """Turns conn into TLS. What it has read already is the beginning of the peer's first flight."""
+async def handshake(conn, tls, piece=0):
+    """Turns conn into TLS. What it has read already is the beginning of the peer's first flight.
+
+    With a piece, so many bytes go into each write.
+    """
     tls.incoming.write(conn.take(len(conn.buf)))
     try:
         while not tls.step():
-            await flush(conn, tls)
+            await flush(conn, tls, piece)
             raw = await conn.receive()
             if not raw:
                 raise Broken("the peer hung up in the handshake")
             tls.incoming.write(raw)
     except Broken as e:
         conn.play.note(conn.who, "x", "TLS failed: %s" % e)
-        await flush(conn, tls, quietly=True)
+        await flush(conn, tls, piece, quietly=True)
         raise
     tls.facts.update(tls.view())
-    if tls.facts["version"] == "TLSv1.3" and not tls.object.server_side:
-        tls.exporter = exporter_secret(conn.play.dir + "/keys")
-    await flush(conn, tls, quietly=True)
+    await flush(conn, tls, piece, quietly=True)
     conn.play.note(conn.who, "x", " ".join("%s=%s" % (k, v) for k, v in tls.facts.items() if v is not None))
     conn.start_tls(tls)
 
 
-async def flush(conn, tls, quietly=False):
-    data = tls.outgoing.read()
+async def flush(conn, tls, piece, quietly=False):
     try:
-        if data:
+        while data := tls.outgoing.read(piece or -1):
             await conn.transmit(data)
+            await asyncio.sleep(0)  # lets the other actors of this play run; no time passes
     except Gone:
         if not quietly:
             raise Broken("the peer hung up in the handshake") from None
 
 
-def exporter_secret(file):
-    """What OpenSSL has just logged for this handshake (SSLKEYLOGFILE format), the last of its kind; None before 1.3."""
-    try:
-        with open(file, encoding="ascii") as f:
-            lines = [line.split() for line in f if not line.startswith("#")]
-    except FileNotFoundError:
-        return None
-    found = [line[2] for line in lines if line[0] == "EXPORTER_SECRET"]
-    return bytes.fromhex(found[-1]) if found else None
+def exporter_secrets(context):
+    """All that OpenSSL has logged so far, in the format of SSLKEYLOGFILE; TLS 1.2 has none."""
+    with open(context.keylog_filename, encoding="ascii") as f:
+        lines = [line.split() for line in f]
+    return [bytes.fromhex(line[2]) for line in lines if line[0] == "EXPORTER_SECRET"]

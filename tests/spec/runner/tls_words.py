@@ -40,7 +40,8 @@ class TlsClient:
             self.conn.look()
             if self.conn.buf:
                 raise Broken("plaintext in front of the handshake: %r" % bytes(self.conn.buf))
-            await handshake(self.conn, self.new_tls(options_of(s, CLIENT)))
+            options = options_of(s, CLIENT)
+            await handshake(self.conn, self.new_tls(options), int(options.get("step", 0)))
             if wants_failure(s):
                 await self.await_refusal()
         except Broken as e:
@@ -120,9 +121,10 @@ class TlsServer:
 
     async def shake(self, s):
         """All that was known before is forgotten behind it (RFC 3207 4.2)."""
-        context = context_of(self.play, "server", options_of(s, SERVER))
+        options = options_of(s, SERVER)
+        context = context_of(self.play, "server", options)
         try:
-            await handshake(self.conn, Tls(context, server_side=True))
+            await handshake(self.conn, Tls(context, server_side=True), int(options.get("step", 0)))
         except Broken as e:
             if not self.is_check:
                 self.backend.tls_failures.append(str(e))

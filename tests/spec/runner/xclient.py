@@ -29,7 +29,8 @@ class XclientServer:
 
     def identity_offers(self):
         pairs = self.serving.pairs if self.serving is not None else {}
-        return ["%s %s" % (key.upper(), text_of(pairs[key]).decode()) for key in ("xclient", "xforward") if key in pairs]
+        offered = [key for key in ("xclient", "xforward") if key in pairs]
+        return ["%s %s" % (key.upper(), text_of(pairs[key]).decode()) for key in offered]
 
     def attributes_of(self, line, key):
         if key not in self.serving.pairs or self.mail is not None:
