@@ -120,6 +120,17 @@ class Balancer:
             put(route, key, value_of(value))
         self.document.setdefault("routes", []).append(route)
 
+    def conf_certificate(self, s):
+        self.add_object("certificates", s)
+
+    def conf_user(self, s):
+        self.add_object("users", s)
+
+    def add_object(self, section, s):
+        known = self.document.setdefault(section, {}).setdefault(self.name_of(s, ""), {})
+        for key, value in s.pairs.items():
+            put(known, key, value_of(value))
+
     def conf_set(self, s):
         """set a.b.c=value: anywhere in the document."""
         for key, value in s.pairs.items():
@@ -134,7 +145,7 @@ class Balancer:
             os.makedirs(os.path.join(self.dir, sub), mode=0o700, exist_ok=True)
         node = dict(self.node, state_dir=self.dir + "/state", run_dir=self.dir + "/run", initial_config=self.document)
         with open(self.dir + "/node.json", "w") as f:
-            json.dump(node, f, indent=1)
+            f.write(self.play.fill_in(json.dumps(node, indent=1)))
 
     # ---- the process ----
 
