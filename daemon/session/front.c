@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/session/chunk.h"
 #include "daemon/session/txn.h"
 
 #define LINES_PER_TURN 64      /* one client's pipeline must not hold up the others of its worker */
@@ -75,6 +76,11 @@ static int64_t command_deadline_ms(const struct session *s)
 	return f->partial ? f->line_since_ms + cf->command_ms : f->idle_since_ms + cf->idle_ms;
 }
 
+static int64_t content_deadline_ms(const struct session *s)
+{
+	return s->front.state == FRONT_CHUNK ? chunk_deadline_ms(s) : relay_deadline_ms(s->txn);
+}
+
 static void arm(struct session *s)
 {
 	struct front *f = &s->front;
@@ -85,7 +91,8 @@ static void arm(struct session *s)
 		timer_set(s->w->loop, &f->timer, command_deadline_ms(s));
 		break;
 	case FRONT_BODY:
-		timer_set(s->w->loop, &f->timer, relay_deadline_ms(s->txn));
+	case FRONT_CHUNK:
+		timer_set(s->w->loop, &f->timer, content_deadline_ms(s));
 		break;
 	default:
 		timer_stop(&f->timer); /* the transaction's own deadlines count */
@@ -96,7 +103,7 @@ static void arm(struct session *s)
 static void on_body_timer(struct session *s)
 {
 	struct front *f = &s->front;
-	int64_t deadline = relay_deadline_ms(s->txn), now = loop_now_ms(s->w->loop);
+	int64_t deadline = content_deadline_ms(s), now = loop_now_ms(s->w->loop);
 
 	if (f->st.paused) /* we are the ones who wait, under the server's deadline */
 		timer_set(s->w->loop, &f->timer, now + s->lv->config->timeouts.body_ms);
@@ -125,7 +132,7 @@ static void on_timer(void *arg)
 	struct session *s = arg;
 
 	CHECK_OBJ(s, SESSION_MAGIC);
-	if (s->front.state == FRONT_BODY)
+	if (s->front.state == FRONT_BODY || s->front.state == FRONT_CHUNK)
 		on_body_timer(s);
 	else if (s->front.state == FRONT_COMMAND)
 		on_command_timer(s);
@@ -134,7 +141,7 @@ static void on_timer(void *arg)
 static void set_state(struct session *s, enum front_state state)
 {
 	s->front.state = (uint8_t)state;
-	stream_read_bulk(&s->front.st, state == FRONT_BODY);
+	stream_read_bulk(&s->front.st, state == FRONT_BODY || state == FRONT_CHUNK);
 	arm(s);
 }
 
@@ -143,6 +150,11 @@ void front_start_body(struct session *s)
 	session_reply(s, 354, "", "end data with <CR><LF>.<CR><LF>");
 	set_state(s, FRONT_BODY);
 	front_resume(s);
+}
+
+void front_start_chunk(struct session *s)
+{
+	set_state(s, FRONT_CHUNK);
 }
 
 void front_set_dot(struct session *s)
@@ -189,12 +201,24 @@ bool front_count_error(struct session *s)
 
 /* ---- lines ---- */
 
-static enum step bad_line(struct session *s, enum reject_reason why, const char *text)
+static bool is_bdat(struct str line)
+{
+	struct smtp_command c;
+
+	smtp_command_parse(line, &c);
+	return c.verb == SMTP_BDAT;
+}
+
+static enum step bad_line(struct session *s, struct str line, enum reject_reason why, const char *text)
 {
 	if (txn_pending(s->txn) > 0)
 		return STEP_WAIT; /* replies keep their order */
 	session_reject(s, why);
 	session_reply(s, 500, "5.5.2", "%s", text);
+	if (is_bdat(line)) {
+		session_close(s, CLOSE_OUT_OF_STEP); /* its octets would be taken for commands */
+		return STEP_DONE;
+	}
 	return front_count_error(s) ? STEP_MORE : STEP_DONE;
 }
 
@@ -244,13 +268,13 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 		step = front_command(s, line);
 		break;
 	case SMTP_LINE_BARE_LF:
-		step = bad_line(s, REJECT_BARE_LF, "lines must end in CRLF");
+		step = bad_line(s, line, REJECT_BARE_LF, "lines must end in CRLF");
 		break;
 	case SMTP_LINE_BAD_BYTE:
-		step = bad_line(s, REJECT_BARE_LF, "CR or NUL inside a command line");
+		step = bad_line(s, line, REJECT_BARE_LF, "CR or NUL inside a command line");
 		break;
 	case SMTP_LINE_TOO_LONG:
-		step = bad_line(s, REJECT_LINE_TOO_LONG, "line too long");
+		step = bad_line(s, (struct str) { p, len }, REJECT_LINE_TOO_LONG, "line too long");
 		s->front.discarding = step == STEP_MORE && p[len - 1] != '\n';
 		if (s->front.discarding)
 			note_partial(s); /* an endless line is a slow command: its deadline goes on */
@@ -312,7 +336,7 @@ static size_t on_commands(struct session *s, const char *p, size_t n)
 static size_t on_body(struct session *s, const char *p, size_t n)
 {
 	bool pause;
-	size_t used = relay_feed(s->txn, p, n, &pause);
+	size_t used = s->front.state == FRONT_CHUNK ? chunk_feed(s, p, n, &pause) : relay_feed(s->txn, p, n, &pause);
 
 	if (pause)
 		front_pause(s);
@@ -331,7 +355,7 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	do {
 		if (s->front.state == FRONT_COMMAND)
 			step = on_commands(s, p + used, n - used);
-		else if (s->front.state == FRONT_BODY)
+		else if (s->front.state == FRONT_BODY || s->front.state == FRONT_CHUNK)
 			step = on_body(s, p + used, n - used);
 		else
 			step = 0;

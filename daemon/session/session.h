@@ -11,6 +11,7 @@
 #include "daemon/net/stream.h"
 #include "daemon/session/clients.h"
 #include "daemon/session/worker.h"
+#include "daemon/smtp/bdat.h"
 #include "daemon/smtp/smtp.h"
 
 #define SESSION_MAGIC 0x53455353u
@@ -47,6 +48,7 @@ enum front_state {
 	FRONT_COMMAND, /* a command line is due */
 	FRONT_WAIT,    /* a command waits for the backend; more may be in the buffer */
 	FRONT_BODY,    /* message content is due */
+	FRONT_CHUNK,   /* octets of a BDAT are due, or its reply */
 	FRONT_DOT,     /* the final reply is due from the backend */
 	FRONT_GONE,    /* the client has left; the transaction may still wait for its final reply */
 	FRONT_STATE_COUNT
@@ -65,6 +67,10 @@ struct front {
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
 	int64_t line_since_ms, idle_since_ms;
+	struct smtp_chunks chunks;
+	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */
+	uint64_t chunk_size;
+	uint64_t dropped; /* octets of refused chunks since MAIL */
 };
 
 struct session {
