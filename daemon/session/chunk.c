@@ -32,14 +32,16 @@ static void refuse(struct session *s)
 
 	session_reject(s, why->code == 501 ? REJECT_SYNTAX : REJECT_SEQUENCE);
 	session_reply(s, why->code, why->enhanced, "%s", why->text);
-	if (front_count_error(s))
-		front_set_command(s);
+	if (!front_count_error(s))
+		return;
+	front_set_command(s);
+	session_end_if_due(s);
 }
 
-/* The message failed on its way; the transaction says how. */
+/* The message failed on its way; what is said is the transaction's. */
 static void say_outcome(struct session *s)
 {
-	static const struct smtp_refusal failed = { 451, "4.3.0", "see the outcome of the transaction" };
+	static const struct smtp_refusal failed = { 451, "4.3.0", "" }; /* never said */
 
 	smtp_chunks_fail(&s->front.chunks, &failed);
 	enum smtp_chunk_reply reply = smtp_chunks_end(&s->front.chunks);

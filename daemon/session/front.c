@@ -88,7 +88,7 @@ static void arm(struct session *s)
 	switch ((enum front_state)f->state) {
 	case FRONT_COMMAND:
 		f->idle_since_ms = loop_now_ms(s->w->loop);
-		timer_set(s->w->loop, &f->timer, command_deadline_ms(s));
+		timer_set(s->w->loop, &f->timer, f->ending ? f->idle_since_ms : command_deadline_ms(s));
 		break;
 	case FRONT_BODY:
 	case FRONT_CHUNK:
@@ -118,6 +118,7 @@ static void on_command_timer(struct session *s)
 	struct front *f = &s->front;
 	int64_t now = loop_now_ms(s->w->loop);
 
+	f->ending = false;
 	if (!session_at_edge(s))
 		return;
 	/* Bytes that are there and were not looked at are no silence; nor is the wait for a verdict. */
@@ -188,6 +189,7 @@ void front_go_on(struct session *s)
 
 void front_end_soon(struct session *s)
 {
+	s->front.ending = true; /* for arm(), which may still come in this turn */
 	timer_set_in(s->w->loop, &s->front.timer, 0);
 }
 

@@ -61,6 +61,7 @@ struct front {
 	uint8_t state;
 	bool esmtp, greeted; /* EHLO or HELO was accepted */
 	bool discarding;     /* the rest of a line that was too long */
+	bool ending;         /* at the next edge, which is due now */
 	bool yielding;       /* enough commands for one turn */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
@@ -99,6 +100,8 @@ void session_accept(struct worker *w, const struct listener_view *lv, int fd, co
 void session_close(struct session *s, enum close_reason reason);
 /* Called when the transaction is over: the client's next command is due. */
 void session_txn_over(struct session *s);
+/* Something ended that a stop or the removal of the listener had to wait for: if that is due, ends the session soon. */
+void session_end_if_due(struct session *s);
 /* Verdicts came in: a command that waited may go on. */
 void session_go_on(struct session *s);
 /* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,
