@@ -26,7 +26,8 @@ enum smtp_bdat_parse smtp_bdat_parse(struct str args, struct smtp_bdat *ret)
 
 static const struct smtp_refusal no_size = { 501, "5.5.4", "BDAT needs a size" };
 static const struct smtp_refusal bad_syntax = { 501, "5.5.4", "behind the size of BDAT only LAST may stand" };
-static const struct smtp_refusal after_refused = { 503, "5.5.1", "no more chunks in this transaction, RSET or MAIL first" };
+static const struct smtp_refusal after_refused = { 503, "5.5.1",
+						   "no more chunks in this transaction, RSET or MAIL first" };
 static const struct smtp_refusal out_of_place[] = {
 	[SMTP_CHUNK_NO_MAIL] = { 503, "5.5.1", "MAIL first" },
 	[SMTP_CHUNK_NO_RCPT] = { 503, "5.5.1", "RCPT first" },
