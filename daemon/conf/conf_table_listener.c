@@ -25,7 +25,7 @@ static const struct conf_field caps_fields[] = {
 	{ "errors", CONF_COUNT(L, caps.errors), CONF_RANGE(1, 1000000), .def = "20", .flags = CONF_UNLIMITED,
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
-	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY and the like between two messages before 421." },
+	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY, tiny BDAT and the like between two messages before 421." },
 	{ "min_data_rate", CONF_STORED(data_rate, uint64_t, L, caps.min_data_rate), CONF_RANGE(0, CONF_MIB(1024)),
 	  .def = "\"500B/s\"", .doc = "A client that sends a message more slowly is cut off; \"0B/s\" = never." },
 };

@@ -85,6 +85,7 @@ static void settle(struct session *s)
 
 void chunk_go_on(struct session *s)
 {
+	s->front.chunk_fed_ms = loop_now_ms(s->w->loop); /* we were the ones to wait */
 	if (s->front.state == FRONT_WAIT)
 		front_start_chunk(s);
 	front_resume(s);
