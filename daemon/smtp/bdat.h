@@ -58,8 +58,7 @@ struct smtp_chunks {
 	struct smtp_refusal why; /* of the present chunk; code 0 = its octets are content */
 };
 
-/* A new transaction: call it at MAIL, RSET, EHLO and HELO, once they were accepted, and behind a final reply. No chunk
- * may be open. */
+/* A new transaction: call it at MAIL, RSET, EHLO and HELO, once they were accepted. No chunk may be open. */
 void smtp_chunks_reset(struct smtp_chunks *c);
 
 /* A BDAT command came with these arguments. No chunk may be open. Behind TAKE and DROP, even with a size of 0, the
