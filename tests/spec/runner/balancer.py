@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -192,6 +193,14 @@ class Balancer:
         if self.process is not None and self.exit is None:
             self.play.note("lb", "x", "SIG" + name)
             self.process.send_signal(getattr(signal, "SIG" + name))
+
+    async def stands_still(self):
+        """After SIGSTOP: a thread on another processor goes on until the kernel gets to it."""
+        await self.play.until(lambda: set(self.thread_states()) == {"T"}, 5, "the balancer does not stop")
+
+    def thread_states(self):
+        for task in pathlib.Path("/proc/%d/task" % self.process.pid).iterdir():
+            yield (task / "stat").read_text().rpartition(")")[2].split()[0]
 
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")
