@@ -97,6 +97,17 @@ static void put_mechanisms(const struct session *s, struct sbuf *out)
 	sbuf_puts(out, "\r\n");
 }
 
+/* RFC 9422: what txn_rcpt() holds recipients to. */
+static void put_limits(const struct session *s, struct sbuf *out)
+{
+	uint64_t cap = s->lv->config->caps.recipients;
+	struct smtp_limits limits = { .rcpt_max = cap < UINT32_MAX ? (uint32_t)cap : 0 };
+	char line[SMTP_LIMITS_MAX];
+
+	if (smtp_limits_write(&limits, line) > 0)
+		put_line(out, false, line);
+}
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -110,6 +121,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	put_limits(s, &out);
 	put_mechanisms(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);

@@ -233,8 +233,6 @@ void smtp_limits_read(struct str value, struct smtp_limits *io);
  * recipient rcpt_max + 1 gets 452 4.5.3; behind transaction mail_max the session is over (421). */
 size_t smtp_limits_write(const struct smtp_limits *l, char out[SMTP_LIMITS_MAX]);
 
-/* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
-
 /* ---- content: the end of data and canonical lines (RFC 5321 4.1.1.4, 4.5.2; RFC 3030) ---- */
 
 /* How content comes, or leaves: behind DATA it is dot-stuffed and ends at CRLF . CRLF, behind BDAT it is neither. */
