@@ -17,6 +17,8 @@
 #include <math.h>
 #include <openssl/evp.h>
 
+#include "cluster/core/le.h"
+
 enum {
 	FORMAT = 1,
 	OFF_FORMAT = 32,
@@ -39,21 +41,6 @@ _Static_assert(sizeof(double) == sizeof(uint64_t), "a double travels as 64 bits"
 _Static_assert(ENTRY_TEXT_MAX <= UINT16_MAX, "a text's length fits 16 bits");
 _Static_assert(FIXED_LEN + N_TEXTS * (ENTRY_TEXT_MAX + 3) + 4 + (size_t)ENTRY_DOCUMENT_MAX <= ENTRY_ENCODED_MAX,
 	       "the largest entry fits");
-
-static void put_le(uint8_t *p, uint64_t v, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
-}
 
 static void sha256(const void *p, size_t n, uint8_t out[ENTRY_HASH_LEN])
 {
@@ -81,7 +68,7 @@ static void put_text(struct sbuf *out, const char *s)
 	size_t n = strlen(s);
 	uint8_t len[2];
 
-	put_le(len, n, 2);
+	le_put(len, n, 2);
 	sbuf_add(out, len, 2);
 	sbuf_add(out, s, n + 1);
 }
@@ -96,10 +83,10 @@ void entry_encode(struct entry *e, struct sbuf *out)
 	memcpy(&wall, &e->wall, sizeof(wall));
 	fixed[OFF_FORMAT] = FORMAT;
 	fixed[OFF_KIND] = (uint8_t)e->kind;
-	put_le(fixed + OFF_EPOCH, e->epoch, 8);
-	put_le(fixed + OFF_POSITION, e->position, 8);
-	put_le(fixed + OFF_REVISION, e->revision, 8);
-	put_le(fixed + OFF_WALL, wall, 8);
+	le_put(fixed + OFF_EPOCH, e->epoch, 8);
+	le_put(fixed + OFF_POSITION, e->position, 8);
+	le_put(fixed + OFF_REVISION, e->revision, 8);
+	le_put(fixed + OFF_WALL, wall, 8);
 	memcpy(fixed + OFF_PREVIOUS, e->previous, ENTRY_HASH_LEN);
 	memcpy(fixed + OFF_REQUEST, e->request_hash, ENTRY_HASH_LEN);
 	sbuf_add(out, fixed, sizeof(fixed));
@@ -108,7 +95,7 @@ void entry_encode(struct entry *e, struct sbuf *out)
 	put_text(out, e->node);
 	put_text(out, e->comment);
 	put_text(out, e->idempotency_key);
-	put_le(len, e->document.n, 4);
+	le_put(len, e->document.n, 4);
 	sbuf_add(out, len, 4);
 	sbuf_add(out, e->document.p, e->document.n);
 	sha256(out->p + start + ENTRY_HASH_LEN, out->n - start - ENTRY_HASH_LEN, e->hash);
@@ -122,7 +109,7 @@ static bool take_text(struct str *in, const char **ret)
 {
 	if (in->n < 3)
 		return false;
-	size_t n = (size_t)get_le((const uint8_t *)in->p, 2);
+	size_t n = (size_t)le_get((const uint8_t *)in->p, 2);
 	if (n > ENTRY_TEXT_MAX || in->n < n + 3 || strnlen(in->p + 2, n + 1) != n)
 		return false;
 	*ret = in->p + 2;
@@ -135,13 +122,13 @@ static bool take_fixed(struct str *in, struct entry *e)
 	const uint8_t *p = (const uint8_t *)in->p;
 	uint64_t wall;
 
-	if (in->n < FIXED_LEN || p[OFF_FORMAT] != FORMAT || get_le(p + OFF_ZERO, 2) != 0)
+	if (in->n < FIXED_LEN || p[OFF_FORMAT] != FORMAT || le_get(p + OFF_ZERO, 2) != 0)
 		return false;
 	e->kind = (enum entry_kind)p[OFF_KIND];
-	e->epoch = get_le(p + OFF_EPOCH, 8);
-	e->position = get_le(p + OFF_POSITION, 8);
-	e->revision = get_le(p + OFF_REVISION, 8);
-	wall = get_le(p + OFF_WALL, 8);
+	e->epoch = le_get(p + OFF_EPOCH, 8);
+	e->position = le_get(p + OFF_POSITION, 8);
+	e->revision = le_get(p + OFF_REVISION, 8);
+	wall = le_get(p + OFF_WALL, 8);
 	memcpy(&e->wall, &wall, sizeof(wall));
 	memcpy(e->hash, p, ENTRY_HASH_LEN);
 	memcpy(e->previous, p + OFF_PREVIOUS, ENTRY_HASH_LEN);
@@ -159,7 +146,7 @@ bool entry_decode(struct str in, struct entry *ret)
 	if (!take_fixed(&in, &e) || !take_text(&in, &e.operation) || !take_text(&in, &e.author) ||
 	    !take_text(&in, &e.node) || !take_text(&in, &e.comment) || !take_text(&in, &e.idempotency_key))
 		return false;
-	if (in.n < 4 || get_le((const uint8_t *)in.p, 4) != in.n - 4)
+	if (in.n < 4 || le_get((const uint8_t *)in.p, 4) != in.n - 4)
 		return false;
 	e.document = (struct str) { in.p + 4, in.n - 4 };
 	if (!entry_fits(&e))

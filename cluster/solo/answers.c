@@ -4,14 +4,15 @@
  * The hard thing is when an answer ends: by the time written in the log, not by the clock of whoever asks, so that an
  * answer is the same before and after a restart and, later, on every node.
  *
- *	record: 0 format u8, 1 kind u8, 2 zero u16, 4 position u64, 12 revision u64, 20 wall u64, 28 request hash [32],
- *60 key
+ *	record:  0 format u8, 1 kind u8, 2 zero u16, 4 position u64, 12 revision u64, 20 wall u64,
+ *	        28 request hash [32], 60 key
  */
 #include "cluster/solo/answers.h"
 
 #include <math.h>
 #include <stdlib.h>
 
+#include "cluster/core/le.h"
 #include "daemon/base/hash.h"
 
 enum { FORMAT = 1, OFF_KIND = 1, OFF_POSITION = 4, OFF_REVISION = 12, OFF_WALL = 20, OFF_HASH = 28, FIXED_LEN = 60 };
@@ -78,30 +79,15 @@ void answers_expire(struct answers *a, double now)
 
 /* ---- as a record ---- */
 
-static void put_u64(uint8_t *p, uint64_t v)
-{
-	for (unsigned i = 0; i < 8; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
-}
-
 void answer_encode(const struct answer *a, struct sbuf *out)
 {
 	uint8_t fixed[FIXED_LEN] = { FORMAT, (uint8_t)a->public.kind };
 	uint64_t wall;
 
 	memcpy(&wall, &a->public.wall, sizeof(wall));
-	put_u64(fixed + OFF_POSITION, a->public.position);
-	put_u64(fixed + OFF_REVISION, a->public.revision);
-	put_u64(fixed + OFF_WALL, wall);
+	le_put(fixed + OFF_POSITION, a->public.position, 8);
+	le_put(fixed + OFF_REVISION, a->public.revision, 8);
+	le_put(fixed + OFF_WALL, wall, 8);
 	memcpy(fixed + OFF_HASH, a->public.request_hash, ENTRY_HASH_LEN);
 	sbuf_add(out, fixed, sizeof(fixed));
 	sbuf_puts(out, a->key);
@@ -116,13 +102,13 @@ bool answers_decode(struct answers *a, struct str in)
 		return false;
 	if (p[OFF_KIND] < ENTRY_CONFIG || p[OFF_KIND] >= ENTRY_KIND_COUNT || memchr(p + FIXED_LEN, 0, in.n - FIXED_LEN))
 		return false;
-	uint64_t wall = get_u64(p + OFF_WALL);
+	uint64_t wall = le_get(p + OFF_WALL, 8);
 	memcpy(&public.wall, &wall, sizeof(wall));
 	if (!isfinite(public.wall))
 		return false;
 	public.kind = (enum entry_kind)p[OFF_KIND];
-	public.position = get_u64(p + OFF_POSITION);
-	public.revision = get_u64(p + OFF_REVISION);
+	public.position = le_get(p + OFF_POSITION, 8);
+	public.revision = le_get(p + OFF_REVISION, 8);
 	memcpy(public.request_hash, p + OFF_HASH, ENTRY_HASH_LEN);
 	char *key = xstrndup((const char *)p + FIXED_LEN, in.n - FIXED_LEN);
 	answers_put(a, key, &public);

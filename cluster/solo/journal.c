@@ -21,6 +21,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cluster/core/le.h"
+
 enum { FORMAT = 1, OFF_FORMAT = 8, OFF_CRC = 12, OFF_START = 16, OFF_MARK = 24, OFF_MARK_CRC = 32, OFF_ZERO = 36 };
 enum { REC_TYPE = 0, REC_LENGTH = 4, REC_CRC = 8, REC_HEAD_CRC = 12 };
 
@@ -29,22 +31,7 @@ _Static_assert(REC_HEAD_CRC + 4 == JOURNAL_RECORD_LEN, "the record's fields fill
 
 static const uint8_t magic[8] = { 'P', 'O', 'S', 'T', 'R', 'O', 'A', 'D' };
 
-/* ---- bytes ---- */
-
-static void put_le(uint8_t *p, uint64_t v, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		p[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
-}
+/* ---- checksums ---- */
 
 /* CRC32C (Castagnoli, RFC 3720 B.4), four bits at a time: documents are small and written seldom. */
 static uint32_t crc32c(uint32_t crc, const void *bytes, size_t n)
@@ -70,9 +57,9 @@ static uint32_t header_crc(const uint8_t h[JOURNAL_HEADER_LEN])
 
 static void put_mark(uint8_t p[JOURNAL_HEADER_LEN - OFF_MARK], uint64_t mark)
 {
-	put_le(p, mark, 8);
-	put_le(p + 8, crc32c(0, p, 8), 4);
-	put_le(p + 12, 0, 4);
+	le_put(p, mark, 8);
+	le_put(p + 8, crc32c(0, p, 8), 4);
+	le_put(p + 12, 0, 4);
 }
 
 /* ---- the file ---- */
@@ -126,10 +113,10 @@ static int write_record(struct journal *j, uint32_t type, struct str payload)
 
 	if (payload.n > JOURNAL_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	put_le(head + REC_TYPE, type, 4);
-	put_le(head + REC_LENGTH, payload.n, 4);
-	put_le(head + REC_CRC, crc32c(0, payload.p, payload.n), 4);
-	put_le(head + REC_HEAD_CRC, crc32c(0, head, REC_HEAD_CRC), 4);
+	le_put(head + REC_TYPE, type, 4);
+	le_put(head + REC_LENGTH, payload.n, 4);
+	le_put(head + REC_CRC, crc32c(0, payload.p, payload.n), 4);
+	le_put(head + REC_HEAD_CRC, crc32c(0, head, REC_HEAD_CRC), 4);
 	int err = write_at(j->fd, head, sizeof(head), j->size);
 	return err != 0 ? err : write_at(j->fd, payload.p, payload.n, j->size + sizeof(head));
 }
@@ -182,19 +169,19 @@ static int read_header(struct journal *j, char **ret_why)
 		*ret_why = xasprintf("%s: not a store of Postroad", j->path);
 		return -EBADMSG;
 	}
-	if (get_le(h + OFF_FORMAT, 4) != FORMAT) {
+	if (le_get(h + OFF_FORMAT, 4) != FORMAT) {
 		*ret_why = xasprintf("%s: format %u, this version knows only %d", j->path,
-				     (unsigned)get_le(h + OFF_FORMAT, 4), FORMAT);
+				     (unsigned)le_get(h + OFF_FORMAT, 4), FORMAT);
 		return -EPROTONOSUPPORT;
 	}
-	if (get_le(h + OFF_CRC, 4) != header_crc(h)) {
+	if (le_get(h + OFF_CRC, 4) != header_crc(h)) {
 		*ret_why = xasprintf("%s: damaged at offset 0: the header's checksum is wrong", j->path);
 		return -EBADMSG;
 	}
-	j->start = get_le(h + OFF_START, 8);
+	j->start = le_get(h + OFF_START, 8);
 	/* A damaged mark is only a missing mark. */
-	bool good = get_le(h + OFF_MARK_CRC, 4) == crc32c(0, h + OFF_MARK, 8);
-	j->mark = good ? get_le(h + OFF_MARK, 8) : JOURNAL_HEADER_LEN;
+	bool good = le_get(h + OFF_MARK_CRC, 4) == crc32c(0, h + OFF_MARK, 8);
+	j->mark = good ? le_get(h + OFF_MARK, 8) : JOURNAL_HEADER_LEN;
 	return 0;
 }
 
@@ -252,10 +239,10 @@ static enum found look(const struct journal *j, struct sbuf *out, struct found_r
 	if (left < sizeof(head))
 		return FOUND_TAIL;
 	r->what = "the record's head has a wrong checksum";
-	if (get_le(head + REC_HEAD_CRC, 4) != crc32c(0, head, REC_HEAD_CRC))
+	if (le_get(head + REC_HEAD_CRC, 4) != crc32c(0, head, REC_HEAD_CRC))
 		return FOUND_TAIL;
-	uint64_t n = get_le(head + REC_LENGTH, 4);
-	r->type = (uint32_t)get_le(head + REC_TYPE, 4);
+	uint64_t n = le_get(head + REC_LENGTH, 4);
+	r->type = (uint32_t)le_get(head + REC_TYPE, 4);
 	r->what = "the record is longer than any can be";
 	if (n > JOURNAL_PAYLOAD_MAX)
 		return FOUND_DAMAGE;
@@ -267,7 +254,7 @@ static enum found look(const struct journal *j, struct sbuf *out, struct found_r
 	if (read_at(j->fd, sbuf_extend(out, n), n, j->size + sizeof(head)) != 0)
 		return FOUND_DAMAGE;
 	r->what = "the record's checksum is wrong";
-	if (crc32c(0, out->p, n) == get_le(head + REC_CRC, 4))
+	if (crc32c(0, out->p, n) == le_get(head + REC_CRC, 4))
 		return FOUND_RECORD;
 	/* Only one record is ever under way: what has something behind it was durable. */
 	return left - sizeof(head) > n ? FOUND_DAMAGE : FOUND_TAIL;
@@ -359,9 +346,9 @@ int journal_begin(struct journal *next, const struct journal *j, uint64_t start)
 	next->fd = open(next->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int err = next->fd < 0 ? -errno : 0;
 	memcpy(h, magic, sizeof(magic));
-	put_le(h + OFF_FORMAT, FORMAT, 4);
-	put_le(h + OFF_START, start, 8);
-	put_le(h + OFF_CRC, header_crc(h), 4);
+	le_put(h + OFF_FORMAT, FORMAT, 4);
+	le_put(h + OFF_START, start, 8);
+	le_put(h + OFF_CRC, header_crc(h), 4);
 	put_mark(h + OFF_MARK, JOURNAL_HEADER_LEN);
 	if (err == 0)
 		err = write_at(next->fd, h, sizeof(h), 0);

@@ -225,6 +225,9 @@ bool config_has_section(const char *section);
 
 /* Applies the stored admin states and weights. */
 void runtime_apply(struct api *a);
+/* Sets the stored weights again: a configuration that was put in force has ended those it sets itself, but it was a
+ * rollback, which leaves them, or it could not be stored. */
+void runtime_restore_weights(struct api *a);
 /* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. */
 void runtime_prune(struct api *a, json_t *before, json_t *after);
 /* The stored document, a new reference that may be changed. */

@@ -246,7 +246,9 @@ static void config_done(struct call *c, struct config_write *w, struct conf *con
 
 	conf->revision = store_revision_number(a->env.store);
 	api_set_conf(a, conf);
-	if (!w->keeps_overrides)
+	if (w->keeps_overrides)
+		runtime_restore_weights(a);
+	else
 		runtime_prune(a, before, w->next);
 	json_decref(before);
 	api_event(a, "config",
@@ -264,10 +266,12 @@ static void config_apply(struct call *c, struct config_write *w, struct conf *co
 	if (!a->env.activate(conf, &errors, a->env.arg)) {
 		call_problem(c, PROBLEM_INVALID, &errors,
 			     "the configuration is valid but cannot be put in force on this node");
+		runtime_restore_weights(a);
 	} else if (!config_store(c, w, comment)) {
 		if (!a->env.activate(a->conf, &errors, a->env.arg))
 			api_warn(a, "configuration",
 				 "a write that could not be stored is in force until the next restart");
+		runtime_restore_weights(a);
 	} else {
 		config_done(c, w, conf, comment);
 		set_written_etag(c, w, w->next);

@@ -7,6 +7,19 @@
 
 #include "daemon/api/api_private.h"
 
+/* Refuses a request for one reason. path: a JSON pointer (RFC 6901); found is stolen, NULL = nothing to show. */
+static void invalid(struct call *c, const char *path, json_t *found, const char *allowed, const char *detail)
+{
+	char *text = found == NULL ? NULL : json_dumps(found, JSON_COMPACT | JSON_ENCODE_ANY);
+	struct errors errors = { 0 };
+
+	errors_add(&errors, path, text, allowed, NULL, "%s", detail);
+	call_problem(c, PROBLEM_INVALID, &errors, "%s", detail);
+	errors_fini(&errors);
+	free(text);
+	json_decref(found);
+}
+
 /* ---- objects of a document ---- */
 
 bool config_has_section(const char *section)
@@ -171,7 +184,7 @@ static json_t *document_body(struct call *c)
 
 	if (body == NULL || json_is_object(body))
 		return body;
-	call_problem(c, PROBLEM_INVALID, NULL, "the body is not an object");
+	invalid(c, "", NULL, "an object", "the body is not an object");
 	json_decref(body);
 	return NULL;
 }
@@ -210,7 +223,10 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 	if (!object_named(c) || write_replayed(c))
 		return false;
 	if (!conf_name_valid(c->params[1])) {
-		call_problem(c, PROBLEM_INVALID, NULL, "names are [A-Za-z0-9][A-Za-z0-9_.-]{0,62}");
+		char *path = xasprintf("/%s", c->params[0]);
+		invalid(c, path, json_text(c->params[1]), "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}, not \"comment\"",
+			"not a name");
+		free(path);
 		return false;
 	}
 	json_t *stored = config_object(c->api->conf->document, c->params[0], c->params[1], NULL);
@@ -237,7 +253,7 @@ static bool name_agrees(struct call *c, json_t *object)
 	}
 	if (json_is_string(name) && strcmp(json_string_value(name), c->params[1]) == 0)
 		return true;
-	call_problem(c, PROBLEM_INVALID, NULL, "the name in the body is not the one in the path");
+	invalid(c, "/name", json_incref(name), c->params[1], "the name in the body is not the one in the path");
 	return false;
 }
 
@@ -266,7 +282,7 @@ static void object_commit(struct call *c, json_t *object, bool is_new)
 		return;
 	}
 	json_decref(w.next);
-	call_problem(c, PROBLEM_INVALID, NULL, "before: %s has no \"%.64s\"", section, before);
+	invalid(c, "", json_text(before), "the name of a route that is there", "?before= names no route");
 }
 
 /* ?before= has a meaning in a list only. False: answered. */
@@ -378,6 +394,18 @@ void res_config_revision(struct call *c)
 	call_json(c, 200, answer);
 }
 
+/* Who may come in is no setting to go back to: a token that was revoked must not come to life again, nor a new one
+ * die. */
+static void keep_access(json_t *document, json_t *present)
+{
+	json_t *tokens = json_object_get(present, "tokens");
+
+	if (tokens != NULL)
+		json_object_set_new(document, "tokens", json_deep_copy(tokens));
+	else
+		json_object_del(document, "tokens");
+}
+
 void res_config_rollback(struct call *c)
 {
 	if (write_replayed(c) || !document_precondition(c))
@@ -399,6 +427,7 @@ void res_config_rollback(struct call *c)
 		errors_fini(&errors);
 		return;
 	}
+	keep_access(document, c->api->conf->document);
 	char *operation = xasprintf("rolled back to %llu", (unsigned long long)n);
 	struct config_write w = { .next = document, .operation = operation, .status = 200, .keeps_overrides = true };
 	config_commit(c, &w);

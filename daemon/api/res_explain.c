@@ -12,7 +12,6 @@
 struct question {
 	const struct snapshot *snapshot;
 	const struct listener_view *view;
-	size_t listener_index;
 	struct envelope envelope;
 	struct addr client;
 	char sender_domain[SMTP_DOMAIN_MAX + 1], recipient_domain[SMTP_DOMAIN_MAX + 1];
@@ -69,7 +68,6 @@ static void read_listener(struct question *q, json_t *body)
 		if (!only && (name == NULL || strcmp(v->config->name, name) != 0))
 			continue;
 		q->view = v;
-		q->listener_index = i;
 		q->envelope.listener = v->config->name;
 		return;
 	}
@@ -129,15 +127,6 @@ static json_t *routes_json(const struct question *q, int taken)
 	return list;
 }
 
-/* Inbound listeners take mail for their own domains only: route i of that policy is listener i. */
-static bool domain_accepted(const struct question *q)
-{
-	const struct listener_config *l = q->view->config;
-
-	return !l->accepted_domains.present || q->snapshot->accepted == NULL ||
-	       policy_route(q->snapshot->accepted, &q->envelope) == (int)q->listener_index;
-}
-
 static void add_destination(const struct question *q, int taken, json_t *o)
 {
 	const struct route_config *route = taken < 0 ? NULL : &q->snapshot->policy_config->routes[taken];
@@ -146,7 +135,7 @@ static void add_destination(const struct question *q, int taken, json_t *o)
 	json_object_set_new(o, "route", route == NULL ? json_null() : json_text(route->name));
 	if (route != NULL && route->action != ROUTE_POOL) {
 		json_object_set_new(o, "action", json_string(route->action == ROUTE_REJECT ? "reject" : "defer"));
-		json_object_set_new(o, "text", json_text(route->text));
+		json_object_set_new(o, "text", json_string(route_refusal(route)));
 		return;
 	}
 	json_object_set_new(o, "action", json_string("pool"));
@@ -160,7 +149,7 @@ static json_t *recipient_json(struct question *q, const char *recipient)
 
 	q->envelope.recipient = without_brackets(recipient);
 	q->envelope.recipient_domain = fold_domain(q->envelope.recipient, q->recipient_domain);
-	if (!domain_accepted(q)) {
+	if (!listener_accepts(q->snapshot, q->view->config, &q->envelope)) {
 		json_object_set_new(o, "action", json_string("reject"));
 		json_object_set_new(o, "text", json_string("not one of the listener's accepted_domains"));
 		return o;
@@ -201,8 +190,11 @@ static bool recipients_fit(struct question *q, json_t *recipients)
 		return false;
 	}
 	json_array_foreach(recipients, i, recipient) {
-		if (!json_is_string(recipient))
-			errors_add(&q->errors, "/recipients", NULL, "strings", NULL, "number %zu is not a string", i);
+		char path[40];
+		if (json_is_string(recipient))
+			continue;
+		snprintf(path, sizeof(path), "/recipients/%zu", i);
+		errors_add(&q->errors, path, NULL, "an address", NULL, "not a string");
 	}
 	return true;
 }

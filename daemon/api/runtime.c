@@ -97,6 +97,20 @@ void runtime_apply(struct api *a)
 		a->env.set_node_drain(true, a->env.arg);
 }
 
+void runtime_restore_weights(struct api *a)
+{
+	json_t *document = runtime_document(a), *pool, *server;
+	const char *pool_name, *name;
+
+	json_object_foreach(json_object_get(document, "pools"), pool_name, pool) {
+		json_object_foreach(json_object_get(pool, "servers"), name, server) {
+			json_object_del(server, "admin");
+			apply_server(a, pool_name, name, server);
+		}
+	}
+	json_decref(document);
+}
+
 /* ---- forgetting ---- */
 
 static json_t *server_in(json_t *document, const char *pool, const char *server)
@@ -123,7 +137,14 @@ static bool weight_now_set(json_t *before, json_t *after)
 	return json_is_integer(is) && !(was != NULL && json_equal(was, is));
 }
 
-static bool prune_pool(json_t *servers, const char *pool, json_t *before, json_t *after)
+/* The registry keeps what was set under a name, for a server that comes later; it must not know more than is stored. */
+static void forget_server(struct api *a, const char *pool, const char *server)
+{
+	(void)!registry_set_admin(a->env.registry, pool, server, SERVER_ADMIN_READY);
+	(void)!registry_set_weight(a->env.registry, pool, server, -1);
+}
+
+static bool prune_pool(struct api *a, json_t *servers, const char *pool, json_t *before, json_t *after)
 {
 	bool changed = false;
 	const char *name;
@@ -133,6 +154,7 @@ static bool prune_pool(json_t *servers, const char *pool, json_t *before, json_t
 	json_object_foreach_safe(servers, tmp, name, state) {
 		json_t *was = configured(before, pool, name), *is = configured(after, pool, name);
 		if (is == NULL) {
+			forget_server(a, pool, name);
 			json_object_del(servers, name);
 			changed = true;
 		} else if (json_object_get(state, "weight") != NULL && weight_now_set(was, is)) {
@@ -150,7 +172,7 @@ void runtime_prune(struct api *a, json_t *before, json_t *after)
 	const char *name;
 
 	json_object_foreach(json_object_get(document, "pools"), name, pool)
-		changed |= prune_pool(json_object_get(pool, "servers"), name, before, after);
+		changed |= prune_pool(a, json_object_get(pool, "servers"), name, before, after);
 	if (changed) {
 		char *text = json_dumps(document, JSON_COMPACT);
 		const struct entry *entry;

@@ -58,7 +58,7 @@ const struct command cli_commands[] = {
 	{ "config rollback", "REVISION", 1, 1, OPT(DRY_RUN) | OPT(YES), "make an old revision the configuration again",
 	  "postroad config rollback 41\n"
 	  "postroad config rollback 41 --dry-run  # what it would change",
-	  "The old document becomes a new revision. States and weights set at run time are untouched.",
+	  "The old document becomes a new revision. States and weights set at run time, and tokens, are untouched.",
 	  cmd_config_rollback },
 	{ "config check", "FILE", 1, 1, 0, "does a file validate (- = standard input)",
 	  "postroad config check site.json  # exit code 2 and every error when it does not", NULL, cmd_config_check },

@@ -30,7 +30,8 @@ static const struct conf_field route_fields[] = {
 	{ "action", CONF_ENUM(enum route_action, R, action), CONF_NAMES(action_names, ROUTE_REJECT),
 	  .doc = "Refuse for good (550) or for now (450)." },
 	{ "text", CONF_TEXT(reply_text, R, text), .max = 400,
-	  .doc = "The text of that reply; it may begin with an enhanced code (\"5.7.1 not from here\")." },
+	  .doc = "The text of that reply; it may begin with an enhanced code (\"5.7.1 not from here\"). Null: a plain "
+		 "one." },
 };
 
 const struct conf_object conf_route_object =

@@ -33,7 +33,7 @@ static const struct conf_object tls_object =
 
 static const struct conf_field admin_fields[] = {
 	{ "listen", .type = &conf_type_addrs, CONF_LIST_AT(N, admin_listen, n_admin_listen), CONF_RANGE(0, 64),
-	  .def = "[\"127.0.0.1:8425\"]", .doc = "Addresses of the API and the web UI; may be empty." },
+	  .def = "[\"127.0.0.1:8425\"]", .doc = "Addresses of the API; may be empty." },
 	{ "tls", .type = &conf_type_enum_or_object, .sub = &tls_object,
 	  .offset = CONF_MEMBER(enum admin_tls, N, admin_tls), CONF_NAMES(tls_names, 0), .def = "\"auto\"",
 	  .doc = "`auto`: a self-signed certificate made once; `off`: only where `listen` is all loopback; or files." },

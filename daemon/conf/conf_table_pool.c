@@ -68,7 +68,9 @@ static const struct conf_object outlier_object =
 
 static const struct conf_field capabilities_fields[] = {
 	{ "off", CONF_STORED(exts, unsigned, P, caps_off), .max = N_EXTS, .def = "[]",
-	  .doc = "Never announce these to clients, whatever the servers say." },
+	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
+		 "SIZE "
+		 "are our own and always announced." },
 	{ "force", CONF_STORED(exts, unsigned, P, caps_force), .max = N_EXTS, .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
@@ -128,8 +130,11 @@ static const struct conf_object timeouts_object =
 
 static const struct conf_field fields[] = {
 	{ "balance", CONF_ENUM(enum balance, P, balance), CONF_NAMES(balance_names, 0), .def = "\"leastconn\"",
-	  .doc = "How a server is chosen. `source`, `sender_domain`, `recipient_domain`: consistent hash with bounded "
-		 "load." },
+	  .doc = "How a server is chosen. `roundrobin`: in turn, by weight; `leastconn`: fewest open messages for its "
+		 "weight; `first`: in the order written, the next when one is full; `random`: the better of two; "
+		 "`latency`: the soonest final replies. `source` (the client's address), `sender_domain`, "
+		 "`recipient_domain` (of the first recipient): the same server for the same value while it is usable "
+		 "and has no more than a quarter above its share." },
 	{ "servers", .type = &conf_type_map, .sub = &server_object, CONF_LIST_AT(P, servers, n_servers), .def = "{}",
 	  .doc = "The backends." },
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },

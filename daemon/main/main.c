@@ -21,9 +21,8 @@ static const char usage[] =
 	"      --manual       print the reference of the configuration and the node file, in Markdown\n"
 	"      --version      print the version\n"
 	"\n"
-	"Runs in the foreground. TERM ends it when messages under way are done; a second TERM ends it at once. HUP "
-	"reads\n"
-	"the certificates again.\n";
+	"Runs in the foreground. TERM ends it when messages under way are done; a second TERM ends it at once.\n"
+	"HUP reads the certificates again.\n";
 
 struct arguments {
 	const char *node_file;

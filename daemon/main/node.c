@@ -69,18 +69,31 @@ static void on_stopped(void *arg)
 	loop_stop(n->loop);
 }
 
+/* The second time sessions end now, but in order: what may have been delivered must be in the log. Should a worker
+ * hang, the third one ends that too. */
+static void stop_faster(struct node *n, const char *signal_name)
+{
+	bool ordered = n->stopping == 2;
+
+	log_msg(LOG_LEVEL_NOTICE, "stopping", "%s, by another %s", ordered ? "at once" : "without order", signal_name);
+	if (ordered) {
+		engine_stop_now(n->engine);
+		return;
+	}
+	store_close(n->store);
+	_exit(0);
+}
+
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
 {
 	struct node *n = arg;
 
 	UNUSED(what);
 	CHECK_OBJ(n, NODE_MAGIC);
-	if (n->stopping) {
-		log_msg(LOG_LEVEL_NOTICE, "stopping", "at once, by a second %s", sig == SIGINT ? "INT" : "TERM");
-		store_close(n->store);
-		_exit(0);
+	if (++n->stopping > 1) {
+		stop_faster(n, sig == SIGINT ? "INT" : "TERM");
+		return;
 	}
-	n->stopping = true;
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
 		(long long)(n->config->shutdown_grace_ms / 1000));
 	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");

@@ -24,7 +24,8 @@ struct node {
 	struct event *signals[4];
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
-	bool view_posted, stopping;
+	bool view_posted;
+	unsigned stopping; /* how often it was asked to */
 	int status;
 	double started_wall;
 };

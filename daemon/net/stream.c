@@ -252,10 +252,14 @@ static size_t write_out(struct stream *st, const void *p, size_t n)
 	ssize_t done = send_pieces(st->fd, queue, piece);
 
 	if (done < 0) {
-		/* A failed connection shows itself to the reader too; leave the telling to one place. */
-		if (errno != EAGAIN && errno != EINTR)
-			out_drop(st, queued);
-		return errno == EAGAIN || errno == EINTR ? 0 : n;
+		if (errno == EAGAIN || errno == EINTR)
+			return 0;
+		/* What was not written is lost, so nothing may be written behind it (with ENOBUFS the connection would
+		 * go on). The reader sees the end once it has read what came before: leave the telling to one place.
+		 */
+		shutdown(st->fd, SHUT_RDWR);
+		out_drop(st, queued);
+		return n;
 	}
 	st->bytes_out += (uint64_t)done;
 	size_t of_queue = (size_t)done < queued ? (size_t)done : queued;

@@ -15,6 +15,7 @@
 
 #include "daemon/net/stream.h"
 #include "daemon/pool/registry.h"
+#include "daemon/pool/self.h"
 
 #define PROBE_MAGIC 0x70726f62u
 #define QUIT_WAIT_MS 2000
@@ -29,8 +30,8 @@ struct probe {
 	bool awaited;   /* the server's owner still waits for the verdict */
 	bool lingering; /* counted in n_lingering */
 	bool connect_decides;
-	const struct health_config
-		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
+	/* Valid while awaited and in the conversation: health.c aborts before it goes. */
+	const struct health_config *config;
 	char *helo;
 	struct stream stream;
 	bool opened;
@@ -141,7 +142,11 @@ static bool passes(struct probe *pr, const struct smtp_reply *r)
 
 static void on_banner(struct probe *pr, const struct smtp_reply *r)
 {
-	if (passes(pr, r))
+	if (!passes(pr, r))
+		return;
+	if (self_greets(r->text))
+		fail(pr, "would loop to our own listener");
+	else
 		enter(pr, STEP_EHLO);
 }
 

@@ -15,13 +15,7 @@
 
 struct reg_pool *registry_find_pool(struct registry *r, const char *pool)
 {
-	struct reg_pool *rp;
-	struct list *tmp;
-
-	LIST_FOR_EACH(rp, tmp, &r->pools, link)
-		if (strcmp(rp->shared->name, pool) == 0)
-			return rp;
-	return NULL;
+	return map_get(r->by_name, str_from(pool));
 }
 
 static struct reg_pool *new_reg_pool(struct registry *r, const char *name)
@@ -34,6 +28,7 @@ static struct reg_pool *new_reg_pool(struct registry *r, const char *name)
 	list_init(&rp->origins);
 	list_init(&rp->servers);
 	list_append(&r->pools, &rp->link);
+	map_put(r->by_name, str_from(name), rp);
 	pool_metrics_create(rp->shared);
 	return rp;
 }
@@ -59,6 +54,7 @@ static void free_reg_pool(struct reg_pool *rp)
 	drop_view(rp);
 	pool_metrics_retire(rp->shared);
 	list_remove(&rp->link);
+	map_remove(rp->registry->by_name, str_from(rp->shared->name));
 	pool_shared_unref(rp->shared);
 	FREE_OBJ(rp);
 }
@@ -200,11 +196,14 @@ void registry_apply(struct registry *r, const struct pool_config *const *pools, 
 	r->owner_unref = owner_unref;
 	LIST_FOR_EACH(rp, tmp, &r->pools, link)
 		rp->seen = false;
+	free(r->configured);
+	r->configured = xcalloc(n, sizeof(*r->configured));
+	r->n_configured = n;
 	for (size_t i = 0; i < n; i++) {
 		rp = registry_find_pool(r, pools[i]->name);
 		if (rp == NULL)
 			rp = new_reg_pool(r, pools[i]->name);
-		rp->place = i;
+		r->configured[i] = rp;
 		take_config(rp, pools[i]);
 	}
 	LIST_FOR_EACH(rp, tmp, &r->pools, link) {
@@ -331,6 +330,7 @@ struct registry *registry_new(struct loop *l, const struct registry_hooks *hooks
 	r->hooks = *hooks;
 	r->resolver = resolver;
 	list_init(&r->pools);
+	r->by_name = map_new();
 	list_init(&r->probes);
 	r->overrides = map_new();
 	r->learned = learned_open(learned_file);
@@ -362,6 +362,8 @@ void registry_free(struct registry *r)
 	CHECK_OBJ(r, REGISTRY_MAGIC);
 	LIST_FOR_EACH(rp, tmp, &r->pools, link)
 		free_pool_and_servers(rp);
+	map_free(r->by_name, NULL);
+	free(r->configured);
 	probe_abort_all(&r->probes);
 	resolver_free(r->resolver);
 	learned_write(r->learned, loop_now_ms(r->loop), true);

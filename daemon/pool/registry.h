@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The registry's own structs: control thread only. Private to this room.
  *
- *   registry ─ reg_pool (one per pool name) ─ origin (one per configured server) ─ server_private (one per address) ─
- * server
+ *	registry ─ reg_pool, one per pool name
+ *	             └ origin, one per configured server
+ *	                 └ server_private, one per address ─ server, which workers see
  *
  * A server_private whose origin is NULL is gone: its address vanished or the configuration dropped it. It drains, is
  * forgotten when its transactions are done, and comes back to life when the address reappears before that.
@@ -34,7 +35,10 @@ struct registry {
 	struct loop *loop;
 	struct registry_hooks hooks;
 	struct resolver *resolver;
-	struct list pools;     /* struct reg_pool.link, in no order that matters */
+	struct list pools;   /* struct reg_pool.link, in no order that matters */
+	struct map *by_name; /* the same: name → struct reg_pool */
+	struct reg_pool **configured;
+	size_t n_configured;   /* those of the configuration in force, in its order */
 	struct list probes;    /* all running, also those whose server was forgotten */
 	struct map *overrides; /* "pool/server" → struct override, for names not present too */
 	struct learned *learned;
@@ -52,7 +56,6 @@ struct reg_pool {
 	struct registry *registry;
 	struct list link;
 	const struct pool_config *config; /* NULL = no longer configured; waits for its last server to be forgotten */
-	size_t place;                     /* in the configuration */
 	struct pool_shared *shared;
 	struct list origins; /* as configured */
 	struct list servers; /* struct server_private.link, those gone too */
@@ -134,6 +137,7 @@ struct server_private {
 void reg_pool_changed(struct reg_pool *rp);
 /* A verdict or an answer came: perhaps it was the last one missing. */
 void registry_check_first_round(struct registry *r);
+/* NULL = there is none of that name. */
 struct reg_pool *registry_find_pool(struct registry *r, const char *pool);
 
 /* ---- registry_servers.c ---- */

@@ -52,23 +52,12 @@ void registry_each_server(struct registry *r, const char *pool, registry_server_
 	}
 }
 
-static struct reg_pool *pool_at(struct registry *r, size_t place)
-{
-	struct reg_pool *rp;
-	struct list *tmp;
-
-	LIST_FOR_EACH(rp, tmp, &r->pools, link)
-		if (rp->config != NULL && rp->place == place)
-			return rp;
-	return NULL;
-}
-
-/* In the order of the configuration. */
 void registry_each_pool(struct registry *r, registry_pool_fn *fn, void *arg)
 {
 	CHECK_OBJ(r, REGISTRY_MAGIC);
-	struct reg_pool *rp;
 
-	for (size_t place = 0; (rp = pool_at(r, place)) != NULL; place++)
+	for (size_t i = 0; i < r->n_configured; i++) {
+		const struct reg_pool *rp = r->configured[i];
 		fn(rp->config, atomic_load(&rp->shared->n_waiting), arg);
+	}
 }

@@ -13,8 +13,8 @@
 
 struct pool_wake {
 	uint32_t magic;
-	struct pool_waiter
-		*waiter; /* NULL = disowned. Touched on the waiter's thread, or before the message is posted */
+	/* NULL = disowned. Touched on the waiter's thread, or before the message is posted. */
+	struct pool_waiter *waiter;
 };
 
 static void on_wake(void *arg)

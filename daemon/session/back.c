@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/back_idle.h"
 #include "daemon/session/txn.h"
 
@@ -185,11 +186,17 @@ static void say_hello(struct back *b, const char *verb, enum back_state state)
 	set_state(b, state, timeouts(b)->ehlo_ms);
 }
 
+/* `force` is about what clients are offered; a server is never sent what it did not announce. */
+static void use_exts(struct back *b)
+{
+	b->exts = b->announced & ~b->pool->config->caps_off;
+}
+
 static void become_ready(struct back *b, unsigned exts, uint64_t size)
 {
-	/* `force` is about what clients are offered; a server is never sent what it did not announce. */
-	b->exts = exts & ~b->pool->config->caps_off;
+	b->announced = exts;
 	b->size = size;
+	use_exts(b);
 	b->state = BACK_READY;
 	timer_stop(&b->timer);
 	if (b->txn != NULL)
@@ -201,11 +208,12 @@ static void become_ready(struct back *b, unsigned exts, uint64_t size)
 static void on_banner(struct back *b, const struct smtp_reply *r)
 {
 	observe(b, STAGE_BANNER, r, b->since_us);
-	if (!smtp_reply_is(r, 2)) {
+	if (!smtp_reply_is(r, 2))
 		fail(b, BACK_SAID_NO, r);
-		return;
-	}
-	say_hello(b, "EHLO", BACK_EHLO);
+	else if (self_greets(r->text))
+		fail(b, BACK_LOOP, NULL);
+	else
+		say_hello(b, "EHLO", BACK_EHLO);
 }
 
 static void on_hello(struct back *b, const struct smtp_reply *r)
@@ -420,6 +428,7 @@ struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, str
 	} else if (b->pool != p) {
 		pool_unref(b->pool); /* from here on under the newest configuration */
 		b->pool = pool_ref(p);
+		use_exts(b);
 	}
 	if (b != NULL) {
 		b->txn = t;
@@ -496,11 +505,12 @@ void back_body_progress(struct back *b)
 {
 	if (b->due_n > 0)
 		return; /* the dot is on its way: its own deadline counts */
+	bool waits = stream_queued(&b->st) > 0, stands = b->timer.deadline != 0 && b->st.bytes_out == b->bytes_mark;
 	b->bytes_mark = b->st.bytes_out;
-	if (stream_queued(&b->st) > 0)
-		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
-	else
+	if (!waits)
 		timer_stop(&b->timer);
+	else if (!stands) /* what the client sends is no progress of the server */
+		timer_set_in(b->w->loop, &b->timer, timeouts(b)->block_ms);
 }
 
 bool back_all_sent(const struct back *b)

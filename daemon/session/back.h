@@ -54,12 +54,12 @@ struct back {
 	bool any_reply; /* since it was lent */
 	bool body_open; /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
-	bool dot_left;    /* the final dot had been given to the kernel */
-	bool was_bored;   /* nothing was due: it had waited for our client for too long */
-	int64_t asked_us; /* since when it had owed us something */
-	unsigned errors;  /* error replies since the last 250 to a message */
-	unsigned exts;    /* SMTP_EXT_* of its EHLO, as the pool lets them count */
-	char *helo;       /* how we greeted: connections are shared only under the same name */
+	bool dot_left;            /* the final dot had been given to the kernel */
+	bool was_bored;           /* nothing was due: it had waited for our client for too long */
+	int64_t asked_us;         /* since when it had owed us something */
+	unsigned errors;          /* error replies since the last 250 to a message */
+	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
+	char *helo;               /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
 	uint64_t bytes_mark; /* bytes_out when the block timeout was armed */
@@ -76,12 +76,12 @@ enum back_trouble {
 	BACK_MALFORMED, /* a reply that is none */
 	BACK_SAID_NO,   /* 421 or 4.3.x, or an error at banner or EHLO */
 	BACK_INCAPABLE, /* its EHLO lacks what the envelope needs: nobody's fault */
+	BACK_LOOP,      /* it is ourselves */
 	BACK_TROUBLE_COUNT
 };
 
-/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready at
- * once
- * (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
+/* A connection for t to s: an idle one of this worker, or a new one. NULL: the server is at its cap. If it is ready
+ * already (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready) MUST_CHECK;
 /* Gives it back, clean: after a final reply, or before anything was sent. */
@@ -101,7 +101,8 @@ void back_command(struct back *b, enum due_kind kind, void *about, const char *l
 void back_dot(struct back *b);
 /* The head of the dues, NULL = nothing is due. */
 const struct due *back_due(const struct back *b);
-/* While content flows there is no due, but writing must make progress: re-arms the block timeout. */
+/* While content flows there is no due, but writing must make progress: arms the block timeout, anew when bytes have
+ * left. */
 void back_body_progress(struct back *b);
 /* All queued bytes, the dot included, went to the kernel. */
 bool back_all_sent(const struct back *b);

@@ -19,8 +19,9 @@ struct client {
 	unsigned shard;
 	struct addr key;
 	uint32_t connections;
-	int64_t full_at_ms; /* when the rate bucket is full again; GCRA's theoretical arrival time */
-	struct list idle;   /* in the shard's idle list while connections == 0 */
+	double full_at_ms; /* when the rate bucket is full again; GCRA's theoretical arrival time. A fraction of a
+			    * millisecond is a whole connection where thousands may come in a second */
+	struct list idle;  /* in the shard's idle list while connections == 0 */
 };
 
 struct shard {
@@ -70,14 +71,14 @@ static void sweep(struct shard *sh, int64_t now_ms)
 {
 	for (int i = 0; i < 2 && !list_empty(&sh->idle); i++) {
 		struct client *cl = LIST_FIRST(&sh->idle, struct client, idle);
-		if (cl->full_at_ms > now_ms)
+		if (cl->full_at_ms > (double)now_ms)
 			break;
 		drop(sh, cl);
 	}
 }
 
 /* Generic cell rate algorithm (ITU-T I.371): one number per bucket. */
-static bool rate_allows(const struct rate *r, int64_t *full_at_ms, int64_t now_ms)
+static bool rate_allows(const struct rate *r, double *full_at_ms, int64_t now_ms)
 {
 	if (r->n == UNLIMITED)
 		return true;
@@ -85,10 +86,11 @@ static bool rate_allows(const struct rate *r, int64_t *full_at_ms, int64_t now_m
 		return false;
 	double each = (double)r->per_ms / (double)r->n;
 	double burst = each * (double)(r->burst != 0 ? r->burst : r->n);
-	double base = *full_at_ms > now_ms ? (double)*full_at_ms : (double)now_ms;
-	if (base + each > (double)now_ms + burst + 0.5)
+	double now = (double)now_ms, base = *full_at_ms > now ? *full_at_ms : now;
+	/* Half of one connection more, so that what rounding does to the sum of many does not cost one. */
+	if (base + each > now + burst + each / 2)
 		return false;
-	*full_at_ms = (int64_t)(base + each);
+	*full_at_ms = base + each;
 	return true;
 }
 
@@ -146,7 +148,7 @@ void clients_leave(struct clients *c, struct client *cl, int64_t now_ms)
 	pthread_mutex_lock(&sh->lock);
 	ASSERT(cl->connections > 0);
 	if (--cl->connections == 0) {
-		if (cl->full_at_ms <= now_ms)
+		if (cl->full_at_ms <= (double)now_ms)
 			drop(sh, cl);
 		else
 			list_append(&sh->idle, &cl->idle);

@@ -166,6 +166,15 @@ static void free_engine(void *arg)
 	FREE_OBJ(e);
 }
 
+static void free_binds(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_binds; i++)
+		free(e->binds[i].sockets);
+	free(e->binds);
+	e->binds = NULL;
+	e->n_binds = 0;
+}
+
 void engine_free(struct engine *e)
 {
 	CHECK_OBJ(e, ENGINE_MAGIC);
@@ -181,9 +190,7 @@ void engine_free(struct engine *e)
 	timer_stop(&e->grace);
 	timer_stop(&e->retry);
 	snapshot_unref(e->snapshot);
-	for (size_t i = 0; i < e->n_binds; i++)
-		free(e->binds[i].sockets);
-	free(e->binds);
+	free_binds(e);
 	map_free(e->runtimes, (void (*)(void *))listener_runtime_unref);
 	/* Behind any message of the workers that is still on its way to the control loop. */
 	loop_post(e->control, free_engine, e);
@@ -241,6 +248,8 @@ static void drain_worker(struct worker *w, void *arg)
 
 void engine_set_draining(struct engine *e, bool draining)
 {
+	if (e->stopping)
+		return; /* there is no way back from that */
 	e->draining = draining;
 	call_all(e, drain_worker, draining ? e : NULL);
 }
@@ -361,6 +370,16 @@ void engine_stop(struct engine *e, loop_fn *done, void *arg)
 	e->done_arg = arg;
 	timer_set_in(e->control, &e->grace, e->grace_ms);
 	call_all(e, begin_stop, NULL);
+	/* The workers close the sockets: a configuration that comes from here on finds none, and opens none. */
+	e->listening = false;
+	free_binds(e);
+}
+
+void engine_stop_now(struct engine *e)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	if (e->done != NULL)
+		timer_set_in(e->control, &e->grace, 0);
 }
 
 int64_t engine_worker_silence_ms(struct engine *e)

@@ -40,6 +40,9 @@ bool engine_is_own_address(struct engine *e, const struct addr *a);
 /* Stops accepting, 421 at transaction edges, calls done when the last session is gone or the grace is over. drain =
  * true keeps the workers (a node set to drain that may be set ready again with engine_resume()). */
 void engine_stop(struct engine *e, loop_fn *done, void *arg);
+/* After engine_stop(): the grace is over now. */
+void engine_stop_now(struct engine *e);
+/* No effect after engine_stop(). */
 void engine_set_draining(struct engine *e, bool draining);
 bool engine_is_draining(const struct engine *e);
 /* Milliseconds since the slowest worker's loop turned. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/txn.h"
 
 #define LINES_PER_TURN 64      /* one client's pipeline must not hold up the others of its worker */
@@ -368,6 +369,6 @@ void front_start(struct session *s, int fd)
 
 	stream_open(&f->st, s->w->loop, fd, &front_stream_ops, s);
 	timer_init(&f->timer, on_timer, s);
-	session_reply(s, 220, "", "%s ESMTP Postroad", s->lv->config->hostname);
+	session_reply(s, 220, "", "%s ESMTP Postroad %s", s->lv->config->hostname, self_token());
 	set_state(s, FRONT_COMMAND);
 }

@@ -4,6 +4,7 @@
 #include "daemon/session/snapshot.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/hash.h"
 #include "daemon/session/worker.h"
@@ -21,6 +22,20 @@ const char *listener_refuses(const struct listener_config *cf, const struct addr
 	if (cf->allow.present && !cidr_match_any(cf->allow.v, cf->allow.n, client))
 		return "not in allow";
 	return NULL;
+}
+
+bool listener_accepts(const struct snapshot *s, const struct listener_config *cf, const struct envelope *e)
+{
+	bool has_domain = e->recipient.n > 0 && memchr(e->recipient.p, '@', e->recipient.n) != NULL;
+
+	return !cf->accepted_domains.present || !has_domain || policy_route(s->accepted, e) >= 0;
+}
+
+const char *route_refusal(const struct route_config *rt)
+{
+	if (rt->text != NULL)
+		return rt->text;
+	return rt->action == ROUTE_REJECT ? "5.7.1 refused by policy" : "4.7.1 deferred by policy";
 }
 
 uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e)

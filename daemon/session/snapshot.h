@@ -99,6 +99,11 @@ struct snapshot {
 
 /* Why a client may not connect: "in deny", "not in allow"; NULL = it may. */
 const char *listener_refuses(const struct listener_config *cf, const struct addr *client);
+/* Does the listener take mail for this recipient's domain? One without a domain is "postmaster" (RFC 5321 4.5.1), who
+ * is everywhere. */
+bool listener_accepts(const struct snapshot *s, const struct listener_config *cf, const struct envelope *e);
+/* What a route that rejects or defers says, enhanced code first where the configuration has one; a default included. */
+const char *route_refusal(const struct route_config *rt);
 /* The key of the balance values that hash, for the first recipient of a transaction; 0 for the others. */
 uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e);
 

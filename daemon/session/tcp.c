@@ -12,6 +12,7 @@
 
 #include "daemon/base/hash.h"
 #include "daemon/net/stream.h"
+#include "daemon/session/back.h"
 #include "daemon/session/session.h"
 
 #define TCP_MAGIC 0x54435053u
@@ -104,14 +105,19 @@ static void tcp_end(struct tcp_session *ts, const char *why)
 		engine_worker_empty(w->engine);
 }
 
+static void note_tried(struct tcp_session *ts)
+{
+	if (ts->n_tried < PICK_TRIED_MAX)
+		ts->tried[ts->n_tried++] = ts->server;
+}
+
 /* Before any byte went through, another server may be tried. */
 static void connect_failed(struct tcp_session *ts)
 {
 	stream_close(&ts->back);
 	ts->back_open = false;
 	server_report(ts->pool, ts->server, SERVER_SAW_FAULT, loop_now_ms(ts->w->loop));
-	if (ts->n_tried < PICK_TRIED_MAX)
-		ts->tried[ts->n_tried++] = ts->server;
+	note_tried(ts);
 	leave_server(ts);
 	seek(ts);
 }
@@ -260,6 +266,18 @@ static uint64_t hash_client(const struct tcp_session *ts)
 	return hash_stable(&a, addr_len(&a));
 }
 
+/* What holds its slots are connections that idle between messages: one is ended for whoever comes next, and this client
+ * goes elsewhere. */
+static void no_slot(struct tcp_session *ts)
+{
+	back_shed(ts->w, ts->server);
+	engine_shed_idle(ts->w->engine, ts->w, ts->server);
+	note_tried(ts);
+	pool_txn_end(ts->server);
+	ts->server = NULL;
+	seek(ts);
+}
+
 static void seek(struct tcp_session *ts)
 {
 	const struct pool_config *cf = ts->pool->config;
@@ -271,9 +289,7 @@ static void seek(struct tcp_session *ts)
 		return;
 	}
 	if (!server_slot_take(ts->server)) {
-		pool_txn_end(ts->server);
-		ts->server = NULL;
-		tcp_end(ts, "no_server");
+		no_slot(ts);
 		return;
 	}
 	const struct addr *to = &ts->server->addr;

@@ -11,6 +11,9 @@
 #include "daemon/session/front.h"
 #include "daemon/session/txn_server.h"
 
+/* How many recipients of one message may be refused beyond the cap before the session ends. */
+#define RCPT_EXTRA 1000
+
 const char *const txn_result_names[RESULT_COUNT] = { "accepted", "tempfail", "permfail", "none" };
 const char *const txn_cause_names[CAUSE_COUNT] = {
 #define CAUSE(ID, name, results) name,
@@ -114,7 +117,7 @@ static void rcpt_done(struct txn *t, struct rcpt *rc, unsigned code)
 	t->last_cause = t->outcome.code != 0 ? t->outcome.cause : CAUSE_BACKEND;
 	if (code >= 500)
 		t->s->front.errors++; /* looked at with the next MAIL: a message with many bad recipients still goes */
-	txn_log_rcpt(t, rc, code);
+	txn_log_rcpt(t, &(struct rcpt_refusal) { .to = rc->address, .code = code });
 	if (t->unsent == rc)
 		t->unsent = txn_next_rcpt(t, rc);
 	list_remove(&rc->link);
@@ -159,6 +162,7 @@ void txn_mail_verdict(struct txn *t, const struct smtp_reply *r)
 	t->mail_refused = true;
 	free(t->mail_reply);
 	t->mail_reply = xstrndup(r->text.p, r->text.n);
+	t->mail_code = r->code;
 	refuse_pending(t, t->mail_reply, r->code, NULL, NULL);
 	verdicts_in(t);
 }
@@ -182,11 +186,9 @@ static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char f
 	};
 }
 
-static int route_of(const struct txn *t, const struct smtp_rcpt *r, const struct envelope *e)
+static int route_of(const struct txn *t, const struct envelope *e)
 {
-	const struct listener_config *cf = t->s->lv->config;
-
-	if (cf->accepted_domains.present && r->path.domain.n > 0 && policy_route(t->snapshot->accepted, e) < 0)
+	if (!listener_accepts(t->snapshot, t->s->lv->config, e))
 		return TXN_ROUTE_RELAY_DENIED;
 	return policy_route(t->snapshot->policy, e);
 }
@@ -221,50 +223,67 @@ static void leave_route(struct txn *t)
 	t->waiter.ticket = 0;
 }
 
-static void refused_by_us(struct txn *t, unsigned code)
+/* A recipient that goes no further than here. */
+static void refuse_here(struct txn *t, const struct rcpt_refusal *r, enum reject_reason why, const char *enhanced,
+			const char *text)
+{
+	struct rcpt_refusal logged = *r;
+
+	logged.reason = reject_reason_names[why];
+	session_reject(t->s, why);
+	session_reply(t->s, r->code, enhanced, "%s", text);
+	txn_log_rcpt(t, &logged);
+}
+
+static void refused_by_policy(struct txn *t, unsigned code)
 {
 	t->n_refused++;
 	t->last_code = code;
 	t->last_cause = CAUSE_POLICY;
+	if (code >= 500)
+		t->s->front.errors++; /* as if a server had said it: see rcpt_done() */
 }
 
 /* "5.7.1 not from here" into its two parts. */
-static void refuse_by_route(struct txn *t, const struct route_config *rt)
+static void refuse_by_route(struct txn *t, const struct smtp_rcpt *r, const struct route_config *rt)
 {
 	bool reject = rt->action == ROUTE_REJECT;
-	const char *text = rt->text != NULL ? rt->text
-			   : reject         ? "5.7.1 refused by policy"
-					    : "4.7.1 deferred by policy";
+	const char *text = route_refusal(rt);
 	const char *space = strchr(text, ' ');
+	struct rcpt_refusal refusal = { .to = r->path.mailbox, .code = reject ? 550 : 450, .route = rt->name };
 	char enhanced[16];
 
-	session_reject(t->s, REJECT_ROUTE);
-	refused_by_us(t, reject ? 550 : 450);
+	refused_by_policy(t, refusal.code);
 	if (space == NULL || (size_t)(space - text) >= sizeof(enhanced) || (text[0] != '4' && text[0] != '5') ||
 	    text[1] != '.') {
-		session_reply(t->s, t->last_code, reject ? "5.7.1" : "4.7.1", "%s", text);
+		refuse_here(t, &refusal, REJECT_ROUTE, reject ? "5.7.1" : "4.7.1", text);
 		return;
 	}
 	memcpy(enhanced, text, (size_t)(space - text));
 	enhanced[space - text] = '\0';
-	session_reply(t->s, t->last_code, enhanced, "%s", space + 1);
+	refuse_here(t, &refusal, REJECT_ROUTE, enhanced, space + 1);
 }
 
 /* A recipient of another route, while one was accepted. True: it follows the first. */
-static bool mixed_follows(struct txn *t)
+static bool mixed_follows(struct txn *t, const struct smtp_rcpt *r, const struct route_config *rt)
 {
+	struct rcpt_refusal refusal = { .to = r->path.mailbox, .route = rt == NULL ? NULL : rt->name };
+
 	switch (t->s->lv->config->mixed_recipients) {
 	case MIXED_FIRST:
 		return true;
 	case MIXED_REJECT:
-		session_reply(t->s, 554, "5.5.4", "recipients of several routes in one message are not accepted");
+		refusal.code = 554;
+		refuse_here(t, &refusal, REJECT_MIXED, "5.5.4",
+			    "recipients of several routes in one message are not accepted");
 		break;
 	case MIXED_DEFER:
 	case MIXED_COUNT:
-		session_reply(t->s, 452, "4.5.3", "this recipient goes another way, send it in a separate message");
+		refusal.code = 452;
+		refuse_here(t, &refusal, REJECT_MIXED, "4.5.3",
+			    "this recipient goes another way, send it in a separate message");
 		break;
 	}
-	session_reject(t->s, REJECT_MIXED);
 	return false;
 }
 
@@ -296,12 +315,12 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 	t->n_out++;
 }
 
-static bool too_many(struct txn *t)
+static bool too_many(struct txn *t, const struct smtp_rcpt *r)
 {
 	if (t->n_promised + t->n_unanswered < t->s->lv->config->caps.recipients)
 		return false;
-	session_reject(t->s, REJECT_RECIPIENTS);
-	session_reply(t->s, 452, "4.5.3", "too many recipients, send the rest in another message");
+	refuse_here(t, &(struct rcpt_refusal) { .to = r->path.mailbox, .code = 452 }, REJECT_RECIPIENTS, "4.5.3",
+		    "too many recipients, send the rest in another message");
 	return true;
 }
 
@@ -315,25 +334,25 @@ static bool server_cannot(struct txn *t, const struct smtp_rcpt *r)
 		leave_route(t);
 		return false;
 	}
-	session_reject(t->s, REJECT_NO_SERVER);
-	session_reply(t->s, 451, "4.3.0", "the server cannot do DSN now, send this recipient in another message");
+	refuse_here(t, &(struct rcpt_refusal) { .to = r->path.mailbox, .code = 451 }, REJECT_NO_SERVER, "4.3.0",
+		    "the server cannot do DSN now, send this recipient in another message");
 	return true;
 }
 
 /* True: answered here and now. */
-static bool refused_at_once(struct txn *t, int route)
+static bool refused_at_once(struct txn *t, const struct smtp_rcpt *r, int route)
 {
 	const struct route_config *rt = route_config(t, route);
 
 	if (route == TXN_ROUTE_RELAY_DENIED) {
-		session_reject(t->s, REJECT_RELAY);
-		refused_by_us(t, 550);
-		session_reply(t->s, 550, "5.7.1", "this domain is not served here");
+		refused_by_policy(t, 550);
+		refuse_here(t, &(struct rcpt_refusal) { .to = r->path.mailbox, .code = 550 }, REJECT_RELAY, "5.7.1",
+			    "this domain is not served here");
 		return true;
 	}
 	if (rt == NULL || rt->action == ROUTE_POOL)
 		return false;
-	refuse_by_route(t, rt);
+	refuse_by_route(t, r, rt);
 	return true;
 }
 
@@ -344,25 +363,25 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	struct envelope e;
 
 	make_envelope(t, r, folded, &e);
-	int route = route_of(t, r, &e);
-	bool same = t->routed && route == t->route;
-
-	*ret_wait = t->n_unanswered > 0 && !same;
-	if (*ret_wait || refused_at_once(t, route))
-		return;
-	/* Verdicts may still be due here only for the same route; a local refusal must not overtake them. */
+	int route = route_of(t, &e);
 	uint64_t cap = t->s->lv->config->caps.recipients;
-	*ret_wait = t->n_unanswered > 0 && (t->n_promised + t->n_unanswered >= cap || needs_dsn(r));
-	if (*ret_wait || too_many(t) || server_cannot(t, r))
+	bool same = t->routed && route == t->route;
+	bool full = t->n_promised + t->n_unanswered >= cap;
+
+	/* Verdicts may be due for the same route only, and a refusal of our own must not overtake them. */
+	*ret_wait = t->n_unanswered > 0 && (!same || full || needs_dsn(r));
+	if (*ret_wait)
 		return;
-	if (++t->n_rcpts > 2 * cap) {
+	if (++t->n_rcpts > cap + RCPT_EXTRA) {
 		session_close(t->s, CLOSE_ERRORS); /* mostly refused ones: somebody is guessing addresses */
 		return;
 	}
+	if (refused_at_once(t, r, route) || too_many(t, r) || server_cannot(t, r))
+		return;
 	if (t->routed && !same) {
 		if (t->n_promised == 0)
 			leave_route(t);
-		else if (!mixed_follows(t))
+		else if (!mixed_follows(t, r, route_config(t, route)))
 			return;
 	}
 	if (!t->routed) {
@@ -373,7 +392,7 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	}
 	add_rcpt(t, r);
 	if (t->mail_refused)
-		refuse_pending(t, t->mail_reply, t->last_code, NULL, NULL);
+		refuse_pending(t, t->mail_reply, t->mail_code, NULL, NULL);
 	else if (t->outcome.code != 0)
 		refuse_pending(t, NULL, t->outcome.code, t->outcome.enhanced, t->outcome.text);
 	else

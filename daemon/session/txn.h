@@ -109,6 +109,7 @@ struct txn {
 	bool retrying;     /* a server failed, as `failure` says; another is being sought */
 	bool mail_refused; /* by the backend: mail_reply is the answer to each recipient */
 	char *mail_reply;
+	unsigned mail_code;
 	unsigned last_code; /* of the newest refusal, and what it is put down to */
 	enum txn_cause last_cause;
 	char *last_reply; /* the backend's newest reply worth showing, one line, for the log */

@@ -53,8 +53,9 @@ void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause)
 	log_end(&l);
 }
 
-void txn_log_rcpt(const struct txn *t, const struct rcpt *rc, unsigned code)
+void txn_log_rcpt(const struct txn *t, const struct rcpt_refusal *r)
 {
+	bool ours = r->reason != NULL;
 	struct logline l;
 
 	if (!log_enabled(LOG_LEVEL_INFO))
@@ -62,11 +63,12 @@ void txn_log_rcpt(const struct txn *t, const struct rcpt *rc, unsigned code)
 	log_begin(&l, LOG_LEVEL_INFO, "recipient_refused");
 	log_who(&l, t->s);
 	log_str(&l, "from", t->sender);
-	log_str(&l, "to", rc->address);
-	log_cstr(&l, "route", route_name(t));
-	log_cstr(&l, "pool", t->pool != NULL ? t->pool->config->name : NULL);
-	log_cstr(&l, "server", t->server_name);
-	log_int(&l, "code", code);
-	log_cstr(&l, "reply", t->last_reply);
+	log_str(&l, "to", r->to);
+	log_cstr(&l, "route", ours ? r->route : route_name(t));
+	log_cstr(&l, "pool", !ours && t->pool != NULL ? t->pool->config->name : NULL);
+	log_cstr(&l, "server", ours ? NULL : t->server_name);
+	log_int(&l, "code", r->code);
+	log_cstr(&l, "reason", r->reason);
+	log_cstr(&l, "reply", ours ? NULL : t->last_reply);
 	log_end(&l);
 }

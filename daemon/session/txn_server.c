@@ -326,9 +326,10 @@ static bool another_is_allowed(const struct txn *t, bool dot_left)
 
 static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why)
 {
-	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",       "refused",         "connection_lost",
-							       "timeout",  "malformed_reply", "refused_by_server",
-							       "incapable" };
+	static const char *const names[BACK_TROUBLE_COUNT] = {
+		"ok",        "refused", "connection_lost", "timeout", "malformed_reply", "refused_by_server",
+		"incapable", "loop"
+	};
 	struct logline l;
 	char id[SESSION_ID_MAX];
 

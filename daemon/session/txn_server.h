@@ -18,6 +18,14 @@ void txn_rcpt_verdict(struct txn *t, struct rcpt *rc, const struct smtp_reply *r
 void txn_mail_verdict(struct txn *t, const struct smtp_reply *r);
 /* Says what was decided and ends. */
 void txn_say_outcome(struct txn *t);
-void txn_log_rcpt(const struct txn *t, const struct rcpt *rc, unsigned code);
+/* One refused recipient, for the log. */
+struct rcpt_refusal {
+	struct str to;
+	unsigned code;
+	const char *reason; /* ours, as in rejected_total; NULL = the server's, whose reply is t->last_reply */
+	const char *route;  /* of ours; NULL = none */
+};
+
+void txn_log_rcpt(const struct txn *t, const struct rcpt_refusal *r);
 
 #endif

@@ -157,14 +157,18 @@ static void turn_away(int fd, const struct listener_view *lv, enum accept_result
 	close(fd);
 }
 
+static bool is_exempt(const struct listener_config *cf, const struct addr *peer)
+{
+	return cf->exempt.present && cidr_match_any(cf->exempt.v, cf->exempt.n, peer);
+}
+
 static void take(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer)
 {
 	const struct listener_config *cf = lv->config;
-	bool exempt = cf->exempt.present && cidr_match_any(cf->exempt.v, cf->exempt.n, peer);
 	struct client *counted = NULL;
 	enum client_verdict verdict = CLIENT_OK;
 
-	if (!exempt)
+	if (!is_exempt(cf, peer))
 		verdict = clients_enter(lv->run->clients, peer, &cf->caps, loop_now_ms(w->loop), &counted);
 	if (verdict != CLIENT_OK) {
 		atomic_fetch_sub_explicit(&lv->run->connections, 1, memory_order_relaxed);
@@ -202,7 +206,8 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 		turn_away(fd, lv, ACCEPT_DENIED, "554 5.7.1 access denied\r\n");
 		return;
 	}
-	if (atomic_fetch_add_explicit(&lv->run->connections, 1, memory_order_relaxed) >= lv->config->caps.connections) {
+	if (atomic_fetch_add_explicit(&lv->run->connections, 1, memory_order_relaxed) >= lv->config->caps.connections &&
+	    !is_exempt(lv->config, peer)) {
 		atomic_fetch_sub_explicit(&lv->run->connections, 1, memory_order_relaxed);
 		turn_away(fd, lv, ACCEPT_FULL, "421 4.7.0 too many connections\r\n");
 		return;

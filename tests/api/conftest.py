@@ -45,6 +45,24 @@ def wait_for(condition, what, seconds=DEADLINE):
         time.sleep(0.02)
 
 
+def smtp(node):
+    """A connection to its listener, greeted: (socket, file)."""
+    s = socket.create_connection(("127.0.0.1", node.smtp_port), 10)
+    f = s.makefile("rwb")
+    assert f.readline().startswith(b"220 ")
+    return s, f
+
+
+def ask(f, line):
+    """The last line of the reply."""
+    f.write(line.encode() + b"\r\n")
+    f.flush()
+    reply = f.readline()
+    while reply[3:4] == b"-":
+        reply = f.readline()
+    return reply.decode()
+
+
 class SinkHandler(socketserver.StreamRequestHandler):
     def handle(self):
         self.wfile.write(b"220 sink ESMTP\r\n")

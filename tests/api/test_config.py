@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration: reading, writing, preconditions, dry runs, secrets, revisions."""
+import hashlib
 import json
 import os
 import subprocess
@@ -227,6 +228,16 @@ def test_no_answer_and_no_log_line_holds_a_secret(node):
     assert secret not in node.log
 
 
+@pytest.mark.parametrize("path, body, where", [
+    ("/api/v1/config", [], ""), ("/api/v1/config/pools/p", [], ""), ("/api/v1/config/pools/comment", {}, "/pools"),
+    ("/api/v1/config/pools/-p", {}, "/pools"), ("/api/v1/config/routes/r", {"name": "q", "pool": "main"}, "/name"),
+    ("/api/v1/config/routes/r?before=none", {"pool": "main"}, ""), ("/api/v1/config/pools/p", {"queue": "x"}, "/pools/p/queue")])
+def test_every_refusal_says_where(node, path, body, where):
+    answer = node.write("PUT", path, body) if path.endswith("/config") else node.call("PUT", path, body, {"If-None-Match": "*"})
+    assert (answer.status, answer.problem) == (422, "invalid")
+    assert [e["path"] for e in answer.json["errors"]] == [where]
+
+
 # ---- revisions ----
 
 def test_history_and_rollback(node):
@@ -245,6 +256,20 @@ def test_history_and_rollback(node):
     assert node.get("/api/v1/config?with_secrets=true").json == node.stored()
     for body in ({"revision": 99}, {"revision": "1"}, {}, {"revision": 1, "force": True}):
         assert node.write("POST", "/api/v1/config/rollback", body).status == 422, body
+
+
+def test_a_rollback_leaves_the_tokens_as_they_are(node):
+    digest = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("leaver", "joiner")}
+    before = sorted(node.get("/api/v1/config").json.get("tokens", {}))
+    node.write("PATCH", "/api/v1/config", {"tokens": {"leaver": {"role": "admin", "sha256": digest["leaver"]}}})
+    revision = node.revision()
+    assert node.write("DELETE", "/api/v1/config/tokens/leaver").status == 200
+    joiner = {"role": "viewer", "sha256": digest["joiner"]}
+    assert node.write("PATCH", "/api/v1/config", {"comment": "later", "tokens": {"joiner": joiner}}).status == 200
+    assert node.write("POST", "/api/v1/config/rollback", {"revision": revision}).status == 200
+    after = node.get("/api/v1/config").json
+    assert "comment" not in after and sorted(after["tokens"]) == sorted(before + ["joiner"])
+    assert node.get("/api/v1/config?with_secrets=true").json["tokens"]["joiner"]["sha256"] == digest["joiner"]
 
 
 def test_the_author_of_a_local_write_is_the_user(node):

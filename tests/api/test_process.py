@@ -146,6 +146,50 @@ def test_a_second_term_ends_it_at_once(idle_node):
         assert node.process.wait(DEADLINE) == 0
 
 
+def test_ready_does_not_call_off_an_end(idle_node):
+    """It is for the next start; what ends is never ready again."""
+    idle_node.file["shutdown_grace"] = "1h"
+    node = idle_node.start()
+    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
+        f = s.makefile("rwb")
+        f.readline()
+        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>"):
+            f.write(line + b"\r\n")
+            f.flush()
+            while f.readline()[3:4] == b"-":
+                pass
+        node.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "event=stopping" in node.log, "stopping")
+        assert node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "ready"}).status == 200
+        assert node.get("/readyz").status == 503
+        f.write(b"RSET\r\nNOOP\r\n")
+        f.flush()
+        assert [f.readline()[:3], f.readline()[:3]] == [b"250", b"421"]
+    assert node.process.wait(DEADLINE) == 0
+
+
+def test_a_configuration_that_comes_while_it_ends(idle_node):
+    """Also a name that resolves differently makes one. What is under way is finished all the same."""
+    idle_node.file["shutdown_grace"] = "1h"
+    node = idle_node.start()
+    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
+        f = s.makefile("rwb")
+        f.readline()
+        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
+            f.write(line + b"\r\n")
+            f.flush()
+            while f.readline()[3:4] == b"-":
+                pass
+        node.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "event=stopping" in node.log, "stopping")
+        for n in range(3):
+            assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"queue": n}}}).status == 200
+        f.write(b"x\r\n.\r\n")
+        f.flush()
+        assert [f.readline()[:3], f.readline()[:3]] == [b"250", b"421"]
+    assert node.process.wait(DEADLINE) == 0
+
+
 def test_hup_reads_the_certificate_again(node):
     state = node.directory / "state"
     before = node.get("/api/v1/status").json["admin_api"]["certificate_sha256"]

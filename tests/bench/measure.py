@@ -53,7 +53,8 @@ def rounds(contenders, measure, count, settle=None, log=print):
 
 
 def summary(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": len(values)}
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "rounds": len(values),
+            "each": list(values)}
 
 
 def ratio(results, ours, theirs, key):

@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.bench import measure, procfs  # noqa: E402
+from tests.bench import measure, plot, procfs  # noqa: E402
+from tests.bench.rows import ROWS, Goal  # noqa: E402
 from tests.run import node as lib  # noqa: E402
 
 BINS = Path(os.environ.get("OUT") or os.environ.get("BUILD") or "build").resolve() / "bin"
@@ -181,7 +183,53 @@ def test_idle_sessions_stand_until_they_are_told_to_go(sink, tmp_path):
 
 def test_ratio_is_taken_pair_by_pair():
     results = {"a": [{"x": 10}, {"x": 30}, {"x": 8}], "b": [{"x": 5}, {"x": 10}, {"x": 8}]}
-    assert measure.ratio(results, "a", "b", "x") == {"median": 2.0, "min": 1.0, "max": 3.0, "rounds": 3}
+    assert measure.ratio(results, "a", "b", "x") == {
+        "median": 2.0, "min": 1.0, "max": 3.0, "rounds": 3, "each": [2.0, 3.0, 1.0]}
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(root, kind):
+    return [e for e in root.iter() if e.get("class") == kind]
+
+
+@pytest.fixture
+def row():
+    """Two contenders, one of them with a name that XML would trip over; three rounds."""
+    results = {"postroad": [{"x": 10}, {"x": 30}, {"x": 20}], "<a&b>": [{"x": 5}, {"x": 10}, {"x": 40}]}
+    goal = Goal("x ÷ <a&b>", "x", "<a&b>", ">=", 1.4)
+    return {"row": "1", "title": "x & y", "keys": ["x"], "results": results, "verdicts": [goal.judge(results)],
+            "machine": {"cpus": 2}}
+
+
+def test_a_row_is_drawn_with_a_bar_per_contender_and_a_dot_per_round(row):
+    root = ElementTree.fromstring(plot.svg(row))
+    texts = [e.text for e in root.iter(SVG + "text")]
+    ours, theirs = drawn(root, "bar")
+    assert {"postroad", "<a&b>", "20", "10", ">= 1.4", "2 met"} <= set(texts)
+    # The axis begins at 0: twice the figure is twice as long, and a spread goes from the worst to the best round.
+    assert float(ours.get("width")) == pytest.approx(2 * float(theirs.get("width")), abs=0.2)
+    assert [float(s.get("x2")) > float(s.get("x1")) for s in drawn(root, "spread")] == [True, True]
+    assert len(drawn(root, "round")) == 3 and len(drawn(root, "wanted")) == 1
+
+
+def test_every_row_can_be_drawn_from_what_it_shows_and_judges(row):
+    """Also from zeros, which no axis can be made of, and as it comes back from its file."""
+    for number, (title, _, keys, goals) in ROWS.items():
+        names = {"postroad", *(n for g in goals for n in (g.ours, g.theirs) if n)}
+        for value in (0, 3):
+            results = {name: [dict.fromkeys([*keys, *(g.key for g in goals)], value)] * 2 for name in names}
+            verdicts = [g.judge(results) for g in goals if value]
+            data = {"row": number, "title": title, "keys": keys, "results": results, "verdicts": verdicts}
+            root = ElementTree.fromstring(plot.svg(json.loads(json.dumps(data))))
+            assert len(drawn(root, "bar")) == len(names) * len(keys)
+            assert len(drawn(root, "wanted")) == len(verdicts)
+
+
+def test_a_row_that_failed_is_drawn_too():
+    root = ElementTree.fromstring(plot.svg({"row": "3", "title": "t", "failed": "<451>"}))
+    assert "FAILED: <451>" in [e.text for e in root.iter(SVG + "text")]
 
 
 def test_cpu_and_memory_of_this_process_are_seen():

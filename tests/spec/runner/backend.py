@@ -14,7 +14,7 @@ from .script import text_of
 from .server import for_checks
 from .session import Probed, Session
 from .tls import Broken
-from .wire import Conn, Gone
+from .wire import Conn, Gone, hold_port, socket_for
 
 CAPS = ["PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8"]
 SERVE = Statement("(default)", 0, [Token("word", "serve")])
@@ -37,10 +37,8 @@ class Backend:
         self.connections = self.checks = self.open = self.max_open = 0
         self.count = collections.Counter()
         self.conns = set()
-        self.holder = socket.socket()  # keeps the port ours while nothing listens on it
-        self.holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.holder.bind(("127.0.0.1", 0))
-        self.address = self.holder.getsockname()
+        self.holder = hold_port(text_of(options["at"]).decode() if "at" in options else "127.0.0.1")
+        self.address = self.holder.getsockname()[:2]
         self.listener = self.accepting = None
         self.fillers = []
 
@@ -94,7 +92,7 @@ class Backend:
     def up(self):
         if self.listener is not None:
             return
-        self.listener = socket.socket()
+        self.listener = socket_for(self.address[0])
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind(self.address)
@@ -115,7 +113,7 @@ class Backend:
     def clog(self):
         """Takes no connection and refuses none: the accept queue is full, further SYNs are dropped."""
         self.down()
-        self.listener = socket.socket()
+        self.listener = socket_for(self.address[0])
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.listener.bind(self.address)
         self.listener.listen(0)

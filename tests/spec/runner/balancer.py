@@ -8,6 +8,7 @@ import signal
 import socket
 
 from .grammar import Fail, value_of
+from .wire import hold_port, written
 
 # Everything a spec does not say: quiet checks, no slow start, bytes unchanged, so that a play is deterministic.
 LISTENER = {"mode": "smtp", "direction": "outbound", "hostname": "lb.test", "pool": "main", "add_received": "never"}
@@ -45,7 +46,7 @@ class Balancer:
         self.dir = os.path.join(play.dir, "lb")
         self.node = json.loads(json.dumps(NODE))
         self.document = {"version": 1, "listeners": {}, "pools": {}}
-        self.ports, self.holders = {}, []
+        self.hosts, self.ports, self.holders = {}, {}, []
         self.process = self.watcher = None
         self.log, self.parsed = [], []
         self.exit = None
@@ -55,12 +56,12 @@ class Balancer:
 
     # ---- configuration ----
 
+    def host(self, listener):
+        return self.hosts.get(listener, "127.0.0.1")
+
     def port(self, listener):
-        """A port that stays ours: bound with SO_REUSEPORT here too, never listening."""
         if listener not in self.ports:
-            holder = socket.socket()
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            holder.bind(("127.0.0.1", 0))
+            holder = hold_port(self.host(listener))
             self.holders.append(holder)
             self.ports[listener] = holder.getsockname()[1]
         return self.ports[listener]
@@ -81,11 +82,14 @@ class Balancer:
         return str(s.args[0]) if s.args else default
 
     def conf_listener(self, s):
-        self.add_listener(self.name_of(s, "in"), s.pairs)
+        pairs, name = dict(s.pairs), self.name_of(s, "in")
+        if "at" in pairs:
+            self.hosts[name] = value_of(pairs.pop("at"))
+        self.add_listener(name, pairs)
 
     def add_listener(self, name, pairs):
         base = LISTENER if str(pairs.get("mode")) != "tcp" else {"pool": "main"}
-        li = self.document["listeners"].setdefault(name, dict(base, bind=["127.0.0.1:%d" % self.port(name)]))
+        li = self.document["listeners"].setdefault(name, dict(base, bind=[written(self.host(name), self.port(name))]))
         for key, value in pairs.items():
             put(li, key, value_of(value))
 
@@ -98,7 +102,7 @@ class Balancer:
         pool = self.document["pools"].setdefault(name, json.loads(json.dumps(POOL)))
         for server in filter(None, servers.split(",")):
             backend = self.play.backends.get(server)
-            address = "%s:%d" % backend.address if backend else server
+            address = written(*backend.address) if backend else server
             known = pool.setdefault("servers", {})
             known[server if backend else "s%d" % len(known)] = {"address": address}
         for key, value in pairs.items():
@@ -171,8 +175,10 @@ class Balancer:
     def listening(self):
         """By the kernel's word, so that no connection of ours is in the log."""
         want = {"%04X" % port for port in self.ports.values()}
-        with open("/proc/net/tcp") as f:
-            rows = [line.split() for line in f.readlines()[1:]]
+        rows = []
+        for table in filter(os.path.exists, ("/proc/net/tcp", "/proc/net/tcp6")):
+            with open(table) as f:
+                rows += [line.split() for line in f.readlines()[1:]]
         return want <= {row[1].split(":")[1] for row in rows if row[3] == "0A"}
 
     async def ready(self, seconds=12):
@@ -186,6 +192,14 @@ class Balancer:
         if self.process is not None and self.exit is None:
             self.play.note("lb", "x", "SIG" + name)
             self.process.send_signal(getattr(signal, "SIG" + name))
+
+    def stopped(self):
+        """Every thread of it: SIGSTOP takes its time to reach them."""
+        states = []
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
 
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")

@@ -9,7 +9,7 @@ from .grammar import Fail, Token
 from .proxy import ProxyClient
 from .script import Script, matches, text_of
 from .tls_words import TlsClient
-from .wire import Conn, Gone, generate, read_reply, stuff
+from .wire import Conn, Gone, generate, read_reply, socket_for, stuff, written
 
 SENDER, RECIPIENT = Token("str", b"from@src.test"), Token("str", b"to@dst.test")
 
@@ -31,15 +31,15 @@ class Client(TlsClient, AuthClient, ProxyClient, BdatClient, Script):
 
     async def connect(self):
         to = self.play.address_of(str(self.options.get("to", "lb")), str(self.options.get("listener", "in")))
-        sock = socket.socket()
+        sock = socket_for(to[0])
         sock.setblocking(False)
         if "from" in self.options:
-            sock.bind((str(self.options["from"]), 0))
+            sock.bind((text_of(self.options["from"]).decode(), 0))
         if "window" in self.options:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(self.options["window"].text))
         await asyncio.get_running_loop().sock_connect(sock, to)
         self.conn = Conn(self.play, self.who, sock)
-        self.play.note(self.who, "x", "connected to %s:%d" % to)
+        self.play.note(self.who, "x", "connected to " + written(*to))
 
     async def play_out(self, statements):
         if not statements or statements[0].verb not in ("refused", "await", "connect"):

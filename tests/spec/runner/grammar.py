@@ -16,6 +16,10 @@ class Fail(Exception):
     """A spec that does not hold: the message says where and why."""
 
 
+class Skip(Exception):
+    """A spec that cannot be played here."""
+
+
 @dataclasses.dataclass
 class Token:
     kind: str  # word, str, regex, json, pair

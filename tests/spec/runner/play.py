@@ -17,16 +17,13 @@ from . import expect as expectations
 from .backend import Backend
 from .balancer import Balancer
 from .client import Client
-from .grammar import Fail, parse, value_of
+from .grammar import Fail, Skip, parse, value_of
 from .script import text_of
+from .wire import written
 
 STEP_SECONDS = 5.0
 PLAY_SECONDS = 30.0
 SHOWN = 400  # bytes of one read or write in the transcript
-
-
-class Skip(Exception):
-    pass
 
 
 class Play:
@@ -102,7 +99,7 @@ class Play:
 
     def address_of(self, actor, listener):
         if actor == "lb":
-            return ("127.0.0.1", self.lb.port(listener))
+            return (self.lb.host(listener), self.lb.port(listener))
         self.backends[actor].armed = True
         return self.backends[actor].address
 
@@ -243,9 +240,9 @@ class Play:
         for name, sock in self.occupied.items():
             data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % sock.getsockname()[1])
         for name, port in self.lb.ports.items():
-            data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % port)
+            data = data.replace(b"@%s@" % name.encode(), written(self.lb.host(name), port).encode())
         for name, backend in self.backends.items():
-            data = data.replace(b"@%s@" % name.encode(), b"127.0.0.1:%d" % backend.address[1])
+            data = data.replace(b"@%s@" % name.encode(), written(*backend.address).encode())
         data = self.fill_in(data.decode()).encode()
         path = re.sub(r"\$([^$]+)\$", lambda m: str(expectations.follow(self.last_admin, m[1])), target.text)
         got, content = await self.lb.http(method.text, path, data)
@@ -257,8 +254,10 @@ class Play:
             raise Fail("answered %d: %s" % (got, content.decode("utf-8", "replace")[:1000]))
 
     async def do_signal(self, s):
-        """signal TERM | HUP | KILL"""
+        """signal TERM | HUP | KILL | STOP | CONT"""
         self.lb.signal(str(s.args[0]))
+        if str(s.args[0]) == "STOP":
+            await self.until(self.lb.stopped, self.step_seconds, "the balancer does not stop")
 
     async def do_ended(self, s):
         await self.lb.ended()

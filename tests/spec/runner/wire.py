@@ -1,15 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """One TCP connection of an actor, plain or with TLS on it, and SMTP replies as a strict client reads them."""
 import asyncio
+import errno
 import re
 import socket
 import struct
 
-from .grammar import Fail
+from .grammar import Fail, Skip
 
 
 class Gone(Exception):
     """The peer closed or reset the connection."""
+
+
+def socket_for(host):
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def hold_port(host):
+    """A socket on a free port that stays ours: bound with SO_REUSEPORT, never listening."""
+    try:
+        holder = socket_for(host)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((host, 0))
+    except OSError as e:
+        if e.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise Skip("this machine has no %s" % host) from None
+        raise
+    return holder
+
+
+def written(host, port):
+    """As the configuration writes an address and its port."""
+    return "[%s]:%d" % (host, port) if ":" in host else "%s:%d" % (host, port)
 
 
 class Conn:

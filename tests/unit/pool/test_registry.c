@@ -118,6 +118,54 @@ static void a_removed_pool_has_no_view_and_comes_back(void **state)
 	scene_fini(&sc);
 }
 
+static void list_pool(const struct pool_config *config, unsigned waiting, void *arg)
+{
+	sbuf_printf(arg, "%s:%u ", config->name, waiting);
+}
+
+static void assert_pools(struct scene *sc, const char *want)
+{
+	struct sbuf b = { 0 };
+
+	sbuf_puts(&b, "");
+	registry_each_pool(sc->registry, list_pool, &b);
+	assert_string_equal(b.p, want);
+	sbuf_fini(&b);
+}
+
+static void apply_pools(struct scene *sc, const struct pool_config *const *list, size_t n)
+{
+	registry_apply(sc->registry, list, n, &sc->config, config_ref, config_unref);
+}
+
+static void pools_are_listed_in_the_order_of_the_configuration_in_force(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	struct test_config *c = &sc.config;
+
+	scene_with_two(&sc);
+	struct pool_config a = c->pool, b = c->pool, z = c->pool;
+	a.name = "a";
+	b.name = "b";
+	z.name = "z";
+	assert_pools(&sc, "");
+	apply_pools(&sc, (const struct pool_config *const[]) { &z, &a, &b }, 3);
+	assert_pools(&sc, "z:0 a:0 b:0 ");
+	/* One that is gone is not listed and found no more, though its servers still drain. */
+	apply_pools(&sc, (const struct pool_config *const[]) { &b, &z }, 2);
+	assert_pools(&sc, "b:0 z:0 ");
+	assert_null(registry_view(sc.registry, "a"));
+	apply_pools(&sc, (const struct pool_config *const[]) { &a, &b, &z }, 3);
+	assert_pools(&sc, "a:0 b:0 z:0 ");
+	struct pool *view = registry_view(sc.registry, "a");
+	assert_string_equal(view->config->name, "a");
+	pool_unref(view);
+	apply_pools(&sc, NULL, 0);
+	assert_pools(&sc, "");
+	scene_fini(&sc);
+}
+
 static void the_pool_of_nothing_is_decided_at_once(void **state)
 {
 	UNUSED(state);
@@ -591,6 +639,7 @@ int main(void)
 		cmocka_unit_test(a_changed_address_is_another_server),
 		cmocka_unit_test(a_removed_server_drains_and_is_forgotten_when_its_transactions_are_done),
 		cmocka_unit_test(a_removed_pool_has_no_view_and_comes_back),
+		cmocka_unit_test(pools_are_listed_in_the_order_of_the_configuration_in_force),
 		cmocka_unit_test(the_pool_of_nothing_is_decided_at_once),
 		cmocka_unit_test(drain_takes_nothing_new_and_keeps_checking),
 		cmocka_unit_test(maint_stops_checks_and_ready_starts_anew),

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Recognising ourselves: a server's address may lead back to our own listeners in ways that comparing addresses does
+ * not show (address translation, a forwarder). RFC 5321 6.3 asks for it.
+ */
+#ifndef POSTROAD_POOL_SELF_H
+#define POSTROAD_POOL_SELF_H
+
+#include "daemon/base/str.h"
+
+/* What our greetings end with: of this process alone, made at random at the first call. Any thread. */
+const char *self_token(void);
+/* The greeting of a server (one reply, RFC 5321 4.2) holds our token: we are talking to ourselves. */
+bool self_greets(struct str greeting);
+
+#endif
