@@ -70,11 +70,11 @@ static const struct conf_object outlier_object =
 #define N_EXTS 6
 
 static const struct conf_field capabilities_fields[] = {
-	{ "off", CONF_STORED(exts, unsigned, P, caps_off), .max = N_EXTS, .def = "[]",
+	{ "off", CONF_SET(P, caps_off, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
 		 "SIZE "
 		 "are our own and always announced." },
-	{ "force", CONF_STORED(exts, unsigned, P, caps_force), .max = N_EXTS, .def = "[]",
+	{ "force", CONF_SET(P, caps_force, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
 

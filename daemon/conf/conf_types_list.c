@@ -5,7 +5,6 @@
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
 #include "daemon/conf/conf_schema.h"
-#include "daemon/smtp/sasl.h"
 
 #include <stdlib.h>
 
@@ -251,9 +250,21 @@ static json_t *sets_schema(const struct conf_field *f)
 
 const struct conf_type conf_type_sets = { "domain sets", parse_sets, sets_allowed, sets_schema };
 
-/* ---- capabilities ---- */
+/* ---- sets of words ---- */
 
-static bool parse_exts(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+static bool set_bit(const struct conf_field *f, json_t *v, unsigned *io)
+{
+	for (size_t i = 0; json_is_string(v) && i < f->n_names; i++) {
+		if (strcasecmp(f->names[i], json_string_value(v)) == 0) {
+			*io |= 1u << i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A bit for each of the field's names. */
+static bool parse_words(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
 	unsigned mask = 0;
 	json_t *one;
@@ -264,58 +275,19 @@ static bool parse_exts(struct conf_parser *p, const struct conf_field *f, json_t
 		return false;
 	}
 	json_array_foreach(v, i, one) {
-		const char *word = json_is_string(one) ? json_string_value(one) : "";
-		unsigned bit = 0;
-		while (bit < f->max && strcasecmp(smtp_ext_names[bit], word) != 0)
-			bit++;
 		size_t at = conf_path_push_index(&p->path, i);
-		if (bit == f->max)
-			conf_bad(p, f, one, NULL, "not a capability that can be set");
-		else
-			mask |= 1u << bit;
+		if (!set_bit(f, one, &mask))
+			conf_bad(p, f, one, NULL, "not one of the words that may stand here");
 		conf_path_pop(&p->path, at);
 	}
 	conf_store(f, base, &mask, sizeof(mask));
 	return true;
 }
 
-static void exts_allowed(const struct conf_field *f, struct sbuf *out)
+static void set_allowed(const struct conf_field *f, struct sbuf *out)
 {
-	for (size_t i = 0; i < f->max; i++)
-		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", smtp_ext_names[i]);
+	for (size_t i = 0; i < f->n_names; i++)
+		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", f->names[i]);
 }
 
-const struct conf_type conf_type_exts = { "list of capabilities", parse_exts, exts_allowed, list_schema };
-
-static bool parse_mechanisms(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
-{
-	unsigned mask = 0;
-	json_t *one;
-	size_t i;
-
-	if (!json_is_array(v)) {
-		conf_bad(p, f, v, NULL, "a list is needed here");
-		return false;
-	}
-	json_array_foreach(v, i, one) {
-		enum sasl_mechanism m;
-		size_t at = conf_path_push_index(&p->path, i);
-		if (json_is_string(one) && sasl_mechanism_find(str_from(json_string_value(one)), &m))
-			mask |= 1u << m;
-		else
-			conf_bad(p, f, one, NULL, "not a mechanism that is known");
-		conf_path_pop(&p->path, at);
-	}
-	conf_store(f, base, &mask, sizeof(mask));
-	return true;
-}
-
-static void mechanisms_allowed(const struct conf_field *f, struct sbuf *out)
-{
-	UNUSED(f);
-	for (size_t i = 0; i < SASL_MECHANISM_COUNT; i++)
-		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", sasl_mechanism_names[i]);
-}
-
-const struct conf_type conf_type_mechanisms = { "list of mechanisms", parse_mechanisms, mechanisms_allowed,
-						list_schema };
+const struct conf_type conf_type_set = { "list of words", parse_words, set_allowed, list_schema };
