@@ -25,7 +25,7 @@ static const struct conf_field caps_fields[] = {
 	{ "errors", CONF_COUNT(L, caps.errors), CONF_RANGE(1, 1000000), .def = "20", .flags = CONF_UNLIMITED,
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
-	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY and the like between two messages before 421." },
+	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY, tiny BDAT and the like between two messages before 421." },
 	{ "auth_failures", CONF_COUNT(L, caps.auth_failures), CONF_RANGE(1, 1000), .def = "5", .flags = CONF_UNLIMITED,
 	  .doc = "Failed logins in one session before it is ended with 421." },
 	{ "transactions", CONF_STORED(rate, struct rate, L, caps.transactions), .def = "\"unlimited\"",

@@ -31,6 +31,8 @@ enum step front_command(struct session *s, struct str line);
 void front_start_body(struct session *s);
 /* The content is complete: the final reply is due. */
 void front_set_dot(struct session *s);
+/* Octets of a chunk are due, or its reply. */
+void front_start_chunk(struct session *s);
 /* Back to commands. */
 void front_set_command(struct session *s);
 

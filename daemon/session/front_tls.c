@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "daemon/session/chunk.h"
 #include "daemon/session/front.h"
 #include "daemon/session/handshakes.h"
 
@@ -29,6 +30,7 @@ static void forget_plaintext(struct session *s)
 	f->helo = NULL;
 	f->greeted = f->esmtp = false;
 	f->exts = 0;
+	chunk_reset(s);
 }
 
 void front_on_tls(struct session *s)

@@ -423,8 +423,8 @@ void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *
 		txn_finish(t, result_of(code), cause);
 		return;
 	}
-	if (t->data_promised && !t->eod) {
-		/* Never back to commands before the true end of data. */
+	if ((t->data_promised || t->chunked) && !t->eod) {
+		/* Never back to commands before the true end of data, or of the chunk. */
 		t->state = TXN_DRAIN;
 		relay_begin_drain(t);
 		return;
