@@ -173,6 +173,7 @@ extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, 
 extern const struct conf_type conf_type_addrs, conf_type_networks, conf_type_source, conf_type_resolvers;
 extern const struct conf_type conf_type_server_address, conf_type_set;
 extern const struct conf_type conf_type_names, conf_type_helos, conf_type_mailboxes, conf_type_domains;
+extern const struct conf_type conf_type_users, conf_type_certificate_names;
 
 /* Writes a member through its offset; the tables have checked that the types fit. */
 void conf_store(const struct conf_field *f, void *base, const void *value, size_t size);

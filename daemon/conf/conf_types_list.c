@@ -76,6 +76,79 @@ static bool parse_helos(struct conf_parser *p, const struct conf_field *f, json_
 
 const struct conf_type conf_type_helos = { "list of host names", parse_helos, NULL, list_schema };
 
+/* ---- users, certificates ---- */
+
+static const char *user_item(struct conf_parser *p, const struct conf_field *f, json_t *v)
+{
+	const char *s = json_string_value(v);
+
+	if (s[0] != '\0' && strlen(s) <= SASL_USER_MAX)
+		return arena_strdup(p->arena, s);
+	conf_bad(p, f, v, NULL, "not the name of a user: 1 to 255 bytes");
+	return NULL;
+}
+
+static bool parse_users(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return parse_strings(p, f, v, base, user_item);
+}
+
+static void users_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "names as they are logged in with");
+}
+
+const struct conf_type conf_type_users = { "list of users", parse_users, users_allowed, list_schema };
+
+/* "sha256:" and 64 digits; colons between them, as OpenSSL prints a fingerprint, are left out. */
+static const char *fingerprint(struct conf_parser *p, const char *s)
+{
+	char *out = arena_strdup(p->arena, s);
+	size_t n = strlen("sha256:");
+
+	for (s += n; *s != '\0'; s++) {
+		if (strchr("0123456789abcdef", *s) != NULL)
+			out[n++] = *s;
+		else if (*s != ':')
+			return NULL;
+	}
+	out[n] = '\0';
+	return n == strlen("sha256:") + 64 ? out : NULL;
+}
+
+static const char *certificate_item(struct conf_parser *p, const struct conf_field *f, json_t *v)
+{
+	const char *s = json_string_value(v);
+	char *lower = arena_strdup(p->arena, s);
+
+	ascii_lower(lower, strlen(lower));
+	if (policy_certificate_kind(lower))
+		s = strncmp(lower, "sha256:", 7) == 0 ? fingerprint(p, lower)
+		    : strchr(lower, ':')[1] != '\0'   ? lower
+						      : NULL;
+	else
+		s = s[0] != '\0' ? arena_strdup(p->arena, s) : NULL;
+	if (s == NULL)
+		conf_bad(p, f, v, NULL, "not a name that a certificate could have");
+	return s;
+}
+
+static bool parse_certificate_names(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return parse_strings(p, f, v, base, certificate_item);
+}
+
+static void certificate_names_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "\"common name\", \"dns:host.example.com\", \"email:user@example.com\", \"sha256:…\" (64 "
+		       "hexadecimal digits)");
+}
+
+const struct conf_type conf_type_certificate_names = { "list of names in certificates", parse_certificate_names,
+						       certificate_names_allowed, list_schema };
+
 /* ---- mailboxes ---- */
 
 static bool mailbox_valid(const char *s)
