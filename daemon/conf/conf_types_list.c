@@ -5,6 +5,7 @@
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #include <stdlib.h>
 
