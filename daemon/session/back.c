@@ -7,6 +7,7 @@
  */
 #include "daemon/session/back.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -68,6 +69,7 @@ static enum reply_stage stage_of(const struct back *b)
 	case BACK_STARTTLS:
 	case BACK_EHLO:
 	case BACK_HELO:
+	case BACK_AUTH:
 		return STAGE_EHLO;
 	default:
 		break;
@@ -103,7 +105,7 @@ static void free_back(void *arg)
 	struct back *b = arg;
 
 	free(b->helo);
-	free(b->tls_error);
+	free(b->error);
 	FREE_OBJ(b);
 }
 
@@ -151,7 +153,7 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	note_standing(b);
 	if (b->state == BACK_TLS) {
 		handshakes_failed(HANDSHAKE_SERVER);
-		b->tls_error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
+		b->error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
 	}
 	if (t == NULL) {
 		back_drop(b);
@@ -261,10 +263,74 @@ static void on_banner(struct back *b, const struct smtp_reply *r)
 		say_hello(b, "EHLO", BACK_EHLO);
 }
 
+/* ---- our own login (RFC 4954) ---- */
+
+static void send_login(struct back *b, struct sbuf *line)
+{
+	static const char shown[] = "(our login, not shown)";
+
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+	set_state(b, BACK_AUTH, timeouts(b)->ehlo_ms);
+}
+
+static void log_in(struct back *b, unsigned offered)
+{
+	const struct pool_auth_config *cf = &b->pool->config->auth;
+	const char *why = pool_auth_hindrance(cf, &b->server->addr, b->secure, offered);
+	struct sbuf line = { 0 };
+
+	if (why != NULL) {
+		b->error = xstrdup(why);
+		fail(b, BACK_AUTH_FAILED, NULL);
+		return;
+	}
+	pool_auth_begin(cf, &b->sasl);
+	sasl_client_start(&b->sasl, &line);
+	send_login(b, &line);
+}
+
+static void on_login(struct back *b, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	switch (sasl_client_reply(&b->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(b, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		become_ready(b, b->announced, b->size);
+		break;
+	case SASL_CLIENT_LATER:
+		fail(b, BACK_SAID_NO, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+		b->error = xstrdup("the server refuses our login");
+		fail(b, BACK_AUTH_FAILED, r);
+		break;
+	case SASL_CLIENT_BROKEN:
+		fail(b, BACK_MALFORMED, NULL);
+		break;
+	}
+}
+
+/* Nothing more is to be agreed on but who we are. */
+static void settled(struct back *b, unsigned exts, uint64_t size, unsigned mechanisms)
+{
+	b->announced = exts;
+	b->size = size;
+	if (b->pool->config->auth.user != NULL)
+		log_in(b, mechanisms);
+	else
+		become_ready(b, exts, size);
+}
+
 static void greeted(struct back *b, const struct smtp_ehlo *e)
 {
 	server_learn(b->server, e->exts, e->size);
-	become_ready(b, e->exts, e->size);
+	settled(b, e->exts, e->size, e->auth);
 }
 
 /* EHLO was answered without TLS where the pool wants it. */
@@ -273,11 +339,12 @@ static void in_plaintext(struct back *b, const struct smtp_ehlo *e)
 	if (e->exts & SMTP_EXT_STARTTLS) {
 		b->announced = e->exts; /* should it refuse, and TLS be a mere wish */
 		b->size = e->size;
+		b->mechanisms = e->auth;
 		ask_for_tls(b);
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
 		greeted(b, e);
 	} else {
-		b->tls_error = xstrdup("the server does not offer STARTTLS");
+		b->error = xstrdup("the server does not offer STARTTLS");
 		fail(b, BACK_TLS_FAILED, NULL);
 	}
 }
@@ -309,7 +376,7 @@ static void on_starttls(struct back *b, const struct smtp_reply *r)
 	if (r->code == 220)
 		start_tls(b, STREAM_TLS_STARTTLS);
 	else if (b->pool->config->tls.mode == POOL_TLS_MAY && !smtp_reply_is_server_trouble(r))
-		become_ready(b, b->announced, b->size);
+		settled(b, b->announced, b->size, b->mechanisms);
 	else
 		fail(b, BACK_SAID_NO, r);
 }
@@ -368,6 +435,9 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 		return;
 	case BACK_STARTTLS:
 		on_starttls(b, r);
+		return;
+	case BACK_AUTH:
+		on_login(b, r);
 		return;
 	case BACK_QUIT:
 		end(b);
