@@ -118,10 +118,11 @@ void session_go_on(struct session *s);
 /* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,
  * the node drains) and was closed. */
 bool session_at_edge(struct session *s) MUST_CHECK;
-/* Nothing is under way: no transaction, and the client's turn to speak, or the greeting held back. */
+/* Nothing is under way: no transaction, and the client's turn to speak or to shake hands, or the greeting held back. */
 static inline bool session_is_between(const struct session *s)
 {
-	return s->txn == NULL && (s->front.state == FRONT_COMMAND || s->front.state == FRONT_GREETING);
+	return s->txn == NULL && (s->front.state == FRONT_COMMAND || s->front.state == FRONT_GREETING ||
+				  s->front.state == FRONT_TLS);
 }
 /* "n1-00abc…", into out[SESSION_ID_MAX]; returns out. */
 const char *session_id(const struct session *s, char *out);
