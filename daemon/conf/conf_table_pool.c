@@ -122,6 +122,28 @@ static const struct conf_field tls_fields[] = {
 static const struct conf_object tls_object =
 	CONF_OBJECT("PoolTls", "pools/NAME/tls", "TLS with servers.", P, tls_fields);
 
+static const struct conf_field identity_fields[] = {
+	{ "proxy", CONF_ENUM(enum identity_proxy, P, identity.proxy), CONF_NAMES(identity_proxy_names, 0),
+	  .def = "\"none\"",
+	  .doc = "Each connection begins with a PROXY header of this version, those of checks too. `v2` also tells of "
+		 "the "
+		 "client's TLS and has the session's id." },
+	{ "xclient", CONF_STORED(xclient, unsigned, P, identity.xclient), .def = "false",
+	  .doc = "Tell the client with XCLIENT: `true` for all that the server takes, or a list of attributes. A "
+		 "server "
+		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. With HELO "
+		 "among "
+		 "them, EHLO behind it says the client's name." },
+	{ "xforward", CONF_BOOL(P, identity.xforward), .def = "false",
+	  .doc = "Tell the client with XFORWARD, for the server's log, where it is offered." },
+};
+
+static const struct conf_object identity_object = CONF_OBJECT(
+	"PoolIdentity", "pools/NAME/identity",
+	"Telling servers who the client is. With PROXY and XCLIENT a connection serves one client's session "
+	"only; with XFORWARD connections are shared.",
+	P, identity_fields);
+
 static const struct conf_field timeouts_fields[] = {
 	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
 	  .doc = "Until the connection stands." },
@@ -163,6 +185,7 @@ static const struct conf_field fields[] = {
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "
 		 "are shared only under the same name." },
+	{ "identity", CONF_INSIDE(identity_object), .doc = "Telling servers who the client is." },
 	{ "tls", CONF_INSIDE(tls_object), .doc = "TLS with servers." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
@@ -182,8 +205,9 @@ static const struct conf_field fields[] = {
 const struct conf_object conf_pool_object =
 	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
-const struct conf_object *const conf_pool_parts[] = { &server_object,       &health_object,   &outlier_object,
-						      &capabilities_object, &tls_object,      &reuse_object,
-						      &retry_object,        &timeouts_object, NULL };
+const struct conf_object *const conf_pool_parts[] = {
+	&server_object,   &health_object, &outlier_object, &capabilities_object, &tls_object,
+	&identity_object, &reuse_object,  &retry_object,   &timeouts_object,     NULL
+};
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

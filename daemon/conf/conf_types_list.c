@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, and the domain
- * sets.
+ * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, attributes,
+ * and the domain sets.
  *
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
@@ -319,3 +319,52 @@ static void mechanisms_allowed(const struct conf_field *f, struct sbuf *out)
 
 const struct conf_type conf_type_mechanisms = { "list of mechanisms", parse_mechanisms, mechanisms_allowed,
 						list_schema };
+
+/* ---- attributes of XCLIENT ---- */
+
+static unsigned xattr_find(const char *word)
+{
+	for (unsigned i = 0; i < SMTP_XATTR_COUNT; i++)
+		if (strcasecmp(smtp_xattr_names[i], word) == 0)
+			return 1u << i & SMTP_XCLIENT_ATTRS;
+	return 0;
+}
+
+static bool parse_xclient(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	unsigned mask = json_is_true(v) ? SMTP_XCLIENT_ATTRS : 0;
+	json_t *one;
+	size_t i;
+
+	if (!json_is_array(v) && !json_is_boolean(v)) {
+		conf_bad(p, f, v, NULL, "true, false or a list is needed here");
+		return false;
+	}
+	json_array_foreach(v, i, one) {
+		unsigned bit = json_is_string(one) ? xattr_find(json_string_value(one)) : 0;
+		size_t at = conf_path_push_index(&p->path, i);
+		if (bit == 0)
+			conf_bad(p, f, one, NULL, "not an attribute of XCLIENT");
+		mask |= bit;
+		conf_path_pop(&p->path, at);
+	}
+	conf_store(f, base, &mask, sizeof(mask));
+	return true;
+}
+
+static void xclient_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "true, false, or a list of");
+	for (unsigned i = 0; i < SMTP_XATTR_COUNT; i++)
+		if (1u << i & SMTP_XCLIENT_ATTRS)
+			sbuf_printf(out, "%s \"%s\"", i == 0 ? "" : ",", smtp_xattr_names[i]);
+}
+
+static json_t *xclient_schema(const struct conf_field *f)
+{
+	return json_pack("{s:[{s:s},o]}", "anyOf", "type", "boolean", list_schema(f));
+}
+
+const struct conf_type conf_type_xclient = { "boolean or list of attributes", parse_xclient, xclient_allowed,
+					     xclient_schema };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/front_auth.h"
+#include "daemon/session/front_xclient.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
 
@@ -60,9 +61,7 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 	forget_txn(s);
 	if (!session_at_edge(s))
 		return false;
-	free(s->front.helo);
-	s->front.helo = xstrndup(arg.p, arg.n);
-	s->front.esmtp = esmtp;
+	front_take_name(s, arg, esmtp);
 	s->front.greeted = true;
 	return true;
 }
@@ -108,6 +107,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
 	put_mechanisms(s, &out);
+	front_xclient_announce(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)

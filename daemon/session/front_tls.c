@@ -42,6 +42,7 @@ void front_on_tls(struct session *s)
 	s->front.tls = str_eq(str_from(info.version), STR("TLSv1.3")) ? "TLSv1.3" : "TLSv1.2";
 	session_trace(s, 'i', s->front.tls, strlen(s->front.tls));
 	forget_plaintext(s);
+	s->epoch++;
 	if (first)
 		front_greet(s);
 	else
