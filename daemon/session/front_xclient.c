@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "daemon/pool/self.h"
+#include "daemon/session/chunk.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/xclient.h"
 
@@ -116,6 +117,7 @@ enum step front_xclient_command(struct session *s, struct str args)
 	session_ends(s, &s->client, &s->local);
 	xclient_ends(s->told, &s->client, &s->local);
 	begin_anew(s);
+	chunk_reset(s);
 	take_login(s);
 	if (!addr_eq(&before, &s->client) && !admit(s))
 		return STEP_DONE;

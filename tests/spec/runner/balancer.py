@@ -193,6 +193,14 @@ class Balancer:
             self.play.note("lb", "x", "SIG" + name)
             self.process.send_signal(getattr(signal, "SIG" + name))
 
+    def stopped(self):
+        """Every thread of it: SIGSTOP takes its time to reach them."""
+        states = []
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
+
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")
 

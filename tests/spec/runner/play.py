@@ -254,8 +254,10 @@ class Play:
             raise Fail("answered %d: %s" % (got, content.decode("utf-8", "replace")[:1000]))
 
     async def do_signal(self, s):
-        """signal TERM | HUP | KILL"""
+        """signal TERM | HUP | KILL | STOP | CONT"""
         self.lb.signal(str(s.args[0]))
+        if str(s.args[0]) == "STOP":
+            await self.until(self.lb.stopped, self.step_seconds, "the balancer does not stop")
 
     async def do_ended(self, s):
         await self.lb.ended()
