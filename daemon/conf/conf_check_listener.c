@@ -20,10 +20,10 @@ static bool is_outside_loopback(const struct conf_checker *k, const struct liste
 	return false;
 }
 
-static bool allows_everybody(const struct listener_config *l)
+static bool has_everybody(const struct cidr_list *nets)
 {
-	for (size_t i = 0; i < l->allow.n; i++)
-		if (l->allow.v[i].bits == 0)
+	for (size_t i = 0; i < nets->n; i++)
+		if (nets->v[i].bits == 0)
 			return true;
 	return false;
 }
@@ -45,7 +45,7 @@ static void check_safety(struct conf_checker *k, const struct listener_config *l
 			k->p->errors, k->p->path.p, NULL,
 			"a list of networks; [\"0.0.0.0/0\", \"::/0\"] where everybody is meant", NULL,
 			"a listener outside loopback could relay for the world: say who may connect, or require AUTH");
-	} else if (!is_inbound && allows_everybody(l) && l->auth.mode != LISTENER_AUTH_REQUIRE) {
+	} else if (!is_inbound && has_everybody(&l->allow) && l->auth.mode != LISTENER_AUTH_REQUIRE) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
 		conf_check_warn(k,
 				"everybody may send through this listener, as far as the servers behind it let them");
@@ -130,6 +130,19 @@ static void warn_listener(struct conf_checker *k, const struct listener_config *
 		conf_check_warn(k, "has no effect on an outbound listener");
 }
 
+/* Who may say that he is somebody else decides what `allow` is worth. */
+static void check_identity(struct conf_checker *k, const struct listener_config *l)
+{
+	static const char text[] = "everybody may claim to be any client: list the proxies alone";
+
+	conf_check_at(k, "listeners", l->name, "accept_proxy", NULL);
+	if (has_everybody(&l->accept_proxy))
+		conf_check_warn(k, "%s", text);
+	conf_check_at(k, "listeners", l->name, "accept_xclient", NULL);
+	if (has_everybody(&l->accept_xclient))
+		conf_check_warn(k, "%s", text);
+}
+
 static bool route_splits(const struct route_config *r, const struct listener_config *l)
 {
 	if (!r->recipient.present && !r->recipient_domain.present)
@@ -184,6 +197,7 @@ static void check_listener(struct conf_checker *k, const struct listener_config 
 	if (k->p->env->node != NULL && l->n_bind == 0 &&
 	    conf_nodes(&conf_listener_object.fields[0], json_object_get(written, "bind")))
 		conf_check_warn(k, "has no address to bind on this node");
+	check_identity(k, l);
 	warn_listener(k, l);
 }
 

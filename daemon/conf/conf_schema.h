@@ -171,7 +171,7 @@ extern const struct conf_type conf_type_name, conf_type_host, conf_type_helo, co
 extern const struct conf_type conf_type_login, conf_type_password_hash, conf_type_scram_verifier;
 extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, conf_type_document;
 extern const struct conf_type conf_type_addrs, conf_type_networks, conf_type_source, conf_type_resolvers;
-extern const struct conf_type conf_type_server_address, conf_type_set;
+extern const struct conf_type conf_type_server_address, conf_type_set, conf_type_xclient;
 extern const struct conf_type conf_type_names, conf_type_helos, conf_type_mailboxes, conf_type_domains;
 extern const struct conf_type conf_type_users, conf_type_certificate_names;
 

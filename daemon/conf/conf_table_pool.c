@@ -146,6 +146,33 @@ static const struct conf_object auth_object = CONF_OBJECT(
 	"broken for us.",
 	P, auth_fields);
 
+/* NAME to DESTPORT: the attributes behind them are XFORWARD's. */
+#define N_XCLIENT 8
+_Static_assert(SMTP_XCLIENT_ATTRS == (1u << N_XCLIENT) - 1, "those of XCLIENT come first");
+
+static const struct conf_field identity_fields[] = {
+	{ "proxy", CONF_ENUM(enum identity_proxy, P, identity.proxy), CONF_NAMES(identity_proxy_names, 0),
+	  .def = "\"none\"",
+	  .doc = "Each connection begins with a PROXY header of this version, those of checks too. `v2` also tells of "
+		 "the "
+		 "client's TLS and has the session's id." },
+	{ "xclient", CONF_STORED(xclient, unsigned, P, identity.xclient), .names = smtp_xattr_names,
+	  .n_names = N_XCLIENT, .def = "false",
+	  .doc = "Tell the client with XCLIENT: `true` for all that the server takes, or a list of attributes. A "
+		 "server "
+		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. With HELO "
+		 "among "
+		 "them, EHLO behind it says the client's name." },
+	{ "xforward", CONF_BOOL(P, identity.xforward), .def = "false",
+	  .doc = "Tell the client with XFORWARD, for the server's log, where it is offered." },
+};
+
+static const struct conf_object identity_object = CONF_OBJECT(
+	"PoolIdentity", "pools/NAME/identity",
+	"Telling servers who the client is. With PROXY and XCLIENT a connection serves one client's session "
+	"only; with XFORWARD connections are shared.",
+	P, identity_fields);
+
 static const struct conf_field timeouts_fields[] = {
 	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
 	  .doc = "Until the connection stands." },
@@ -188,6 +215,7 @@ static const struct conf_field fields[] = {
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "
 		 "are shared only under the same name." },
+	{ "identity", CONF_INSIDE(identity_object), .doc = "Telling servers who the client is." },
 	{ "tls", CONF_INSIDE(tls_object), .doc = "TLS with servers." },
 	{ "auth", CONF_INSIDE(auth_object), .doc = "Logging in at the servers." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
@@ -209,8 +237,8 @@ const struct conf_object conf_pool_object =
 	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
 const struct conf_object *const conf_pool_parts[] = {
-	&server_object, &health_object, &outlier_object, &capabilities_object, &tls_object,
-	&auth_object,   &reuse_object,  &retry_object,   &timeouts_object,     NULL
+	&server_object,   &health_object, &outlier_object, &capabilities_object, &tls_object, &auth_object,
+	&identity_object, &reuse_object,  &retry_object,   &timeouts_object,     NULL
 };
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

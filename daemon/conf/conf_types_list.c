@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, and the domain
- * sets.
+ * Field types that are lists of strings: listeners' names, HELO names, mailboxes, domains, capabilities, attributes,
+ * and the domain sets.
  *
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
@@ -364,3 +364,33 @@ static void set_allowed(const struct conf_field *f, struct sbuf *out)
 }
 
 const struct conf_type conf_type_set = { "list of words", parse_words, set_allowed, list_schema };
+
+/* ---- true, or some of the words ---- */
+
+static bool parse_xclient(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	unsigned all = (1u << f->n_names) - 1, mask = json_is_true(v) ? all : 0;
+
+	if (json_is_array(v))
+		return parse_words(p, f, v, base);
+	if (!json_is_boolean(v)) {
+		conf_bad(p, f, v, NULL, "true, false or a list is needed here");
+		return false;
+	}
+	conf_store(f, base, &mask, sizeof(mask));
+	return true;
+}
+
+static void xclient_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	sbuf_puts(out, "true, false, or a list of ");
+	set_allowed(f, out);
+}
+
+static json_t *xclient_schema(const struct conf_field *f)
+{
+	return json_pack("{s:[{s:s},o]}", "anyOf", "type", "boolean", list_schema(f));
+}
+
+const struct conf_type conf_type_xclient = { "boolean or list of words", parse_xclient, xclient_allowed,
+					     xclient_schema };

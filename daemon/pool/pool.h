@@ -97,6 +97,23 @@ struct pool_auth_config {
 	bool plaintext;                /* without TLS too */
 };
 
+/* Who the client is, told to the servers. The first two are said once for a connection, which then belongs to one
+ * session; XFORWARD for each transaction. */
+enum identity_proxy { IDENTITY_PROXY_NONE, IDENTITY_PROXY_V1, IDENTITY_PROXY_V2, IDENTITY_PROXY_COUNT };
+extern const char *const identity_proxy_names[IDENTITY_PROXY_COUNT];
+
+struct identity_config {
+	enum identity_proxy proxy;
+	unsigned xclient; /* SMTP_XATTR_* to be told where offered; 0 = none */
+	bool xforward;
+};
+
+/* Its connections say who the client is, and serve nobody else. */
+static inline bool identity_pins(const struct identity_config *i)
+{
+	return i->proxy != IDENTITY_PROXY_NONE || i->xclient != 0;
+}
+
 struct outlier_config {
 	unsigned consecutive; /* 0 = never eject */
 	int64_t eject_ms;     /* first ejection; grows with each further one */
@@ -134,6 +151,7 @@ struct pool_config {
 	struct retry_config retry;
 	struct pool_tls_config tls;
 	struct pool_auth_config auth;
+	struct identity_config identity;
 	struct back_timeouts timeouts;
 	uint64_t queue; /* transactions that may wait */
 	int64_t queue_timeout_ms;
@@ -295,6 +313,8 @@ struct pick_query {
 	uint64_t need_size;
 	const struct server *tried[PICK_TRIED_MAX]; /* not these again */
 	unsigned n_tried;
+	/* It has a connection for this already: taken if it can be used at all, also when full. NULL = none. */
+	const struct server *prefer;
 	bool skip_full; /* servers at their cap count as not usable: the waiting is over */
 	int64_t now_ms;
 };
@@ -358,6 +378,8 @@ struct registry_hooks {
 	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the
 	 * stored one too. Called from registry_apply(). May be NULL, as any hook. */
 	void (*on_weight_override_ended)(const char *pool, const char *server, void *arg);
+	/* Checks found that the server cannot be told who clients are, as the pool wants it; NULL = that is over. */
+	void (*on_identity_trouble)(const char *pool, const char *server, const char *text, void *arg);
 };
 
 /* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL =

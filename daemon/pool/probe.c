@@ -17,6 +17,7 @@
 #include "daemon/net/stream_tls.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
+#include "daemon/smtp/proxy.h"
 
 #define PROBE_MAGIC 0x70726f62u
 #define QUIT_WAIT_MS 2000
@@ -53,6 +54,7 @@ struct probe {
 	const struct health_config
 		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
 	char *helo;
+	struct identity_config identity;
 	struct stream stream;
 	bool opened;
 	struct timer deadline;
@@ -147,8 +149,19 @@ static void decide(struct probe *pr, enum probe_outcome outcome, const struct sm
 		enter(pr, STEP_QUIT);
 }
 
+/* What keeps the server from being told who clients are; NULL = nothing does. */
+static void note_identity(struct probe *pr, const char *trouble)
+{
+	if (pr->server->priv != NULL && identity_pins(&pr->identity))
+		registry_identity_trouble(pr->server->priv, trouble);
+}
+
+static const char no_banner[] = "no greeting behind our PROXY header: does it expect one, of this version, from us?";
+
 static void fail(struct probe *pr, const char *what)
 {
+	if (pr->step == STEP_BANNER && pr->identity.proxy != IDENTITY_PROXY_NONE)
+		note_identity(pr, no_banner);
 	give_verdict(pr, PROBE_FAIL, "%s (%s)", what, steps[pr->step].name);
 	end(pr);
 }
@@ -241,11 +254,21 @@ static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 static void greeted(struct probe *pr, const struct smtp_reply *r)
 {
 	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
+	if (pr->identity.xclient != 0 && (pr->ehlo.xclient & pr->identity.xclient) == 0)
+		note_identity(pr, "it does not offer XCLIENT to us: mail is deferred");
+	else
+		note_identity(pr, NULL);
 	after_greeting(pr, r);
 }
 
 static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 {
+	if (r->code >= 500 && r->code <= 503 && pr->identity.proxy != IDENTITY_PROXY_NONE) {
+		/* Not an old server: it took the header for a command, and its answers are out of step. */
+		note_identity(pr, "it does not understand our PROXY header");
+		fail(pr, "the PROXY header was taken for a command");
+		return;
+	}
 	if (smtp_reply_is(r, 5)) {
 		/* A server without extensions (RFC 5321 3.2). */
 		enter(pr, STEP_HELO);
@@ -394,12 +417,29 @@ static bool decided(struct probe *pr, const char *text)
 	return alone;
 }
 
+/* Our own connection, not a client's. Version 1 cannot say that, so it names our end. */
+static void send_proxy_header(struct probe *pr)
+{
+	struct proxy_header h = { .version = pr->identity.proxy == IDENTITY_PROXY_V1 ? 1 : 2,
+				  .kind = PROXY_LOCAL,
+				  .dst = pr->server->addr };
+	socklen_t size = sizeof(h.src);
+	char out[PROXY_SEND_MAX];
+
+	if (pr->identity.proxy == IDENTITY_PROXY_NONE)
+		return;
+	if (getsockname(pr->stream.fd, &h.src.sa, &size) != 0)
+		memset(&h.src, 0, sizeof(h.src));
+	stream_put(&pr->stream, out, proxy_encode(&h, out));
+}
+
 static void on_connected(struct stream *st, void *owner)
 {
 	struct probe *pr = owner;
 
 	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
+	send_proxy_header(pr);
 	if (pr->connect_decides && !decided(pr, "connected"))
 		return;
 	if (pr->tls_first)
@@ -509,6 +549,7 @@ struct probe *probe_start(struct server_private *sp)
 	pr->awaited = true;
 	pr->config = &pc->health;
 	pr->auth = pc->auth.user != NULL ? &pc->auth : NULL;
+	pr->identity = pc->identity;
 	pr->connect_decides = pc->health.type == HEALTH_TCP || pc->health.type == HEALTH_NONE;
 	choose_tls(pr, pc);
 	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");

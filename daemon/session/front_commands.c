@@ -6,6 +6,7 @@
 
 #include "daemon/session/chunk.h"
 #include "daemon/session/front_auth.h"
+#include "daemon/session/front_xclient.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
 
@@ -62,9 +63,7 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 	chunk_reset(s);
 	if (!session_at_edge(s))
 		return false;
-	free(s->front.helo);
-	s->front.helo = xstrndup(arg.p, arg.n);
-	s->front.esmtp = esmtp;
+	front_take_name(s, arg, esmtp);
 	s->front.greeted = true;
 	return true;
 }
@@ -123,6 +122,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
 	put_limits(s, &out);
 	put_mechanisms(s, &out);
+	front_xclient_announce(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)

@@ -97,6 +97,7 @@ void front_on_tls(struct session *s)
 	session_trace(s, 'i', s->front.tls, strlen(s->front.tls));
 	learn_certificate(s);
 	forget_plaintext(s);
+	s->epoch++;
 	if (first)
 		front_greet(s);
 	else

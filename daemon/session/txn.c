@@ -211,6 +211,7 @@ static void leave_route(struct txn *t)
 {
 	txn_release_back(t);
 	t->mail_state = RCPT_UNSENT;
+	txn_forget_xforward(t);
 	t->routed = false;
 	t->pool = NULL;
 	t->n_tried = 0;
@@ -491,6 +492,7 @@ void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
 	free(t->mail_reply);
 	free(t->last_reply);
 	free(t->outcome_reply);
+	sbuf_fini(&t->xforward);
 	snapshot_unref(t->snapshot);
 	s->txn = NULL;
 	loop_defer(s->w->loop, free_txn, t);

@@ -29,6 +29,7 @@ enum smtp_verb {
 	SMTP_STARTTLS,
 	SMTP_AUTH,
 	SMTP_BDAT,
+	SMTP_XCLIENT,
 	SMTP_VERB_COUNT
 };
 
