@@ -2,6 +2,7 @@
  * The table of listeners.
  */
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #define L struct listener_config
 #define UP_TO_A_DAY CONF_RANGE(1, CONF_HOURS(24))
@@ -62,7 +63,7 @@ static const struct conf_field auth_fields[] = {
 	  .def = "\"none\"", .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
-	{ "mechanisms", CONF_STORED(mechanisms, unsigned, L, auth.mechanisms),
+	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),
 	  .def = "[\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]",
 	  .doc = "Those that send the password are announced where every user has a `password`, SCRAM where every user "
 		 "has "

@@ -7,6 +7,7 @@
  */
 #include "daemon/session/back.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -68,6 +69,7 @@ static enum reply_stage stage_of(const struct back *b)
 	case BACK_STARTTLS:
 	case BACK_EHLO:
 	case BACK_HELO:
+	case BACK_AUTH:
 		return STAGE_EHLO;
 	default:
 		break;
@@ -103,7 +105,7 @@ static void free_back(void *arg)
 	struct back *b = arg;
 
 	free(b->helo);
-	free(b->tls_error);
+	free(b->error);
 	FREE_OBJ(b);
 }
 
@@ -151,8 +153,8 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	note_standing(b);
 	if (b->state == BACK_TLS) {
 		handshakes_failed(HANDSHAKE_SERVER);
-		if (b->tls_error == NULL && stream_tls_error(&b->st) != NULL)
-			b->tls_error = xstrdup(stream_tls_error(&b->st));
+		if (b->error == NULL && stream_tls_error(&b->st) != NULL)
+			b->error = xstrdup(stream_tls_error(&b->st));
 	}
 	if (t == NULL) {
 		back_drop(b);
@@ -225,7 +227,7 @@ static void start_tls(struct back *b, enum stream_tls_when when)
 	if (stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
 		return;
 	/* Whatever it said behind its 220 would pass for protected. */
-	b->tls_error = xstrdup("plaintext behind the start of TLS");
+	b->error = xstrdup("plaintext behind the start of TLS");
 	fail(b, BACK_TLS_FAILED, NULL);
 }
 
@@ -265,10 +267,74 @@ static void on_banner(struct back *b, const struct smtp_reply *r)
 		say_hello(b, "EHLO", BACK_EHLO);
 }
 
+/* ---- our own login (RFC 4954) ---- */
+
+static void send_login(struct back *b, struct sbuf *line)
+{
+	static const char shown[] = "(our login, not shown)";
+
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+	set_state(b, BACK_AUTH, timeouts(b)->ehlo_ms);
+}
+
+static void log_in(struct back *b, unsigned offered)
+{
+	const struct pool_auth_config *cf = &b->pool->config->auth;
+	const char *why = pool_auth_hindrance(cf, &b->server->addr, b->secure, offered);
+	struct sbuf line = { 0 };
+
+	if (why != NULL) {
+		b->error = xstrdup(why);
+		fail(b, BACK_AUTH_FAILED, NULL);
+		return;
+	}
+	pool_auth_begin(cf, &b->sasl);
+	sasl_client_start(&b->sasl, &line);
+	send_login(b, &line);
+}
+
+static void on_login(struct back *b, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	switch (sasl_client_reply(&b->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(b, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		become_ready(b, b->announced, b->size);
+		break;
+	case SASL_CLIENT_LATER:
+		fail(b, BACK_SAID_NO, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+		b->error = xstrdup("the server refuses our login");
+		fail(b, BACK_AUTH_FAILED, r);
+		break;
+	case SASL_CLIENT_BROKEN:
+		fail(b, BACK_MALFORMED, NULL);
+		break;
+	}
+}
+
+/* Nothing more is to be agreed on but who we are. */
+static void settled(struct back *b, unsigned exts, uint64_t size, unsigned mechanisms)
+{
+	b->announced = exts;
+	b->size = size;
+	if (b->pool->config->auth.user != NULL)
+		log_in(b, mechanisms);
+	else
+		become_ready(b, exts, size);
+}
+
 static void greeted(struct back *b, const struct smtp_ehlo *e)
 {
 	server_learn(b->server, e->exts, e->size);
-	become_ready(b, e->exts, e->size);
+	settled(b, e->exts, e->size, e->auth);
 }
 
 /* EHLO was answered without TLS where the pool wants it. */
@@ -277,11 +343,12 @@ static void in_plaintext(struct back *b, const struct smtp_ehlo *e)
 	if (e->exts & SMTP_EXT_STARTTLS) {
 		b->announced = e->exts; /* should it refuse, and TLS be a mere wish */
 		b->size = e->size;
+		b->mechanisms = e->auth;
 		ask_for_tls(b);
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
 		greeted(b, e);
 	} else {
-		b->tls_error = xstrdup("the server does not offer STARTTLS");
+		b->error = xstrdup("the server does not offer STARTTLS");
 		fail(b, BACK_TLS_FAILED, NULL);
 	}
 }
@@ -316,9 +383,9 @@ static void on_starttls(struct back *b, const struct smtp_reply *r)
 	} else if (smtp_reply_is_server_trouble(r)) {
 		fail(b, BACK_SAID_NO, r);
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
-		greeted(b, &(struct smtp_ehlo) { .exts = b->announced, .size = b->size });
+		greeted(b, &(struct smtp_ehlo) { .exts = b->announced, .size = b->size, .auth = b->mechanisms });
 	} else {
-		b->tls_error = xstrdup("the server refused STARTTLS");
+		b->error = xstrdup("the server refused STARTTLS");
 		fail(b, BACK_TLS_FAILED, r);
 	}
 }
@@ -377,6 +444,9 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 		return;
 	case BACK_STARTTLS:
 		on_starttls(b, r);
+		return;
+	case BACK_AUTH:
+		on_login(b, r);
 		return;
 	case BACK_QUIT:
 		end(b);

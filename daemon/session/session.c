@@ -139,6 +139,7 @@ static void free_session(void *arg)
 
 	free(s->front.helo);
 	free(s->front.user);
+	front_forget_certificate(s);
 	FREE_OBJ(s);
 }
 

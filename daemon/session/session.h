@@ -76,7 +76,8 @@ struct front {
 	char *user;  /* who logged in; NULL = nobody */
 	struct auth_exchange *auth;
 	unsigned auth_failures;
-	const char *tls; /* version, static; NULL = plaintext */
+	const char *tls;                          /* version, static; NULL = plaintext */
+	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
 	struct smtp_chunks chunks;
 	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */

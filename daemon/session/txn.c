@@ -178,6 +178,8 @@ static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char f
 	*e = (struct envelope) {
 		.listener = t->s->lv->config->name,
 		.client = &t->s->client,
+		.user = t->s->front.user,
+		.certificate = t->s->front.certificate,
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
 		.sender = t->sender,
 		.sender_domain = str_from(t->sender_domain),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fuzz: TLS on a server's stream against whatever a peer sends. Invariants: the owner sees no byte before a handshake is
- * complete, is told of at most one end, and the stream can be closed at any moment; nothing waits or leaks.
+ * Fuzz: TLS on a server's stream against whatever a peer sends. Invariants: the owner sees no byte before a handshake
+ * is complete, is told of at most one end, and the stream can be closed at any moment; nothing waits or leaks.
  *
  * The first byte chooses: how TLS begins (bit 0), whether reading is paused in between (bit 1), whether the peer closes
  * at the end (bit 2), and into how many pieces the rest is cut (the upper bits).
