@@ -132,6 +132,10 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 	conf_check_at(k, "pools", p->name, "tls", "server_name", NULL);
 	if (p->tls.mode == POOL_TLS_VERIFY && p->tls.server_name == NULL && any_from_srv(p))
 		bad(k, "a host name", "servers found by \"srv:\" have no name of their own that could be verified");
+	conf_check_at(k, "pools", p->name, "health", "type", NULL);
+	if (p->health.type == HEALTH_TLS && p->tls.mode != POOL_TLS_NONE && !p->tls.implicit)
+		conf_check_warn(k, "these checks begin with TLS, while mail to this pool begins in plaintext: servers "
+				   "that await STARTTLS will be down");
 	if (k->fields_are_bad || !pool_needs_tls(p))
 		return;
 	p->tls.client = tls_client_new(&cf, &why);

@@ -15,8 +15,8 @@ static const char *const good[] = {
 	"$y$j75$q8p61tM2KiBYQ31iNIO/u0$ZG46lYU3IeE4Hc6eVAG0kuk6BW8wihaQHaWJyLY1bx6",
 	"$y$j9T$BmQVQ95xFhxkQjIz2BUim0$VgdBsypp8qFFniTWKsOv/6.UaXOCzR2ZZPjsoRQvvD.",
 	"$gy$j9T$F9dNC0tnxaiyXNg6AopOt0$gQy7bC8Ur8DUbw9IvUKBS.P4gSRIsBqN1xAOHXsb8fD",
-	"$6$ZolEV71MK7xXs8mC$oG17JOKhIV6hg37TuWlAzlaYPNUW/5WCydIoKU5x9c9e/igGNBvUferAi/"
-	"Hy7TaCMTghkK6fknQGVx9q8fbX01",
+	("$6$ZolEV71MK7xXs8mC$oG17JOKhIV6hg37TuWlAzlaYPNUW/5WCydIoKU5x9c9e/igGNBvUferAi/"
+	 "Hy7TaCMTghkK6fknQGVx9q8fbX01"),
 	"$5$rounds=1000$UNtlfnh5le/MW.Tr$ndtfc2K3V83NqtWVFdsYGaVYqU.EGbPNhL58J7g2ao9",
 	"$2b$04$Yc2ESyf0FS0i1O2ldeO3D.aOJkfcY1J/e9xUZxN7CKrvtHQLXu8Bi",
 };

@@ -365,6 +365,18 @@ static void what_has_no_effect_is_a_warning(void **state)
 	conf_unref(c);
 }
 
+static void checks_that_cannot_succeed_are_a_warning(void **state)
+{
+	struct conf *c = parse_with("{'pools': {'p': {'tls': {'mode': 'encrypt'}, 'health': {'type': 'tls'}}}}");
+
+	UNUSED(state);
+	assert_true(warns(c, "/pools/p/health/type", "begin with TLS"));
+	conf_unref(c);
+	c = parse_with("{'pools': {'p': {'tls': {'mode': 'encrypt', 'implicit': true}, 'health': {'type': 'tls'}}}}");
+	assert_null(error_at(&c->warnings, "/pools/p/health/type"));
+	conf_unref(c);
+}
+
 /* ---- secrets ---- */
 
 static void keys_are_secrets(void **state)
@@ -412,6 +424,7 @@ int main(void)
 		cmocka_unit_test(a_pool_says_what_it_trusts),
 		cmocka_unit_test(checks_with_tls_need_no_tls_of_the_mail),
 		cmocka_unit_test(what_has_no_effect_is_a_warning),
+		cmocka_unit_test(checks_that_cannot_succeed_are_a_warning),
 		cmocka_unit_test(keys_are_secrets),
 	};
 
