@@ -20,6 +20,7 @@ PEERS = {
     "haproxy": (["haproxy"], ["usr/sbin/haproxy"]),
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
+    "msmtp": (["msmtp"], ["usr/bin/msmtp"]),
 }
 ALIASES = {"nginx-light": "nginx", "exim": "exim4-daemon-light", "exim4": "exim4-daemon-light"}
 # Libraries are what a foreign program needs; the rest of its dependencies is about living on a machine.
