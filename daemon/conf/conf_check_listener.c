@@ -20,10 +20,10 @@ static bool is_outside_loopback(const struct conf_checker *k, const struct liste
 	return false;
 }
 
-static bool allows_everybody(const struct listener_config *l)
+static bool has_everybody(const struct cidr_list *nets)
 {
-	for (size_t i = 0; i < l->allow.n; i++)
-		if (l->allow.v[i].bits == 0)
+	for (size_t i = 0; i < nets->n; i++)
+		if (nets->v[i].bits == 0)
 			return true;
 	return false;
 }
@@ -45,7 +45,7 @@ static void check_safety(struct conf_checker *k, const struct listener_config *l
 			k->p->errors, k->p->path.p, NULL,
 			"a list of networks; [\"0.0.0.0/0\", \"::/0\"] where everybody is meant", NULL,
 			"a listener outside loopback could relay for the world: say who may connect, or require AUTH");
-	} else if (!is_inbound && allows_everybody(l) && l->auth.mode != LISTENER_AUTH_REQUIRE) {
+	} else if (!is_inbound && has_everybody(&l->allow) && l->auth.mode != LISTENER_AUTH_REQUIRE) {
 		conf_check_at(k, "listeners", l->name, "allow", NULL);
 		conf_check_warn(k,
 				"everybody may send through this listener, as far as the servers behind it let them");
@@ -130,6 +130,52 @@ static void warn_listener(struct conf_checker *k, const struct listener_config *
 		conf_check_warn(k, "has no effect on an outbound listener");
 }
 
+/* Who may say that he is somebody else decides what `allow` is worth. */
+static void check_identity(struct conf_checker *k, const struct listener_config *l)
+{
+	static const char text[] = "everybody may claim to be any client: list the proxies alone";
+
+	conf_check_at(k, "listeners", l->name, "accept_proxy", NULL);
+	if (has_everybody(&l->accept_proxy))
+		conf_check_warn(k, "%s", text);
+	conf_check_at(k, "listeners", l->name, "accept_xclient", NULL);
+	if (has_everybody(&l->accept_xclient))
+		conf_check_warn(k, "%s", text);
+}
+
+static bool route_splits(const struct route_config *r, const struct listener_config *l)
+{
+	if (!r->recipient.present && !r->recipient_domain.present)
+		return false;
+	if (!r->listener.present)
+		return true;
+	for (size_t i = 0; i < r->listener.n; i++)
+		if (strcmp(r->listener.v[i], l->name) == 0)
+			return true;
+	return false;
+}
+
+/* Those who log in are people with mail programs, which cannot split a message: what becomes of one whose recipients
+ * take several routes is to be said, not found out. */
+static void check_mixed(struct conf_checker *k, const struct listener_config *l, json_t *written)
+{
+	json_t *said = json_object_get(written, "mixed_recipients");
+	const struct policy_config *p = &k->c->policy;
+
+	if (l->auth.mode == LISTENER_AUTH_NONE || (said != NULL && !json_is_null(said)))
+		return;
+	for (size_t i = 0; i < p->n_routes; i++) {
+		if (!route_splits(&p->routes[i], l))
+			continue;
+		conf_check_at(k, "listeners", l->name, "mixed_recipients", NULL);
+		errors_add(k->p->errors, k->p->path.p, NULL, "\"defer\", \"first\", \"reject\"", NULL,
+			   "route \"%s\" depends on recipients, and mail programs of people who log in cannot split a "
+			   "message: say what becomes of recipients of another route",
+			   p->routes[i].name != NULL ? p->routes[i].name : "");
+		return;
+	}
+}
+
 static void check_listener(struct conf_checker *k, const struct listener_config *l)
 {
 	json_t *written = json_object_get(json_object_get(k->c->document, "listeners"), l->name);
@@ -146,9 +192,12 @@ static void check_listener(struct conf_checker *k, const struct listener_config 
 	conf_check_at(k, "listeners", l->name, NULL);
 	if (l->mode == LISTENER_TCP)
 		refuse_smtp_keys(k, &conf_listener_object, written);
+	check_mixed(k, l, written);
+	conf_check_at(k, "listeners", l->name, NULL);
 	if (k->p->env->node != NULL && l->n_bind == 0 &&
 	    conf_nodes(&conf_listener_object.fields[0], json_object_get(written, "bind")))
 		conf_check_warn(k, "has no address to bind on this node");
+	check_identity(k, l);
 	warn_listener(k, l);
 }
 

@@ -2,6 +2,7 @@
  * The table of listeners.
  */
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #define L struct listener_config
 #define UP_TO_A_DAY CONF_RANGE(1, CONF_HOURS(24))
@@ -62,7 +63,7 @@ static const struct conf_field auth_fields[] = {
 	  .def = "\"none\"", .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
-	{ "mechanisms", CONF_STORED(mechanisms, unsigned, L, auth.mechanisms),
+	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),
 	  .def = "[\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]",
 	  .doc = "Those that send the password are announced where every user has a `password`, SCRAM where every user "
 		 "has "
@@ -76,8 +77,8 @@ static const struct conf_field timeouts_fields[] = {
 	{ "idle", CONF_DURATION(L, timeouts.idle_ms), UP_TO_A_DAY, .def = "\"5m\"", .flags = CONF_TRANSPORT,
 	  .doc = "Wait for the next command (mode `tcp`: for bytes in either direction). RFC 5321 asks for 5m at "
 		 "least." },
-	{ "command", CONF_DURATION(L, timeouts.command_ms), UP_TO_A_DAY, .def = "\"1m\"",
-	  .doc = "From the first byte of a command to its end." },
+	{ "command", CONF_DURATION(L, timeouts.command_ms), UP_TO_A_DAY, .def = "\"1m\"", .flags = CONF_TRANSPORT,
+	  .doc = "From the first byte of a command to its end, and for a PROXY header." },
 	{ "tls", CONF_DURATION(L, timeouts.tls_ms), UP_TO_A_DAY, .def = "\"30s\"", .doc = "For the TLS handshake." },
 	{ "body", CONF_DURATION(L, timeouts.body_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Wait for the next piece of a message." },
@@ -102,6 +103,15 @@ static const struct conf_field fields[] = {
 	  .doc = "The pool for what no route matches." },
 	{ "tls", CONF_INSIDE(conf_listener_tls_object), .doc = "TLS with clients." },
 	{ "auth", CONF_INSIDE(conf_listener_auth_object), .doc = "Logging in." },
+	{ "accept_proxy", CONF_NETWORKS(L, accept_proxy), .def = "[]", .flags = CONF_TRANSPORT,
+	  .doc = "Proxies that begin each connection with a PROXY header, version 1 or 2, before TLS and greeting; it "
+		 "is "
+		 "required of them, and not understood from others. The client it names is the one that `allow`, "
+		 "`deny`, `exempt`, the caps, routes and the log see. The proxies themselves need not be allowed: "
+		 "LOCAL "
+		 "is their own health check; a header that names no client (UNKNOWN) passes only where the proxy is." },
+	{ "accept_xclient", CONF_NETWORKS(L, accept_xclient), .def = "[]",
+	  .doc = "Clients that may say with XCLIENT for whom they speak, a login included; others are told 550." },
 	{ "allow", CONF_NETWORKS(L, allow), .flags = CONF_TRANSPORT,
 	  .doc = "Clients that may connect. Absent: everybody, where the safety rule permits." },
 	{ "deny", CONF_NETWORKS(L, deny), .def = "[]", .flags = CONF_TRANSPORT,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The tables of pools and servers.
  */
+#include "daemon/base/password.h"
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #define P struct pool_config
 #define S struct server_config
@@ -70,11 +72,11 @@ static const struct conf_object outlier_object =
 #define N_EXTS 6
 
 static const struct conf_field capabilities_fields[] = {
-	{ "off", CONF_STORED(exts, unsigned, P, caps_off), .max = N_EXTS, .def = "[]",
+	{ "off", CONF_SET(P, caps_off, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
 		 "SIZE "
 		 "are our own and always announced." },
-	{ "force", CONF_STORED(exts, unsigned, P, caps_force), .max = N_EXTS, .def = "[]",
+	{ "force", CONF_SET(P, caps_force, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
 
@@ -122,6 +124,55 @@ static const struct conf_field tls_fields[] = {
 static const struct conf_object tls_object =
 	CONF_OBJECT("PoolTls", "pools/NAME/tls", "TLS with servers.", P, tls_fields);
 
+static const char *const auth_mechanisms[] = { [SASL_PLAIN] = "PLAIN", [SASL_LOGIN] = "LOGIN" };
+
+static const struct conf_field auth_fields[] = {
+	{ "user", CONF_TEXT(login, P, auth.user), .max = SASL_USER_MAX,
+	  .doc = "Who we are to the servers. Null: no login." },
+	{ "password", CONF_TEXT(login, P, auth.password), .max = PASSWORD_MAX, .flags = CONF_SECRET,
+	  .doc = "The password itself. Write-only: reads show \"<secret>\", writing that back keeps it." },
+	{ "password_file", CONF_TEXT(path, P, auth.password_file), .max = 4096,
+	  .doc = "The file that has it instead, in its first line; present on every node, re-read when it changes." },
+	{ "mechanism", CONF_ENUM(enum sasl_mechanism, P, auth.mechanism), CONF_NAMES(auth_mechanisms, 0),
+	  .def = "\"PLAIN\"", .doc = "How it is sent." },
+	{ "plaintext", CONF_BOOL(P, auth.plaintext), .def = "false",
+	  .doc = "Send it without TLS too, for everybody on the way to read. To servers on loopback it is sent either "
+		 "way." },
+};
+
+static const struct conf_object auth_object = CONF_OBJECT(
+	"PoolAuth", "pools/NAME/auth",
+	"Our own login at the servers, behind TLS; checks of type `smtp` log in too. A server that refuses it is "
+	"broken for us.",
+	P, auth_fields);
+
+/* NAME to DESTPORT: the attributes behind them are XFORWARD's. */
+#define N_XCLIENT 8
+_Static_assert(SMTP_XCLIENT_ATTRS == (1u << N_XCLIENT) - 1, "those of XCLIENT come first");
+
+static const struct conf_field identity_fields[] = {
+	{ "proxy", CONF_ENUM(enum identity_proxy, P, identity.proxy), CONF_NAMES(identity_proxy_names, 0),
+	  .def = "\"none\"",
+	  .doc = "Each connection begins with a PROXY header of this version, those of checks too. `v2` also tells of "
+		 "the "
+		 "client's TLS and has the session's id." },
+	{ "xclient", CONF_STORED(xclient, unsigned, P, identity.xclient), .names = smtp_xattr_names,
+	  .n_names = N_XCLIENT, .def = "false",
+	  .doc = "Tell the client with XCLIENT: `true` for all that the server takes, or a list of attributes. A "
+		 "server "
+		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. With HELO "
+		 "among "
+		 "them, EHLO behind it says the client's name." },
+	{ "xforward", CONF_BOOL(P, identity.xforward), .def = "false",
+	  .doc = "Tell the client with XFORWARD, for the server's log, where it is offered." },
+};
+
+static const struct conf_object identity_object = CONF_OBJECT(
+	"PoolIdentity", "pools/NAME/identity",
+	"Telling servers who the client is. With PROXY and XCLIENT a connection serves one client's session "
+	"only; with XFORWARD connections are shared.",
+	P, identity_fields);
+
 static const struct conf_field timeouts_fields[] = {
 	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
 	  .doc = "Until the connection stands." },
@@ -153,7 +204,8 @@ static const struct conf_field fields[] = {
 		 "weight; `first`: in the order written, the next when one is full; `random`: the better of two; "
 		 "`latency`: the soonest final replies. `source` (the client's address), `sender_domain`, "
 		 "`recipient_domain` (of the first recipient): the same server for the same value while it is usable "
-		 "and has no more than a quarter above its share." },
+		 "and has no more than a quarter above its share. `user` likewise, by who logged in; for clients that "
+		 "did not, by their address." },
 	{ "servers", .type = &conf_type_map, .sub = &server_object, CONF_LIST_AT(P, servers, n_servers), .def = "{}",
 	  .doc = "The backends." },
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },
@@ -163,7 +215,9 @@ static const struct conf_field fields[] = {
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "
 		 "are shared only under the same name." },
+	{ "identity", CONF_INSIDE(identity_object), .doc = "Telling servers who the client is." },
 	{ "tls", CONF_INSIDE(tls_object), .doc = "TLS with servers." },
+	{ "auth", CONF_INSIDE(auth_object), .doc = "Logging in at the servers." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },
@@ -182,8 +236,9 @@ static const struct conf_field fields[] = {
 const struct conf_object conf_pool_object =
 	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
-const struct conf_object *const conf_pool_parts[] = { &server_object,       &health_object,   &outlier_object,
-						      &capabilities_object, &tls_object,      &reuse_object,
-						      &retry_object,        &timeouts_object, NULL };
+const struct conf_object *const conf_pool_parts[] = {
+	&server_object,   &health_object, &outlier_object, &capabilities_object, &tls_object, &auth_object,
+	&identity_object, &reuse_object,  &retry_object,   &timeouts_object,     NULL
+};
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

@@ -153,6 +153,7 @@ void health_stop(struct server_private *sp)
 		probe_abort(sp->probe);
 	sp->probe = NULL;
 	sp->passes = sp->fails = 0;
+	registry_identity_trouble(sp, NULL);
 	server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
 }
 
@@ -165,6 +166,8 @@ void health_reconfigure(struct server_private *sp)
 		return;
 	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
 		by = loop_now_ms(l);
+	if (!identity_pins(&sp->pool->config->identity))
+		registry_identity_trouble(sp, NULL);
 	if (sp->probe != NULL) {
 		/* It reads the configuration that is about to go. */
 		probe_abort(sp->probe);

@@ -165,12 +165,33 @@ static bool claim(struct server *s)
 	return false;
 }
 
+/* The server with which the asker has a connection already: its being full or another's turn count for nothing. */
+static bool claim_preferred(struct pool *p, const struct pick_query *q, struct server **ret_server)
+{
+	struct pick_query asks = *q;
+
+	asks.skip_full = false;
+	for (size_t i = 0; q->prefer != NULL && i < p->n_servers; i++) {
+		struct server *s = p->servers[i];
+		if (s != q->prefer)
+			continue;
+		enum fit fit = judge(p, &asks, s);
+		if ((fit != FIT_OK && fit != FIT_FULL) || !claim(s))
+			return false;
+		*ret_server = server_ref(s);
+		return true;
+	}
+	return false;
+}
+
 enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **ret_server)
 {
 	CHECK_OBJ(p, POOL_MAGIC);
 	struct candidate c[POOL_SERVERS_MAX];
 	struct survey sv;
 
+	if (claim_preferred(p, q, ret_server))
+		return PICK_OK;
 	/* A claim fails only when a server changed its state just now; as many changes as there are servers are enough
 	 * of them. */
 	for (size_t tries = 0; tries <= p->n_servers; tries++) {

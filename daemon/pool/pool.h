@@ -24,6 +24,7 @@
 #include "daemon/base/str.h"
 #include "daemon/net/loop.h"
 #include "daemon/net/tls.h"
+#include "daemon/smtp/sasl.h"
 #include "daemon/smtp/smtp.h"
 
 /* ---- configuration ---- */
@@ -37,6 +38,7 @@ enum balance {
 	BALANCE_SOURCE,
 	BALANCE_SENDER_DOMAIN,
 	BALANCE_RECIPIENT_DOMAIN,
+	BALANCE_USER,
 	BALANCE_COUNT
 };
 extern const char *const balance_names[BALANCE_COUNT];
@@ -86,6 +88,32 @@ struct pool_tls_config {
 	struct tls_client *client; /* NULL while neither mail nor checks need it; a reference of the configuration */
 };
 
+/* Our own login at the servers. */
+struct pool_auth_config {
+	const char *user;     /* NULL = none */
+	const char *password; /* a secret; read from password_file where that is set */
+	const char *password_file;
+	enum sasl_mechanism mechanism; /* SASL_PLAIN or SASL_LOGIN */
+	bool plaintext;                /* without TLS too */
+};
+
+/* Who the client is, told to the servers. The first two are said once for a connection, which then belongs to one
+ * session; XFORWARD for each transaction. */
+enum identity_proxy { IDENTITY_PROXY_NONE, IDENTITY_PROXY_V1, IDENTITY_PROXY_V2, IDENTITY_PROXY_COUNT };
+extern const char *const identity_proxy_names[IDENTITY_PROXY_COUNT];
+
+struct identity_config {
+	enum identity_proxy proxy;
+	unsigned xclient; /* SMTP_XATTR_* to be told where offered; 0 = none */
+	bool xforward;
+};
+
+/* Its connections say who the client is, and serve nobody else. */
+static inline bool identity_pins(const struct identity_config *i)
+{
+	return i->proxy != IDENTITY_PROXY_NONE || i->xclient != 0;
+}
+
 struct outlier_config {
 	unsigned consecutive; /* 0 = never eject */
 	int64_t eject_ms;     /* first ejection; grows with each further one */
@@ -122,6 +150,8 @@ struct pool_config {
 	struct reuse_config reuse;
 	struct retry_config retry;
 	struct pool_tls_config tls;
+	struct pool_auth_config auth;
+	struct identity_config identity;
 	struct back_timeouts timeouts;
 	uint64_t queue; /* transactions that may wait */
 	int64_t queue_timeout_ms;
@@ -263,6 +293,15 @@ const char *pool_tls_name(const struct pool_config *cf, const struct server *s);
 /* Connections made under one may be used under the other. */
 bool pool_tls_same(const struct pool_tls_config *a, const struct pool_tls_config *b);
 
+/* Connections logged in under one may be used under the other. */
+bool pool_auth_same(const struct pool_auth_config *a, const struct pool_auth_config *b);
+/* Why the login is not to be tried on this connection, static text for the log: it is not protected, or `offered`
+ * (SMTP_AUTH_* of its EHLO) lacks the mechanism. NULL = it may. */
+const char *pool_auth_hindrance(const struct pool_auth_config *a, const struct addr *server, bool secure,
+				unsigned offered) MUST_CHECK;
+/* The config must live as long as the exchange. */
+void pool_auth_begin(const struct pool_auth_config *a, struct sasl_client *ret);
+
 /* ---- choosing ---- */
 
 #define PICK_TRIED_MAX 16
@@ -274,6 +313,8 @@ struct pick_query {
 	uint64_t need_size;
 	const struct server *tried[PICK_TRIED_MAX]; /* not these again */
 	unsigned n_tried;
+	/* It has a connection for this already: taken if it can be used at all, also when full. NULL = none. */
+	const struct server *prefer;
 	bool skip_full; /* servers at their cap count as not usable: the waiting is over */
 	int64_t now_ms;
 };
@@ -337,6 +378,8 @@ struct registry_hooks {
 	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the
 	 * stored one too. Called from registry_apply(). May be NULL, as any hook. */
 	void (*on_weight_override_ended)(const char *pool, const char *server, void *arg);
+	/* Checks found that the server cannot be told who clients are, as the pool wants it; NULL = that is over. */
+	void (*on_identity_trouble)(const char *pool, const char *server, const char *text, void *arg);
 };
 
 /* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL =

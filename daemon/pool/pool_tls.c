@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * TLS towards servers: what a server is called.
+ * Connections to servers: their names for TLS, and what makes two alike.
  */
 #include "daemon/pool/pool.h"
 
+const char *const identity_proxy_names[IDENTITY_PROXY_COUNT] = { "none", "v1", "v2" };
 const char *const pool_tls_names[POOL_TLS_COUNT] = { "none", "may", "encrypt", "verify" };
 
 const char *pool_tls_name(const struct pool_config *cf, const struct server *s)

@@ -9,6 +9,7 @@
  *
  * A step says what its reply means and which step comes next; entering a step sends its command.
  */
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "daemon/net/stream_tls.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
+#include "daemon/smtp/proxy.h"
 
 #define PROBE_MAGIC 0x70726f62u
 #define QUIT_WAIT_MS 2000
@@ -27,6 +29,7 @@ enum step {
 	STEP_EHLO,
 	STEP_STARTTLS,
 	STEP_HELO,
+	STEP_AUTH,
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_RSET,
@@ -51,12 +54,15 @@ struct probe {
 	const struct health_config
 		*config; /* valid while awaited and in the conversation: health.c aborts before it goes */
 	char *helo;
+	struct identity_config identity;
 	struct stream stream;
 	bool opened;
 	struct timer deadline;
 	enum step step;
 	int64_t started_us;
 	struct smtp_ehlo ehlo;
+	const struct pool_auth_config *auth; /* NULL = no login is needed; valid as config is */
+	struct sasl_client sasl;
 };
 
 typedef void step_fn(struct probe *pr, const struct smtp_reply *r);
@@ -143,8 +149,19 @@ static void decide(struct probe *pr, enum probe_outcome outcome, const struct sm
 		enter(pr, STEP_QUIT);
 }
 
+/* What keeps the server from being told who clients are; NULL = nothing does. */
+static void note_identity(struct probe *pr, const char *trouble)
+{
+	if (pr->server->priv != NULL && identity_pins(&pr->identity))
+		registry_identity_trouble(pr->server->priv, trouble);
+}
+
+static const char no_banner[] = "no greeting behind our PROXY header: does it expect one, of this version, from us?";
+
 static void fail(struct probe *pr, const char *what)
 {
+	if (pr->step == STEP_BANNER && pr->identity.proxy != IDENTITY_PROXY_NONE)
+		note_identity(pr, no_banner);
 	give_verdict(pr, PROBE_FAIL, "%s (%s)", what, steps[pr->step].name);
 	end(pr);
 }
@@ -170,7 +187,7 @@ static void on_banner(struct probe *pr, const struct smtp_reply *r)
 		enter(pr, STEP_EHLO);
 }
 
-static void after_greeting(struct probe *pr, const struct smtp_reply *r)
+static void after_login(struct probe *pr, const struct smtp_reply *r)
 {
 	if (pr->awaited && pr->config->mail_from != NULL)
 		enter(pr, STEP_MAIL);
@@ -178,8 +195,80 @@ static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 		decide(pr, PROBE_PASS, r);
 }
 
+/* What is sent here is a secret. */
+static void send_login(struct probe *pr, struct sbuf *line)
+{
+	stream_put(&pr->stream, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+}
+
+static void on_auth(struct probe *pr, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	if (!pr->awaited) {
+		end(pr); /* what the exchange reads may be gone */
+		return;
+	}
+	switch (sasl_client_reply(&pr->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(pr, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		after_login(pr, r);
+		break;
+	case SASL_CLIENT_LATER:
+		decide(pr, PROBE_BUSY, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+	case SASL_CLIENT_BROKEN:
+		decide(pr, PROBE_FAIL, r);
+		break;
+	}
+}
+
+/* A server that mail could not log in at is of no use, however well it greets. */
+static void after_greeting(struct probe *pr, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	if (!pr->awaited || pr->auth == NULL) {
+		after_login(pr, r);
+		return;
+	}
+	const char *why =
+		pool_auth_hindrance(pr->auth, &pr->server->addr, stream_tls_is_on(&pr->stream), pr->ehlo.auth);
+	if (why != NULL) {
+		give_verdict(pr, PROBE_FAIL, "%s", why);
+		enter(pr, STEP_QUIT);
+		return;
+	}
+	enter(pr, STEP_AUTH);
+	pool_auth_begin(pr->auth, &pr->sasl);
+	sasl_client_start(&pr->sasl, &line);
+	send_login(pr, &line);
+}
+
+/* Nothing more is said before mail: what EHLO told counts. */
+static void greeted(struct probe *pr, const struct smtp_reply *r)
+{
+	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
+	if (pr->identity.xclient != 0 && (pr->ehlo.xclient & pr->identity.xclient) == 0)
+		note_identity(pr, "it does not offer XCLIENT to us: mail is deferred");
+	else
+		note_identity(pr, NULL);
+	after_greeting(pr, r);
+}
+
 static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 {
+	if (r->code >= 500 && r->code <= 503 && pr->identity.proxy != IDENTITY_PROXY_NONE) {
+		/* Not an old server: it took the header for a command, and its answers are out of step. */
+		note_identity(pr, "it does not understand our PROXY header");
+		fail(pr, "the PROXY header was taken for a command");
+		return;
+	}
 	if (smtp_reply_is(r, 5)) {
 		/* A server without extensions (RFC 5321 3.2). */
 		enter(pr, STEP_HELO);
@@ -199,8 +288,7 @@ static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 			return;
 		}
 	}
-	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
-	after_greeting(pr, r);
+	greeted(pr, r);
 }
 
 static void start_tls(struct probe *pr, enum stream_tls_when when)
@@ -217,7 +305,7 @@ static void on_starttls(struct probe *pr, const struct smtp_reply *r)
 	else if (pr->starttls == STARTTLS_ALWAYS || smtp_reply_is_server_trouble(r))
 		decide(pr, smtp_reply_is(r, 4) ? PROBE_BUSY : PROBE_FAIL, r);
 	else
-		after_greeting(pr, r);
+		greeted(pr, r);
 }
 
 static void on_helo(struct probe *pr, const struct smtp_reply *r)
@@ -266,6 +354,7 @@ static const struct step_row steps[STEP_COUNT] = {
 	[STEP_BANNER] = { "banner", on_banner },
 	[STEP_EHLO] = { "EHLO", on_ehlo },
 	[STEP_HELO] = { "HELO", on_helo },
+	[STEP_AUTH] = { "AUTH", on_auth },
 	[STEP_MAIL] = { "MAIL", on_mail },
 	[STEP_RCPT] = { "RCPT", on_rcpt },
 	[STEP_RSET] = { "RSET", on_rset },
@@ -308,6 +397,7 @@ static void enter(struct probe *pr, enum step step)
 	case STEP_CONNECT:
 	case STEP_TLS:
 	case STEP_BANNER:
+	case STEP_AUTH:
 	case STEP_COUNT:
 		break;
 	}
@@ -327,12 +417,29 @@ static bool decided(struct probe *pr, const char *text)
 	return alone;
 }
 
+/* Our own connection, not a client's. Version 1 cannot say that, so it names our end. */
+static void send_proxy_header(struct probe *pr)
+{
+	struct proxy_header h = { .version = pr->identity.proxy == IDENTITY_PROXY_V1 ? 1 : 2,
+				  .kind = PROXY_LOCAL,
+				  .dst = pr->server->addr };
+	socklen_t size = sizeof(h.src);
+	char out[PROXY_SEND_MAX];
+
+	if (pr->identity.proxy == IDENTITY_PROXY_NONE)
+		return;
+	if (getsockname(pr->stream.fd, &h.src.sa, &size) != 0)
+		memset(&h.src, 0, sizeof(h.src));
+	stream_put(&pr->stream, out, proxy_encode(&h, out));
+}
+
 static void on_connected(struct stream *st, void *owner)
 {
 	struct probe *pr = owner;
 
 	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
+	send_proxy_header(pr);
 	if (pr->connect_decides && !decided(pr, "connected"))
 		return;
 	if (pr->tls_first)
@@ -441,6 +548,8 @@ struct probe *probe_start(struct server_private *sp)
 	pr->loop = r->loop;
 	pr->awaited = true;
 	pr->config = &pc->health;
+	pr->auth = pc->auth.user != NULL ? &pc->auth : NULL;
+	pr->identity = pc->identity;
 	pr->connect_decides = pc->health.type == HEALTH_TCP || pc->health.type == HEALTH_NONE;
 	choose_tls(pr, pc);
 	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");

@@ -119,6 +119,7 @@ struct server_private {
 	enum server_state told;
 	double last_change_wall;
 	char why[CHECK_TEXT_MAX];
+	const char *identity_trouble; /* as last told, static text; NULL = none */
 	/* gone */
 	int64_t gone_ms;
 	struct server_config gone_config;
@@ -168,6 +169,9 @@ void server_private_tick(struct server_private *sp);
 void server_private_wake(struct server_private *sp);
 /* A new configuration ended the override of this configured server, if it had one. */
 void registry_end_weight_override(struct reg_pool *rp, const struct server_config *sc);
+
+/* Tells the hook, when it is another than before. NULL = it is over. */
+void registry_identity_trouble(struct server_private *sp, const char *text);
 
 /* ---- health.c ---- */
 

@@ -139,6 +139,18 @@ void registry_end_weight_override(struct reg_pool *rp, const struct server_confi
 	sbuf_fini(&prefix);
 }
 
+/* ---- telling who clients are ---- */
+
+void registry_identity_trouble(struct server_private *sp, const char *text)
+{
+	const struct registry_hooks *h = &sp->pool->registry->hooks;
+	const char *before = sp->identity_trouble;
+
+	sp->identity_trouble = text;
+	if (before != text && h->on_identity_trouble != NULL)
+		h->on_identity_trouble(sp->server->pool, sp->server->name, text, h->arg);
+}
+
 /* ---- weight and slow start ---- */
 
 static bool is_starting(const struct server_private *sp)

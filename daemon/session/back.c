@@ -7,12 +7,15 @@
  */
 #include "daemon/session/back.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/pool/self.h"
 #include "daemon/session/back_idle.h"
+#include "daemon/session/back_pin.h"
 #include "daemon/session/handshakes.h"
+#include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 
 /* ---- small facts ---- */
@@ -28,6 +31,7 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 
 	switch (kind) {
 	case DUE_MAIL:
+	case DUE_XFORWARD:
 		return t->mail_ms;
 	case DUE_RCPT:
 		return t->rcpt_ms;
@@ -44,8 +48,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 
 static enum reply_stage due_stage(enum due_kind kind)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
+								STAGE_DOT,  STAGE_MAIL, STAGE_MAIL };
 
 	return stage[kind];
 }
@@ -67,7 +71,9 @@ static enum reply_stage stage_of(const struct back *b)
 		return b->spoke ? STAGE_EHLO : STAGE_CONNECT;
 	case BACK_STARTTLS:
 	case BACK_EHLO:
+	case BACK_XCLIENT:
 	case BACK_HELO:
+	case BACK_AUTH:
 		return STAGE_EHLO;
 	default:
 		break;
@@ -96,6 +102,11 @@ static void send_line(struct back *b, const char *line, size_t n)
 	stream_put(&b->st, line, n);
 }
 
+void back_say(struct back *b, const char *line, size_t n)
+{
+	send_line(b, line, n);
+}
+
 /* ---- the end ---- */
 
 static void free_back(void *arg)
@@ -103,7 +114,8 @@ static void free_back(void *arg)
 	struct back *b = arg;
 
 	free(b->helo);
-	free(b->tls_error);
+	free(b->error);
+	sbuf_fini(&b->commands);
 	FREE_OBJ(b);
 }
 
@@ -115,6 +127,8 @@ static void end(struct back *b)
 	b->state = BACK_NONE;
 	list_remove(&b->link);
 	back_idle_leave(b);
+	back_unpin(b);
+	b->resting = false;
 	timer_stop(&b->timer);
 	metrics_add(b->w->m_bytes[1][0], b->st.bytes_in);
 	metrics_add(b->w->m_bytes[1][1], b->st.bytes_out);
@@ -151,7 +165,8 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	note_standing(b);
 	if (b->state == BACK_TLS) {
 		handshakes_failed(HANDSHAKE_SERVER);
-		b->tls_error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
+		if (b->error == NULL && stream_tls_error(&b->st) != NULL)
+			b->error = xstrdup(stream_tls_error(&b->st));
 	}
 	if (t == NULL) {
 		back_drop(b);
@@ -167,6 +182,7 @@ void back_quit(struct back *b)
 {
 	b->txn = NULL;
 	back_idle_leave(b);
+	b->resting = false;
 	if (b->body_open || b->due_n > 0) {
 		back_drop(b);
 		return;
@@ -201,10 +217,8 @@ static void use_exts(struct back *b)
 	b->exts = b->announced & ~b->pool->config->caps_off;
 }
 
-static void become_ready(struct back *b, unsigned exts, uint64_t size)
+static void become_ready(struct back *b)
 {
-	b->announced = exts;
-	b->size = size;
 	use_exts(b);
 	b->state = BACK_READY;
 	timer_stop(&b->timer);
@@ -221,8 +235,11 @@ static void start_tls(struct back *b, enum stream_tls_when when)
 	const struct pool_config *cf = b->pool->config;
 
 	set_state(b, BACK_TLS, cf->timeouts.tls_ms);
-	if (!stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
-		fail(b, BACK_MALFORMED, NULL); /* it said something behind its 220 that would pass for protected */
+	if (stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
+		return;
+	/* Whatever it said behind its 220 would pass for protected. */
+	b->error = xstrdup("plaintext behind the start of TLS");
+	fail(b, BACK_TLS_FAILED, NULL);
 }
 
 static void ask_for_tls(struct back *b)
@@ -249,37 +266,153 @@ static void on_tls(struct stream *st, void *owner)
 
 /* ---- greeting ---- */
 
+bool back_is_verdict(const struct back *b, enum reply_stage stage, const struct smtp_reply *r)
+{
+	if (!b->told || r->code < 400 || (r->enhanced[0] != 0 && r->enhanced[1] == 3))
+		return false;
+	return stage <= STAGE_EHLO || (r->enhanced[0] != 0 && r->enhanced[1] == 7);
+}
+
+/* The server, or what it was told, is refused. */
+static void said_no(struct back *b, const struct smtp_reply *r)
+{
+	bool header = b->pool->config->identity.proxy != IDENTITY_PROXY_NONE && b->state == BACK_EHLO;
+
+	if (header && !b->introduced && r->code >= 500 && r->code <= 503) {
+		fail(b, BACK_MALFORMED, r); /* it took the PROXY header for a command: its answers are out of step */
+		return;
+	}
+	fail(b, back_is_verdict(b, stage_of(b), r) ? BACK_VERDICT : BACK_SAID_NO, r);
+}
+
 static void on_banner(struct back *b, const struct smtp_reply *r)
 {
 	b->spoke = true;
 	observe(b, STAGE_BANNER, r, b->since_us);
 	if (!smtp_reply_is(r, 2))
-		fail(b, BACK_SAID_NO, r);
+		said_no(b, r);
 	else if (self_greets(r->text))
 		fail(b, BACK_LOOP, NULL);
 	else
 		say_hello(b, "EHLO", BACK_EHLO);
 }
 
-static void greeted(struct back *b, const struct smtp_ehlo *e)
+/* ---- our own login (RFC 4954) ---- */
+
+static void send_login(struct back *b, struct sbuf *line)
 {
-	server_learn(b->server, e->exts, e->size);
-	become_ready(b, e->exts, e->size);
+	static const char shown[] = "(our login, not shown)";
+
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+	set_state(b, BACK_AUTH, timeouts(b)->ehlo_ms);
+}
+
+static void log_in(struct back *b)
+{
+	const struct pool_auth_config *cf = &b->pool->config->auth;
+	const char *why = pool_auth_hindrance(cf, &b->server->addr, b->secure, b->mechanisms);
+	struct sbuf line = { 0 };
+
+	if (why != NULL) {
+		b->error = xstrdup(why);
+		fail(b, BACK_AUTH_FAILED, NULL);
+		return;
+	}
+	pool_auth_begin(cf, &b->sasl);
+	sasl_client_start(&b->sasl, &line);
+	send_login(b, &line);
+}
+
+static void on_login(struct back *b, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	switch (sasl_client_reply(&b->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(b, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		become_ready(b);
+		break;
+	case SASL_CLIENT_LATER:
+		fail(b, BACK_SAID_NO, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+		b->error = xstrdup("the server refuses our login");
+		fail(b, BACK_AUTH_FAILED, r);
+		break;
+	case SASL_CLIENT_BROKEN:
+		fail(b, BACK_MALFORMED, NULL);
+		break;
+	}
+}
+
+/* Nothing more is to be agreed on but who we are. */
+static void settled(struct back *b)
+{
+	if (b->pool->config->auth.user != NULL)
+		log_in(b);
+	else
+		become_ready(b);
+}
+
+/* In lock-step: the next command, or EHLO again, as what was offered before is forgotten. */
+static void introduce(struct back *b)
+{
+	if (back_xclient_next(b)) {
+		set_state(b, BACK_XCLIENT, timeouts(b)->ehlo_ms);
+		return;
+	}
+	b->introduced = true;
+	if (b->told && b->commands_at > 0)
+		say_hello(b, "EHLO", BACK_EHLO);
+	else
+		settled(b); /* there was nothing to say */
+}
+
+/* EHLO was answered, and TLS is on or given up. */
+static void greeted(struct back *b)
+{
+	server_learn(b->server, b->announced, b->size);
+	if (b->introduced || b->session == NULL || b->pool->config->identity.xclient == 0)
+		settled(b);
+	else if (back_xclient_make(b))
+		introduce(b);
+	else
+		fail(b, BACK_NO_XCLIENT, NULL);
+}
+
+static void on_xclient(struct back *b, const struct smtp_reply *r)
+{
+	observe(b, STAGE_EHLO, r, b->since_us);
+	if (smtp_reply_is(r, 2))
+		introduce(b);
+	else
+		said_no(b, r);
 }
 
 /* EHLO was answered without TLS where the pool wants it. */
 static void in_plaintext(struct back *b, const struct smtp_ehlo *e)
 {
 	if (e->exts & SMTP_EXT_STARTTLS) {
-		b->announced = e->exts; /* should it refuse, and TLS be a mere wish */
-		b->size = e->size;
 		ask_for_tls(b);
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
-		greeted(b, e);
+		greeted(b);
 	} else {
-		b->tls_error = xstrdup("the server does not offer STARTTLS");
+		b->error = xstrdup("the server does not offer STARTTLS");
 		fail(b, BACK_TLS_FAILED, NULL);
 	}
+}
+
+/* RFC 5321 3.2: a server that does not know EHLO. One that was told who the client is may mean the client. */
+static bool is_old(const struct back *b, const struct smtp_reply *r)
+{
+	if (b->state != BACK_EHLO || !smtp_reply_is(r, 5))
+		return false;
+	return !b->told || (b->introduced && (r->code == 500 || r->code == 502));
 }
 
 static void on_hello(struct back *b, const struct smtp_reply *r)
@@ -287,31 +420,41 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 	struct smtp_ehlo e = { 0 };
 
 	observe(b, STAGE_EHLO, r, b->since_us);
-	if (smtp_reply_is(r, 5) && b->state == BACK_EHLO) {
+	if (is_old(b, r)) {
 		say_hello(b, "HELO", BACK_HELO); /* RFC 5321 3.2: an old server */
 		return;
 	}
 	if (!smtp_reply_is(r, 2)) {
-		fail(b, BACK_SAID_NO, r);
+		said_no(b, r);
 		return;
 	}
 	if (b->state == BACK_EHLO)
 		smtp_ehlo_parse(r, &e);
-	if (b->secure || b->pool->config->tls.mode == POOL_TLS_NONE)
-		greeted(b, &e);
+	b->announced = e.exts;
+	b->size = e.size;
+	b->xclient = e.xclient;
+	b->xforward = e.xforward;
+	b->mechanisms = e.auth;
+	if (b->secure || b->introduced || b->pool->config->tls.mode == POOL_TLS_NONE)
+		greeted(b);
 	else
 		in_plaintext(b, &e);
 }
 
-/* A refusal where TLS is a wish: the connection goes on as it is. */
+/* A refusal (RFC 3207 4: 454) is about the server, whatever its enhanced code says, and where TLS is a mere wish the
+ * connection goes on as it is. */
 static void on_starttls(struct back *b, const struct smtp_reply *r)
 {
-	if (r->code == 220)
+	if (r->code == 220) {
 		start_tls(b, STREAM_TLS_STARTTLS);
-	else if (b->pool->config->tls.mode == POOL_TLS_MAY && !smtp_reply_is_server_trouble(r))
-		become_ready(b, b->announced, b->size);
-	else
+	} else if (smtp_reply_is_server_trouble(r)) {
 		fail(b, BACK_SAID_NO, r);
+	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
+		greeted(b);
+	} else {
+		b->error = xstrdup("the server refused STARTTLS");
+		fail(b, BACK_TLS_FAILED, r);
+	}
 }
 
 /* Takes the head of the dues; the next one's deadline starts now. */
@@ -328,26 +471,43 @@ static struct due pop_due(struct back *b)
 	return d;
 }
 
+static void on_rset(struct back *b, const struct smtp_reply *r)
+{
+	struct txn *t = b->txn;
+
+	if (!smtp_reply_is(r, 2) || b->due_n > 0) {
+		if (t != NULL)
+			fail(b, BACK_EOF, NULL); /* of a connection that has served before: stale, no failure */
+		else
+			back_quit(b);
+		return;
+	}
+	b->state = BACK_READY;
+	if (t != NULL)
+		txn_on_ready(t);
+	else if (b->session != NULL)
+		back_pin_rest(b);
+	else
+		back_idle_enter(b);
+}
+
 static void on_due_reply(struct back *b, const struct smtp_reply *r)
 {
 	struct due d = pop_due(b);
 	int64_t took = loop_now_us(b->w->loop) - d.sent_us;
 
-	if (r->code != 421)
-		b->any_reply = true;
 	if (d.kind == DUE_RSET) {
-		if (smtp_reply_is(r, 2) && b->due_n == 0)
-			back_idle_enter(b);
-		else
-			back_quit(b);
+		on_rset(b, r);
 		return;
 	}
+	if (r->code != 421)
+		b->any_reply = true;
 	observe(b, due_stage(d.kind), r, d.sent_us);
 	if (d.kind == DUE_DATA && r->code == 354)
 		b->body_open = true;
 	if (d.kind == DUE_DOT)
 		b->body_open = false;
-	if (r->code >= 400)
+	if (r->code >= 400 && d.kind != DUE_XFORWARD)
 		b->errors++;
 	else if (d.kind == DUE_DOT)
 		b->errors = 0;
@@ -369,6 +529,12 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 	case BACK_STARTTLS:
 		on_starttls(b, r);
 		return;
+	case BACK_AUTH:
+		on_login(b, r);
+		return;
+	case BACK_XCLIENT:
+		on_xclient(b, r);
+		return;
 	case BACK_QUIT:
 		end(b);
 		return;
@@ -389,6 +555,19 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 
 /* ---- stream events ---- */
 
+/* Before anything else, TLS included. */
+static void send_proxy_header(struct back *b)
+{
+	char header[PROXY_SEND_MAX];
+	enum identity_proxy version = b->pool->config->identity.proxy;
+
+	if (version == IDENTITY_PROXY_NONE || b->session == NULL)
+		return;
+	stream_put(&b->st, header, identity_proxy(b->session, version, header));
+	trace(b, 'b', "(PROXY header)", 14);
+	b->told = true;
+}
+
 static void on_connected(struct stream *st, void *owner)
 {
 	struct back *b = owner;
@@ -396,6 +575,7 @@ static void on_connected(struct stream *st, void *owner)
 	UNUSED(st);
 	CHECK_OBJ(b, BACK_MAGIC);
 	observe(b, STAGE_CONNECT, NULL, b->since_us);
+	send_proxy_header(b);
 	if (b->pool->config->tls.implicit)
 		start_tls(b, STREAM_TLS_IMPLICIT);
 	else
@@ -410,7 +590,8 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	size_t used = 0, len;
 
 	CHECK_OBJ(b, BACK_MAGIC);
-	while (used < n && stream_is_open(st)) {
+	/* What stands behind a 220 to STARTTLS is no reply: left here, it ends the connection. */
+	while (used < n && stream_is_open(st) && b->state != BACK_TLS) {
 		switch (smtp_reply_parse(p + used, n - used, &r, &len, &why)) {
 		case SMTP_PARSE_MORE:
 			return used;
@@ -461,7 +642,7 @@ static void on_timer(void *arg)
 	struct back *b = arg;
 
 	CHECK_OBJ(b, BACK_MAGIC);
-	if (b->is_idle) {
+	if (b->is_idle || b->resting) {
 		back_quit(b);
 		return;
 	}
@@ -501,6 +682,8 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	b->helo = xstrdup(helo_name(p, t));
 	b->opened_ms = loop_now_ms(w->loop);
 	list_init(&b->idle_link);
+	if (identity_pins(&p->config->identity))
+		back_pin(b, t->s);
 	list_append(&w->backs, &b->link);
 	timer_init(&b->timer, on_timer, b);
 	stream_connect(&b->st, w->loop, &s->addr, source, &back_stream_ops, b);
@@ -511,9 +694,13 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready)
 {
-	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config);
+	struct back *b = NULL;
 
-	*ret_ready = b != NULL;
+	if (!fresh_only && identity_pins(&p->config->identity))
+		b = back_pin_take(t->s, p, s);
+	else if (!fresh_only)
+		b = back_idle_take(w, s, helo_name(p, t), p->config);
+	*ret_ready = b != NULL && b->state == BACK_READY;
 	if (b == NULL) {
 		b = open_new(w, p, s, t);
 	} else if (b->pool != p) {
@@ -534,6 +721,8 @@ void back_return(struct back *b)
 	b->txn = NULL;
 	if (b->state != BACK_READY || b->body_open || b->due_n > 0 || stream_queued(&b->st) > 0)
 		back_drop(b);
+	else if (b->session != NULL)
+		back_pin_rest(b);
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
 	else
@@ -556,10 +745,11 @@ void back_abandon(struct back *b)
 		back_drop(b);
 		return;
 	}
-	if (!back_idle_worthy(b)) {
+	if (b->session == NULL && !back_idle_worthy(b)) {
 		back_quit(b);
 		return;
 	}
+	b->reused = true;
 	b->state = BACK_RSET;
 	back_command(b, DUE_RSET, NULL, "RSET\r\n", 6);
 }

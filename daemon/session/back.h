@@ -24,7 +24,9 @@ enum back_state {
 	BACK_STARTTLS,
 	BACK_TLS, /* the handshake */
 	BACK_EHLO,
+	BACK_XCLIENT, /* telling who the client is; EHLO again follows */
 	BACK_HELO,
+	BACK_AUTH,  /* our own login */
 	BACK_READY, /* idle, or lent to a transaction */
 	BACK_RSET,  /* clearing what a transaction left, then idle */
 	BACK_QUIT,
@@ -32,7 +34,7 @@ enum back_state {
 };
 
 /* What the next reply answers. */
-enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_KIND_COUNT };
+enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_XFORWARD, DUE_KIND_COUNT };
 
 struct due {
 	uint8_t kind;
@@ -53,16 +55,28 @@ struct back {
 	uint8_t state;
 	bool is_idle;
 	bool spoke, secure; /* its banner came; TLS is on */
-	bool reused;        /* it has served before: an EOF before any reply is no failure */
-	bool any_reply;     /* since it was lent */
-	bool body_open;     /* DATA was answered by 354 and no final reply came: only a close may follow */
+	/* Of those that say who the client is (back_pin.h): */
+	struct session *session; /* which they serve; NULL = shared, or the session has ended */
+	struct list pin_link;
+	unsigned epoch;       /* of the session when it was told */
+	bool resting;         /* between the session's transactions */
+	bool told;            /* the server knows who the client is, by PROXY or XCLIENT */
+	bool introduced;      /* all XCLIENT commands have been said */
+	struct sbuf commands; /* of XCLIENT, said up to commands_at */
+	size_t commands_at;
+	unsigned xclient, xforward; /* SMTP_XATTR_* of its EHLO */
+	bool reused;                /* it has served before: an EOF before any reply is no failure */
+	bool any_reply;             /* since it was lent */
+	bool body_open;             /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
 	bool dot_left;            /* the final dot had been given to the kernel */
 	bool was_bored;           /* nothing was due: it had waited for our client for too long */
 	int64_t asked_us;         /* since when it had owed us something */
 	unsigned errors;          /* error replies since the last 250 to a message */
 	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
-	char *tls_error;          /* why a handshake failed, for the log */
+	unsigned mechanisms;      /* SMTP_AUTH_* of an EHLO before STARTTLS */
+	char *error;              /* why a handshake or our login failed, for the log */
+	struct sasl_client sasl;  /* BACK_AUTH: reads the pool's configuration */
 	char *helo;               /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
@@ -77,11 +91,14 @@ enum back_trouble {
 	BACK_REFUSED, /* connect failed */
 	BACK_EOF,
 	BACK_TIMED_OUT,
-	BACK_MALFORMED,  /* a reply that is none */
-	BACK_SAID_NO,    /* 421 or 4.3.x, or an error at banner or EHLO */
-	BACK_TLS_FAILED, /* no STARTTLS where it is needed, or the handshake failed */
-	BACK_INCAPABLE,  /* its EHLO lacks what the envelope needs: nobody's fault */
-	BACK_LOOP,       /* it is ourselves */
+	BACK_MALFORMED,   /* a reply that is none */
+	BACK_SAID_NO,     /* 421 or 4.3.x, or an error at banner or EHLO */
+	BACK_TLS_FAILED,  /* no STARTTLS where it is needed, or the handshake failed */
+	BACK_AUTH_FAILED, /* it does not take our login */
+	BACK_INCAPABLE,   /* its EHLO lacks what the envelope needs: nobody's fault */
+	BACK_LOOP,        /* it is ourselves */
+	BACK_VERDICT,     /* a refusal of the client, whom it was told */
+	BACK_NO_XCLIENT,  /* it cannot be told who the client is: its configuration, or ours */
 	BACK_TROUBLE_COUNT
 };
 
@@ -89,6 +106,13 @@ enum back_trouble {
  * already (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready) MUST_CHECK;
+/* The server to which this session has a connection that waits for its next transaction; NULL = none. */
+const struct server *back_pinned_server(struct session *s, const struct pool *p);
+/* The session ends: so do the connections that serve it. */
+void back_pins_end(struct session *s);
+/* A refusal that is about the client, whom the server was told, and not about the server: x.7.x, and any other than
+ * 4.3.x to what stands before MAIL. */
+bool back_is_verdict(const struct back *b, enum reply_stage stage, const struct smtp_reply *r);
 /* Gives it back, clean: after a final reply, or before anything was sent. */
 void back_return(struct back *b);
 /* Gives it back in the middle of an envelope: RSET first, or the end if content is open. */
@@ -98,6 +122,8 @@ void back_drop(struct back *b);
 /* Ends an idle one with QUIT; its slot is held until the server has let go of it too. */
 void back_quit(struct back *b);
 
+/* A line to which no due belongs. */
+void back_say(struct back *b, const char *line, size_t n);
 /* Room for one more due? */
 bool back_may_send(const struct back *b);
 /* Queues a command line (with CRLF) and expects a reply for it. */

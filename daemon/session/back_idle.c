@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "daemon/base/hash.h"
+#include "daemon/session/back_pin.h"
 
 struct idle_list {
 	struct server *server; /* referenced */
@@ -22,7 +23,7 @@ void back_idle_init(struct worker *w)
 	w->idle = map_new();
 }
 
-static bool is_usable(const struct server *s)
+bool back_idle_server_is_usable(const struct server *s)
 {
 	enum server_state state = server_state(s);
 
@@ -35,7 +36,8 @@ bool back_idle_worthy(const struct back *b)
 
 	return cf->idle > 0 && b->errors < cf->max_errors && !b->w->stopping &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms &&
-	       atomic_load_explicit(&b->server->n_idle, memory_order_relaxed) < cf->idle && is_usable(b->server);
+	       atomic_load_explicit(&b->server->n_idle, memory_order_relaxed) < cf->idle &&
+	       back_idle_server_is_usable(b->server);
 }
 
 static struct idle_list *list_for(struct worker *w, struct server *s)
@@ -85,7 +87,8 @@ struct back *back_idle_take(struct worker *w, struct server *s, const char *helo
 		return NULL;
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link) {
 		if (strcmp(b->helo, helo) != 0 || loop_now_ms(w->loop) - b->opened_ms >= cf->reuse.max_age_ms ||
-		    !pool_tls_same(&b->pool->config->tls, &cf->tls))
+		    !pool_tls_same(&b->pool->config->tls, &cf->tls) ||
+		    !pool_auth_same(&b->pool->config->auth, &cf->auth))
 			continue;
 		back_idle_leave(b);
 		return b;
@@ -108,7 +111,7 @@ static bool prune(struct idle_list *il, bool all)
 	struct list *tmp;
 	struct back *b;
 
-	if (!all && is_usable(il->server))
+	if (!all && back_idle_server_is_usable(il->server))
 		return list_empty(&il->head);
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link)
 		back_quit(b);
@@ -138,6 +141,7 @@ static void prune_all(struct worker *w, bool all)
 void back_idle_prune(struct worker *w)
 {
 	prune_all(w, false);
+	back_pin_prune(w);
 }
 
 void back_idle_fini(struct worker *w)

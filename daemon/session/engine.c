@@ -19,6 +19,7 @@
 #include "daemon/session/front_auth.h"
 #include "daemon/session/hashing.h"
 #include "daemon/session/handshakes.h"
+#include "daemon/session/proxied.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
 #include "daemon/session/txn.h"
@@ -87,6 +88,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 	w->loop = loop_new();
 	list_init(&w->sessions);
 	list_init(&w->tcp_sessions);
+	list_init(&w->proxied);
 	list_init(&w->sockets);
 	list_init(&w->backs);
 	back_idle_init(w);
@@ -151,6 +153,7 @@ static void stop_worker(struct worker *w, void *arg)
 	UNUSED(arg);
 	timer_stop(&w->beat);
 	w->stopping = false; /* nobody waits for this worker to be empty any more */
+	proxied_close_all(w, NULL);
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
@@ -274,6 +277,7 @@ static void begin_stop(struct worker *w, void *arg)
 	struct list *tmp;
 
 	w->stopping = true;
+	proxied_close_all(w, NULL);
 	drain_worker(w, w);
 	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
 		list_remove(&sock->link);

@@ -16,6 +16,7 @@
 #include "daemon/session/engine_private.h"
 #include "daemon/session/hashing.h"
 #include "daemon/session/users.h"
+#include "daemon/session/proxied.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
 #include "daemon/session/back.h"
@@ -151,8 +152,10 @@ static void update_sockets(struct worker *w, struct update *u)
 static void end_removed_tcp(struct worker *w, const struct snapshot *old)
 {
 	for (size_t i = 0; old != NULL && i < old->n_listeners; i++)
-		if (worker_listener(w, old->listeners[i].run) == NULL)
+		if (worker_listener(w, old->listeners[i].run) == NULL) {
 			tcp_close_all(w, old->listeners[i].run);
+			proxied_close_all(w, old->listeners[i].run);
+		}
 }
 
 static void update_worker(struct worker *w, void *arg)

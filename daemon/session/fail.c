@@ -19,10 +19,16 @@ static const struct failure policies[BACK_TROUBLE_COUNT] = {
 	[BACK_SAID_NO] = { SERVER_SAW_BUSY, true, 451, "4.3.0", "the server is in trouble, try again", CAUSE_BACKEND },
 	[BACK_TLS_FAILED] = { SERVER_SAW_FAULT, true, 451, "4.7.5", "no secure connection to the server, try again",
 			      CAUSE_NO_SERVER },
+	[BACK_AUTH_FAILED] = { SERVER_SAW_FAULT, true, 451, "4.3.5", "the server does not let us in, try again",
+			       CAUSE_NO_SERVER },
 	[BACK_INCAPABLE] = { SERVER_SAW_SUCCESS, false, 451, "4.3.0", "no server can take this message now, try again",
 			     CAUSE_NO_SERVER },
 	[BACK_LOOP] = { SERVER_SAW_FAULT, true, 451, "4.4.6", "the server's address leads back to here",
 			CAUSE_NO_SERVER },
+	[BACK_VERDICT] = { SERVER_SAW_SUCCESS, false, 451, "4.7.0", "the server refused you, try again",
+			   CAUSE_BACKEND },
+	[BACK_NO_XCLIENT] = { SERVER_SAW_SUCCESS, false, 451, "4.7.0",
+			      "the server cannot be told who you are, try again", CAUSE_NO_SERVER },
 };
 
 void fail_policy(enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r, struct failure *ret)

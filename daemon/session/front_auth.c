@@ -135,6 +135,7 @@ static void succeed(struct session *s)
 	metrics_add(attempts[a->mechanism][ATTEMPT_OK], 1);
 	auth_failures_forget_user(engine_auth_failures(s->w->engine), user);
 	s->front.user = xstrdup(user);
+	s->epoch++;
 	session_trace(s, 'i', "authenticated", 13);
 	session_reply(s, 235, "2.7.0", "welcome");
 	back_to_commands(s);

@@ -6,6 +6,7 @@
 
 #include "daemon/session/chunk.h"
 #include "daemon/session/front_auth.h"
+#include "daemon/session/front_xclient.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
 
@@ -62,9 +63,7 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 	chunk_reset(s);
 	if (!session_at_edge(s))
 		return false;
-	free(s->front.helo);
-	s->front.helo = xstrndup(arg.p, arg.n);
-	s->front.esmtp = esmtp;
+	front_take_name(s, arg, esmtp);
 	s->front.greeted = true;
 	return true;
 }
@@ -97,6 +96,17 @@ static void put_mechanisms(const struct session *s, struct sbuf *out)
 	sbuf_puts(out, "\r\n");
 }
 
+/* RFC 9422: what txn_rcpt() holds recipients to. */
+static void put_limits(const struct session *s, struct sbuf *out)
+{
+	uint64_t cap = s->lv->config->caps.recipients;
+	struct smtp_limits limits = { .rcpt_max = cap < UINT32_MAX ? (uint32_t)cap : 0 };
+	char line[SMTP_LIMITS_MAX];
+
+	if (smtp_limits_write(&limits, line) > 0)
+		put_line(out, false, line);
+}
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -110,7 +120,9 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	put_limits(s, &out);
 	put_mechanisms(s, &out);
+	front_xclient_announce(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)
@@ -127,7 +139,9 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 	if (!take_helo(s, args, true, &step))
 		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
-	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
+	s->front.exts = (o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
+	if (front_auth_mechanisms(s) != 0)
+		s->front.exts |= SMTP_EXT_AUTH; /* for its parameter of MAIL; also behind a login, unannounced then */
 	ehlo_reply(s, o);
 	return STEP_MORE;
 }

@@ -11,8 +11,12 @@
 
 bool received_wanted(const struct txn *t)
 {
-	/* `auto` adds the field wherever the pool passes no client identity on, which no pool does yet. */
-	return t->s->lv->config->add_received != ADD_RECEIVED_NEVER;
+	enum add_received mode = t->s->lv->config->add_received;
+
+	/* A server that is told who the client is says so in its own field. */
+	if (mode == ADD_RECEIVED_AUTO)
+		return t->pool == NULL || !identity_pins(&t->pool->config->identity);
+	return mode == ADD_RECEIVED_ALWAYS;
 }
 
 void received_field(const struct txn *t, struct sbuf *out)

@@ -81,8 +81,7 @@ void session_trace(struct session *s, char side, const char *p, size_t n)
 
 /* ---- the beginning ---- */
 
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
-		    struct client *counted)
+void session_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a)
 {
 	struct session *s;
 
@@ -91,13 +90,29 @@ void session_accept(struct worker *w, const struct listener_view *lv, int fd, co
 	s->snapshot = snapshot_ref(w->snapshot);
 	s->lv = lv;
 	s->run = listener_runtime_ref(lv->run);
-	s->counted = counted;
-	s->client = *peer;
+	s->counted = a->counted;
+	s->client = s->origin = a->client;
+	s->peer = a->peer;
+	s->local = a->local;
+	list_init(&s->pinned);
 	s->number = w->next_id++;
 	s->started_ms = loop_now_ms(w->loop);
 	list_append(&w->sessions, &s->link);
 	w->n_sessions++;
-	front_start(s, fd);
+	front_start(s, a->fd);
+}
+
+void session_ends(const struct session *s, struct addr *ret_client, struct addr *ret_local)
+{
+	socklen_t size = sizeof(*ret_local);
+
+	*ret_client = s->client;
+	*ret_local = s->local;
+	if (ret_local->sa.sa_family != 0)
+		return;
+	if (!stream_is_open(&s->front.st) || getsockname(s->front.st.fd, &ret_local->sa, &size) != 0)
+		memset(ret_local, 0, sizeof(*ret_local));
+	addr_unmap(ret_local);
 }
 
 /* ---- edges ---- */
@@ -139,6 +154,8 @@ static void free_session(void *arg)
 
 	free(s->front.helo);
 	free(s->front.user);
+	free(s->told);
+	front_forget_certificate(s);
 	FREE_OBJ(s);
 }
 
@@ -155,6 +172,8 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_cstr(&l, "id", session_id(s, id));
 	log_cstr(&l, "listener", s->lv->config->name);
 	log_addr(&l, "client", &s->client);
+	if (!addr_eq(&s->peer, &s->client))
+		log_addr(&l, "via", &s->peer);
 	log_cstr(&l, "helo", s->front.helo);
 	log_cstr(&l, "user", s->front.user);
 	log_cstr(&l, "tls", s->front.tls);
@@ -195,6 +214,7 @@ static void release(struct session *s)
 		engine_trace_line(w->engine, s->number, 'i', "", 0, true);
 	list_remove(&s->link);
 	w->n_sessions--;
+	back_pins_end(s);
 	listener_runtime_unref(s->run);
 	snapshot_unref(s->snapshot);
 	s->snapshot = NULL;

@@ -76,7 +76,8 @@ struct front {
 	char *user;  /* who logged in; NULL = nobody */
 	struct auth_exchange *auth;
 	unsigned auth_failures;
-	const char *tls; /* version, static; NULL = plaintext */
+	const char *tls;                          /* version, static; NULL = plaintext */
+	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
 	struct smtp_chunks chunks;
 	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */
@@ -93,7 +94,13 @@ struct session {
 	const struct listener_view *lv;
 	struct listener_runtime *run; /* referenced */
 	struct client *counted;       /* NULL = exempt from the caps per client */
-	struct addr client;
+	struct addr client;           /* who it is: the peer, or whom PROXY or XCLIENT named */
+	struct addr origin;           /* who it was before XCLIENT: decides who may use that */
+	struct addr peer;             /* the other end of the connection */
+	struct addr local;            /* where the client connected to; family 0 = where the peer did */
+	struct xclient *told;         /* by XCLIENT; NULL = nothing */
+	struct list pinned;           /* struct back.pin_link: connections that serve this session only */
+	unsigned epoch;               /* grows when servers would have to be told something else about the client */
 	uint64_t number;
 	int64_t started_ms;
 	struct front front;
@@ -103,8 +110,9 @@ struct session {
 };
 
 /* Takes over an accepted connection of an smtp listener. */
-void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
-		    struct client *counted);
+void session_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a);
+/* The ends of the client's connection, as far as they are known: *ret_local is where it connected to. */
+void session_ends(const struct session *s, struct addr *ret_client, struct addr *ret_local);
 /* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the
  * session alive, without its client, until the final reply. */
 void session_close(struct session *s, enum close_reason reason);
@@ -117,10 +125,11 @@ void session_go_on(struct session *s);
 /* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,
  * the node drains) and was closed. */
 bool session_at_edge(struct session *s) MUST_CHECK;
-/* Nothing is under way: no transaction, and the client's turn to speak, or the greeting held back. */
+/* Nothing is under way: no transaction, and the client's turn to speak or to shake hands, or the greeting held back. */
 static inline bool session_is_between(const struct session *s)
 {
-	return s->txn == NULL && (s->front.state == FRONT_COMMAND || s->front.state == FRONT_GREETING);
+	return s->txn == NULL &&
+	       (s->front.state == FRONT_COMMAND || s->front.state == FRONT_GREETING || s->front.state == FRONT_TLS);
 }
 /* "n1-00abc…", into out[SESSION_ID_MAX]; returns out. */
 const char *session_id(const struct session *s, char *out);

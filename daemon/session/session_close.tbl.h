@@ -19,6 +19,8 @@ CLOSE(JUNK, "too_many_junk_commands", 421, "4.7.0", "too many commands without m
 CLOSE(OUT_OF_STEP, "out_of_step", 421, "4.7.0", "what follows cannot be told from commands", LOG_LEVEL_INFO)
 CLOSE(HTTP, "http", 421, "4.7.0", "this is a mail server", LOG_LEVEL_INFO)
 CLOSE(TOO_BIG, "message_too_big", 421, "4.3.4", "message far too big", LOG_LEVEL_INFO)
+CLOSE(DENIED, "denied", 554, "5.7.1", "access denied", LOG_LEVEL_INFO)
+CLOSE(CLIENT_FULL, "client_full", 421, "4.7.0", "too many connections from that address", LOG_LEVEL_INFO)
 CLOSE(DRAINING, "draining", 421, "4.3.2", "service shutting down, try again", LOG_LEVEL_DEBUG)
 CLOSE(REMOVED, "listener_removed", 421, "4.3.2", "service closed here", LOG_LEVEL_DEBUG)
 CLOSE(KILLED, "killed", 421, "4.3.2", "ended by the administrator", LOG_LEVEL_NOTICE)

@@ -84,7 +84,8 @@ struct listener_config {
 	const char *hostname;
 	const char *pool;
 	struct cidr_list allow, deny, exempt;
-	struct str_list accepted_domains; /* inbound: as in routes ("*.x", "@set"), A-labels */
+	struct cidr_list accept_proxy, accept_xclient; /* who may say that the client is another */
+	struct str_list accepted_domains;              /* inbound: as in routes ("*.x", "@set"), A-labels */
 	enum mixed_recipients mixed_recipients;
 	enum line_endings line_endings;
 	enum add_received add_received;

@@ -13,6 +13,7 @@
 #include "daemon/base/hash.h"
 #include "daemon/net/stream.h"
 #include "daemon/session/back.h"
+#include "daemon/session/identity.h"
 #include "daemon/session/session.h"
 
 #define TCP_MAGIC 0x54435053u
@@ -26,7 +27,7 @@ struct tcp_session {
 	struct listener_runtime *run;
 	struct client *counted;
 	struct pool *pool;
-	struct addr client;
+	struct addr client, peer, local; /* as in struct arrival */
 	uint64_t number;
 	int64_t started_ms;
 	struct stream front, back;
@@ -68,6 +69,8 @@ static void log_tcp(const struct tcp_session *ts, const char *why)
 	log_cstr(&l, "id", session_id_of(ts->w->engine, ts->number, id));
 	log_cstr(&l, "listener", ts->lv->config->name);
 	log_addr(&l, "client", &ts->client);
+	if (!addr_eq(&ts->peer, &ts->client))
+		log_addr(&l, "via", &ts->peer);
 	log_cstr(&l, "pool", ts->pool->config->name);
 	log_cstr(&l, "server", ts->server != NULL ? ts->server->name : NULL);
 	log_int(&l, "in", (int64_t)ts->front.bytes_in);
@@ -240,12 +243,29 @@ static void on_back_gone(struct stream *st, int err, void *owner)
 		half_closed(ts, &ts->front);
 }
 
+static void send_proxy_header(struct tcp_session *ts)
+{
+	enum identity_proxy version = ts->pool->config->identity.proxy;
+	char id[SESSION_ID_MAX], header[PROXY_SEND_MAX];
+	struct addr ends[2] = { ts->client, ts->local };
+	socklen_t size = sizeof(ends[1]);
+
+	if (version == IDENTITY_PROXY_NONE)
+		return;
+	if (ends[1].sa.sa_family == 0 && getsockname(ts->front.fd, &ends[1].sa, &size) != 0)
+		memset(&ends[1], 0, sizeof(ends[1]));
+	addr_unmap(&ends[1]);
+	session_id_of(ts->w->engine, ts->number, id);
+	stream_put(&ts->back, header, identity_proxy_plain(version, ends, id, header));
+}
+
 static void on_connected(struct stream *st, void *owner)
 {
 	struct tcp_session *ts = owner;
 
 	UNUSED(st);
 	ts->connected = true;
+	send_proxy_header(ts);
 	keep_alive(ts);
 	server_report(ts->pool, ts->server, SERVER_SAW_SUCCESS, loop_now_ms(ts->w->loop));
 	stream_resume(&ts->front);
@@ -300,10 +320,9 @@ static void seek(struct tcp_session *ts)
 	timer_set_in(ts->w->loop, &ts->timer, cf->timeouts.connect_ms);
 }
 
-void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
-		struct client *counted)
+void tcp_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a)
 {
-	struct envelope e = { .listener = lv->config->name, .client = peer };
+	struct envelope e = { .listener = lv->config->name, .client = &a->client };
 	int route = policy_route(w->snapshot->policy, &e);
 	struct tcp_session *ts;
 
@@ -312,15 +331,17 @@ void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const 
 	ts->snapshot = snapshot_ref(w->snapshot);
 	ts->lv = lv;
 	ts->run = listener_runtime_ref(lv->run);
-	ts->counted = counted;
-	ts->client = *peer;
+	ts->counted = a->counted;
+	ts->client = a->client;
+	ts->peer = a->peer;
+	ts->local = a->local;
 	ts->number = w->next_id++;
 	ts->started_ms = loop_now_ms(w->loop);
 	ts->pool = lv->pool;
 	timer_init(&ts->timer, on_timer, ts);
 	list_append(&w->tcp_sessions, &ts->link);
 	w->n_sessions++;
-	stream_open(&ts->front, w->loop, fd, &front_ops, ts);
+	stream_open(&ts->front, w->loop, a->fd, &front_ops, ts);
 	stream_read_bulk(&ts->front, true);
 	if (route >= 0 && w->snapshot->route_pools[route] == NULL) {
 		tcp_end(ts, "refused_by_route");

@@ -9,8 +9,7 @@
 
 struct tcp_session;
 
-void tcp_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
-		struct client *counted);
+void tcp_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a);
 /* Ends all of a worker's; at a drain's end or when their listener is gone (run NULL = all). */
 void tcp_close_all(struct worker *w, const struct listener_runtime *run);
 void tcp_each(struct worker *w, void (*fn)(const struct session_info *info, void *arg), void *arg);

@@ -178,6 +178,8 @@ static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char f
 	*e = (struct envelope) {
 		.listener = t->s->lv->config->name,
 		.client = &t->s->client,
+		.user = t->s->front.user,
+		.certificate = t->s->front.certificate,
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
 		.sender = t->sender,
 		.sender_domain = str_from(t->sender_domain),
@@ -209,6 +211,7 @@ static void leave_route(struct txn *t)
 {
 	txn_release_back(t);
 	t->mail_state = RCPT_UNSENT;
+	txn_forget_xforward(t);
 	t->routed = false;
 	t->pool = NULL;
 	t->n_tried = 0;
@@ -489,6 +492,7 @@ void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause)
 	free(t->mail_reply);
 	free(t->last_reply);
 	free(t->outcome_reply);
+	sbuf_fini(&t->xforward);
 	snapshot_unref(t->snapshot);
 	s->txn = NULL;
 	loop_defer(s->w->loop, free_txn, t);

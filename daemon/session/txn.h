@@ -101,6 +101,9 @@ struct txn {
 	struct back *back;
 	struct pool_waiter waiter;
 	bool waiting;
+	struct sbuf xforward; /* commands of this server's XFORWARD, sent up to xforward_at */
+	size_t xforward_at;
+	bool xforward_made;
 	struct timer timer; /* queue timeout, retry budget */
 	const struct server *tried[PICK_TRIED_MAX];
 	unsigned n_tried, n_retries;

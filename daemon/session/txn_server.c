@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/front.h"
+#include "daemon/session/identity.h"
 
 static void on_waited(void *arg);
 static void on_timer(void *arg);
@@ -53,7 +54,8 @@ void txn_release_back(struct txn *t)
 	t->back = NULL;
 	if (b != NULL && b->any_reply) /* it answered, and nothing failed: whatever it said, it works */
 		server_report(t->pool, t->server, SERVER_SAW_SUCCESS, loop_now_ms(t->s->w->loop));
-	if (b != NULL && b->state == BACK_READY && !b->body_open && b->due_n == 0 && t->mail_state == RCPT_UNSENT)
+	if (b != NULL && b->state == BACK_READY && !b->body_open && b->due_n == 0 && t->mail_state == RCPT_UNSENT &&
+	    t->xforward.n == 0)
 		back_return(b);
 	else if (b != NULL)
 		back_abandon(b);
@@ -172,6 +174,8 @@ static void seek(struct txn *t)
 				.now_ms = loop_now_ms(t->s->w->loop) };
 
 	q.skip_full = t->skip_full;
+	if (identity_pins(&t->pool->config->identity))
+		q.prefer = back_pinned_server(t->s, t->pool);
 	memcpy(q.tried, t->tried, sizeof(q.tried));
 	enum pick pick = pool_pick(t->pool, &q, &t->server);
 	if (t->retrying && pick != PICK_OK && pick != PICK_FULL) {
@@ -217,6 +221,10 @@ static size_t mail_line(const struct txn *t, char *out, size_t cap)
 		n += snprintf(out + n, cap - (size_t)n, " BODY=%s", m->body == SMTP_BODY_7BIT ? "7BIT" : "8BITMIME");
 	if (m->smtputf8)
 		n += snprintf(out + n, cap - (size_t)n, " SMTPUTF8");
+	/* RFC 4954 5: of a client that nobody knows, its word for who sent the message counts for nothing. */
+	if (m->auth.p != NULL && exts & SMTP_EXT_AUTH)
+		n += snprintf(out + n, cap - (size_t)n, " AUTH=%.*s",
+			      STR_ARG(t->s->front.user != NULL ? m->auth : STR("<>")));
 	if (m->ret.p != NULL)
 		n += snprintf(out + n, cap - (size_t)n, " RET=%.*s", STR_ARG(m->ret));
 	if (m->envid.p != NULL)
@@ -240,8 +248,50 @@ static bool may_send(const struct txn *t)
 	return back_may_send(t->back) && (t->back->due_n == 0 || t->back->exts & SMTP_EXT_PIPELINING);
 }
 
+void txn_forget_xforward(struct txn *t)
+{
+	sbuf_reset(&t->xforward);
+	t->xforward_at = 0;
+	t->xforward_made = false;
+}
+
+static void make_xforward(struct txn *t)
+{
+	struct xclient_client c;
+	char id[SESSION_ID_MAX + 16];
+
+	t->xforward_made = true;
+	if (!t->pool->config->identity.xforward || t->back->xforward == 0)
+		return;
+	session_id(t->s, id);
+	snprintf(id + strlen(id), 16, ".%u", t->s->n_txns);
+	identity_client(t->s, id, &c);
+	xforward_commands(&t->xforward, t->back->xforward, &c);
+}
+
+/* Holds for one transaction, so it goes before each MAIL. False: some of it could not be sent yet. */
+static bool send_xforward(struct txn *t)
+{
+	struct str line;
+	size_t len;
+
+	if (!t->xforward_made)
+		make_xforward(t);
+	while (t->xforward_at < t->xforward.n) {
+		const char *p = t->xforward.p + t->xforward_at;
+		if (!may_send(t) ||
+		    smtp_line(p, t->xforward.n - t->xforward_at, SMTP_LINE_MAX, &len, &line) != SMTP_LINE_OK)
+			return false;
+		back_command(t->back, DUE_XFORWARD, NULL, p, len);
+		t->xforward_at += len;
+	}
+	return true;
+}
+
 static void send_envelope(struct txn *t)
 {
+	if (t->mail_state == RCPT_UNSENT && !send_xforward(t))
+		return;
 	if (t->mail_state == RCPT_UNSENT && may_send(t))
 		send_mail(t);
 	while (t->unsent != NULL && t->mail_state != RCPT_UNSENT && may_send(t)) {
@@ -293,6 +343,7 @@ static void unsend(struct txn *t)
 	struct rcpt *rc;
 
 	t->mail_state = RCPT_UNSENT;
+	txn_forget_xforward(t);
 	t->sent = 0;
 	t->n_out = 0;
 	LIST_FOR_EACH(rc, tmp, &t->rcpts, link) {
@@ -326,9 +377,10 @@ static bool another_is_allowed(const struct txn *t, bool dot_left)
 
 static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, const struct back *b)
 {
-	static const char *const names[BACK_TROUBLE_COUNT] = { "ok",      "refused",         "connection_lost",
-							       "timeout", "malformed_reply", "refused_by_server",
-							       "tls",     "incapable",       "loop" };
+	static const char *const names[BACK_TROUBLE_COUNT] = {
+		"ok",  "refused", "connection_lost", "timeout", "malformed_reply", "refused_by_server",
+		"tls", "auth",    "incapable",       "loop",    "client_refused",  "no_xclient"
+	};
 	struct logline l;
 	char id[SESSION_ID_MAX];
 
@@ -339,14 +391,15 @@ static void log_failure(const struct txn *t, enum reply_stage stage, enum back_t
 	log_cstr(&l, "stage", reply_stage_names[stage]);
 	log_cstr(&l, "why", names[why]);
 	log_cstr(&l, "reply", t->last_reply);
-	log_cstr(&l, "error", b != NULL ? b->tls_error : NULL);
+	log_cstr(&l, "error", b != NULL ? b->error : NULL);
 	log_end(&l);
 }
 
 /* It was closed while it idled, or while our client was silent: that is no failure of the server. */
 static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why, const struct smtp_reply *r)
 {
-	bool said_goodbye = why == BACK_EOF || (why == BACK_SAID_NO && r != NULL && r->code == 421);
+	bool said_goodbye =
+		why == BACK_EOF || ((why == BACK_SAID_NO || why == BACK_VERDICT) && r != NULL && r->code == 421);
 
 	if (b == NULL || !said_goodbye)
 		return false;
@@ -386,6 +439,42 @@ static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble 
 	txn_pump(t);
 }
 
+/* A recipient that the client was promised is not accepted any more: the message cannot go out as promised. */
+static void verdict_changed(struct txn *t)
+{
+	t->last_code = 451;
+	txn_decide(t, 451, "4.4.2", "the servers do not agree about a recipient, try again", CAUSE_BACKEND_LOST);
+}
+
+/* The client was refused, not a recipient, and the connection is gone: the server's words are the answer to what is at
+ * hand, no other server is asked, and nobody is blamed. Its 421 ends its own connection, not the client's. */
+static void on_verdict(struct txn *t, enum reply_stage stage, const struct smtp_reply *r, const struct back *b)
+{
+	char *text = xstrndup(r->text.p, r->text.n);
+	struct smtp_reply own = { .code = r->code == 421 ? 451 : r->code, .text = { text, r->text.n } };
+
+	for (size_t i = 0; r->code == 421 && i + 3 < r->text.n; i++)
+		if (i == 0 || text[i - 1] == '\n')
+			memcpy(text + i, "451", 3);
+	log_failure(t, stage, BACK_VERDICT, b);
+	leave_server(t);
+	t->mail_state = RCPT_REFUSED;
+	if (t->data_wanted || t->client_gone) {
+		txn_note_reply(t, &own);
+		free(t->outcome_reply);
+		t->outcome_reply = text;
+		txn_decide(t, own.code, "", "", CAUSE_BACKEND);
+		return;
+	}
+	if (t->n_promised > 0) {
+		verdict_changed(t);
+	} else {
+		t->state = TXN_HELD;
+		txn_mail_verdict(t, &own);
+	}
+	free(text);
+}
+
 void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
 {
 	struct back *b = t->back;
@@ -397,7 +486,10 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (!is_stale(t, b, why, r)) {
-		on_failure(t, stage, why, r, b);
+		if (why == BACK_VERDICT)
+			on_verdict(t, stage, r, b);
+		else
+			on_failure(t, stage, why, r, b);
 		return;
 	}
 	unsend(t);
@@ -411,7 +503,8 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	borrow(t);
 }
 
-/* A reply told of the server's own trouble: leave the connection and go on elsewhere. */
+/* A reply told of the server's own trouble, or ended the connection because of the client: leave the connection and go
+ * on elsewhere. */
 static void trouble(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r)
 {
 	struct back *b = t->back;
@@ -423,13 +516,6 @@ static void trouble(struct txn *t, enum reply_stage stage, enum back_trouble why
 }
 
 /* ---- answers ---- */
-
-/* A recipient that the client was promised is not accepted any more: the message cannot go out as promised. */
-static void verdict_changed(struct txn *t)
-{
-	t->last_code = 451;
-	txn_decide(t, 451, "4.4.2", "the servers do not agree about a recipient, try again", CAUSE_BACKEND_LOST);
-}
 
 static void on_mail(struct txn *t, const struct smtp_reply *r)
 {
@@ -497,8 +583,8 @@ static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
 	txn_note_reply(t, r);
 	t->dot_us = took_us;
 	server_report_latency(t->server, took_us);
-	server_report(t->pool, t->server, smtp_reply_is_server_trouble(r) ? SERVER_SAW_BUSY : SERVER_SAW_SUCCESS,
-		      loop_now_ms(t->s->w->loop));
+	bool busy = smtp_reply_is_server_trouble(r) && !back_is_verdict(b, STAGE_DOT, r);
+	server_report(t->pool, t->server, busy ? SERVER_SAW_BUSY : SERVER_SAW_SUCCESS, loop_now_ms(t->s->w->loop));
 	t->back = NULL;
 	if (r->code == 421) {
 		/* Its 421 ends its own connection, not the client's. */
@@ -524,8 +610,8 @@ static bool expected_class(const struct due *d, const struct smtp_reply *r)
 
 void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
+								STAGE_DOT,  STAGE_MAIL, STAGE_MAIL };
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (!expected_class(d, r)) {
@@ -535,7 +621,8 @@ void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r
 		return;
 	}
 	if (d->kind != DUE_DOT && smtp_reply_is_server_trouble(r)) {
-		trouble(t, stage[d->kind], BACK_SAID_NO, r);
+		trouble(t, stage[d->kind], back_is_verdict(t->back, stage[d->kind], r) ? BACK_VERDICT : BACK_SAID_NO,
+			r);
 		return;
 	}
 	switch ((enum due_kind)d->kind) {
@@ -551,6 +638,9 @@ void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r
 	case DUE_DOT:
 		on_dot(t, r, took_us);
 		break;
+	case DUE_XFORWARD: /* a refusal costs the server's log a line, nobody a message */
+		txn_pump(t);
+		break;
 	case DUE_RSET:
 	case DUE_KIND_COUNT:
 		break;
@@ -561,7 +651,8 @@ void txn_on_early_reply(struct txn *t, const struct smtp_reply *r)
 {
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (smtp_reply_is_server_trouble(r)) {
-		trouble(t, t->back->body_open ? STAGE_DATA : STAGE_RCPT, BACK_SAID_NO, r);
+		enum reply_stage stage = t->back->body_open ? STAGE_DATA : STAGE_RCPT;
+		trouble(t, stage, back_is_verdict(t->back, stage, r) ? BACK_VERDICT : BACK_SAID_NO, r);
 		return;
 	}
 	bool in_content = t->state == TXN_BODY || t->state == TXN_DOT;

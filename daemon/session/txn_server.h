@@ -9,6 +9,8 @@
 #define TXN_ROUTE_RELAY_DENIED (-2)
 
 void txn_server_init(struct txn *t);
+/* What the server was told by XFORWARD counts no more. */
+void txn_forget_xforward(struct txn *t);
 /* The next in t->rcpts, NULL at the end. */
 struct rcpt *txn_next_rcpt(const struct txn *t, const struct rcpt *rc);
 /* The client got an answer: no failure is being worked on any more. */

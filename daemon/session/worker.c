@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/base/hash.h"
+#include "daemon/session/proxied.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
 #include "daemon/session/txn.h"
@@ -144,6 +145,7 @@ const struct offer *worker_offer(struct worker *w, const struct listener_view *l
 
 /* ---- accepting ---- */
 
+#define PROXIED_MAX 256 /* headers awaited by one worker while its listener is full */
 #define GONE "421 4.3.2 service closed here\r\n"
 
 /* A refusal before there is a session: said without waiting, and only if the kernel takes it at once. */
@@ -162,25 +164,82 @@ static bool is_exempt(const struct listener_config *cf, const struct addr *peer)
 	return cf->exempt.present && cidr_match_any(cf->exempt.v, cf->exempt.n, peer);
 }
 
-static void take(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer)
+static void uncount(const struct listener_view *lv)
+{
+	atomic_fetch_sub_explicit(&lv->run->connections, 1, memory_order_relaxed);
+}
+
+/* What is left to check of a client that may connect; it is counted. */
+static void take(struct worker *w, const struct listener_view *lv, struct arrival *a, bool is_full)
 {
 	const struct listener_config *cf = lv->config;
-	struct client *counted = NULL;
 	enum client_verdict verdict = CLIENT_OK;
+	bool exempt = is_exempt(cf, &a->client);
 
-	if (!is_exempt(cf, peer))
-		verdict = clients_enter(lv->run->clients, peer, &cf->caps, loop_now_ms(w->loop), &counted);
+	if (is_full && !exempt) {
+		uncount(lv);
+		turn_away(a->fd, lv, ACCEPT_FULL, "421 4.7.0 too many connections\r\n");
+		return;
+	}
+	if (!exempt)
+		verdict = clients_enter(lv->run->clients, &a->client, &cf->caps, loop_now_ms(w->loop), &a->counted);
 	if (verdict != CLIENT_OK) {
-		atomic_fetch_sub_explicit(&lv->run->connections, 1, memory_order_relaxed);
-		turn_away(fd, lv, verdict == CLIENT_TOO_MANY ? ACCEPT_CLIENT_FULL : ACCEPT_CLIENT_RATE,
+		uncount(lv);
+		turn_away(a->fd, lv, verdict == CLIENT_TOO_MANY ? ACCEPT_CLIENT_FULL : ACCEPT_CLIENT_RATE,
 			  "421 4.7.0 too many connections from your address\r\n");
 		return;
 	}
 	metrics_add(lv->run->m_connections[ACCEPT_ACCEPTED], 1);
 	if (cf->mode == LISTENER_SMTP)
-		session_accept(w, lv, fd, peer, counted);
+		session_accept(w, lv, a);
 	else
-		tcp_accept(w, lv, fd, peer, counted);
+		tcp_accept(w, lv, a);
+}
+
+/* The listener went while a connection waited; its mode is not known any more, 421 harms no one. */
+static void turn_away_gone(int fd)
+{
+	ssize_t unused = send(fd, GONE, sizeof(GONE) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	UNUSED(unused);
+	close(fd);
+}
+
+static bool is_turned_away(struct worker *w, const struct listener_view *lv, const struct arrival *a)
+{
+	if (w->draining)
+		turn_away(a->fd, lv, ACCEPT_DRAINING, "421 4.3.2 service shutting down, try again\r\n");
+	else if (!a->is_own && listener_refuses(lv->config, &a->client) != NULL)
+		turn_away(a->fd, lv, ACCEPT_DENIED, "554 5.7.1 access denied\r\n");
+	else
+		return false;
+	return true;
+}
+
+void worker_admit(struct worker *w, struct listener_runtime *run, struct arrival *a)
+{
+	const struct listener_view *lv = worker_listener(w, run);
+	uint64_t n = atomic_load_explicit(&run->connections, memory_order_relaxed);
+
+	if (lv == NULL) {
+		atomic_fetch_sub_explicit(&run->connections, 1, memory_order_relaxed);
+		turn_away_gone(a->fd);
+	} else if (is_turned_away(w, lv, a)) {
+		uncount(lv);
+	} else {
+		take(w, lv, a, n > lv->config->caps.connections);
+	}
+}
+
+/* Whose it is, its header will tell: all checks wait for that, but there is a bound on those that wait. */
+static void await_header(struct worker *w, const struct listener_view *lv, const struct arrival *a, bool is_full)
+{
+	if (is_full && w->n_proxied >= PROXIED_MAX) {
+		uncount(lv);
+		turn_away(a->fd, lv, ACCEPT_FULL, "421 4.7.0 too many connections\r\n");
+		return;
+	}
+	proxied_await(w, lv, a->fd, &a->peer);
 }
 
 void worker_on_accept(int fd, const struct addr *peer, void *arg)
@@ -188,29 +247,20 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 	struct worker_socket *sock = arg;
 	struct worker *w = sock->w;
 	const struct listener_view *lv = worker_listener(w, sock->run);
+	struct arrival a = { .fd = fd, .peer = *peer, .client = *peer };
 
 	CHECK_OBJ(w, WORKER_MAGIC);
 	if (lv == NULL) {
-		/* The listener went while this waited in the accept queue; its mode is not known any more, 421 harms no
-		 * one. */
-		ssize_t unused = send(fd, GONE, sizeof(GONE) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-		UNUSED(unused);
-		close(fd);
+		turn_away_gone(fd);
 		return;
 	}
-	if (w->draining) {
-		turn_away(fd, lv, ACCEPT_DRAINING, "421 4.3.2 service shutting down, try again\r\n");
+	bool header_due = proxied_is_due(lv->config, peer) && !w->draining;
+	if (!header_due && is_turned_away(w, lv, &a))
 		return;
-	}
-	if (listener_refuses(lv->config, peer) != NULL) {
-		turn_away(fd, lv, ACCEPT_DENIED, "554 5.7.1 access denied\r\n");
-		return;
-	}
-	if (atomic_fetch_add_explicit(&lv->run->connections, 1, memory_order_relaxed) >= lv->config->caps.connections &&
-	    !is_exempt(lv->config, peer)) {
-		atomic_fetch_sub_explicit(&lv->run->connections, 1, memory_order_relaxed);
-		turn_away(fd, lv, ACCEPT_FULL, "421 4.7.0 too many connections\r\n");
-		return;
-	}
-	take(w, lv, fd, peer);
+	bool is_full = atomic_fetch_add_explicit(&lv->run->connections, 1, memory_order_relaxed) >=
+		       lv->config->caps.connections;
+	if (header_due)
+		await_header(w, lv, &a, is_full);
+	else
+		take(w, lv, &a, is_full);
 }

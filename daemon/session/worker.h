@@ -24,7 +24,7 @@ struct listener_runtime {
 	struct map *txn_series; /* pool name to struct txn_series; written by the control thread before a snapshot is
 				   published */
 	pthread_rwlock_t lock;  /* of txn_series: grows while workers read */
-	series_id m_connections[6]; /* by enum accept_result */
+	series_id m_connections[8]; /* by enum accept_result */
 	series_id m_rejected[24];   /* by enum reject_reason */
 	_Atomic uint32_t refs;
 };
@@ -45,6 +45,17 @@ struct offer {
 	uint64_t size;
 };
 
+/* A connection that came, and whose it is. */
+struct arrival {
+	int fd;
+	struct addr peer;       /* its other end */
+	struct addr client;     /* the peer, or whom its PROXY header names */
+	struct addr local;      /* where the client connected to, by the header; family 0 = ask the socket */
+	bool is_proxied;        /* there was a header */
+	bool is_own;            /* of the proxy itself, which is let in */
+	struct client *counted; /* NULL = exempt from the caps per client */
+};
+
 struct worker {
 	uint32_t magic;
 	struct engine *engine;
@@ -54,7 +65,9 @@ struct worker {
 	struct snapshot *snapshot; /* for new sessions and transactions */
 	struct offer *offers;      /* by listener index of that snapshot */
 	struct list sessions, tcp_sessions;
-	size_t n_sessions; /* of both */
+	size_t n_sessions;   /* of both */
+	struct list proxied; /* connections whose PROXY header is due */
+	size_t n_proxied;
 	struct list sockets;
 	struct list backs; /* all backend connections, lent, idle or ending */
 	struct map *idle;  /* server pointer to struct idle_list */

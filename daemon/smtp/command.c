@@ -9,11 +9,11 @@
 #include "daemon/smtp/chars.h"
 
 const char *const smtp_verb_names[SMTP_VERB_COUNT] = {
-	[SMTP_UNKNOWN] = "unknown", [SMTP_EHLO] = "EHLO", [SMTP_HELO] = "HELO",         [SMTP_MAIL] = "MAIL",
-	[SMTP_RCPT] = "RCPT",       [SMTP_DATA] = "DATA", [SMTP_RSET] = "RSET",         [SMTP_NOOP] = "NOOP",
-	[SMTP_VRFY] = "VRFY",       [SMTP_HELP] = "HELP", [SMTP_QUIT] = "QUIT",         [SMTP_EXPN] = "EXPN",
-	[SMTP_ETRN] = "ETRN",       [SMTP_TURN] = "TURN", [SMTP_STARTTLS] = "STARTTLS", [SMTP_AUTH] = "AUTH",
-	[SMTP_BDAT] = "BDAT",
+	[SMTP_UNKNOWN] = "unknown", [SMTP_EHLO] = "EHLO",       [SMTP_HELO] = "HELO",         [SMTP_MAIL] = "MAIL",
+	[SMTP_RCPT] = "RCPT",       [SMTP_DATA] = "DATA",       [SMTP_RSET] = "RSET",         [SMTP_NOOP] = "NOOP",
+	[SMTP_VRFY] = "VRFY",       [SMTP_HELP] = "HELP",       [SMTP_QUIT] = "QUIT",         [SMTP_EXPN] = "EXPN",
+	[SMTP_ETRN] = "ETRN",       [SMTP_TURN] = "TURN",       [SMTP_STARTTLS] = "STARTTLS", [SMTP_AUTH] = "AUTH",
+	[SMTP_BDAT] = "BDAT",       [SMTP_XCLIENT] = "XCLIENT",
 };
 
 const char *const smtp_ext_names[SMTP_EXT_COUNT] = {

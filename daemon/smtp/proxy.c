@@ -149,8 +149,6 @@ static struct str *text_field(struct proxy_header *h, uint8_t type)
 		return &h->unique_id;
 	case PROXY_TLV_NETNS:
 		return &h->netns;
-	case PROXY_TLV_TOKEN:
-		return &h->token;
 	default:
 		return NULL;
 	}

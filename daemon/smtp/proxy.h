@@ -14,7 +14,6 @@
 #define PROXY_RECEIVE_MAX 4096  /* a version 2 header with its TLVs; a longer one is refused */
 #define PROXY_SEND_MAX 536      /* what fits the smallest segment TCP has to carry (2) */
 #define PROXY_UNIQUE_ID_MAX 128 /* 2.2.5 */
-#define PROXY_TOKEN_MAX 128
 
 /* What a header says about the connection's ends. */
 enum proxy_kind {
@@ -58,13 +57,9 @@ struct proxy_header {
 	struct str authority; /* the name asked for by SNI */
 	struct str unique_id; /* for the logs of both sides */
 	struct str netns;
-	struct str token; /* PROXY_TLV_TOKEN, ours alone: see looptoken.h */
 	struct proxy_ssl ssl;
 	bool crc; /* received: there was a checksum, and it is right. To be sent: add one */
 };
-
-/* Of the types left to applications (2.2.8). Somebody else may use it for something else: its value proves itself. */
-#define PROXY_TLV_TOKEN 0xe7
 
 /* Parses the header at p[0..n). OK: *ret_len bytes are the header and nothing behind it. MORE: no header is complete
  * yet, and one may still come of it. BAD: *ret_why says why, static text; close the connection without a word
@@ -83,7 +78,7 @@ enum smtp_parse proxy_parse(const char *p, size_t n, struct proxy_header *ret, s
  * the check's connection, 2.1) they are written, else UNKNOWN; nor has it TLVs, or Unix sockets, which become UNKNOWN
  * in version 2 too. A TLV that would make the header longer than PROXY_SEND_MAX, or is itself too long, is left out
  * whole, never cut: half a name is another name. verify is never written as 0 where no certificate was shown. Room is
- * given in the order checksum, token, unique_id, ssl with its flags, version, cipher and cn, authority, alpn, netns. */
+ * given in the order checksum, unique_id, ssl with its flags, version, cipher and cn, authority, alpn, netns. */
 size_t proxy_encode(const struct proxy_header *h, char out[PROXY_SEND_MAX]);
 
 #endif

@@ -88,7 +88,6 @@ static struct str no_longer_than(struct str s, size_t max)
 
 static void put_tlvs(struct writer *w, const struct proxy_header *h)
 {
-	put_text(w, PROXY_TLV_TOKEN, no_longer_than(h->token, PROXY_TOKEN_MAX));
 	put_text(w, PROXY_TLV_UNIQUE_ID, no_longer_than(h->unique_id, PROXY_UNIQUE_ID_MAX));
 	put_ssl(w, &h->ssl);
 	put_text(w, PROXY_TLV_AUTHORITY, h->authority);

@@ -29,6 +29,7 @@ enum smtp_verb {
 	SMTP_STARTTLS,
 	SMTP_AUTH,
 	SMTP_BDAT,
+	SMTP_XCLIENT,
 	SMTP_VERB_COUNT
 };
 
@@ -232,8 +233,6 @@ void smtp_limits_read(struct str value, struct smtp_limits *io);
  * nothing to say. A limit above SMTP_LIMIT_MAX cannot be said and is left out. What is announced has to be kept to:
  * recipient rcpt_max + 1 gets 452 4.5.3; behind transaction mail_max the session is over (421). */
 size_t smtp_limits_write(const struct smtp_limits *l, char out[SMTP_LIMITS_MAX]);
-
-/* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
 
 /* ---- content: the end of data and canonical lines (RFC 5321 4.1.1.4, 4.5.2; RFC 3030) ---- */
 

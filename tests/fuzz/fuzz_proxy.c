@@ -16,8 +16,8 @@ static void check_view(struct str v, const char *p, size_t len)
 
 static void check_header(const struct proxy_header *h, const char *p, size_t len)
 {
-	const struct str views[] = { h->alpn,        h->authority, h->unique_id,  h->netns,       h->token,
-				     h->ssl.version, h->ssl.cn,    h->ssl.cipher, h->ssl.sig_alg, h->ssl.key_alg };
+	const struct str views[] = { h->alpn,   h->authority,  h->unique_id,   h->netns,      h->ssl.version,
+				     h->ssl.cn, h->ssl.cipher, h->ssl.sig_alg, h->ssl.key_alg };
 
 	for (size_t i = 0; i < ARRAY_LEN(views); i++)
 		check_view(views[i], p, len);
@@ -57,7 +57,6 @@ static void send_again(struct proxy_header *h, unsigned version)
 	check_text(h->alpn, again.alpn);
 	check_text(h->authority, again.authority);
 	check_text(h->unique_id, again.unique_id);
-	check_text(h->token, again.token);
 	check_text(h->ssl.cn, again.ssl.cn);
 	check_text(h->ssl.key_alg, again.ssl.key_alg);
 }

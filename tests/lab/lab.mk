@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Labs: whole programs under faults. Each is a folder with a __main__.py here.
+# Labs: whole programs under faults or among strangers. Each is a folder with a __main__.py here.
 
-LABS := chaos storm interop
+LABS := chaos storm testssl interop
 N ?= 20000
 SEED ?=
 

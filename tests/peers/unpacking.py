@@ -21,6 +21,7 @@ PEERS = {
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
     "msmtp": (["msmtp"], ["usr/bin/msmtp"]),
+    "testssl.sh": (["testssl.sh"], ["usr/bin/testssl"]),
 }
 ALIASES = {"nginx-light": "nginx", "exim": "exim4-daemon-light", "exim4": "exim4-daemon-light"}
 # Libraries are what a foreign program needs; the rest of its dependencies is about living on a machine.

@@ -75,7 +75,9 @@ class Backend:
                     self.repeated = section
                 else:
                     self.sections.append(section)
-            elif s.verb != "checks":
+            elif s.verb == "checks":
+                self.check_script = s.block
+            else:
                 section.append(s)
         if not self.sections and self.repeated is None:
             self.repeated = [SERVE]

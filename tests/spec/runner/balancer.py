@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -194,13 +193,13 @@ class Balancer:
             self.play.note("lb", "x", "SIG" + name)
             self.process.send_signal(getattr(signal, "SIG" + name))
 
-    async def stands_still(self):
-        """After SIGSTOP: a thread on another processor goes on until the kernel gets to it."""
-        await self.play.until(lambda: set(self.thread_states()) == {"T"}, 5, "the balancer does not stop")
-
-    def thread_states(self):
-        for task in pathlib.Path("/proc/%d/task" % self.process.pid).iterdir():
-            yield (task / "stat").read_text().rpartition(")")[2].split()[0]
+    def stopped(self):
+        """Every thread of it: SIGSTOP takes its time to reach them."""
+        states = []
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
 
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")

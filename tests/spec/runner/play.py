@@ -257,7 +257,7 @@ class Play:
         """signal TERM | HUP | KILL | STOP | CONT"""
         self.lb.signal(str(s.args[0]))
         if str(s.args[0]) == "STOP":
-            await self.lb.stands_still()
+            await self.until(self.lb.stopped, self.step_seconds, "the balancer does not stop")
 
     async def do_ended(self, s):
         await self.lb.ended()

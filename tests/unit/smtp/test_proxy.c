@@ -384,7 +384,7 @@ static void assert_same(const struct proxy_header *a, const struct proxy_header 
 	assert_int_equal(a->src.sa.sa_family, b->src.sa.sa_family);
 	assert_true(a->src.sa.sa_family == 0 || (addr_eq(&a->src, &b->src) && addr_eq(&a->dst, &b->dst)));
 	assert_true(str_eq(a->alpn, b->alpn) && str_eq(a->authority, b->authority) && str_eq(a->netns, b->netns));
-	assert_true(str_eq(a->unique_id, b->unique_id) && str_eq(a->token, b->token));
+	assert_true(str_eq(a->unique_id, b->unique_id));
 	assert_true(a->crc == b->crc && a->ssl.given == b->ssl.given && a->ssl.client == b->ssl.client);
 	assert_true(a->ssl.verify == b->ssl.verify && str_eq(a->ssl.version, b->ssl.version));
 	assert_true(str_eq(a->ssl.cn, b->ssl.cn) && str_eq(a->ssl.cipher, b->ssl.cipher));
@@ -399,16 +399,15 @@ static void what_was_sent_is_read_again(void **state)
 					       { "192.0.2.1:5", "[2001:db8::2]:25" } };
 
 	UNUSED(state);
-	for (unsigned i = 0; i < 4 * 64; i++) {
+	for (unsigned i = 0; i < 4 * 32; i++) {
 		struct proxy_header h = header_of(2, PROXY_TCP, ends[i % 4][0], ends[i % 4][1]), again;
 		unsigned with = i / 4;
 		h.crc = with & 1;
 		h.authority = with & 2 ? STR("a.test") : (struct str) { NULL, 0 };
 		h.unique_id = with & 4 ? STR("id\xff\0x") : (struct str) { NULL, 0 };
 		h.alpn = with & 8 ? STR("smtp") : (struct str) { NULL, 0 };
-		h.token = with & 16 ? STR("pr1.x") : (struct str) { NULL, 0 };
 		h.netns = with & 8 ? STR("n") : (struct str) { NULL, 0 };
-		if (with & 32)
+		if (with & 16)
 			h.ssl = (struct proxy_ssl) { true,       PROXY_SSL_TLS | PROXY_SSL_CERT_SESS,
 						     0x01020304, STR("TLSv1.2"),
 						     STR("cn"),  STR("AES"),
@@ -430,17 +429,16 @@ static void what_does_not_fit_is_left_out_whole(void **state)
 	h.crc = true;
 	h.ssl = (struct proxy_ssl) { .given = true, .client = 7 };
 	for (size_t size = 1; size <= sizeof(big); size++) {
-		h.authority = h.ssl.cn = h.unique_id = h.token = (struct str) { big, size };
+		h.authority = h.ssl.cn = h.unique_id = (struct str) { big, size };
 		size_t n = proxy_encode(&h, out);
 		assert_true(n <= PROXY_SEND_MAX);
 		parse_good(out, n, &again);
 		assert_true(again.crc && again.ssl.given && again.ssl.client == 7);
-		assert_true(again.token.n == (size <= PROXY_TOKEN_MAX ? size : 0));
 		assert_true(again.unique_id.n == (size <= PROXY_UNIQUE_ID_MAX ? size : 0));
 		assert_true(again.ssl.cn.n == size || again.ssl.cn.n == 0);
 		assert_true(again.authority.n == size || again.authority.n == 0);
 	}
-	h.authority = h.unique_id = h.token = (struct str) { NULL, 0 };
+	h.authority = h.unique_id = (struct str) { NULL, 0 };
 	h.ssl.cn = (struct str) { big, PROXY_SEND_MAX - 16 - 36 - 7 - 8 - 3 };
 	assert_int_equal(proxy_encode(&h, out), PROXY_SEND_MAX);
 	h.ssl.cn.n++;
