@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# Labs: whole programs under faults. Each is a folder with a __main__.py here.
+# Labs: whole programs under faults or among strangers. Each is a folder with a __main__.py here.
 
-LABS := chaos storm testssl
+LABS := chaos storm testssl interop
 N ?= 20000
 SEED ?=
 
 .PHONY: lab lab-short
-lab: all ## faults under load (T=chaos N=20000 SEED=1)
+lab: all ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1)
 	$(Q)set -e; for t in $(or $(T),$(LABS)); do \
-		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)); done
+		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)) \
+		$(if $(and $(QUICK),$(filter interop,$(T))),--quick); done
 
 lab-short: all ## a short lab, part of check
 	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab

@@ -60,14 +60,15 @@ PRIVATE_QUEUE_DIRS = "active bounce corrupt defer deferred flush hold incoming p
 
 
 class Postfix:
-    """One instance. `netns` names an existing network namespace to run in; `settings` go to main.cf as they are."""
+    """One instance. `netns` names an existing network namespace to run in; `settings` go to main.cf as they are,
+    `services` are further lines of master.cf."""
 
-    def __init__(self, dir, listen, hostname="mta.test", netns=None, build=None, settings=None, processes=100):
+    def __init__(self, dir, listen, hostname="mta.test", netns=None, build=None, settings=None, processes=100, services=""):
         self.dir = Path(dir).resolve()
         self.host, _, port = listen.rpartition(":")
         self.port = int(port)
         self.hostname, self.netns, self.processes = hostname, netns, processes
-        self.settings = settings or {}
+        self.settings, self.services = settings or {}, services
         self.root = unpacking.unpack("postfix", build)
         self.maildir = self.dir / "mail" / "all"
         self.log = self.dir / "maillog"
@@ -115,7 +116,8 @@ class Postfix:
         etc.mkdir(parents=True)
         self.dir.chmod(0o755)
         (etc / "main.cf").write_text(self._main_cf())
-        (etc / "master.cf").write_text(MASTER_CF.format(listen=f"{self.host}:{self.port}", processes=self.processes))
+        master_cf = MASTER_CF.format(listen=f"{self.host}:{self.port}", processes=self.processes) + self.services
+        (etc / "master.cf").write_text(master_cf)
         (etc / "dynamicmaps.cf").write_text("")
         self._write_users()
         self._make_dir("program", "root", "root", 0o755)

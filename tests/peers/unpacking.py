@@ -20,6 +20,7 @@ PEERS = {
     "haproxy": (["haproxy"], ["usr/sbin/haproxy"]),
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
+    "msmtp": (["msmtp"], ["usr/bin/msmtp"]),
     "testssl.sh": (["testssl.sh"], ["usr/bin/testssl"]),
 }
 ALIASES = {"nginx-light": "nginx", "exim": "exim4-daemon-light", "exim4": "exim4-daemon-light"}
