@@ -19,6 +19,7 @@ PEERS = {
     "opensmtpd": (["opensmtpd"], ["usr/sbin/smtpd"]),
     "haproxy": (["haproxy"], ["usr/sbin/haproxy"]),
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),
+    "dovecot": (["dovecot-core"], ["usr/sbin/dovecot", "usr/lib/dovecot/auth"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
 }
 ALIASES = {"nginx-light": "nginx", "exim": "exim4-daemon-light", "exim4": "exim4-daemon-light"}
