@@ -2,8 +2,8 @@
  * postroad-attack: clients that mean harm, to see what they cost a server and those beside them.
  *
  * The hard thing is to be a nuisance cheaply: on one machine attacker and server share the cores, so an attacker that
- * works much proves little. One thread; time is cut into ticks, and each client has its turn once a second, at a tick of
- * its own. Who is thrown out comes back at his next turn.
+ * works much proves little. One thread; time is cut into ticks, and each client has its turn once a second, at a tick
+ * of its own. Who is thrown out comes back at his next turn.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,7 +23,7 @@
 #include "daemon/base/str.h"
 
 #define EVENTS_MAX 512
-#define TICKS 100       /* a second */
+#define TICKS 100        /* a second */
 #define OPEN_PER_TICK 30 /* new connections, but for --mode hangup: 3,000 a second are enough to fill any server */
 
 enum mode { MODE_IDLE, MODE_DRIP, MODE_CRAWL, MODE_DEAF, MODE_AUTH, MODE_HANGUP, MODE_COUNT };
@@ -71,7 +71,8 @@ static struct {
 
 static const char drip_text[] = "EHLO drip.test\r\nMAIL FROM:<drip@load.test>\r\nRCPT TO:<drip@sink.test>\r\nDATA\r\n"
 				"Subject: drip\r\n\r\n";
-static const char crawl_text[] = "EHLO crawl.test\r\nMAIL FROM:<crawl@load.test>\r\nRCPT TO:<crawl@sink.test>\r\nDATA\r\n";
+static const char crawl_text[] =
+	"EHLO crawl.test\r\nMAIL FROM:<crawl@load.test>\r\nRCPT TO:<crawl@sink.test>\r\nDATA\r\n";
 
 /* ---- one client ---- */
 
@@ -127,8 +128,10 @@ static void call(struct client *c)
 		return;
 	}
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
-	if (mode == MODE_DEAF)
+	if (mode == MODE_DEAF) { /* or the machine does nothing but copy what nobody reads */
 		setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int) { 2048 }, sizeof(int));
+		setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &(int) { 8192 }, sizeof(int));
+	}
 	if (!bind_source(c) || (connect(c->fd, &to.sa, addr_len(&to)) != 0 && errno != EINPROGRESS) ||
 	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &ev) != 0)
 		hang_up(c, &counts.failed);
@@ -259,8 +262,8 @@ static void turn(struct client *c)
 static void tick(unsigned number)
 {
 	static unsigned next; /* of --mode hangup */
-	unsigned budget = mode == MODE_HANGUP ? rate * (number % TICKS + 1) / TICKS - rate * (number % TICKS) / TICKS :
-						OPEN_PER_TICK;
+	unsigned budget = mode == MODE_HANGUP ? rate * (number % TICKS + 1) / TICKS - rate * (number % TICKS) / TICKS
+					      : OPEN_PER_TICK;
 
 	for (unsigned i = number % TICKS; mode != MODE_HANGUP && i < n_clients; i += TICKS) {
 		struct client *c = &clients[i];
@@ -348,7 +351,7 @@ static void set_mode(const char *value)
 }
 
 static const struct option longs[] = {
-	{ "to", 1, NULL, 't' },	     { "mode", 1, NULL, 'm' }, { "clients", 1, NULL, 'c' }, { "rate", 1, NULL, 'r' },
+	{ "to", 1, NULL, 't' },      { "mode", 1, NULL, 'm' }, { "clients", 1, NULL, 'c' }, { "rate", 1, NULL, 'r' },
 	{ "sources", 1, NULL, 's' }, { "user", 1, NULL, 'u' }, { "help", 0, NULL, 'h' },    { NULL, 0, NULL, 0 },
 };
 

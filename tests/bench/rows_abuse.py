@@ -24,13 +24,14 @@ ATTACKS = {
     "auth": ["--clients", 500, "--sources", 50, "--user", "victim"],
     "hangup": ["--clients", 2000, "--rate", 1000, "--sources", 50],
 }
-# What any attack may do: nothing is refused or lost, the slowest hundredth stays below a tenth of a second, memory
-# grows by no more than this, and what the attack took is given back.
+TIMEOUT_MS = 30_000
+# What any attack may do: nothing is lost (the sender tries five times, a second apart), the slowest hundredth stays
+# below a tenth of a second, memory grows by no more than this, and what the attack took is given back.
 P99_US, GROWTH_MIB, KEPT_MIB = 100_000, 128, 1
 
-ABUSE_KEYS = ["refused", "p50_us", "p99_us", "cpu_percent", "growth_mib", "live_mib", "kept_mib"]
+ABUSE_KEYS = ["lost", "deferred", "p50_us", "p99_us", "cpu_percent", "growth_mib", "live_mib", "kept_mib"]
 ABUSE_GOALS = [goal for name in ATTACKS for goal in (
-    Goal(f"{name}: messages refused or lost", "refused", None, "<=", 0, name),
+    Goal(f"{name}: messages lost", "lost", None, "<=", 0, name),
     Goal(f"{name}: p99 in µs", "p99_us", None, "<=", P99_US, name),
     Goal(f"{name}: resident memory more than before, MiB", "growth_mib", None, "<=", GROWTH_MIB, name),
     Goal(f"{name}: allocated bytes kept afterwards, MiB", "kept_mib", None, "<=", KEPT_MIB, name))]
@@ -79,7 +80,8 @@ def send(run, watched, seconds):
     """The sender's figures, with our CPU and the most memory meanwhile."""
     contender = watched.contender
     argv = [str(run.bench.bins / "postroad-load"), "--to", contender.listen, "--rate", str(RATE), "--seconds",
-            str(seconds), "--parallel", "100", "--auth", f"sender:{credentials.PASSWORD}", "--timeout", "30000"]
+            str(seconds), "--parallel", "100", "--auth", f"sender:{credentials.PASSWORD}", "--timeout", str(TIMEOUT_MS),
+            "--retries", "4", "--retry-delay", "1000"]
     cpu, start, memory, live = contender.cpu_seconds(), time.monotonic(), 0, 0
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as sender:
         while sender.poll() is None:
@@ -87,9 +89,11 @@ def send(run, watched, seconds):
             time.sleep(0.1)
         figures = json.loads(sender.stdout.read())
     cpu = (contender.cpu_seconds() - cpu) / (time.monotonic() - start)
-    latency = figures["latency_us"]["transaction"]
-    return {"refused": measure.refused(figures), "p50_us": latency["p50"], "p99_us": latency["p99"],
-            "cpu_percent": cpu * 100}, figures["errors"], memory, live
+    # Who got nothing through waited longer than anybody could measure.
+    latency = figures["latency_us"]["transaction"] if figures["accepted"] else {
+        "p50": TIMEOUT_MS * 1000, "p99": TIMEOUT_MS * 1000}
+    return {"lost": measure.refused(figures), "deferred": figures["retries"], "p50_us": latency["p50"],
+            "p99_us": latency["p99"], "cpu_percent": cpu * 100}, figures["errors"], memory, live
 
 
 def sample(run, watched, name, before):
@@ -102,7 +106,7 @@ def sample(run, watched, name, before):
             figures, errors, memory, live = send(run, watched, seconds)
         run.log(f"      {attack.counts()} sender: {errors}")
     deadline = time.monotonic() + 30
-    while watched.live() - before["live"] > MIB // 4 and time.monotonic() < deadline:
+    while watched.live() - before["live"] > KEPT_MIB * MIB / 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     return {**figures, "growth_mib": max(0, memory - before["memory"]) / MIB, "live_mib": live / MIB,
             "kept_mib": max(0, watched.live() - before["live"]) / MIB}

@@ -31,6 +31,7 @@ passdb {{
   args = scheme=CRYPT username_format=%u {dir}/users
 }}
 service auth {{
+  user = root
   client_limit = 4096
 {listeners}
 }}
