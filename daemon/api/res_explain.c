@@ -7,13 +7,15 @@
 #include "daemon/api/api_private.h"
 
 #define RECIPIENTS_MAX 1000
-#define EXPLAIN_KEYS "listener,client,helo,user,sender,recipients,size"
+#define EXPLAIN_KEYS "listener,client,client_certificate,helo,user,sender,recipients,size"
 
 struct question {
 	const struct snapshot *snapshot;
 	const struct listener_view *view;
 	struct envelope envelope;
 	struct addr client;
+	struct envelope_certificate certificate;
+	const char *certificate_name;
 	char sender_domain[SMTP_DOMAIN_MAX + 1], recipient_domain[SMTP_DOMAIN_MAX + 1];
 	uint64_t size;
 	int64_t now_ms;
@@ -75,6 +77,19 @@ static void read_listener(struct question *q, json_t *body)
 		   name == NULL ? "say which listener" : "there is no such listener");
 }
 
+/* One name as routes write it; a client without one has shown no certificate. */
+static void read_certificate(struct question *q, const char *name)
+{
+	if (name == NULL)
+		return;
+	q->certificate_name = name;
+	if (policy_certificate_kind(name))
+		q->certificate = (struct envelope_certificate) { .names = &q->certificate_name, .n_names = 1 };
+	else
+		q->certificate.common_name = name;
+	q->envelope.certificate = &q->certificate;
+}
+
 static void read_question(struct question *q, json_t *body)
 {
 	json_t *size = json_object_get(body, "size");
@@ -85,6 +100,8 @@ static void read_question(struct question *q, json_t *body)
 		errors_add(&q->errors, "/client", client, "an IP address", NULL, "not an IP address");
 	q->envelope.client = &q->client;
 	q->envelope.helo = str_from(text_of(q, body, "helo", ""));
+	q->envelope.user = text_of(q, body, "user", NULL);
+	read_certificate(q, text_of(q, body, "client_certificate", NULL));
 	const char *sender = text_of(q, body, "sender", "<>");
 	q->envelope.sender = sender[0] == '\0' ? STR("<>") : without_brackets(sender);
 	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);

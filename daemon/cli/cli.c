@@ -97,7 +97,8 @@ const struct command cli_commands[] = {
 	{ "session trace", "ID", 1, 1, 0, "the dialogue of a session as it goes",
 	  "postroad session trace n1-4f2a  # until the session ends or Ctrl-C",
 	  "Secrets are masked; of message bodies only the size is shown.", cmd_session_trace },
-	{ "explain", "RECIPIENT...", 1, MANY, OPT(LISTENER) | OPT(CLIENT) | OPT(HELO) | OPT(FROM) | OPT(SIZE),
+	{ "explain", "RECIPIENT...", 1, MANY,
+	  OPT(LISTENER) | OPT(CLIENT) | OPT(HELO) | OPT(USER) | OPT(CLIENT_CERTIFICATE) | OPT(FROM) | OPT(SIZE),
 	  "where a message would go, and why",
 	  "postroad explain --listener relay --client 10.1.2.3 --from a@example.com b@example.org\n"
 	  "postroad explain --listener relay --from '<>' postmaster@example.org  # a bounce",

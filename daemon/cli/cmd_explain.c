@@ -15,6 +15,8 @@ static json_t *question(const struct cli *c)
 		{ OPT_LISTENER, "listener" },
 		{ OPT_CLIENT, "client" },
 		{ OPT_HELO, "helo" },
+		{ OPT_USER, "user" },
+		{ OPT_CLIENT_CERTIFICATE, "client_certificate" },
 		{ OPT_FROM, "sender" },
 	};
 	json_t *q = json_object(), *recipients = json_array();

@@ -130,6 +130,39 @@ static void warn_listener(struct conf_checker *k, const struct listener_config *
 		conf_check_warn(k, "has no effect on an outbound listener");
 }
 
+static bool route_splits(const struct route_config *r, const struct listener_config *l)
+{
+	if (!r->recipient.present && !r->recipient_domain.present)
+		return false;
+	if (!r->listener.present)
+		return true;
+	for (size_t i = 0; i < r->listener.n; i++)
+		if (strcmp(r->listener.v[i], l->name) == 0)
+			return true;
+	return false;
+}
+
+/* Those who log in are people with mail programs, which cannot split a message: what becomes of one whose recipients
+ * take several routes is to be said, not found out. */
+static void check_mixed(struct conf_checker *k, const struct listener_config *l, json_t *written)
+{
+	json_t *said = json_object_get(written, "mixed_recipients");
+	const struct policy_config *p = &k->c->policy;
+
+	if (l->auth.mode == LISTENER_AUTH_NONE || (said != NULL && !json_is_null(said)))
+		return;
+	for (size_t i = 0; i < p->n_routes; i++) {
+		if (!route_splits(&p->routes[i], l))
+			continue;
+		conf_check_at(k, "listeners", l->name, "mixed_recipients", NULL);
+		errors_add(k->p->errors, k->p->path.p, NULL, "\"defer\", \"first\", \"reject\"", NULL,
+			   "route \"%s\" depends on recipients, and mail programs of people who log in cannot split a "
+			   "message: say what becomes of recipients of another route",
+			   p->routes[i].name != NULL ? p->routes[i].name : "");
+		return;
+	}
+}
+
 static void check_listener(struct conf_checker *k, const struct listener_config *l)
 {
 	json_t *written = json_object_get(json_object_get(k->c->document, "listeners"), l->name);
@@ -146,6 +179,8 @@ static void check_listener(struct conf_checker *k, const struct listener_config 
 	conf_check_at(k, "listeners", l->name, NULL);
 	if (l->mode == LISTENER_TCP)
 		refuse_smtp_keys(k, &conf_listener_object, written);
+	check_mixed(k, l, written);
+	conf_check_at(k, "listeners", l->name, NULL);
 	if (k->p->env->node != NULL && l->n_bind == 0 &&
 	    conf_nodes(&conf_listener_object.fields[0], json_object_get(written, "bind")))
 		conf_check_warn(k, "has no address to bind on this node");

@@ -72,8 +72,8 @@ static void check_target(struct route_check *c)
 
 static bool asks_for_smtp(const struct route_config *r)
 {
-	return r->helo.present || r->sender.present || r->recipient.present || r->sender_domain.present ||
-	       r->recipient_domain.present;
+	return r->user.present || r->client_certificate.present || r->helo.present || r->sender.present ||
+	       r->recipient.present || r->sender_domain.present || r->recipient_domain.present;
 }
 
 static bool asks_for_nothing(const struct route_config *r)

@@ -95,7 +95,7 @@ static void check_listener(struct conf_checker *k, struct listener_config *l)
 		return;
 	cf.min_version = strcmp(l->tls.min_version, "1.3") == 0 ? TLS_VERSION_1_3 : TLS_VERSION_1_2;
 	l->tls.server = tls_server_new(&cf, &why);
-	conf_check_at(k, "listeners", l->name, "tls", NULL);
+	conf_check_at(k, "listeners", l->name, "tls", "client_ca_file", NULL);
 	if (l->tls.server == NULL)
 		bad(k, NULL, why);
 	free(why);
@@ -135,6 +135,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 	if (k->fields_are_bad || !pool_needs_tls(p))
 		return;
 	p->tls.client = tls_client_new(&cf, &why);
+	conf_check_at(k, "pools", p->name, "tls", "ca_file", NULL);
 	if (p->tls.client == NULL)
 		bad(k, NULL, why);
 	free(why);

@@ -120,6 +120,7 @@ struct conf_object {
 #define CONF_SIZE(s, m) CONF_STORED(size, uint64_t, s, m)
 #define CONF_BOOL(s, m) CONF_STORED(bool, bool, s, m)
 #define CONF_UINT(s, m) CONF_STORED(uint, unsigned, s, m)
+#define CONF_SET(s, m, list, n) CONF_STORED(set, unsigned, s, m), .names = (list), .n_names = (n)
 #define CONF_TEXT(kind, s, m) CONF_STORED(kind, const char *, s, m)
 #define CONF_ENUM(c_type, s, m) CONF_STORED(enum, c_type, s, m)
 #define CONF_STRINGS(kind, s, m) CONF_STORED(kind, struct str_list, s, m)
@@ -165,14 +166,14 @@ void conf_nearest_try(struct conf_nearest *s, const char *name);
 extern const struct conf_type conf_type_object, conf_type_map, conf_type_list, conf_type_enum_or_object, conf_type_sets;
 extern const struct conf_type conf_type_uint, conf_type_count, conf_type_duration, conf_type_size, conf_type_memory;
 extern const struct conf_type conf_type_rate, conf_type_data_rate, conf_type_enum, conf_type_choice, conf_type_flag;
-extern const struct conf_type conf_type_bool, conf_type_mechanisms, conf_type_path_or_none, conf_type_host_or_none,
-	conf_type_pem;
+extern const struct conf_type conf_type_bool, conf_type_path_or_none, conf_type_host_or_none, conf_type_pem;
 extern const struct conf_type conf_type_name, conf_type_host, conf_type_helo, conf_type_mailbox, conf_type_reply_text;
 extern const struct conf_type conf_type_password_hash, conf_type_scram_verifier;
 extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, conf_type_document;
 extern const struct conf_type conf_type_addrs, conf_type_networks, conf_type_source, conf_type_resolvers;
-extern const struct conf_type conf_type_server_address, conf_type_exts;
+extern const struct conf_type conf_type_server_address, conf_type_set;
 extern const struct conf_type conf_type_names, conf_type_helos, conf_type_mailboxes, conf_type_domains;
+extern const struct conf_type conf_type_users, conf_type_certificate_names;
 
 /* Writes a member through its offset; the tables have checked that the types fit. */
 void conf_store(const struct conf_field *f, void *base, const void *value, size_t size);

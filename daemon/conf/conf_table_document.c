@@ -13,6 +13,12 @@ static const struct conf_field when_fields[] = {
 	{ "listener", CONF_STRINGS(names, R, listener), .doc = "The listener's name." },
 	{ "client", CONF_NETWORKS(R, client), .doc = "The client's address." },
 	{ "helo", CONF_STRINGS(helos, R, helo), .doc = "What the client said in EHLO or HELO." },
+	{ "user", CONF_STRINGS(users, R, user), .doc = "Who logged in with AUTH, compared whole." },
+	{ "client_certificate", CONF_STRINGS(certificate_names, R, client_certificate),
+	  .doc = "What the client's certificate says of him: its common name, one of its alternative names as "
+		 "\"dns:NAME\" "
+		 "or \"email:MAILBOX\", or \"sha256:HEX\", the hash of the whole certificate. Only a certificate that "
+		 "the listener's `tls.client_ca_file` vouches for counts." },
 	{ "sender", CONF_STRINGS(mailboxes, R, sender), .doc = "The envelope sender; `\"<>\"` = the null sender." },
 	{ "sender_domain", CONF_STRINGS(domains, R, sender_domain), .doc = "The domain of the envelope sender." },
 	{ "recipient", CONF_STRINGS(mailboxes, R, recipient), .doc = "The recipient." },

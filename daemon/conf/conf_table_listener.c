@@ -2,6 +2,7 @@
  * The table of listeners.
  */
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #define L struct listener_config
 #define UP_TO_A_DAY CONF_RANGE(1, CONF_HOURS(24))
@@ -25,7 +26,7 @@ static const struct conf_field caps_fields[] = {
 	{ "errors", CONF_COUNT(L, caps.errors), CONF_RANGE(1, 1000000), .def = "20", .flags = CONF_UNLIMITED,
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
-	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY and the like between two messages before 421." },
+	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY, tiny BDAT and the like between two messages before 421." },
 	{ "auth_failures", CONF_COUNT(L, caps.auth_failures), CONF_RANGE(1, 1000), .def = "5", .flags = CONF_UNLIMITED,
 	  .doc = "Failed logins in one session before it is ended with 421." },
 	{ "transactions", CONF_STORED(rate, struct rate, L, caps.transactions), .def = "\"unlimited\"",
@@ -62,7 +63,7 @@ static const struct conf_field auth_fields[] = {
 	  .def = "\"none\"", .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
-	{ "mechanisms", CONF_STORED(mechanisms, unsigned, L, auth.mechanisms),
+	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),
 	  .def = "[\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]",
 	  .doc = "Those that send the password are announced where every user has a `password`, SCRAM where every user "
 		 "has "

@@ -70,11 +70,11 @@ static const struct conf_object outlier_object =
 #define N_EXTS 6
 
 static const struct conf_field capabilities_fields[] = {
-	{ "off", CONF_STORED(exts, unsigned, P, caps_off), .max = N_EXTS, .def = "[]",
+	{ "off", CONF_SET(P, caps_off, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
 		 "SIZE "
 		 "are our own and always announced." },
-	{ "force", CONF_STORED(exts, unsigned, P, caps_force), .max = N_EXTS, .def = "[]",
+	{ "force", CONF_SET(P, caps_force, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
 
@@ -153,7 +153,8 @@ static const struct conf_field fields[] = {
 		 "weight; `first`: in the order written, the next when one is full; `random`: the better of two; "
 		 "`latency`: the soonest final replies. `source` (the client's address), `sender_domain`, "
 		 "`recipient_domain` (of the first recipient): the same server for the same value while it is usable "
-		 "and has no more than a quarter above its share." },
+		 "and has no more than a quarter above its share. `user` likewise, by who logged in; for clients that "
+		 "did not, by their address." },
 	{ "servers", .type = &conf_type_map, .sub = &server_object, CONF_LIST_AT(P, servers, n_servers), .def = "{}",
 	  .doc = "The backends." },
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },

@@ -77,6 +77,79 @@ static bool parse_helos(struct conf_parser *p, const struct conf_field *f, json_
 
 const struct conf_type conf_type_helos = { "list of host names", parse_helos, NULL, list_schema };
 
+/* ---- users, certificates ---- */
+
+static const char *user_item(struct conf_parser *p, const struct conf_field *f, json_t *v)
+{
+	const char *s = json_string_value(v);
+
+	if (s[0] != '\0' && strlen(s) <= SASL_USER_MAX)
+		return arena_strdup(p->arena, s);
+	conf_bad(p, f, v, NULL, "not the name of a user: 1 to 255 bytes");
+	return NULL;
+}
+
+static bool parse_users(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return parse_strings(p, f, v, base, user_item);
+}
+
+static void users_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "names as they are logged in with");
+}
+
+const struct conf_type conf_type_users = { "list of users", parse_users, users_allowed, list_schema };
+
+/* "sha256:" and 64 digits; colons between them, as OpenSSL prints a fingerprint, are left out. */
+static const char *fingerprint(struct conf_parser *p, const char *s)
+{
+	char *out = arena_strdup(p->arena, s);
+	size_t n = strlen("sha256:");
+
+	for (s += n; *s != '\0'; s++) {
+		if (strchr("0123456789abcdef", *s) != NULL)
+			out[n++] = *s;
+		else if (*s != ':')
+			return NULL;
+	}
+	out[n] = '\0';
+	return n == strlen("sha256:") + 64 ? out : NULL;
+}
+
+static const char *certificate_item(struct conf_parser *p, const struct conf_field *f, json_t *v)
+{
+	const char *s = json_string_value(v);
+	char *lower = arena_strdup(p->arena, s);
+
+	ascii_lower(lower, strlen(lower));
+	if (policy_certificate_kind(lower))
+		s = strncmp(lower, "sha256:", 7) == 0 ? fingerprint(p, lower)
+		    : strchr(lower, ':')[1] != '\0'   ? lower
+						      : NULL;
+	else
+		s = s[0] != '\0' ? arena_strdup(p->arena, s) : NULL;
+	if (s == NULL)
+		conf_bad(p, f, v, NULL, "not a name that a certificate could have");
+	return s;
+}
+
+static bool parse_certificate_names(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	return parse_strings(p, f, v, base, certificate_item);
+}
+
+static void certificate_names_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "\"common name\", \"dns:host.example.com\", \"email:user@example.com\", \"sha256:…\" (64 "
+		       "hexadecimal digits)");
+}
+
+const struct conf_type conf_type_certificate_names = { "list of names in certificates", parse_certificate_names,
+						       certificate_names_allowed, list_schema };
+
 /* ---- mailboxes ---- */
 
 static bool mailbox_valid(const char *s)
@@ -251,9 +324,21 @@ static json_t *sets_schema(const struct conf_field *f)
 
 const struct conf_type conf_type_sets = { "domain sets", parse_sets, sets_allowed, sets_schema };
 
-/* ---- capabilities ---- */
+/* ---- sets of words ---- */
 
-static bool parse_exts(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+static bool set_bit(const struct conf_field *f, json_t *v, unsigned *io)
+{
+	for (size_t i = 0; json_is_string(v) && i < f->n_names; i++) {
+		if (strcasecmp(f->names[i], json_string_value(v)) == 0) {
+			*io |= 1u << i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* A bit for each of the field's names. */
+static bool parse_words(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
 	unsigned mask = 0;
 	json_t *one;
@@ -264,58 +349,19 @@ static bool parse_exts(struct conf_parser *p, const struct conf_field *f, json_t
 		return false;
 	}
 	json_array_foreach(v, i, one) {
-		const char *word = json_is_string(one) ? json_string_value(one) : "";
-		unsigned bit = 0;
-		while (bit < f->max && strcasecmp(smtp_ext_names[bit], word) != 0)
-			bit++;
 		size_t at = conf_path_push_index(&p->path, i);
-		if (bit == f->max)
-			conf_bad(p, f, one, NULL, "not a capability that can be set");
-		else
-			mask |= 1u << bit;
+		if (!set_bit(f, one, &mask))
+			conf_bad(p, f, one, NULL, "not one of the words that may stand here");
 		conf_path_pop(&p->path, at);
 	}
 	conf_store(f, base, &mask, sizeof(mask));
 	return true;
 }
 
-static void exts_allowed(const struct conf_field *f, struct sbuf *out)
+static void set_allowed(const struct conf_field *f, struct sbuf *out)
 {
-	for (size_t i = 0; i < f->max; i++)
-		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", smtp_ext_names[i]);
+	for (size_t i = 0; i < f->n_names; i++)
+		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", f->names[i]);
 }
 
-const struct conf_type conf_type_exts = { "list of capabilities", parse_exts, exts_allowed, list_schema };
-
-static bool parse_mechanisms(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
-{
-	unsigned mask = 0;
-	json_t *one;
-	size_t i;
-
-	if (!json_is_array(v)) {
-		conf_bad(p, f, v, NULL, "a list is needed here");
-		return false;
-	}
-	json_array_foreach(v, i, one) {
-		enum sasl_mechanism m;
-		size_t at = conf_path_push_index(&p->path, i);
-		if (json_is_string(one) && sasl_mechanism_find(str_from(json_string_value(one)), &m))
-			mask |= 1u << m;
-		else
-			conf_bad(p, f, one, NULL, "not a mechanism that is known");
-		conf_path_pop(&p->path, at);
-	}
-	conf_store(f, base, &mask, sizeof(mask));
-	return true;
-}
-
-static void mechanisms_allowed(const struct conf_field *f, struct sbuf *out)
-{
-	UNUSED(f);
-	for (size_t i = 0; i < SASL_MECHANISM_COUNT; i++)
-		sbuf_printf(out, "%s\"%s\"", i == 0 ? "" : ", ", sasl_mechanism_names[i]);
-}
-
-const struct conf_type conf_type_mechanisms = { "list of mechanisms", parse_mechanisms, mechanisms_allowed,
-						list_schema };
+const struct conf_type conf_type_set = { "list of words", parse_words, set_allowed, list_schema };

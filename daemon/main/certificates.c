@@ -15,7 +15,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/main/node_private.h"
 
-#define LOOK_MS 60000
+#define LOOK_MS 10000
 #define ROTATE_MS (TLS_TICKETS_LIFETIME_S / (TLS_TICKETS_MAX - 1) * 1000)
 #define WARN_BEFORE_S (14 * 86400)
 
@@ -130,13 +130,10 @@ static void forget_others(struct node *n)
 
 /* ---- in force ---- */
 
-void certificates_in_force(struct node *n)
+static void tell_all(struct node *n)
 {
 	struct certificates *cs = n->certificates;
 
-	if (cs == NULL || n->conf == NULL || n->api == NULL)
-		return;
-	cs->fingerprint = fingerprint(n->conf);
 	cs->round++;
 	for (size_t i = 0; i < n->conf->n_certificates; i++) {
 		tell_series(cs, &n->conf->certificates[i]);
@@ -145,14 +142,27 @@ void certificates_in_force(struct node *n)
 	forget_others(n);
 }
 
+void certificates_in_force(struct node *n)
+{
+	struct certificates *cs = n->certificates;
+
+	if (cs == NULL || n->conf == NULL || n->api == NULL)
+		return;
+	cs->fingerprint = fingerprint(n->conf);
+	api_warn(n->api, "certificates", NULL); /* all its files have been read */
+	tell_all(n);
+}
+
 void certificates_reload(struct node *n)
 {
 	struct errors errors = { 0 };
 	struct conf *c;
+	uint64_t before;
 
 	if (n->conf == NULL || n->stopping)
 		return;
-	n->certificates->fingerprint = fingerprint(n->conf); /* what is wrong now is not tried again until it changes */
+	/* What is wrong now is not tried again until it changes; what changes while it is read, is. */
+	before = fingerprint(n->conf);
 	c = conf_parse(n->conf->document, &n->env, &errors);
 	if (c != NULL) {
 		c->revision = n->conf->revision;
@@ -160,6 +170,7 @@ void certificates_reload(struct node *n)
 			api_set_conf(n->api, c);
 		conf_unref(c);
 	}
+	n->certificates->fingerprint = before;
 	char *text = errors.n > 0 ? errors_text(&errors) : NULL;
 	api_event(n->api, "certificates", json_pack("{s:b, s:s*}", "reloaded", text == NULL, "error", text));
 	api_warn(n->api, "certificates", text);
@@ -174,8 +185,8 @@ static void on_look(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	if (n->conf != NULL && fingerprint(n->conf) != n->certificates->fingerprint)
 		certificates_reload(n);
-	else
-		certificates_in_force(n); /* the days go by */
+	else if (n->conf != NULL)
+		tell_all(n); /* the days go by */
 	timer_set_in(n->loop, &n->certificates->look, LOOK_MS);
 }
 

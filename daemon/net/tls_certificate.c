@@ -201,8 +201,11 @@ struct tls_certificate *tls_certificate_parse(const char *name, struct str certi
 /* The whole file into buf[PEM_MAX]; what is wrong, or NULL. Unbuffered: no copy of a key stays in stdio's memory. */
 static const char *read_file(const char *file, char *buf, struct str *ret)
 {
-	FILE *f = fopen(file, "re");
+	const char *trouble = tls_file_trouble(file);
 
+	if (trouble != NULL)
+		return trouble;
+	FILE *f = fopen(file, "re");
 	if (f == NULL)
 		return strerror(errno);
 	setvbuf(f, NULL, _IONBF, 0);

@@ -138,9 +138,10 @@ static bool set_trust(SSL_CTX *ctx, const char *ca_file, char **ret_why)
 		ERR_clear_error();
 		return true;
 	}
-	if (SSL_CTX_load_verify_file(ctx, ca_file) == 1)
+	const char *trouble = tls_file_trouble(ca_file);
+	if (trouble == NULL && SSL_CTX_load_verify_file(ctx, ca_file) == 1)
 		return true;
-	char *text = tls_error_text();
+	char *text = trouble != NULL ? xstrdup(trouble) : tls_error_text();
 	*ret_why = xasprintf("ca_file %s: %s", ca_file, text);
 	free(text);
 	return false;

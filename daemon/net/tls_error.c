@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
- * OpenSSL's errors in words for an operator, and what both sides' contexts have in common.
+ * OpenSSL's errors and those of files in words for an operator, and what both sides' contexts have in common.
  *
  * The hard thing is which of several queued errors tells the cause: it is the first one, the others are the layers
  * above that passed it on.
  */
 #include "daemon/net/tls_private.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
+
+const char *tls_file_trouble(const char *file)
+{
+	struct stat st;
+
+	if (stat(file, &st) != 0)
+		return strerror(errno);
+	return S_ISREG(st.st_mode) ? NULL : "not a regular file";
+}
 
 /* Alerts that came from the peer carry the protocol's name in front; what matters is that the peer said it. */
 static char *reason_text(const char *reason)

@@ -46,6 +46,10 @@ int tls_tickets_crypt(struct tls_tickets *t, unsigned char *key_name, unsigned c
 /* What both sides' contexts have in common. */
 void tls_common_options(SSL_CTX *ctx, enum tls_version min);
 
+/* What is wrong with a file before it is opened, or NULL; static text. What is no regular file (a fifo, a device) could
+ * hold up the thread for ever. */
+const char *tls_file_trouble(const char *file);
+
 /* What OpenSSL's error queue says, in words for an operator; empties the queue. Never NULL; the caller frees. */
 char *tls_error_text(void);
 /* Why a handshake failed, the verdict on the peer's certificate included. Empties the queue; the caller frees. */

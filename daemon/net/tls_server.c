@@ -160,10 +160,11 @@ static void bind_tickets(SSL_CTX *ctx, const char *id, const STACK_OF(X509_NAME)
 
 static bool ask_for_certificates(SSL_CTX *ctx, const char *file, char **ret_why)
 {
-	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(file);
+	const char *trouble = tls_file_trouble(file);
+	STACK_OF(X509_NAME) *names = trouble != NULL ? NULL : SSL_load_client_CA_file(file);
 
 	if (names == NULL || SSL_CTX_load_verify_file(ctx, file) != 1) {
-		char *text = tls_error_text();
+		char *text = trouble != NULL ? xstrdup(trouble) : tls_error_text();
 		*ret_why = xasprintf("client_ca_file %s: %s", file, text);
 		free(text);
 		sk_X509_NAME_pop_free(names, X509_NAME_free);

@@ -56,6 +56,43 @@ static bool client_matches(const struct route_config *r, size_t i, struct match 
 	return !r->client.present || (m->e->client != NULL && cidr_match_any(r->client.v, r->client.n, m->e->client));
 }
 
+static bool user_matches(const struct route_config *r, size_t i, struct match *m)
+{
+	UNUSED(i);
+	if (!r->user.present)
+		return true;
+	for (size_t k = 0; m->e->user != NULL && k < r->user.n; k++)
+		if (strcmp(r->user.v[k], m->e->user) == 0)
+			return true;
+	return false;
+}
+
+bool policy_certificate_kind(const char *value)
+{
+	return strncmp(value, "dns:", 4) == 0 || strncmp(value, "email:", 6) == 0 || strncmp(value, "sha256:", 7) == 0;
+}
+
+static bool certificate_has(const struct envelope_certificate *c, const char *value)
+{
+	if (!policy_certificate_kind(value))
+		return c->common_name != NULL && strcmp(c->common_name, value) == 0;
+	for (size_t i = 0; i < c->n_names; i++)
+		if (strcmp(c->names[i], value) == 0)
+			return true;
+	return false;
+}
+
+static bool certificate_matches(const struct route_config *r, size_t i, struct match *m)
+{
+	UNUSED(i);
+	if (!r->client_certificate.present)
+		return true;
+	for (size_t k = 0; m->e->certificate != NULL && k < r->client_certificate.n; k++)
+		if (certificate_has(m->e->certificate, r->client_certificate.v[k]))
+			return true;
+	return false;
+}
+
 static bool helo_matches(const struct route_config *r, size_t i, struct match *m)
 {
 	UNUSED(i);
@@ -89,6 +126,7 @@ static const struct {
 	bool (*matches)(const struct route_config *r, size_t i, struct match *m);
 } keys[] = {
 	{ "listener", listener_matches },   { "client", client_matches },
+	{ "user", user_matches },           { "client_certificate", certificate_matches },
 	{ "helo", helo_matches },           { "sender_domain", sender_domain_matches },
 	{ "sender", sender_matches },       { "recipient_domain", recipient_domain_matches },
 	{ "recipient", recipient_matches },

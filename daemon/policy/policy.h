@@ -21,6 +21,9 @@ struct route_config {
 		const char **v;
 		size_t n;
 	} listener,                      /* compared whole */
+		user,                    /* compared whole; a session without a user has none of them */
+		client_certificate,      /* "common name", "dns:name", "email:mailbox", "sha256:hex"; all but the first
+					  * in lower case */
 		helo, sender, recipient, /* compared whole, ASCII case-insensitively; there are no wildcards in them */
 		sender_domain,
 		recipient_domain; /* "example.com", "*.example.com" (subdomains only), "@set"; A-labels, lower case */
@@ -55,9 +58,18 @@ struct policy;
 struct policy *policy_new(const struct policy_config *c);
 void policy_free(struct policy *p);
 
+/* What a verified certificate of a client calls him. Kept apart by kind: a common name that reads "dns:…" is none. */
+struct envelope_certificate {
+	const char *common_name;  /* NULL = none */
+	const char *const *names; /* "dns:…", "email:…", "sha256:…", in lower case */
+	size_t n_names;
+};
+
 struct envelope {
 	const char *listener;
 	const struct addr *client;
+	const char *user;                               /* who logged in; NULL = nobody */
+	const struct envelope_certificate *certificate; /* NULL = none, or none that was verified */
 	struct str helo;
 	struct str sender;           /* local@domain as written, without brackets; "<>" for the null sender */
 	struct str sender_domain;    /* folded (smtp_domain_fold); empty for the null sender */
@@ -70,6 +82,8 @@ int policy_route(const struct policy *p, const struct envelope *e);
 /* True if any route looks at recipient or recipient_domain: only then can one transaction have recipients of several
  * routes. */
 bool policy_needs_recipient(const struct policy *p);
+/* Does a value of `client_certificate` name its kind ("dns:", "email:", "sha256:")? Otherwise it is a common name. */
+bool policy_certificate_kind(const char *value);
 /* Why the i-th route matches or does not, for explain: "matched", or the first key that failed ("client"). */
 const char *policy_why(const struct policy *p, size_t i, const struct envelope *e);
 

@@ -147,7 +147,7 @@ static size_t best_of_two(const struct candidate *c, size_t n)
 
 bool balance_is_hash(enum balance b)
 {
-	return b == BALANCE_SOURCE || b == BALANCE_SENDER_DOMAIN || b == BALANCE_RECIPIENT_DOMAIN;
+	return b == BALANCE_SOURCE || b == BALANCE_SENDER_DOMAIN || b == BALANCE_RECIPIENT_DOMAIN || b == BALANCE_USER;
 }
 
 size_t balance_pick(struct pool *p, const struct pick_query *q, const struct candidate *c, size_t n)
@@ -166,6 +166,7 @@ size_t balance_pick(struct pool *p, const struct pick_query *q, const struct can
 	case BALANCE_SOURCE:
 	case BALANCE_SENDER_DOMAIN:
 	case BALANCE_RECIPIENT_DOMAIN:
+	case BALANCE_USER:
 		return ring_pick(p, q, c, n);
 	case BALANCE_COUNT:
 		break;

@@ -19,6 +19,7 @@ const char *const balance_names[BALANCE_COUNT] = {
 	[BALANCE_SOURCE] = "source",
 	[BALANCE_SENDER_DOMAIN] = "sender_domain",
 	[BALANCE_RECIPIENT_DOMAIN] = "recipient_domain",
+	[BALANCE_USER] = "user",
 };
 
 const char *const health_type_names[HEALTH_TYPE_COUNT] = {

@@ -37,6 +37,7 @@ enum balance {
 	BALANCE_SOURCE,
 	BALANCE_SENDER_DOMAIN,
 	BALANCE_RECIPIENT_DOMAIN,
+	BALANCE_USER,
 	BALANCE_COUNT
 };
 extern const char *const balance_names[BALANCE_COUNT];

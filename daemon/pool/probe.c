@@ -178,6 +178,13 @@ static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 		decide(pr, PROBE_PASS, r);
 }
 
+/* Nothing more is said before mail: what EHLO told counts. */
+static void greeted(struct probe *pr, const struct smtp_reply *r)
+{
+	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
+	after_greeting(pr, r);
+}
+
 static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 {
 	if (smtp_reply_is(r, 5)) {
@@ -199,8 +206,7 @@ static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 			return;
 		}
 	}
-	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
-	after_greeting(pr, r);
+	greeted(pr, r);
 }
 
 static void start_tls(struct probe *pr, enum stream_tls_when when)
@@ -217,7 +223,7 @@ static void on_starttls(struct probe *pr, const struct smtp_reply *r)
 	else if (pr->starttls == STARTTLS_ALWAYS || smtp_reply_is_server_trouble(r))
 		decide(pr, smtp_reply_is(r, 4) ? PROBE_BUSY : PROBE_FAIL, r);
 	else
-		after_greeting(pr, r);
+		greeted(pr, r);
 }
 
 static void on_helo(struct probe *pr, const struct smtp_reply *r)

@@ -151,7 +151,8 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	note_standing(b);
 	if (b->state == BACK_TLS) {
 		handshakes_failed(HANDSHAKE_SERVER);
-		b->tls_error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
+		if (b->tls_error == NULL && stream_tls_error(&b->st) != NULL)
+			b->tls_error = xstrdup(stream_tls_error(&b->st));
 	}
 	if (t == NULL) {
 		back_drop(b);
@@ -221,8 +222,11 @@ static void start_tls(struct back *b, enum stream_tls_when when)
 	const struct pool_config *cf = b->pool->config;
 
 	set_state(b, BACK_TLS, cf->timeouts.tls_ms);
-	if (!stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
-		fail(b, BACK_MALFORMED, NULL); /* it said something behind its 220 that would pass for protected */
+	if (stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
+		return;
+	/* Whatever it said behind its 220 would pass for protected. */
+	b->tls_error = xstrdup("plaintext behind the start of TLS");
+	fail(b, BACK_TLS_FAILED, NULL);
 }
 
 static void ask_for_tls(struct back *b)
@@ -303,15 +307,20 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 		in_plaintext(b, &e);
 }
 
-/* A refusal where TLS is a wish: the connection goes on as it is. */
+/* A refusal (RFC 3207 4: 454) is about the server, whatever its enhanced code says, and where TLS is a mere wish the
+ * connection goes on as it is. */
 static void on_starttls(struct back *b, const struct smtp_reply *r)
 {
-	if (r->code == 220)
+	if (r->code == 220) {
 		start_tls(b, STREAM_TLS_STARTTLS);
-	else if (b->pool->config->tls.mode == POOL_TLS_MAY && !smtp_reply_is_server_trouble(r))
-		become_ready(b, b->announced, b->size);
-	else
+	} else if (smtp_reply_is_server_trouble(r)) {
 		fail(b, BACK_SAID_NO, r);
+	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
+		greeted(b, &(struct smtp_ehlo) { .exts = b->announced, .size = b->size });
+	} else {
+		b->tls_error = xstrdup("the server refused STARTTLS");
+		fail(b, BACK_TLS_FAILED, r);
+	}
 }
 
 /* Takes the head of the dues; the next one's deadline starts now. */
@@ -410,7 +419,8 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 	size_t used = 0, len;
 
 	CHECK_OBJ(b, BACK_MAGIC);
-	while (used < n && stream_is_open(st)) {
+	/* What stands behind a 220 to STARTTLS is no reply: left here, it ends the connection. */
+	while (used < n && stream_is_open(st) && b->state != BACK_TLS) {
 		switch (smtp_reply_parse(p + used, n - used, &r, &len, &why)) {
 		case SMTP_PARSE_MORE:
 			return used;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "daemon/pool/self.h"
+#include "daemon/session/chunk.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
@@ -107,6 +108,11 @@ static int64_t command_deadline_ms(const struct session *s)
 	return f->partial ? f->line_since_ms + cf->command_ms : f->idle_since_ms + cf->idle_ms;
 }
 
+static int64_t content_deadline_ms(const struct session *s)
+{
+	return s->front.state == FRONT_CHUNK ? chunk_deadline_ms(s) : relay_deadline_ms(s->txn);
+}
+
 static void arm(struct session *s)
 {
 	struct front *f = &s->front;
@@ -114,10 +120,11 @@ static void arm(struct session *s)
 	switch ((enum front_state)f->state) {
 	case FRONT_COMMAND:
 		f->idle_since_ms = loop_now_ms(s->w->loop);
-		timer_set(s->w->loop, &f->timer, command_deadline_ms(s));
+		timer_set(s->w->loop, &f->timer, f->ending ? f->idle_since_ms : command_deadline_ms(s));
 		break;
 	case FRONT_BODY:
-		timer_set(s->w->loop, &f->timer, relay_deadline_ms(s->txn));
+	case FRONT_CHUNK:
+		timer_set(s->w->loop, &f->timer, content_deadline_ms(s));
 		break;
 	default:
 		timer_stop(&f->timer); /* the transaction's own deadlines count */
@@ -128,14 +135,14 @@ static void arm(struct session *s)
 static void set_state(struct session *s, enum front_state state)
 {
 	s->front.state = (uint8_t)state;
-	stream_read_bulk(&s->front.st, state == FRONT_BODY);
+	stream_read_bulk(&s->front.st, state == FRONT_BODY || state == FRONT_CHUNK);
 	arm(s);
 }
 
 static void on_body_timer(struct session *s)
 {
 	struct front *f = &s->front;
-	int64_t deadline = relay_deadline_ms(s->txn), now = loop_now_ms(s->w->loop);
+	int64_t deadline = content_deadline_ms(s), now = loop_now_ms(s->w->loop);
 
 	if (f->st.paused) /* we are the ones who wait, under the server's deadline */
 		timer_set(s->w->loop, &f->timer, now + s->lv->config->timeouts.body_ms);
@@ -150,6 +157,7 @@ static void on_command_timer(struct session *s)
 	struct front *f = &s->front;
 	int64_t now = loop_now_ms(s->w->loop);
 
+	f->ending = false;
 	if (!session_at_edge(s))
 		return;
 	/* Bytes that are there and were not looked at are no silence; nor is the wait for a verdict. */
@@ -177,7 +185,7 @@ static void on_timer(void *arg)
 		session_close(s, CLOSE_COMMAND_TIMEOUT);
 	else if (s->front.state == FRONT_GREETING && session_at_edge(s))
 		greet(s);
-	else if (s->front.state == FRONT_BODY)
+	else if (s->front.state == FRONT_BODY || s->front.state == FRONT_CHUNK)
 		on_body_timer(s);
 	else if (s->front.state == FRONT_COMMAND)
 		on_command_timer(s);
@@ -188,6 +196,11 @@ void front_start_body(struct session *s)
 	session_reply(s, 354, "", "end data with <CR><LF>.<CR><LF>");
 	set_state(s, FRONT_BODY);
 	front_resume(s);
+}
+
+void front_start_chunk(struct session *s)
+{
+	set_state(s, FRONT_CHUNK);
 }
 
 void front_set_dot(struct session *s)
@@ -235,6 +248,7 @@ void front_go_on(struct session *s)
 
 void front_end_soon(struct session *s)
 {
+	s->front.ending = true; /* for arm(), which may still come in this turn */
 	timer_set_in(s->w->loop, &s->front.timer, 0);
 }
 
@@ -248,12 +262,24 @@ bool front_count_error(struct session *s)
 
 /* ---- lines ---- */
 
-static enum step bad_line(struct session *s, enum reject_reason why, const char *text)
+static bool is_bdat(struct str line)
+{
+	struct smtp_command c;
+
+	smtp_command_parse(line, &c);
+	return c.verb == SMTP_BDAT;
+}
+
+static enum step bad_line(struct session *s, struct str line, enum reject_reason why, const char *text)
 {
 	if (txn_pending(s->txn) > 0)
 		return STEP_WAIT; /* replies keep their order */
 	session_reject(s, why);
 	session_reply(s, 500, "5.5.2", "%s", text);
+	if (is_bdat(line)) {
+		session_close(s, CLOSE_OUT_OF_STEP); /* its octets would be taken for commands */
+		return STEP_DONE;
+	}
 	return front_count_error(s) ? STEP_MORE : STEP_DONE;
 }
 
@@ -304,13 +330,13 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 		step = front_command(s, line);
 		break;
 	case SMTP_LINE_BARE_LF:
-		step = bad_line(s, REJECT_BARE_LF, "lines must end in CRLF");
+		step = bad_line(s, line, REJECT_BARE_LF, "lines must end in CRLF");
 		break;
 	case SMTP_LINE_BAD_BYTE:
-		step = bad_line(s, REJECT_BARE_LF, "CR or NUL inside a command line");
+		step = bad_line(s, line, REJECT_BARE_LF, "CR or NUL inside a command line");
 		break;
 	case SMTP_LINE_TOO_LONG:
-		step = bad_line(s, REJECT_LINE_TOO_LONG, "line too long");
+		step = bad_line(s, (struct str) { p, len }, REJECT_LINE_TOO_LONG, "line too long");
 		s->front.discarding = step == STEP_MORE && p[len - 1] != '\n';
 		if (s->front.discarding)
 			note_partial(s); /* an endless line is a slow command: its deadline goes on */
@@ -394,7 +420,7 @@ static size_t on_auth(struct session *s, const char *p, size_t n)
 static size_t on_body(struct session *s, const char *p, size_t n)
 {
 	bool pause;
-	size_t used = relay_feed(s->txn, p, n, &pause);
+	size_t used = s->front.state == FRONT_CHUNK ? chunk_feed(s, p, n, &pause) : relay_feed(s->txn, p, n, &pause);
 
 	if (pause)
 		front_pause(s);
@@ -420,7 +446,7 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 			step = on_commands(s, p + used, n - used);
 		else if (s->front.state == FRONT_AUTH)
 			step = on_auth(s, p + used, n - used);
-		else if (s->front.state == FRONT_BODY)
+		else if (s->front.state == FRONT_BODY || s->front.state == FRONT_CHUNK)
 			step = on_body(s, p + used, n - used);
 		else
 			step = 0;

@@ -24,6 +24,8 @@ void front_greet(struct session *s);
 bool front_start_tls(struct session *s, enum stream_tls_when when) MUST_CHECK;
 /* The handshake is complete: what was said before is forgotten (RFC 3207 4.2). */
 void front_on_tls(struct session *s);
+/* Frees what is known of the client's certificate. */
+void front_forget_certificate(struct session *s);
 /* Runs one command. */
 enum step front_command(struct session *s, struct str line);
 
@@ -31,6 +33,8 @@ enum step front_command(struct session *s, struct str line);
 void front_start_body(struct session *s);
 /* The content is complete: the final reply is due. */
 void front_set_dot(struct session *s);
+/* Octets of a chunk are due, or its reply. */
+void front_start_chunk(struct session *s);
 /* Back to commands. */
 void front_set_command(struct session *s);
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/session/chunk.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
@@ -58,6 +59,7 @@ static bool take_helo(struct session *s, struct str arg, bool esmtp, enum step *
 		return false;
 	}
 	forget_txn(s);
+	chunk_reset(s);
 	if (!session_at_edge(s))
 		return false;
 	free(s->front.helo);
@@ -95,6 +97,17 @@ static void put_mechanisms(const struct session *s, struct sbuf *out)
 	sbuf_puts(out, "\r\n");
 }
 
+/* RFC 9422: what txn_rcpt() holds recipients to. */
+static void put_limits(const struct session *s, struct sbuf *out)
+{
+	uint64_t cap = s->lv->config->caps.recipients;
+	struct smtp_limits limits = { .rcpt_max = cap < UINT32_MAX ? (uint32_t)cap : 0 };
+	char line[SMTP_LIMITS_MAX];
+
+	if (smtp_limits_write(&limits, line) > 0)
+		put_line(out, false, line);
+}
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -104,9 +117,11 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 
 	put_line(&out, false, s->lv->config->hostname);
 	put_line(&out, false, "PIPELINING");
+	put_line(&out, false, "CHUNKING"); /* whatever the servers can: what they cannot is converted */
 	for (size_t i = 0; i < ARRAY_LEN(passed); i++)
 		if (o->exts & passed[i])
 			put_line(&out, false, smtp_ext_names[__builtin_ctz(passed[i])]);
+	put_limits(s, &out);
 	put_mechanisms(s, &out);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
@@ -124,7 +139,7 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 	if (!take_helo(s, args, true, &step))
 		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
-	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_SIZE;
+	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
 	ehlo_reply(s, o);
 	return STEP_MORE;
 }
@@ -181,6 +196,7 @@ static enum step cmd_mail(struct session *s, struct str args)
 	    !clients_transaction(s->run->clients, s->counted, &s->lv->config->caps, loop_now_ms(s->w->loop)))
 		return front_refuse(s, REJECT_TRANSACTION_RATE, 451, "4.7.1",
 				    "too many messages from your address, try again later");
+	chunk_reset(s);
 	txn_open(s, args);
 	session_reply(s, 250, "2.1.0", "sender ok");
 	return STEP_MORE;
@@ -192,6 +208,8 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 	struct smtp_rcpt r;
 	bool wait;
 
+	if (s->front.chunks.any)
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT comes before BDAT");
 	if (!smtp_rcpt_parse(args, s->front.exts, &r, &why))
 		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_parse(s, &why);
 	if (r.path.utf8 && !s->txn->mail.smtputf8) {
@@ -208,6 +226,8 @@ static enum step cmd_data(struct session *s, struct str args)
 {
 	if (args.n > 0)
 		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "DATA takes no argument");
+	if (s->front.chunks.any) /* RFC 3030 2 */
+		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "DATA and BDAT do not mix");
 	if (s->txn->n_promised == 0 && s->txn->n_refused == 0)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT first");
 	if (s->txn->n_promised == 0)
@@ -221,6 +241,7 @@ static enum step cmd_rset(struct session *s, struct str args)
 {
 	UNUSED(args);
 	forget_txn(s);
+	chunk_reset(s);
 	session_reply(s, 250, "2.0.0", "ok");
 	return STEP_MORE;
 }
@@ -245,7 +266,7 @@ static enum step cmd_vrfy(struct session *s, struct str args)
 static enum step cmd_help(struct session *s, struct str args)
 {
 	UNUSED(args);
-	session_reply(s, 214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT");
+	session_reply(s, 214, "2.0.0", "EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT");
 	return STEP_MORE;
 }
 
@@ -261,16 +282,6 @@ static enum step cmd_not_here(struct session *s, struct str args)
 {
 	UNUSED(args);
 	return front_refuse(s, REJECT_UNKNOWN, 502, "5.5.1", "command not available here");
-}
-
-/* Its octets would be taken for commands: there is no way to stay in step. */
-static enum step cmd_bdat(struct session *s, struct str args)
-{
-	UNUSED(args);
-	session_reject(s, REJECT_UNKNOWN);
-	session_reply(s, 502, "5.5.1", "CHUNKING was not offered");
-	session_close(s, CLOSE_OUT_OF_STEP);
-	return STEP_DONE;
 }
 
 static enum step cmd_unknown(struct session *s, struct str args)

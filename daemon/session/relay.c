@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/session/chunk.h"
 #include "daemon/session/front.h"
 #include "daemon/session/txn_server.h"
 
@@ -150,18 +151,26 @@ int64_t relay_deadline_ms(const struct txn *t)
 	return t->last_data_ms + t->s->lv->config->timeouts.body_ms;
 }
 
-/* We were the ones to wait: the client's clock starts anew. */
-static void grant_pace(struct txn *t)
+void relay_grant_pace(struct txn *t)
 {
 	t->last_data_ms = t->rate_since_ms = loop_now_ms(t->s->w->loop);
 	t->rate_bytes = 0;
 }
 
+/* The client may send on. */
+static void go_on(struct txn *t)
+{
+	if (t->chunked)
+		chunk_go_on(t->s);
+	else
+		front_resume(t->s);
+}
+
 void relay_begin_drain(struct txn *t)
 {
 	relay_drop_replay(t);
-	grant_pace(t);
-	front_resume(t->s);
+	relay_grant_pace(t);
+	go_on(t);
 }
 
 static void put_received(struct txn *t)
@@ -188,17 +197,22 @@ static bool must_pause(struct txn *t)
 	return true;
 }
 
+uint64_t relay_drain_max(const struct session *s)
+{
+	uint64_t cap = s->lv->config->caps.message_size;
+
+	return (cap < DRAIN_MAX ? cap : DRAIN_MAX) + DRAIN_EXTRA;
+}
+
 static size_t drain(struct txn *t, const char *p, size_t n)
 {
-	uint64_t cap =
-		t->s->lv->config->caps.message_size < DRAIN_MAX ? t->s->lv->config->caps.message_size : DRAIN_MAX;
 	size_t used = smtp_eod_feed(&t->scan, p, n, emit, t);
 
 	t->drained += used;
 	if (t->scan.done) {
 		t->eod = true;
 		txn_say_outcome(t);
-	} else if (t->drained > cap + DRAIN_EXTRA) {
+	} else if (t->drained > relay_drain_max(t->s)) {
 		session_close(t->s, CLOSE_TOO_BIG);
 	}
 	return used;
@@ -232,15 +246,31 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause)
 	return used;
 }
 
+void relay_finish(struct txn *t)
+{
+	ASSERT(t->state == TXN_BODY && t->chunked);
+	put_received(t);
+	smtp_eod_finish(&t->scan, emit, t);
+	t->eod = true;
+	judge(t);
+	if (t->state == TXN_BODY)
+		give_dot(t);
+}
+
 /* ---- from the server ---- */
 
 static void start_first(struct txn *t)
 {
-	smtp_eod_init(&t->scan, t->s->lv->config->line_endings == LINE_ENDINGS_NORMALIZE);
+	bool normalize = t->s->lv->config->line_endings == LINE_ENDINGS_NORMALIZE;
+
+	smtp_eod_init_pair(&t->scan, normalize, t->chunked ? SMTP_BY_BDAT : SMTP_BY_DATA, SMTP_BY_DATA);
 	t->received_due = received_wanted(t);
 	t->data_promised = true;
-	grant_pace(t);
-	front_start_body(t->s);
+	relay_grant_pace(t);
+	if (t->chunked)
+		go_on(t);
+	else
+		front_start_body(t->s);
 }
 
 void relay_start(struct txn *t)
@@ -252,13 +282,13 @@ void relay_start(struct txn *t)
 	/* Another server: it gets what the client has sent so far, then the rest as it comes. */
 	if (t->replay.n > 0)
 		give(t, t->replay.p, t->replay.n);
-	grant_pace(t);
+	relay_grant_pace(t);
 	if (t->eod) {
 		give_dot(t);
 		return;
 	}
 	back_body_progress(t->back);
-	front_resume(t->s);
+	go_on(t);
 }
 
 void relay_drained(struct txn *t)
@@ -266,6 +296,6 @@ void relay_drained(struct txn *t)
 	if (t->state != TXN_BODY)
 		return;
 	back_body_progress(t->back);
-	grant_pace(t);
-	front_resume(t->s);
+	relay_grant_pace(t);
+	go_on(t);
 }

@@ -139,6 +139,7 @@ static void free_session(void *arg)
 
 	free(s->front.helo);
 	free(s->front.user);
+	front_forget_certificate(s);
 	FREE_OBJ(s);
 }
 
@@ -259,6 +260,12 @@ void session_close(struct session *s, enum close_reason reason)
 	release(s);
 }
 
+void session_end_if_due(struct session *s)
+{
+	if (s->txn == NULL && (s->w->draining || worker_listener(s->w, s->run) == NULL))
+		front_end_soon(s);
+}
+
 void session_txn_over(struct session *s)
 {
 	if (s->closing)
@@ -271,6 +278,5 @@ void session_txn_over(struct session *s)
 		front_set_command(s);
 	else
 		front_resume(s);
-	if (s->w->draining || worker_listener(s->w, s->run) == NULL)
-		front_end_soon(s);
+	session_end_if_due(s);
 }

@@ -11,6 +11,7 @@
 #include "daemon/net/stream.h"
 #include "daemon/session/clients.h"
 #include "daemon/session/worker.h"
+#include "daemon/smtp/bdat.h"
 #include "daemon/smtp/smtp.h"
 
 #define SESSION_MAGIC 0x53455353u
@@ -51,6 +52,7 @@ enum front_state {
 	FRONT_COMMAND,   /* a command line is due */
 	FRONT_WAIT,      /* a command waits for the backend; more may be in the buffer */
 	FRONT_BODY,      /* message content is due */
+	FRONT_CHUNK,     /* octets of a BDAT are due, or its reply */
 	FRONT_DOT,       /* the final reply is due from the backend */
 	FRONT_GONE,      /* the client has left; the transaction may still wait for its final reply */
 	FRONT_STATE_COUNT
@@ -64,6 +66,7 @@ struct front {
 	bool esmtp, greeted; /* EHLO or HELO was accepted */
 	bool spoke;          /* the greeting went out */
 	bool discarding;     /* the rest of a line that was too long */
+	bool ending;         /* at the next edge, which is due now */
 	bool yielding;       /* enough commands for one turn */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
@@ -73,8 +76,13 @@ struct front {
 	char *user;  /* who logged in; NULL = nobody */
 	struct auth_exchange *auth;
 	unsigned auth_failures;
-	const char *tls; /* version, static; NULL = plaintext */
+	const char *tls;                          /* version, static; NULL = plaintext */
+	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
+	struct smtp_chunks chunks;
+	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */
+	uint64_t chunk_size;
+	uint64_t dropped; /* octets of refused chunks since MAIL */
 };
 
 struct session {
@@ -103,6 +111,8 @@ void session_accept(struct worker *w, const struct listener_view *lv, int fd, co
 void session_close(struct session *s, enum close_reason reason);
 /* Called when the transaction is over: the client's next command is due. */
 void session_txn_over(struct session *s);
+/* Something ended that a stop or the removal of the listener had to wait for: if that is due, ends the session soon. */
+void session_end_if_due(struct session *s);
 /* Verdicts came in: a command that waited may go on. */
 void session_go_on(struct session *s);
 /* Moves to the worker's newest snapshot, at a transaction edge. False: the session must end here (its listener is gone,

@@ -40,18 +40,25 @@ const char *route_refusal(const struct route_config *rt)
 	return rt->action == ROUTE_REJECT ? "5.7.1 refused by policy" : "4.7.1 deferred by policy";
 }
 
-uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e)
+static uint64_t hash_of_client(const struct envelope *e)
 {
 	struct addr client = *e->client;
 
+	addr_set_port(&client, 0);
+	return hash_stable(&client, addr_len(&client));
+}
+
+uint64_t balance_hash(const struct pool_config *cf, const struct envelope *e)
+{
 	switch (cf->balance) {
 	case BALANCE_SOURCE:
-		addr_set_port(&client, 0);
-		return hash_stable(&client, addr_len(&client));
+		return hash_of_client(e);
 	case BALANCE_SENDER_DOMAIN:
 		return hash_stable(e->sender_domain.p, e->sender_domain.n);
 	case BALANCE_RECIPIENT_DOMAIN:
 		return hash_stable(e->recipient_domain.p, e->recipient_domain.n);
+	case BALANCE_USER:
+		return e->user != NULL ? hash_stable(e->user, strlen(e->user)) : hash_of_client(e);
 	default:
 		return 0;
 	}

@@ -178,6 +178,8 @@ static void make_envelope(const struct txn *t, const struct smtp_rcpt *r, char f
 	*e = (struct envelope) {
 		.listener = t->s->lv->config->name,
 		.client = &t->s->client,
+		.user = t->s->front.user,
+		.certificate = t->s->front.certificate,
 		.helo = str_from(t->s->front.helo == NULL ? "" : t->s->front.helo),
 		.sender = t->sender,
 		.sender_domain = str_from(t->sender_domain),
@@ -423,8 +425,8 @@ void txn_decide(struct txn *t, unsigned code, const char *enhanced, const char *
 		txn_finish(t, result_of(code), cause);
 		return;
 	}
-	if (t->data_promised && !t->eod) {
-		/* Never back to commands before the true end of data. */
+	if ((t->data_promised || t->chunked) && !t->eod) {
+		/* Never back to commands before the true end of data, or of the chunk. */
 		t->state = TXN_DRAIN;
 		relay_begin_drain(t);
 		return;

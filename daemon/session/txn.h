@@ -71,8 +71,9 @@ struct outcome {
 struct txn {
 	uint32_t magic;
 	uint8_t state, mail_state; /* mail_state: enum rcpt_state, for MAIL */
-	bool data_wanted;          /* the client has sent DATA */
-	bool data_promised;        /* the client has its 354 */
+	bool data_wanted;          /* the client has sent DATA, or its first BDAT */
+	bool data_promised;        /* the client has its 354, or the server gave one for its BDAT */
+	bool chunked;              /* content comes by BDAT */
 	bool content_started;      /* the client has sent content: bytes are owed to a server */
 	bool eod;                  /* the client has sent its end of data */
 	bool client_gone;
@@ -152,6 +153,12 @@ static inline unsigned txn_pending(const struct txn *t)
 /* Content from the client; returns bytes used. Less than n: the end of data was reached, or back-pressure (*ret_pause).
  */
 size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
+/* The last chunk is complete: ends the content and sends the dot, unless something is wrong with it. In TXN_BODY. */
+void relay_finish(struct txn *t);
+/* We were the ones to wait: the clock by which the client is too slow starts anew. */
+void relay_grant_pace(struct txn *t);
+/* How many octets are read and dropped before the session ends. */
+uint64_t relay_drain_max(const struct session *s);
 /* 354 came: the client may send, or the replay buffer goes first. */
 void relay_start(struct txn *t);
 void relay_drained(struct txn *t);

@@ -479,6 +479,11 @@ static void on_data(struct txn *t, const struct smtp_reply *r)
 		return;
 	}
 	txn_note_reply(t, r);
+	if (t->chunked) { /* the octets come all the same: the answer waits for the last of them */
+		t->outcome_reply = xstrndup(r->text.p, r->text.n);
+		txn_decide(t, r->code, "", "", CAUSE_BACKEND);
+		return;
+	}
 	session_relay_text(t->s, r->text);
 	txn_finish(t, smtp_reply_is(r, 5) ? RESULT_PERMFAIL : RESULT_TEMPFAIL, CAUSE_BACKEND);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The end of data, and canonical lines on the way to it (RFC 5321 4.1.1.4, 4.5.2).
+ * The end of data, and canonical lines on the way to it (RFC 5321 4.1.1.4, 4.5.2; RFC 3030 for BDAT).
  *
  * The hard thing is SMTP smuggling: no server behind us may see an end of data where we saw none. So the mark is the
  * literal CRLF . CRLF and nothing else; every other line ending is made CRLF; and a dot that thereby comes to stand
@@ -20,14 +20,17 @@
  * Held back at the end of a piece is only what may still turn out differently: a CR, a dot at a line start, or both.
  * When `normalize` is false and a bare CR or LF was seen, nothing leaves any more; the scan for the end goes on all the
  * same.
+ *
+ * One machine serves DATA and BDAT on either side. Its state is about the input alone; what differs is at the dots:
+ * from BDAT a dot at a line start is content, and towards BDAT nothing is stuffed and the client's stuffing goes.
  */
 #include "daemon/smtp/smtp.h"
 
 #include "daemon/smtp/scan.h"
 
 enum {
-	LINE_START,     /* behind a real CRLF, or at the beginning */
-	REPAIRED_START, /* behind a CRLF of our making */
+	LINE_START, /* behind a real CRLF, or at the beginning; a dot here is the client's stuffing, or the mark */
+	RAW_START,  /* behind a CRLF of our making, or behind any from BDAT; a dot here is content */
 	IN_LINE,
 	CR,     /* a CR is held back */
 	DOT,    /* LINE_START and a dot, held back */
@@ -84,7 +87,21 @@ static void repair(struct scan *s, bool *saw, const char *instead)
 	flush(s);
 	*saw = true;
 	emit(s, instead, strlen(instead));
-	s->e->state = REPAIRED_START;
+	s->e->state = RAW_START;
+}
+
+/* A lone dot on a line that the client did not end with CRLF: content. */
+static void repair_dot(struct scan *s, bool *saw)
+{
+	bool stuffed = s->e->to == SMTP_BY_DATA;
+
+	repair(s, saw, stuffed ? "..\r\n" : ".\r\n");
+	s->e->content -= stuffed;
+}
+
+static void begin_line(struct smtp_eod *e)
+{
+	e->state = e->from == SMTP_BY_DATA ? LINE_START : RAW_START;
 }
 
 /* ---- states: each looks at p[i] ---- */
@@ -97,10 +114,12 @@ static void at_line_start(struct scan *s)
 	s->i += dot;
 }
 
-static void at_repaired_start(struct scan *s)
+static void at_raw_start(struct scan *s)
 {
-	if (s->p[s->i] == '.') { /* nothing is pending here: repair() sent it */
-		emit(s, ".", 1);
+	if (s->p[s->i] == '.' && s->e->to == SMTP_BY_DATA) {
+		/* The dot goes out twice, at the end of this piece and at the beginning of the next. */
+		emit(s, s->p + s->from, s->i + 1 - s->from);
+		s->from = s->i;
 		s->e->content--;
 	}
 	s->e->state = IN_LINE;
@@ -148,7 +167,19 @@ static void after_cr(struct scan *s)
 	}
 	release(s, "\r");
 	s->i++;
-	s->e->state = LINE_START;
+	begin_line(s->e);
+}
+
+/* The dot held back is the client's stuffing, now that its line goes on. */
+static void unstuff(struct scan *s)
+{
+	if (s->e->to == SMTP_BY_DATA) {
+		release(s, ".");
+		s->e->content--;
+	} else {
+		flush(s); /* leaves out what is held back */
+	}
+	s->e->state = IN_LINE;
 }
 
 static void after_dot(struct scan *s)
@@ -159,14 +190,11 @@ static void after_dot(struct scan *s)
 		s->e->state = DOT_CR;
 		break;
 	case '\n':
-		repair(s, &s->e->saw_bare_lf, "..\r\n");
-		s->e->content--;
+		repair_dot(s, &s->e->saw_bare_lf);
 		s->from = ++s->i;
 		break;
 	default:
-		release(s, ".");
-		s->e->content--; /* the client's stuffing */
-		s->e->state = IN_LINE;
+		unstuff(s);
 		break;
 	}
 }
@@ -179,22 +207,27 @@ static void after_dot_cr(struct scan *s)
 		s->e->done = true;
 		return;
 	}
-	repair(s, &s->e->saw_bare_cr, "..\r\n");
-	s->e->content--;
+	repair_dot(s, &s->e->saw_bare_cr);
 }
 
 /* ---- public ---- */
 
+void smtp_eod_init_pair(struct smtp_eod *e, bool normalize, enum smtp_by from, enum smtp_by to)
+{
+	*e = (struct smtp_eod) { .from = (uint8_t)from, .to = (uint8_t)to, .normalize = normalize };
+	begin_line(e);
+}
+
 void smtp_eod_init(struct smtp_eod *e, bool normalize)
 {
-	*e = (struct smtp_eod) { .state = LINE_START, .normalize = normalize };
+	smtp_eod_init_pair(e, normalize, SMTP_BY_DATA, SMTP_BY_DATA);
 }
 
 size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg)
 {
 	static void (*const steps[STATES])(struct scan * s) = {
 		[LINE_START] = at_line_start,
-		[REPAIRED_START] = at_repaired_start,
+		[RAW_START] = at_raw_start,
 		[IN_LINE] = in_line,
 		[CR] = after_cr,
 		[DOT] = after_dot,
@@ -209,4 +242,19 @@ size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_f
 	if (!e->done)
 		flush(&s);
 	return s.i;
+}
+
+void smtp_eod_finish(struct smtp_eod *e, smtp_eod_out_fn *out, void *arg)
+{
+	struct scan s = { .e = e, .p = "", .out = out, .arg = arg };
+
+	ASSERT(e->from == SMTP_BY_BDAT);
+	if (e->done)
+		return;
+	if (e->state == CR)
+		repair(&s, &e->saw_bare_cr, "\r\n");
+	else if (e->state == IN_LINE)
+		emit(&s, "\r\n", 2);
+	e->state = RAW_START;
+	e->done = true;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The SMTP protocol, pure: bytes in, structs out. No socket, no clock, no log, no allocation but where said.
  *
- * Sources: RFC 5321 (SMTP), 1870 (SIZE), 2034/3463 (enhanced codes), 2920 (PIPELINING), 3461 (DSN), 6152 (8BITMIME),
- * 6531 (SMTPUTF8), 9422 (LIMITS).
+ * Sources: RFC 5321 (SMTP), 1870 (SIZE), 2034/3463 (enhanced codes), 2920 (PIPELINING), 3030 (CHUNKING), 3461 (DSN),
+ * 6152 (8BITMIME), 6531 (SMTPUTF8), 9422 (LIMITS).
  */
 #ifndef POSTROAD_SMTP_SMTP_H
 #define POSTROAD_SMTP_SMTP_H
@@ -233,24 +233,37 @@ void smtp_limits_read(struct str value, struct smtp_limits *io);
  * recipient rcpt_max + 1 gets 452 4.5.3; behind transaction mail_max the session is over (421). */
 size_t smtp_limits_write(const struct smtp_limits *l, char out[SMTP_LIMITS_MAX]);
 
-/* ---- end of data (RFC 5321 4.1.1.4, 4.5.2) ---- */
+/* ---- content: the end of data and canonical lines (RFC 5321 4.1.1.4, 4.5.2; RFC 3030) ---- */
 
-/* Scans what a client sends after 354, in pieces of any size, and makes canonical lines of it: only CRLF . CRLF ends
- * data; a bare CR or bare LF becomes CRLF with dot-stuffing redone behind it (normalize), or is noted and nothing comes
- * out from there on (reject). What comes out is still dot-stuffed and ready for a server's DATA, never holds CRLF .
- * CRLF, a bare CR or a bare LF; the final ".\r\n" is not part of it. A NUL is noted and passes. The first byte is at
- * the start of a line: the DATA command's own CRLF counts (RFC 5321 4.1.1.4).
+/* How content comes, or leaves: behind DATA it is dot-stuffed and ends at CRLF . CRLF, behind BDAT it is neither. */
+enum smtp_by { SMTP_BY_DATA, SMTP_BY_BDAT };
+
+/* Scans what a client sends after 354, or in its chunks, in pieces of any size, and makes canonical lines of it for a
+ * server's DATA or BDAT. From DATA, only CRLF . CRLF ends it, and that ".\r\n" is not part of the output. From BDAT,
+ * chunks are the client's accident: they are fed one behind the other, a CR and an LF on either side of a boundary are
+ * one CRLF, CRLF . CRLF is content, and smtp_eod_finish() says the end.
  *
- * Invariant (property test): the output and verdict are the same for every way of splitting the same input. */
+ * A bare CR or bare LF becomes CRLF (normalize), or is noted and nothing comes out from there on (reject). A NUL is
+ * noted and passes. Towards DATA what comes out is dot-stuffed: what the client stuffed stays, what became or always
+ * was a dot at a line start of content is stuffed. Towards BDAT it is the content itself.
+ *
+ * What comes out never holds a bare CR or a bare LF, and towards DATA never CRLF . CRLF. The first byte is at the start
+ * of a line: the CRLF of DATA itself counts (RFC 5321 4.1.1.4).
+ *
+ * Invariant (property test): the output and verdict are the same for every way of splitting the same input; `content`
+ * and the verdict are the same towards DATA and BDAT. */
 struct smtp_eod {
-	uint8_t state; /* private: where in a line ending the scanner stands */
+	uint8_t state;    /* private: where in a line ending of the input the scanner stands */
+	uint8_t from, to; /* enum smtp_by */
 	bool normalize;
 	bool saw_bare_cr, saw_bare_lf, saw_nul;
-	bool done;        /* CRLF . CRLF was seen; stays true */
+	bool done;        /* CRLF . CRLF was seen, or smtp_eod_finish() was called; stays true */
 	uint64_t content; /* message bytes so far: what leaves (or would), less stuffed dots, the last CRLF included */
 };
 
+/* From DATA to DATA. */
 void smtp_eod_init(struct smtp_eod *e, bool normalize);
+void smtp_eod_init_pair(struct smtp_eod *e, bool normalize, enum smtp_by from, enum smtp_by to);
 
 /* One piece of output: either a view into the input or static bytes (an inserted CR, LF or dot). */
 typedef void smtp_eod_out_fn(const char *p, size_t n, void *arg);
@@ -259,8 +272,14 @@ typedef void smtp_eod_out_fn(const char *p, size_t n, void *arg);
  * called for the canonical bytes, in order, with as few and long pieces as possible: clean input comes out in one piece
  * per call, but for bytes held back at the end of a call while they may turn out differently: a lone CR, and "." or
  * ".\r" at a line start (emitted later as static bytes). CRLF at the end of a call is not held back. Consumes nothing
- * once done. */
+ * once done. From BDAT all of p[0..n) is consumed, and it is the caller's to feed no more than the chunk's octets. A
+ * sender of BDAT gathers pieces to chunks of any size it likes, for a chunk may end anywhere. */
 size_t smtp_eod_feed(struct smtp_eod *e, const char *p, size_t n, smtp_eod_out_fn *out, void *arg) MUST_CHECK;
+
+/* From BDAT only: the last octet of the chunk with LAST was fed. Emits what is held back; a last line that does not end
+ * in CRLF gets one, in either setting: neither a server's DATA nor the lines of a message can do without (an empty
+ * message stays empty). A CR at the very end is a bare CR. Harmless once done. */
+void smtp_eod_finish(struct smtp_eod *e, smtp_eod_out_fn *out, void *arg);
 
 /* ---- header section ---- */
 

@@ -120,6 +120,17 @@ class Balancer:
             put(route, key, value_of(value))
         self.document.setdefault("routes", []).append(route)
 
+    def conf_certificate(self, s):
+        self.add_object("certificates", s)
+
+    def conf_user(self, s):
+        self.add_object("users", s)
+
+    def add_object(self, section, s):
+        known = self.document.setdefault(section, {}).setdefault(self.name_of(s, ""), {})
+        for key, value in s.pairs.items():
+            put(known, key, value_of(value))
+
     def conf_set(self, s):
         """set a.b.c=value: anywhere in the document."""
         for key, value in s.pairs.items():
@@ -134,7 +145,7 @@ class Balancer:
             os.makedirs(os.path.join(self.dir, sub), mode=0o700, exist_ok=True)
         node = dict(self.node, state_dir=self.dir + "/state", run_dir=self.dir + "/run", initial_config=self.document)
         with open(self.dir + "/node.json", "w") as f:
-            json.dump(node, f, indent=1)
+            f.write(self.play.fill_in(json.dumps(node, indent=1)))
 
     # ---- the process ----
 
@@ -181,6 +192,14 @@ class Balancer:
         if self.process is not None and self.exit is None:
             self.play.note("lb", "x", "SIG" + name)
             self.process.send_signal(getattr(signal, "SIG" + name))
+
+    def stopped(self):
+        """Every thread of it: SIGSTOP takes its time to reach them."""
+        states = []
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
+                states.append(f.read().rpartition(")")[2].split()[0])
+        return set(states) == {"T"}
 
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")

@@ -3,23 +3,29 @@
 import asyncio
 import socket
 
+from .auth import AuthClient
+from .bdat import BdatClient
 from .grammar import Fail, Token
+from .proxy import ProxyClient
 from .script import Script, matches, text_of
+from .tls_words import TlsClient
 from .wire import Conn, Gone, generate, read_reply, socket_for, stuff, written
 
 SENDER, RECIPIENT = Token("str", b"from@src.test"), Token("str", b"to@dst.test")
 
 
-class Client(Script):
+class Client(TlsClient, AuthClient, ProxyClient, BdatClient, Script):
     def __init__(self, play, name, options):
         super().__init__(play, name)
         self.options = options
         self.replies, self.bodies, self.draft = [], [], b""
+        self.preamble = []  # what comes before the first reply: the same for `settle`
         self.ehlo_name = str(options.get("name", "client.test"))
 
     def view(self):
         return {
             "replies": len(self.replies), "body": self.bodies,
+            "tls": self.conn.tls.facts if self.conn is not None and self.conn.tls is not None else None,
             "reply": [{"code": r.code, "text": r.text, "enhanced": r.enhanced} for r in self.replies],
         }
 
@@ -118,12 +124,20 @@ class Client(Script):
         other = Client(self.play, self.who + "'", {k: v for k, v in self.options.items() if k != "window"})
         await other.connect()
         try:
+            await other.run(self.preamble)
             await other.reply(["220"])
             for line in (b"EHLO settle.test", b"NOOP"):
                 await other.command(line, "250")
             await other.do_quit(s)
         finally:
             other.hang_up()
+
+    async def tolerant(self, sending):
+        """For a peer that may have hung up: what arrived before can still be read."""
+        try:
+            await sending
+        except Gone:
+            self.conn.eof = False
 
     # ---- commands ----
 
@@ -138,6 +152,9 @@ class Client(Script):
 
     async def do_hello(self, s):
         await self.reply(["220"])
+        await self.greet_again(s)
+
+    async def greet_again(self, s):
         await self.command(b"EHLO " + (text_of(s.args[0]) if s.args else self.ehlo_name.encode()), "250")
 
     async def do_envelope(self, s):
@@ -169,17 +186,11 @@ class Client(Script):
 
     async def do_pour(self, s):
         """Content that may stop being read: sends until all is gone or the connection is."""
-        try:
-            await self.do_body(s)
-        except Gone:
-            self.conn.eof = False  # what arrived before the reset can still be read
+        await self.tolerant(self.do_body(s))
 
     async def do_pour_raw(self, s):
         """Like raw, to a peer that may stop reading or hang up."""
-        try:
-            await self.do_raw(s)
-        except Gone:
-            self.conn.eof = False
+        await self.tolerant(self.do_raw(s))
 
     async def do_drip(self, s):
         """A byte at a time, each as late as 20 ms after the one before, until there is an answer."""

@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 
+from . import certs
 from . import expect as expectations
 from .backend import Backend
 from .balancer import Balancer
@@ -26,13 +27,14 @@ SHOWN = 400  # bytes of one read or write in the transcript
 
 
 class Play:
-    def __init__(self, file, binary):
-        self.file, self.binary = file, binary
+    def __init__(self, file, binary, certificates=None):
+        self.file, self.binary, self.certificates = file, binary, certificates
         self.name = os.path.basename(file)[:-len(".spec")]
         self.title, self.must_fail, self.rules = "", None, []
         self.step_seconds, self.play_seconds = STEP_SECONDS, PLAY_SECONDS
         self.backends, self.clients, self.tasks, self.running = {}, {}, set(), {}
         self.events, self.transcript, self.own_ids, self.occupied = set(), [], [], {}
+        self.contexts = {}  # of TLS
         self.lb = self.last_admin = self.broken = None
         self.dir = tempfile.mkdtemp(prefix="spec-%s-" % self.name[:40])
         self.started = time.monotonic()
@@ -150,6 +152,21 @@ class Play:
         sock.listen()
         self.occupied[str(s.args[0])] = sock
 
+    async def do_file(self, s):
+        """file NAME "bytes" | @tls/NAME@: a file of this play, @file/NAME@; anew, it is replaced in one go"""
+        name, content = str(s.args[0]), text_of(s.args[1])
+        if s.args[1].kind == "word":
+            with open(self.fill_in(content.decode()), "rb") as f:
+                content = f.read()
+        with open(os.path.join(self.dir, name + ".new"), "wb") as f:
+            f.write(content)
+        os.rename(os.path.join(self.dir, name + ".new"), os.path.join(self.dir, name))
+
+    def fill_in(self, text):
+        """@tls/NAME@ and @file/NAME@ become paths."""
+        text = certs.fill_in(self.certificates, text)
+        return re.sub(r"@file/([\w.-]+)@", lambda m: os.path.join(self.dir, m[1]), text)
+
     async def at_backend(self, s):
         """b1 up | down | clog | cut | script { … } | checks { … }"""
         backend, what = self.backends[s.verb], str(s.args[0])
@@ -226,6 +243,7 @@ class Play:
             data = data.replace(b"@%s@" % name.encode(), written(self.lb.host(name), port).encode())
         for name, backend in self.backends.items():
             data = data.replace(b"@%s@" % name.encode(), written(*backend.address).encode())
+        data = self.fill_in(data.decode()).encode()
         path = re.sub(r"\$([^$]+)\$", lambda m: str(expectations.follow(self.last_admin, m[1])), target.text)
         got, content = await self.lb.http(method.text, path, data)
         try:
@@ -236,8 +254,10 @@ class Play:
             raise Fail("answered %d: %s" % (got, content.decode("utf-8", "replace")[:1000]))
 
     async def do_signal(self, s):
-        """signal TERM | HUP | KILL"""
+        """signal TERM | HUP | KILL | STOP | CONT"""
         self.lb.signal(str(s.args[0]))
+        if str(s.args[0]) == "STOP":
+            await self.until(self.lb.stopped, self.step_seconds, "the balancer does not stop")
 
     async def do_ended(self, s):
         await self.lb.ended()

@@ -69,6 +69,10 @@ class Script:
     async def do_half_close(self, s):
         self.conn.half_close()
 
+    async def do_truncate(self, s):
+        """The end of the stream without the close_notify of TLS."""
+        self.conn.truncate()
+
     async def do_vanish(self, s):
         self.conn.vanish()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One TCP connection of an actor, and SMTP replies as a strict client reads them."""
+"""One TCP connection of an actor, plain or with TLS on it, and SMTP replies as a strict client reads them."""
 import asyncio
 import errno
 import re
@@ -40,39 +40,59 @@ class Conn:
         self.play, self.who, self.sock = play, who, sock
         self.buf = bytearray()
         self.eof = self.closed = False
+        self.tls = None
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    async def fill(self):
-        """More bytes into buf; Gone at the end."""
-        if self.eof:
-            raise Gone()
+    async def receive(self):
+        """Bytes off the wire; none at its end."""
         try:
-            data = await asyncio.get_running_loop().sock_recv(self.sock, 1 << 18)
+            return await asyncio.get_running_loop().sock_recv(self.sock, 1 << 18)
         except ConnectionError:
             self.play.note(self.who, "x", "reset by peer")
-            data = b""
-        if not data:
+            return b""
+
+    def absorb(self, raw):
+        """Takes in what came off the wire. Its end (no bytes) and that of TLS are the end of the stream."""
+        data = raw
+        if self.tls is not None:
+            data = self.tls.decrypt(raw)
+            if not raw:
+                self.tls.end("bare")
+        if data:
+            self.play.note(self.who, "<", data)
+            self.buf += data
+        if not raw or (self.tls is not None and self.tls.ended):
             self.eof = True
-            self.play.note(self.who, "x", "end of stream")
-            raise Gone()
-        self.play.note(self.who, "<", data)
-        self.buf += data
+            how = " of TLS: %s" % self.tls.facts["closed"] if self.tls is not None else ""
+            self.play.note(self.who, "x", "end of stream" + how)
+
+    async def fill(self):
+        """More bytes into buf; Gone at the end."""
+        had = len(self.buf)
+        while len(self.buf) == had:
+            if self.eof:
+                raise Gone()
+            self.absorb(await self.receive())
 
     def look(self):
         """What is there already, without waiting."""
         try:
             while not self.eof:
-                data = self.sock.recv(1 << 18)
-                if not data:
-                    self.eof = True
-                    break
-                self.play.note(self.who, "<", data)
-                self.buf += data
+                self.absorb(self.sock.recv(1 << 18))
         except BlockingIOError:
             pass
         except ConnectionError:
             self.eof = True
+
+    def start_tls(self, tls):
+        """From here on all bytes go through it; the first may have come with the end of the handshake."""
+        self.tls = tls
+        data = tls.decrypt(b"")
+        if data:
+            self.play.note(self.who, "<", data)
+        self.buf += data
+        self.eof = self.eof or tls.ended
 
     def take(self, n):
         data = bytes(self.buf[:n])
@@ -106,8 +126,11 @@ class Conn:
 
     async def send(self, data):
         self.play.note(self.who, ">", data)
+        await self.transmit(self.tls.encrypt(data) if self.tls is not None else data)
+
+    async def transmit(self, raw):
         try:
-            await asyncio.get_running_loop().sock_sendall(self.sock, data)
+            await asyncio.get_running_loop().sock_sendall(self.sock, raw)
         except (ConnectionError, OSError) as e:
             self.play.note(self.who, "x", "cannot send: %s" % e)
             raise Gone() from None
@@ -117,7 +140,20 @@ class Conn:
             await self.send(data[i:i + step])
             await asyncio.sleep(0)  # lets the other actors of this play run; no time passes
 
+    def say_farewell(self):
+        """The close_notify of TLS, as far as there is room for it."""
+        try:
+            if self.tls is not None:
+                self.sock.send(self.tls.farewell())
+        except OSError:
+            pass
+
     def half_close(self):
+        self.say_farewell()
+        self.truncate()
+
+    def truncate(self):
+        """The end of the stream, and within TLS no word about it."""
         self.play.note(self.who, "x", "closes its sending side")
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -128,6 +164,7 @@ class Conn:
         if not self.closed:
             self.closed = True
             self.play.note(self.who, "x", "closes")
+            self.say_farewell()
             self.forget()
 
     def vanish(self):

@@ -129,7 +129,7 @@ static void effective_writes_every_default_out(void **state)
 	for (size_t i = 0; i < conf_listener_object.n_fields; i++)
 		if (json_object_get(l, conf_listener_object.fields[i].name) == NULL)
 			fail_msg("no \"%s\"", conf_listener_object.fields[i].name);
-	assert_json(json_object_get(l, "timeouts"), "{'idle': '5m', 'command': '1m', 'body': '3m'}");
+	assert_json(json_object_get(l, "timeouts"), "{'idle': '5m', 'command': '1m', 'tls': '30s', 'body': '3m'}");
 	assert_json(json_object_get(l, "hostname"), "'mx.example.net'");
 	assert_json(json_object_get(l, "comment"), "'x'");
 	assert_json(json_object_get(l, "allow"), "null");
@@ -153,8 +153,8 @@ static void effective_leaves_what_does_not_fit(void **state)
 	}
 	json_t *v = json_of("{'listeners': 5, 'routes': {}, 'pools': {'p': []}, 'x': {'y': null}}");
 	json_t *e = conf_effective(v, &test_env);
-	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, 'users': "
-		       "{}, 'tokens': {}, 'x': {'y': null}}");
+	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, "
+		       "'certificates': {}, 'users': {}, 'tokens': {}, 'x': {'y': null}}");
 	json_decref(v);
 	json_decref(e);
 }
@@ -319,7 +319,8 @@ static void routes_without_names_are_compared_whole(void **state)
 
 static void sections_are_listed(void **state)
 {
-	static const char *const want[] = { "listeners", "pools", "domain_sets", "routes", "users", "tokens" };
+	static const char *const want[] = { "listeners",    "pools", "domain_sets", "routes",
+					    "certificates", "users", "tokens" };
 
 	UNUSED(state);
 	for (size_t i = 0; i < ARRAY_LEN(want); i++) {

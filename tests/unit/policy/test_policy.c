@@ -73,7 +73,7 @@ static void a_present_key_without_values_matches_nothing(void **state)
 	const struct route_config routes[] = {
 		{ .listener = NOTHING },           { .helo = NOTHING },          { .sender = NOTHING },
 		{ .recipient = NOTHING },          { .sender_domain = NOTHING }, { .recipient_domain = NOTHING },
-		{ .client = { .present = true } },
+		{ .client = { .present = true } }, { .user = NOTHING },          { .client_certificate = NOTHING },
 	};
 	struct envelope e = envelope_of("a.example", "b.example");
 	struct envelope null = envelope_of("", "");
@@ -108,6 +108,60 @@ static void the_first_match_wins_whatever_kind_of_key(void **state)
 	assert_int_equal(route(&c, &neither), 5);
 	neither.listener = "other";
 	assert_int_equal(route(&c, &neither), 0);
+}
+
+static void a_user_matches_whole_and_nobody_matches_none(void **state)
+{
+	const struct route_config r = { .user = LIST("app1", "app2") };
+	struct envelope e = envelope_of("a.example", "b.example");
+
+	UNUSED(state);
+	assert_int_equal(route_one(&r, &e), -1);
+	e.user = "app2";
+	assert_int_equal(route_one(&r, &e), 0);
+	e.user = "APP2";
+	assert_int_equal(route_one(&r, &e), -1);
+	e.user = "app";
+	assert_int_equal(route_one(&r, &e), -1);
+	e.user = "";
+	assert_int_equal(route_one(&r, &e), -1);
+}
+
+static void a_certificate_matches_by_its_kinds_of_names(void **state)
+{
+	static const char *const names[] = { "dns:mail.example", "email:a@b.example", "sha256:00ff" };
+	static const struct {
+		const char *asked;
+		bool matches;
+	} cases[] = {
+		{ "mail.example", false },       { "Common Name", true },      { "common name", false },
+		{ "dns:mail.example", true },    { "dns:Common Name", false }, { "email:a@b.example", true },
+		{ "email:mail.example", false }, { "sha256:00ff", true },      { "sha256:00", false },
+	};
+	const struct envelope_certificate c = { .common_name = "Common Name", .names = names, .n_names = 3 };
+	struct envelope e = envelope_of("a.example", "b.example");
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const struct route_config r = { .client_certificate = LIST(cases[i].asked) };
+		e.certificate = NULL;
+		assert_int_equal(route_one(&r, &e), -1);
+		e.certificate = &c;
+		assert_int_equal(route_one(&r, &e), cases[i].matches ? 0 : -1);
+	}
+}
+
+static void a_common_name_cannot_pass_for_another_kind(void **state)
+{
+	const struct route_config dns = { .client_certificate = LIST("dns:mail.example") };
+	const struct route_config hash = { .client_certificate = LIST("sha256:00ff") };
+	struct envelope e = envelope_of("a.example", "b.example");
+
+	UNUSED(state);
+	e.certificate = &(struct envelope_certificate) { .common_name = "dns:mail.example" };
+	assert_int_equal(route_one(&dns, &e), -1);
+	e.certificate = &(struct envelope_certificate) { .common_name = "sha256:00ff" };
+	assert_int_equal(route_one(&hash, &e), -1);
 }
 
 static void all_keys_given_must_match(void **state)
@@ -440,6 +494,9 @@ int main(void)
 		cmocka_unit_test(a_present_key_without_values_matches_nothing),
 		cmocka_unit_test(the_first_match_wins_whatever_kind_of_key),
 		cmocka_unit_test(all_keys_given_must_match),
+		cmocka_unit_test(a_user_matches_whole_and_nobody_matches_none),
+		cmocka_unit_test(a_certificate_matches_by_its_kinds_of_names),
+		cmocka_unit_test(a_common_name_cannot_pass_for_another_kind),
 		cmocka_unit_test(a_wildcard_matches_subdomains_and_not_the_domain),
 		cmocka_unit_test(an_exact_domain_does_not_match_its_subdomains),
 		cmocka_unit_test(exact_and_wildcard_of_one_domain_keep_route_order),

@@ -32,7 +32,7 @@ static void on_timer(void *arg)
 	UNUSED(arg);
 }
 
-static const struct stream_ops ops = { NULL, on_data, NULL, on_gone };
+static const struct stream_ops ops = { NULL, on_data, NULL, on_gone, NULL };
 
 /* A connection in its content, over a pair of sockets. */
 struct server_end {

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * BDAT from the client, RFC 3030: which octets go where, and when a chunk is answered.
+ *
+ * The hard thing is that a chunk outlives its reason: the server may be lost, the message refused, the transaction over
+ * while octets are still to come. So a chunk is answered only when its last octet is in; smtp_chunks says with what,
+ * and an outcome that is known between two chunks waits in TXN_DRAIN for the next one. The 250 to a chunk before the
+ * last is our own: it promises nothing, and the server, which gets DATA, has no part in it.
+ */
+#include "daemon/session/chunk.h"
+
+#include "daemon/session/txn_server.h"
+
+#define DROP_GRACE_MS 10000 /* octets that are dropped may come in slowly for this long */
+#define CHUNK_SMALL 512     /* below it, a chunk before the last is no progress worth the name */
+
+void chunk_reset(struct session *s)
+{
+	smtp_chunks_reset(&s->front.chunks);
+	s->front.dropped = 0;
+}
+
+int64_t chunk_deadline_ms(const struct session *s)
+{
+	return s->front.chunk_fed_ms + s->lv->config->timeouts.body_ms;
+}
+
+/* ---- the end of a chunk ---- */
+
+static void refuse(struct session *s)
+{
+	const struct smtp_refusal *why = &s->front.chunks.why;
+
+	session_reject(s, why->code == 501 ? REJECT_SYNTAX : REJECT_SEQUENCE);
+	session_reply(s, why->code, why->enhanced, "%s", why->text);
+	if (!front_count_error(s))
+		return;
+	front_set_command(s);
+	session_end_if_due(s);
+}
+
+/* The message failed on its way; what is said is the transaction's. */
+static void say_outcome(struct session *s)
+{
+	static const struct smtp_refusal failed = { 451, "4.3.0", "" }; /* never said */
+
+	smtp_chunks_fail(&s->front.chunks, &failed);
+	enum smtp_chunk_reply reply = smtp_chunks_end(&s->front.chunks);
+	ASSERT(reply == SMTP_CHUNK_REPLY_WHY);
+	txn_say_outcome(s->txn);
+}
+
+static void pass(struct session *s)
+{
+	switch (smtp_chunks_end(&s->front.chunks)) {
+	case SMTP_CHUNK_REPLY_OK:
+		s->front.junk += s->front.chunk_size < CHUNK_SMALL;
+		session_reply(s, 250, "2.0.0", "chunk taken");
+		front_set_command(s);
+		break;
+	case SMTP_CHUNK_REPLY_FINAL:
+		relay_finish(s->txn);
+		break;
+	case SMTP_CHUNK_REPLY_WHY:
+		refuse(s);
+		break;
+	}
+}
+
+/* Answers a chunk that is complete, if it can be answered now. */
+static void settle(struct session *s)
+{
+	const struct smtp_chunks *c = &s->front.chunks;
+
+	if (s->front.state != FRONT_CHUNK || !smtp_chunks_complete(c))
+		return;
+	bool content = c->why.code == 0;
+	ASSERT(!content || s->txn != NULL);
+	if (content && s->txn->state == TXN_DRAIN)
+		say_outcome(s);
+	else if (!content || s->txn->state == TXN_BODY)
+		pass(s);
+	else
+		front_pause(s); /* a server is being sought: chunk_go_on() comes */
+}
+
+void chunk_go_on(struct session *s)
+{
+	s->front.chunk_fed_ms = loop_now_ms(s->w->loop); /* we were the ones to wait */
+	if (s->front.state == FRONT_WAIT)
+		front_start_chunk(s);
+	front_resume(s);
+	settle(s);
+}
+
+/* ---- octets ---- */
+
+static size_t drop(struct session *s, size_t n)
+{
+	uint64_t rate = s->lv->config->caps.min_data_rate;
+	int64_t took = loop_now_ms(s->w->loop) - s->front.chunk_since_ms;
+	size_t used = smtp_chunks_take(&s->front.chunks, n);
+	uint64_t came = s->front.chunk_size - s->front.chunks.left;
+
+	s->front.dropped += used;
+	if (s->front.dropped > relay_drain_max(s))
+		session_close(s, CLOSE_TOO_BIG);
+	else if (took > DROP_GRACE_MS && rate != UNLIMITED && came / ((uint64_t)took / 1000) < rate)
+		session_close(s, CLOSE_TOO_SLOW);
+	return used;
+}
+
+static size_t take(struct session *s, const char *p, size_t n, bool *ret_pause)
+{
+	struct smtp_chunks *c = &s->front.chunks;
+	size_t used = relay_feed(s->txn, p, c->left < n ? (size_t)c->left : n, ret_pause);
+
+	return s->closing ? used : smtp_chunks_take(c, used);
+}
+
+size_t chunk_feed(struct session *s, const char *p, size_t n, bool *ret_pause)
+{
+	struct smtp_chunks *c = &s->front.chunks;
+
+	*ret_pause = smtp_chunks_complete(c); /* its answer is due: not a byte behind it is looked at */
+	if (*ret_pause)
+		return 0;
+	s->front.chunk_fed_ms = loop_now_ms(s->w->loop);
+	size_t used = c->why.code == 0 ? take(s, p, n, ret_pause) : drop(s, n);
+	if (!s->closing)
+		settle(s);
+	return used;
+}
+
+/* ---- the command ---- */
+
+static enum smtp_chunk_place place_of(const struct session *s)
+{
+	const struct txn *t = s->txn;
+
+	if (t == NULL)
+		return SMTP_CHUNK_NO_MAIL;
+	if (t->n_promised > 0)
+		return SMTP_CHUNK_IN_PLACE;
+	return t->n_refused > 0 ? SMTP_CHUNK_NOBODY : SMTP_CHUNK_NO_RCPT;
+}
+
+/* The first chunk: the server is asked before an octet is read. */
+static enum step start_content(struct session *s)
+{
+	s->txn->chunked = true;
+	s->front.state = FRONT_WAIT; /* before the answer, which may come from inside */
+	txn_data(s->txn);
+	return s->front.state == FRONT_WAIT ? STEP_HOLD : STEP_MORE;
+}
+
+enum step chunk_begin(struct session *s, struct str args)
+{
+	enum smtp_chunk_step step = smtp_chunks_begin(&s->front.chunks, args, place_of(s));
+
+	if (step == SMTP_CHUNK_CLOSE) {
+		const struct smtp_refusal *why = &s->front.chunks.why;
+		session_reject(s, REJECT_SYNTAX);
+		session_reply(s, why->code, why->enhanced, "%s", why->text);
+		session_close(s, CLOSE_OUT_OF_STEP);
+		return STEP_DONE;
+	}
+	s->front.chunk_since_ms = s->front.chunk_fed_ms = loop_now_ms(s->w->loop);
+	s->front.chunk_size = s->front.chunks.left;
+	if (step == SMTP_CHUNK_TAKE && !s->txn->chunked)
+		return start_content(s);
+	if (step == SMTP_CHUNK_TAKE)
+		relay_grant_pace(s->txn); /* the time between chunks was not the body's */
+	front_start_chunk(s);
+	settle(s);
+	return s->closing ? STEP_DONE : STEP_MORE;
+}
