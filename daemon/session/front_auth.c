@@ -29,7 +29,7 @@ struct auth_exchange {
 	char *initial; /* while the beginning is held back; a secret */
 	size_t initial_n;
 	enum sasl_step refusal; /* while it is held back */
-	bool begun;
+	bool begun, busy;
 };
 
 enum { ATTEMPT_OK, ATTEMPT_REFUSED, ATTEMPT_MALFORMED, ATTEMPT_CANCELLED, ATTEMPT_BUSY, ATTEMPT_COUNT };
@@ -117,14 +117,25 @@ static void back_to_commands(struct session *s)
 	front_set_command(s);
 }
 
+static void say_busy_now(struct session *s)
+{
+	session_reply(s, 454, "4.7.0", "cannot check passwords now, try again");
+	front_auth_drop(s);
+	if (front_count_error(s))
+		front_set_command(s);
+}
+
+/* Late, and counted as an error: answered at once, those who brought this about would ask again as fast as they can,
+ * and keep a worker busy with nothing else. */
 static void say_busy(struct session *s)
 {
 	struct auth_exchange *a = s->front.auth;
 
 	metrics_add(attempts[a->mechanism][ATTEMPT_BUSY], 1);
 	log_failure(s, a, attempt_names[ATTEMPT_BUSY]);
-	session_reply(s, 454, "4.7.0", "cannot check passwords now, try again");
-	back_to_commands(s);
+	a->busy = true;
+	front_set_auth_wait(s);
+	timer_set_in(s->w->loop, &a->timer, AUTH_FAILURES_FIRST_MS);
 }
 
 static void succeed(struct session *s)
@@ -303,6 +314,10 @@ static void on_timer(void *arg)
 
 	CHECK_OBJ(s, SESSION_MAGIC);
 	struct auth_exchange *a = s->front.auth;
+	if (a->busy) {
+		say_busy_now(s);
+		return;
+	}
 	if (a->begun) {
 		refuse_now(s);
 		return;

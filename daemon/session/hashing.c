@@ -95,6 +95,19 @@ static enum hashing_verdict check(struct hashing_job *job, struct password_scrat
 	return HASHING_FAILED;
 }
 
+/* Sessions of one user that came together ask the same: once one of them was right, the others need no hash. What is
+ * remembered is not added again, as using it must not lengthen it. */
+static enum hashing_verdict answer(struct hashing *h, struct hashing_job *job, struct password_scratch *scratch)
+{
+	if (job->is_known && auth_memory_has(h->memory, &job->key, clock_mono_ms()))
+		return HASHING_GOOD;
+	enum hashing_verdict verdict = check(job, scratch);
+
+	if (verdict == HASHING_GOOD)
+		auth_memory_add(h->memory, &job->key, clock_mono_ms());
+	return verdict;
+}
+
 /* The next job; NULL = the pool ends. */
 static struct hashing_job *take(struct hashing *h)
 {
@@ -119,10 +132,7 @@ static void *run(void *arg)
 
 	while ((job = take(h)) != NULL) {
 		CHECK_OBJ(job, JOB_MAGIC);
-		enum hashing_verdict verdict = check(job, scratch);
-		if (verdict == HASHING_GOOD)
-			auth_memory_add(h->memory, &job->key, clock_mono_ms());
-		send_back(job, verdict);
+		send_back(job, answer(h, job, scratch));
 	}
 	password_scratch_free(scratch);
 	return NULL;

@@ -5,16 +5,25 @@ A contender is started once and stays up for all rounds of a row; idle, it costs
 others."""
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.bench import procfs
+from tests.bench import credentials, measure, procfs
 from tests.peers import proxies
+from tests.peers.dovecot import Dovecot
 from tests.peers.postfix import Postfix
 from tests.run import node as lib
 
 # Limits that would refuse a single generator with thousands of sessions; everything else stays at its default.
 CAPS = {"connections": "unlimited", "connections_per_client": "unlimited"}
+
+
+# A submission service as Postfix's manual has it; its directory is seen at /mnt.
+SASL = {
+    "smtpd_tls_security_level": "may", "smtpd_tls_chain_files": "/mnt/both.pem", "smtpd_tls_auth_only": "yes",
+    "smtpd_sasl_auth_enable": "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "private/auth",
+}
 
 
 class Contender:
@@ -70,22 +79,35 @@ class Bench:
 
     # ---- behind the balancer ----
 
-    def sinks(self, count=2):
+    def sinks(self, *options, count=2):
         made = []
-        for i in range(count):
-            made.append(self.keep(lib.Sink(self.bins, self.address(), self.dir / f"sink{i}.log")))
+        for _ in range(count):
+            log = self.dir / f"sink{len(self.started)}.log"
+            made.append(self.keep(lib.Sink(self.bins, self.address(), log, *options)))
         return [s.listen for s in made]
 
-    def postfixes(self, count=2):
+    def postfixes(self, count=2, users=None):
+        """users: they also offer STARTTLS and AUTH, with a Dovecot that checks the passwords."""
         if os.geteuid() != 0:
             raise lib.StartError("real Postfix backends need root")
+        made = []
         for i in range(count):
             # The disk and what becomes of mail behind the queue are no balancer's doing, and would be most of the work;
             # in_flow_delay makes Postfix wait a whole second now and then when mail comes faster than it goes.
             mta = Postfix(self.in_memory() / f"postfix{i}", self.address(), f"mta{i}.test", build=self.build,
-                          settings={"virtual_transport": "discard", "in_flow_delay": "0"})
+                          settings={"virtual_transport": "discard", "in_flow_delay": "0", **(SASL if users else {})})
+            made.append(mta)
+        if users:
+            for mta in made:
+                shutil.copy(self.certificate()[2], mta.dir / "both.pem")
+            self.keep(Dovecot(self.in_memory() / "dovecot", users, [m.dir / "queue/private/auth" for m in made],
+                              build=self.build, workers=self.workers))
+        for mta in made:
             self.mtas.append(self.keep(mta))
-        return [f"{m.host}:{m.port}" for m in self.mtas]
+        return [f"{m.host}:{m.port}" for m in made]
+
+    def certificate(self):
+        return credentials.certificate(self.dir)
 
     def in_memory(self):
         """A directory that no disk is behind, if the machine has such; removed at the end."""
@@ -110,8 +132,27 @@ class Bench:
         program = proxies.nginx(self.dir / name, self.address(), servers, self.build, self.workers)
         return self.keep(Contender(name, program.listen, program))
 
-    def postroad(self, servers, name="postroad", mode="smtp", change=None):
-        """Ours with its defaults; `change` may edit the configuration (a function of it)."""
+    def require(self, object, field):
+        """Raises NotMeasured where this build's configuration does not know a field."""
+        manual = subprocess.run([self.bins / "postroadd", "--manual"], capture_output=True, text=True, timeout=60,
+                                check=True).stdout
+        _, found, rest = manual.partition(f"{object}")
+        if not found or f"`{field}`" not in rest.partition("\n#")[0]:
+            raise measure.NotMeasured(f"this build does not know {object}/{field}")
+
+    def tls(self, mode, **auth):
+        """An edit of the configuration: TLS with clients, and what stands in `auth`."""
+        certificate, key, _ = self.certificate()
+
+        def change(config):
+            config["certificates"] = {"bench": {"certificate_file": str(certificate), "key_file": str(key)}}
+            config["listeners"]["relay"].update(tls={"mode": mode, "certificates": ["bench"]}, **auth)
+
+        return change
+
+    def postroad(self, servers, name="postroad", mode="smtp", change=None, caps=True, env=None):
+        """Ours with its defaults; `change` may edit the configuration (a function of it). caps: without limits on
+        connections."""
         listen = self.address()
         config = {
             "version": 1,
@@ -121,12 +162,13 @@ class Bench:
             "pools": {"mta": {"balance": "leastconn", "servers": pool_servers(servers)}},
         }
         if mode == "smtp":
-            config["listeners"]["relay"].update(direction="outbound", hostname="bench.test", caps=dict(CAPS))
+            config["listeners"]["relay"].update(direction="outbound", hostname="bench.test",
+                                                 caps=dict(CAPS) if caps else {})
         if change is not None:
             change(config)
         # A line per message goes to nobody: the others log nothing either.
         node = {"workers": self.workers, "log": {"target": "stderr", "level": "warning"}}
-        program = lib.Node(self.bins, self.dir / name, config, node)
+        program = lib.Node(self.bins, self.dir / name, config, node, env=env)
         program.forget()
         return self.keep(Contender(name, listen, program))
 

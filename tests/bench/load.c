@@ -21,7 +21,8 @@
 #define EVENTS_MAX 256
 #define IDLE_BURST 100 /* sessions under construction at a time with --idle */
 
-const char *const stage_names[STAGE_COUNT] = { "connect", "banner", "ehlo", "mail", "rcpt", "data", "dot", "quit" };
+const char *const stage_names[STAGE_COUNT] = { "connect", "tls",  "banner", "ehlo", "starttls", "auth",
+					       "mail",    "rcpt", "data",   "dot",  "quit" };
 struct results results;
 
 /* All of it belongs to the one thread. */
@@ -125,6 +126,9 @@ static void print_counts(FILE *out, double seconds)
 		(unsigned long)o[OUTCOME_PERMFAIL], (unsigned long)o[OUTCOME_LOST]);
 	fprintf(out, "\"retries\": %lu, \"connections\": %lu, \"bytes\": %lu, ", (unsigned long)results.retries,
 		(unsigned long)results.connections, (unsigned long)results.bytes);
+	if (options.tls != TLS_NONE)
+		fprintf(out, "\"handshakes\": %lu, \"resumed\": %lu, \"tls\": \"%s\", ",
+			(unsigned long)results.handshakes, (unsigned long)results.resumed, results.tls);
 	print_codes(out);
 }
 
@@ -286,6 +290,9 @@ int main(int argc, char **argv)
 
 	load_options_parse(argc, argv);
 	raise_file_limit();
+	signal(SIGPIPE, SIG_IGN); /* libssl writes without MSG_NOSIGNAL */
+	if (options.tls != TLS_NONE)
+		load_tls_init();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

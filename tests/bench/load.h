@@ -8,7 +8,11 @@
 #include "daemon/base/str.h"
 #include "tests/bench/histogram.h"
 
+typedef struct ssl_st SSL;
+
 /* ---- options ---- */
+
+enum tls_use { TLS_NONE, TLS_STARTTLS, TLS_IMPLICIT };
 
 struct options {
 	struct addr to;
@@ -25,6 +29,11 @@ struct options {
 	unsigned timeout_ms;              /* for each answer */
 	unsigned idle;                    /* > 0: hold that many sessions instead of sending */
 	bool progress;
+	enum tls_use tls;
+	bool resume;     /* offer the newest ticket instead of full handshakes */
+	bool handshakes; /* a message is one handshake, up to the server's first bytes behind it */
+	char **logins;   /* whole AUTH commands, one per connection in turn; NULL = nobody logs in */
+	size_t n_logins;
 	const char *helo, *from, *rcpt; /* "%n" = the message's number */
 	const char *run;                /* first part of the message ids */
 	char **domains;                 /* of recipients, taken in turn; NULL = as in `rcpt` */
@@ -68,8 +77,11 @@ struct str messages_body(void);
 
 enum stage {
 	STAGE_CONNECT,
+	STAGE_TLS,
 	STAGE_BANNER,
 	STAGE_EHLO,
+	STAGE_STARTTLS,
+	STAGE_AUTH,
 	STAGE_MAIL,
 	STAGE_RCPT,
 	STAGE_DATA,
@@ -90,6 +102,8 @@ struct results {
 	uint64_t codes[600]; /* answers that were not what was hoped for; [0] = connection failed or lost, [1] = timeout
 			      */
 	uint64_t connections, bytes;
+	uint64_t handshakes, resumed;
+	char tls[96]; /* of the first handshake: version/cipher/group */
 };
 
 extern struct results results;
@@ -101,7 +115,8 @@ extern struct results results;
 
 struct session {
 	uint32_t magic;
-	int fd; /* -1 = none */
+	int fd;   /* -1 = none */
+	SSL *tls; /* NULL = not yet, or never */
 	int stage;
 	struct message m;
 	bool has_message;
@@ -130,5 +145,21 @@ void session_event(struct session *s, unsigned events);
 void session_timeout(struct session *s);
 /* Says goodbye: QUIT, or a plain close where nothing was said yet. */
 void session_quit(struct session *s);
+
+/* ---- TLS ---- */
+
+/* Once, where options ask for TLS. Certificates are not verified: what is measured is the balancer. */
+void load_tls_init(void);
+/* Puts TLS on the session's socket. */
+bool load_tls_begin(struct session *s);
+
+enum tls_step { TLS_DONE, TLS_AGAIN, TLS_FAILED };
+
+enum tls_step load_tls_handshake(struct session *s);
+/* As recv() and send() on a non-blocking socket: -1 with errno EAGAIN, 0 = the server ended. */
+ssize_t load_tls_recv(struct session *s, char *p, size_t n);
+ssize_t load_tls_send(struct session *s, const char *p, size_t n);
+/* Says so to the server where it still listens. Idempotent. */
+void load_tls_end(struct session *s);
 
 #endif

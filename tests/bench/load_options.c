@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -41,7 +42,13 @@ static const char usage[] =
 	"  --run NAME           first part of the ids (default: the process id)\n"
 	"  --ids FILE           write one line per message: id, result, code, retries\n"
 	"  --progress           a line of JSON on standard error each second\n"
-	"  --idle N             open N sessions up to EHLO, print when they stand, hold them until TERM\n"
+	"  --tls HOW            none (default), starttls or implicit; certificates are not verified\n"
+	"  --resume             resume TLS sessions (default: every handshake is a full one)\n"
+	"  --handshakes         no mail: a \"message\" is one TLS handshake, up to the first bytes behind it\n"
+	"  --auth USER:PASSWORD log in with AUTH PLAIN on each connection\n"
+	"  --auth-users FILE    the same with USER:PASSWORD per line, taken in turn\n"
+	"  --idle N             open N sessions up to EHLO (with --auth: logged in), print when they stand, hold them "
+	"until TERM\n"
 	"Prints one line of JSON. Exit status 0 = all messages were accepted.\n";
 
 enum kind { KIND_UNSIGNED, KIND_U64, KIND_FLAG, KIND_TEXT, KIND_CALL };
@@ -70,11 +77,12 @@ static unsigned long number(const struct row *r, const char *value)
 	return n;
 }
 
-static void read_domains(const char *path)
+/* Calls fn with each line up to its first space; empty lines and comments are skipped. */
+static void read_lines(const char *path, void (*fn)(const char *line))
 {
 	FILE *f = fopen(path, "re");
 	char *line = NULL;
-	size_t cap = 0, room = 0;
+	size_t cap = 0;
 
 	if (f == NULL) {
 		perror(path);
@@ -82,18 +90,66 @@ static void read_domains(const char *path)
 	}
 	while (getline(&line, &cap, f) > 0) {
 		line[strcspn(line, " \t\r\n")] = '\0';
-		if (line[0] == '\0' || line[0] == '#')
-			continue;
-		if (options.n_domains == room) {
-			room = room * 2 + 64;
-			options.domains = xrealloc(options.domains, room * sizeof(*options.domains));
-		}
-		options.domains[options.n_domains++] = xstrdup(line);
+		if (line[0] != '\0' && line[0] != '#')
+			fn(line);
 	}
 	free(line);
 	fclose(f);
+}
+
+/* Appends to a list that doubles when its size is a power of two. */
+static void append(char ***list, size_t *n, char *text)
+{
+	if ((*n & (*n - 1)) == 0)
+		*list = xrealloc(*list, (*n == 0 ? 1 : *n * 2) * sizeof(**list));
+	(*list)[(*n)++] = text;
+}
+
+static void add_domain(const char *line)
+{
+	append(&options.domains, &options.n_domains, xstrdup(line));
+}
+
+static void read_domains(const char *path)
+{
+	read_lines(path, add_domain);
 	if (options.n_domains == 0)
 		refuse("rcpt-domains", path);
+}
+
+/* RFC 4616: NUL user NUL password, as the initial response of RFC 4954. */
+static void add_login(const char *value)
+{
+	size_t user = strcspn(value, ":");
+	unsigned char plain[1024] = { 0 }, encoded[1400];
+	int n = (int)strlen(value) + 1; /* the colon becomes the second NUL */
+
+	if (value[user] == '\0' || (size_t)n > sizeof(plain))
+		refuse("auth", value);
+	memcpy(plain + 1, value, (size_t)n - 1);
+	plain[1 + user] = '\0';
+	EVP_EncodeBlock(encoded, plain, n);
+	append(&options.logins, &options.n_logins, xasprintf("AUTH PLAIN %s\r\n", (const char *)encoded));
+}
+
+static void read_logins(const char *path)
+{
+	read_lines(path, add_login);
+	if (options.n_logins == 0)
+		refuse("auth-users", path);
+}
+
+static void set_tls(const char *value)
+{
+	static const char *const names[] = { "none", "starttls", "implicit" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(value, names[i]) == 0) {
+			options.tls = (enum tls_use)i;
+			return;
+		}
+	}
+	refuse("tls", value);
 }
 
 static void open_ids(const char *path)
@@ -145,6 +201,11 @@ static const struct row rows[] = {
 	{ "run", KIND_TEXT, &options.run, 0, 0, NULL },
 	{ "ids", KIND_CALL, NULL, 0, 0, open_ids },
 	{ "progress", KIND_FLAG, &options.progress, 0, 0, NULL },
+	{ "tls", KIND_CALL, NULL, 0, 0, set_tls },
+	{ "resume", KIND_FLAG, &options.resume, 0, 0, NULL },
+	{ "handshakes", KIND_FLAG, &options.handshakes, 0, 0, NULL },
+	{ "auth", KIND_CALL, NULL, 0, 0, add_login },
+	{ "auth-users", KIND_CALL, NULL, 0, 0, read_logins },
 	{ "idle", KIND_UNSIGNED, &options.idle, 1, 1000000, NULL },
 	{ "help", KIND_FLAG, NULL, 0, 0, help },
 };
@@ -191,6 +252,8 @@ void load_options_parse(int argc, char **argv)
 		refuse("to", argv[optind]);
 	if (options.to.sa.sa_family == 0)
 		refuse("to", "(absent)");
+	if (options.handshakes && options.tls == TLS_NONE)
+		refuse("handshakes", "(without --tls)");
 	if (options.messages == 0 && options.seconds == 0)
 		options.messages = 1000;
 	if (options.run == NULL)

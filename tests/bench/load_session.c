@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One session of postroad-load: the client's side of SMTP.
+ * One session of postroad-load: the client's side of SMTP, up to the reading of replies.
  *
  * Answers come in the order of the commands, so with and without pipelining the stage says which answer is due; only
  * what is sent when differs. A transaction that is refused half-way is read to its end (the answers to what was
@@ -42,6 +42,7 @@ static void end_message(struct session *s, unsigned code)
 
 static void drop(struct session *s, unsigned code)
 {
+	load_tls_end(s);
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
@@ -56,7 +57,9 @@ static void drop(struct session *s, unsigned code)
 
 static bool send_text(struct session *s, const char *p, size_t n)
 {
-	if (send(s->fd, p, n, MSG_NOSIGNAL) == (ssize_t)n)
+	ssize_t sent = s->tls != NULL ? load_tls_send(s, p, n) : send(s->fd, p, n, MSG_NOSIGNAL);
+
+	if (sent == (ssize_t)n)
 		return true;
 	drop(s, 0);
 	return false;
@@ -86,22 +89,37 @@ static void begin_transaction(struct session *s, int64_t now)
 	send_commands(s, 0, options.pipelining ? options.rcpts + 1 : 0);
 }
 
+/* The next piece of header and body. */
+static ssize_t send_piece(struct session *s)
+{
+	static char record[16384]; /* TLS: one record, not one for each half */
+	struct str body = messages_body();
+	size_t skip = s->body_sent < s->header.n ? s->body_sent : s->header.n;
+	size_t past = s->body_sent - skip, head = s->header.n - skip, rest = body.n - past;
+
+	if (s->tls == NULL) {
+		struct iovec v[2] = { { s->header.p + skip, head }, { (void *)(uintptr_t)(body.p + past), rest } };
+		struct msghdr msg = { .msg_iov = v, .msg_iovlen = 2 };
+
+		return sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+	}
+	if (rest > sizeof(record) - head)
+		rest = sizeof(record) - head;
+	if (head > 0)
+		memcpy(record, s->header.p + skip, head);
+	memcpy(record + head, body.p + past, rest);
+	return load_tls_send(s, record, head + rest);
+}
+
 /* Writes header and body until the socket is full or all is out. */
 static void send_body(struct session *s)
 {
-	struct str body = messages_body();
-
 	while (s->body_sent < s->body_size) {
-		size_t skip = s->body_sent < s->header.n ? s->body_sent : s->header.n;
-		size_t past = s->body_sent - skip;
-		struct iovec v[2] = { { s->header.p + skip, s->header.n - skip },
-				      { (void *)(uintptr_t)(body.p + past), body.n - past } };
-		struct msghdr msg = { .msg_iov = v, .msg_iovlen = 2 };
-		ssize_t n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+		ssize_t n = send_piece(s);
 
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (n < 0) {
+		if (n <= 0) {
 			drop(s, 0);
 			return;
 		}
@@ -152,6 +170,58 @@ static void give_up(struct session *s)
 	session_quit(s);
 }
 
+static void say_ehlo(struct session *s, int64_t now)
+{
+	struct sbuf out = { 0 };
+
+	enter(s, STAGE_EHLO, now);
+	sbuf_printf(&out, "EHLO %s\r\n", options.helo);
+	send_text(s, out.p, out.n);
+	sbuf_fini(&out);
+}
+
+/* Goes on with the handshake; the answer that is due behind it is the greeting (port 465) or that to EHLO. */
+static void shake_hands(struct session *s)
+{
+	enum tls_step step = load_tls_handshake(s);
+
+	if (step == TLS_AGAIN)
+		return;
+	if (step == TLS_FAILED) {
+		drop(s, 0);
+		return;
+	}
+	int64_t now = clock_mono_us();
+
+	histogram_add(&results.stages[STAGE_TLS], now - s->since_us);
+	if (options.tls == TLS_STARTTLS)
+		say_ehlo(s, now);
+	else
+		enter(s, STAGE_BANNER, now);
+}
+
+static void begin_tls(struct session *s, int64_t now)
+{
+	enter(s, STAGE_TLS, now);
+	if (load_tls_begin(s))
+		shake_hands(s);
+	else
+		drop(s, 0);
+}
+
+/* --handshakes: the server has spoken or closed behind the handshake, so it has done its part. */
+static void end_handshake(struct session *s)
+{
+	histogram_add(&results.transaction, clock_mono_us() - s->m.due_us);
+	end_message(s, 250);
+	drop(s, 0);
+}
+
+static bool only_handshake_is_over(const struct session *s)
+{
+	return options.handshakes && s->tls != NULL && s->stage != STAGE_TLS;
+}
+
 static void on_ready(struct session *s, int64_t now)
 {
 	if (options.idle > 0) {
@@ -160,6 +230,24 @@ static void on_ready(struct session *s, int64_t now)
 		load_session_idle(s);
 	} else if (s->has_message) {
 		begin_transaction(s, now);
+	}
+}
+
+/* EHLO was answered: TLS, then the login, then mail. */
+static void on_ehlo(struct session *s, int64_t now)
+{
+	static size_t next;
+
+	if (options.tls == TLS_STARTTLS && s->tls == NULL) {
+		enter(s, STAGE_STARTTLS, now);
+		send_text(s, "STARTTLS\r\n", 10);
+	} else if (options.n_logins > 0) {
+		const char *login = options.logins[next++ % options.n_logins];
+
+		enter(s, STAGE_AUTH, now);
+		send_text(s, login, strlen(login));
+	} else {
+		on_ready(s, now);
 	}
 }
 
@@ -236,21 +324,21 @@ static void on_reply(struct session *s, unsigned code)
 		drop(s, 0);
 		return;
 	}
-	if (code == 421 || stage >= STAGE_COUNT || (stage <= STAGE_EHLO && code / 100 != 2)) {
+	if (code == 421 || stage >= STAGE_COUNT || (stage <= STAGE_AUTH && code / 100 != 2)) {
 		drop(s, code);
 		return;
 	}
 	switch (stage) {
-	case STAGE_BANNER: {
-		struct sbuf out = { 0 };
-
-		enter(s, STAGE_EHLO, now);
-		sbuf_printf(&out, "EHLO %s\r\n", options.helo);
-		send_text(s, out.p, out.n);
-		sbuf_fini(&out);
+	case STAGE_BANNER:
+		say_ehlo(s, now);
 		break;
-	}
 	case STAGE_EHLO:
+		on_ehlo(s, now);
+		break;
+	case STAGE_STARTTLS:
+		begin_tls(s, now);
+		break;
+	case STAGE_AUTH:
 		on_ready(s, now);
 		break;
 	case STAGE_MAIL:
@@ -287,6 +375,10 @@ static void consume(struct session *s)
 		unsigned code = line_code(s->in + used, (size_t)(lf - s->in) - used);
 
 		used = (size_t)(lf - s->in) + 1;
+		if (s->stage == STAGE_STARTTLS && used < s->n_in) {
+			drop(s, 0); /* what stands in clear behind the answer is not the server's */
+			break;
+		}
 		if (code != 0)
 			on_reply(s, code);
 	}
@@ -349,8 +441,34 @@ static bool connected(struct session *s)
 	int64_t now = clock_mono_us();
 
 	histogram_add(&results.stages[STAGE_CONNECT], now - s->since_us);
-	enter(s, STAGE_BANNER, now);
-	return true;
+	if (options.tls == TLS_IMPLICIT)
+		begin_tls(s, now);
+	else
+		enter(s, STAGE_BANNER, now);
+	return s->fd >= 0;
+}
+
+/* Reads once. False = nothing is left to be read now, or the session has another socket or none. */
+static bool read_some(struct session *s, bool hangup)
+{
+	size_t room = sizeof(s->in) - s->n_in;
+	ssize_t n = s->tls != NULL ? load_tls_recv(s, s->in + s->n_in, room) : recv(s->fd, s->in + s->n_in, room, 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (only_handshake_is_over(s)) {
+		end_handshake(s);
+		return false;
+	}
+	if (n <= 0) {
+		drop(s, 0);
+		return false;
+	}
+	s->n_in += (size_t)n;
+	consume(s);
+	/* A session that was closed and begun anew meanwhile has another socket, with events of its own. libssl may
+	 * hold more than it gave, and may have begun in this very call. */
+	return s->fd >= 0 && s->stage != STAGE_CONNECT && (hangup || s->tls != NULL || (size_t)n == room);
 }
 
 void session_event(struct session *s, unsigned events)
@@ -362,24 +480,13 @@ void session_event(struct session *s, unsigned events)
 		return;
 	if (s->body_size > 0 && (events & EPOLLOUT) != 0)
 		send_body(s);
+	if (s->stage == STAGE_TLS && s->tls != NULL)
+		shake_hands(s);
 	/* Edge-triggered: read until it would block, or until a short read shows that nothing is left. */
-	while (s->fd >= 0 && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
-		int fd = s->fd;
-		size_t room = sizeof(s->in) - s->n_in;
-		ssize_t n = recv(fd, s->in + s->n_in, room, 0);
-
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			return;
-		if (n <= 0) {
-			drop(s, 0);
-			return;
-		}
-		s->n_in += (size_t)n;
-		consume(s);
-		/* A session that was closed and begun anew meanwhile has another socket, with events of its own. */
-		if (s->stage == STAGE_CONNECT || (!hangup && (size_t)n < room))
-			return;
-	}
+	if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0)
+		return;
+	while (s->fd >= 0 && s->stage != STAGE_TLS && read_some(s, hangup))
+		;
 }
 
 void session_timeout(struct session *s)

@@ -11,12 +11,16 @@ import time
 from tests.run import node as lib
 
 
+class NotMeasured(Exception):
+    """This build lacks what the row is about."""
+
+
 class LoadError(Exception):
     """The generator failed, or not every message was accepted: no figure would mean anything."""
 
 
-def load(bins, contender, *options, timeout=600):
-    """Runs the generator against a contender; returns its figures with the balancer's CPU added."""
+def generate(bins, contender, *options, timeout=600):
+    """Runs the generator against a contender: (its own figures, the balancer's CPU seconds)."""
     argv = [str(bins / "postroad-load"), "--to", contender.listen, *map(str, options)]
     cpu = contender.cpu_seconds()
     out = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
@@ -25,15 +29,32 @@ def load(bins, contender, *options, timeout=600):
         figures = json.loads(out.stdout)
     except ValueError as e:
         raise LoadError(f"{contender.name}: {' '.join(argv)}: {out.stderr or e}") from e
-    failed = figures["tempfail"] + figures["permfail"] + figures["lost"]
-    if failed or figures["accepted"] == 0:
-        raise LoadError(f"{contender.name}: {failed} messages were not accepted: {figures['errors']}")
+    if refused(figures) or figures["accepted"] == 0:
+        raise LoadError(f"{contender.name}: {refused(figures)} messages were not accepted: {figures['errors']}")
+    return figures, cpu
+
+
+def refused(figures):
+    return figures["tempfail"] + figures["permfail"] + figures["lost"]
+
+
+def load(bins, contender, *options):
+    """Sends mail through a contender; what a round is made of."""
+    figures, cpu = generate(bins, contender, *options)
     latency = figures["latency_us"]["transaction"]
     return {
         "messages_per_second": figures["messages_per_second"], "bytes_per_second": figures["bytes_per_second"],
         "cpu_us": cpu / figures["accepted"] * 1e6, "p50_us": latency["p50"], "p99_us": latency["p99"],
         "p999_us": latency["p999"],
     }
+
+
+def handshakes(bins, contender, count):
+    """Full TLS 1.3 handshakes; anything less is no figure."""
+    figures, cpu = generate(bins, contender, "--messages", count, "--parallel", 50, "--tls", "implicit", "--handshakes")
+    if figures["handshakes"] != figures["accepted"] or figures["resumed"] or not figures["tls"].startswith("TLSv1.3/"):
+        raise LoadError(f"{contender.name}: these are not full handshakes of TLS 1.3: {figures}")
+    return {"per_cpu_second": figures["accepted"] / cpu if cpu else 0, "per_second": figures["messages_per_second"]}
 
 
 def rounds(contenders, measure, count, settle=None, log=print):
@@ -65,13 +86,13 @@ def ratio(results, ours, theirs, key):
 class IdleSessions:
     """Holds sessions at the stage behind EHLO."""
 
-    def __init__(self, bins, contender, count, log):
-        argv = [bins / "postroad-load", "--to", contender.listen, "--idle", count]
+    def __init__(self, bins, contender, count, log, *options):
+        argv = [bins / "postroad-load", "--to", contender.listen, "--idle", count, *options]
         self.program, self.count = lib.Program(argv, log), count
 
     def __enter__(self):
         self.program.start()
-        self.program.wait_until(lambda: "idle" in self.program.tail(), f"{self.count} idle sessions", 60)
+        self.program.wait_until(lambda: "idle" in self.program.tail(), f"{self.count} idle sessions", 120)
         held = json.loads(self.program.tail().splitlines()[0])["idle"]
         if held != self.count:
             self.program.stop()

@@ -89,9 +89,10 @@ def svg(row):
     body = [label(0, 16, f"row {row['row']}: {row['title']}", font_size=15, font_weight="bold"),
             label(0, 34, ", ".join(f"{k} {v}" for k, v in machine.items()), fill="#718096")]
     height = 46
-    if "failed" in row:
-        body.append(label(0, height + 18, f"FAILED: {row['failed']}", fill=MISSED))
-        height += 40
+    for key, word in (("failed", "FAILED"), ("not_measured", "not measured")):
+        if key in row:
+            body.append(label(0, height + 18, f"{word}: {row[key]}", fill=MISSED))
+            height += 40
     for elements, height in panels(row, height):
         body += elements
     box = f"-10 -6 {WIDTH + 20} {height + 12}"

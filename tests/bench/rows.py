@@ -2,39 +2,9 @@
 """The rows of the benchmark: each sets its contenders up, takes its rounds and states its goals (README.md explains
 them)."""
 from tests.bench import measure
-
-OURS = "postroad"
-
-
-class Goal:
-    """`ours` ÷ `theirs` of one figure, or the figure itself (theirs None), against a bound."""
-
-    def __init__(self, text, key, theirs, sign, bound, ours=OURS):
-        self.text, self.key, self.ours, self.theirs, self.sign, self.bound = text, key, ours, theirs, sign, bound
-
-    def judge(self, results):
-        if self.theirs is None:
-            value = measure.summary([r[self.key] for r in results[self.ours]])
-        else:
-            value = measure.ratio(results, self.ours, self.theirs, self.key)
-        met = value["median"] >= self.bound if self.sign == ">=" else value["median"] <= self.bound
-        return {"goal": self.text, "value": value, "wanted": f"{self.sign} {self.bound}", "met": met}
-
-
-class Run:
-    """Arguments of one benchmark run, handed to the rows. `scale` shrinks the numbers of messages for a trial."""
-
-    def __init__(self, bench, rounds, scale=1.0, log=print):
-        self.bench, self.rounds, self.scale, self.log = bench, rounds, scale, log
-
-    def number(self, n, least=20):
-        return max(least, int(n * self.scale))
-
-    def load(self, contender, *options):
-        return measure.load(self.bench.bins, contender, *options)
-
-    def take(self, contenders, options, settle=None):
-        return measure.rounds(contenders, lambda c: self.load(c, *options), self.rounds, settle, self.log)
+from tests.bench.judging import Goal, idle_memory
+from tests.bench.rows_abuse import ABUSE_GOALS, ABUSE_KEYS, row_abuse
+from tests.bench.rows_tls import row_4, row_8, row_9
 
 
 def row_1_2(run):
@@ -55,6 +25,20 @@ def row_3(run):
         measure.wait_for(lambda: b.queued() == 0, "the Postfix queues empty")
 
     return run.take(contenders, ["--messages", run.number(3000)], settle)
+
+
+def row_3b(run):
+    """The servers are told who the client is, so that no connection can serve two clients; one message each."""
+    b = run.bench
+    b.require("pools/NAME/identity", "proxy")
+    servers, other = b.sinks("--proxy"), b.sinks("--xclient")
+
+    def identity(**fields):
+        return lambda config: config["pools"]["mta"].update(identity=fields)
+
+    contenders = [b.postroad(servers, change=identity(proxy="v2")), b.haproxy(servers, to_server="send-proxy-v2"),
+                  b.postroad(other, "postroad-xclient", change=identity(xclient=True))]
+    return run.take(contenders, ["--messages", run.number(20000)])
 
 
 def row_5(run):
@@ -80,27 +64,8 @@ def row_6(run):
 
 
 def row_7(run):
-    """Memory per idle session: a fresh process each round, warmed up, then with and without the sessions."""
-    b = run.bench
-    servers = b.sinks()
-    count = run.number(5000, 500)
-    results = {}
-    for _ in range(run.rounds):
-        for make in (b.postroad, b.haproxy):
-            contender = make(servers)
-            results.setdefault(contender.name, []).append(idle_memory(run, contender, count))
-            b.started.remove(contender)
-            contender.stop()
-            run.log(f"    {contender.name:14} {results[contender.name][-1]}")
-    return results
-
-
-def idle_memory(run, contender, count):
-    run.load(contender, "--messages", run.number(500))
-    before = contender.memory_bytes()
-    with measure.IdleSessions(run.bench.bins, contender, count, run.bench.dir / "idle.log"):
-        during = contender.memory_bytes()
-    return {"bytes_per_session": (during - before) / count, "before_bytes": before}
+    """Memory per idle session."""
+    return idle_memory(run, lambda b, servers: b.postroad(servers), lambda b, servers: b.haproxy(servers))
 
 
 def row_10(run):
@@ -140,6 +105,15 @@ ROWS = {
     "3": ("one message per connection, real Postfix: messages/s", row_3, ["messages_per_second", "cpu_us"], [
         Goal("messages/s ÷ HAProxy", "messages_per_second", "haproxy", ">=", 1.4),
         Goal("messages/s ÷ direct", "messages_per_second", "direct", ">=", 1.1)]),
+    "3b": ("the client's identity passed on (PROXY v2), one message per connection, sinks", row_3b,
+           ["messages_per_second", "cpu_us"], [
+               Goal("messages/s ÷ HAProxy", "messages_per_second", "haproxy", ">=", 1.0),
+               Goal("CPU per message ÷ HAProxy", "cpu_us", "haproxy", "<=", 0.9)]),
+    "4": ("STARTTLS and AUTH, one message per connection, real Postfix: messages/s", row_4,
+          ["messages_per_second", "cpu_us"], [
+              Goal(f"{what}: messages/s ÷ HAProxy and Postfix", "messages_per_second", f"haproxy-{key}", ">=", bound,
+                   f"postroad-{key}")
+              for key, what, bound in (("one", "one user", 3), ("many", "200 users", 3), ("new", "new users", 1))]),
     "5": ("5 MB messages, 4 streams: bytes/s", row_5, ["bytes_per_second", "cpu_us"], [
         Goal("bytes/s ÷ HAProxy with splice", "bytes_per_second", "haproxy-splice", ">=", 1.0),
         Goal("bytes/s ÷ HAProxy with 64 KiB buffers", "bytes_per_second", "haproxy-64k", ">=", 1.0)]),
@@ -147,9 +121,15 @@ ROWS = {
         Goal("messages/s ÷ HAProxy", "messages_per_second", "haproxy", ">=", 1.1)]),
     "7": ("memory per idle session", row_7, ["bytes_per_session", "before_bytes"], [
         Goal("bytes per session", "bytes_per_session", None, "<=", 1024)]),
+    "8": ("memory per idle TLS session", row_8, ["bytes_per_session", "before_bytes"], [
+        Goal("bytes per session ÷ HAProxy", "bytes_per_session", "haproxy", "<=", 0.8)]),
+    "9": ("full TLS 1.3 handshakes per CPU second", row_9, ["per_cpu_second", "per_second"], [
+        Goal("handshakes per CPU second ÷ HAProxy", "per_cpu_second", "haproxy", ">=", 1.15)]),
     "10": ("latency of a transaction at 30 % load", row_10, ["p50_us", "p99_us", "p999_us"], [
         Goal("p50 ÷ HAProxy", "p50_us", "haproxy", "<=", 1.0),
         Goal("p99 ÷ HAProxy", "p99_us", "haproxy", "<=", 1.0)]),
     "11": ("100,000 routed domains: CPU of the balancer per message", row_11, ["cpu_us", "messages_per_second"], [
         Goal("CPU per message ÷ without routes", "cpu_us", "no-routes", "<=", 1.05)]),
+    "abuse": ("a sender at a steady rate while others misbehave", row_abuse, ABUSE_KEYS, ABUSE_GOALS),
 }
+USUAL = [number for number in ROWS if number != "abuse"]  # what is run where nothing else is asked for

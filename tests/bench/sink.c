@@ -149,6 +149,23 @@ static size_t eat_data(struct worker *w, struct conn *c, const char *p, size_t n
 	return used;
 }
 
+/* The connection begins here: what came before was about somebody else. */
+static size_t eat_proxy(struct worker *w, struct conn *c, const char *p, size_t n)
+{
+	ssize_t used = sink_proxy(p, n, c->store.client);
+
+	if (used < 0) {
+		atomic_fetch_add_explicit(&w->stats.failed, 1, memory_order_relaxed);
+		c->closing = true;
+		return 0;
+	}
+	if (used > 0) {
+		c->want_proxy = false;
+		sink_reply(w, c, options.greeting);
+	}
+	return (size_t)used;
+}
+
 static size_t eat_line(struct worker *w, struct conn *c, char *p, size_t n)
 {
 	char *lf = memchr(p, '\n', n);
@@ -169,14 +186,21 @@ static size_t eat_line(struct worker *w, struct conn *c, char *p, size_t n)
 	return len + 1;
 }
 
+/* Takes what it can from the begin of [p, p+n); 0 = more is needed. */
+static size_t eat(struct worker *w, struct conn *c, char *p, size_t n)
+{
+	if (c->want_proxy)
+		return eat_proxy(w, c, p, n);
+	return c->in_data ? eat_data(w, c, p, n) : eat_line(w, c, p, n);
+}
+
 /* Executes what stands in w->in[0..n); frees the connection when it is over. */
 static void run(struct worker *w, struct conn *c, size_t n)
 {
 	size_t used = 0;
 
 	while (used < n && !c->closing && !c->waiting) {
-		size_t step =
-			c->in_data ? eat_data(w, c, w->in + used, n - used) : eat_line(w, c, w->in + used, n - used);
+		size_t step = eat(w, c, w->in + used, n - used);
 
 		if (step == 0)
 			break;
@@ -235,7 +259,8 @@ static void accept_one(struct worker *w, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int) { 1 }, sizeof(int));
 	ev.data.ptr = c;
 	count(&w->stats.connections, 1);
-	if (!sink_fails(w, c, STAGE_CONNECT))
+	c->want_proxy = options.proxy;
+	if (!sink_fails(w, c, STAGE_CONNECT) && !c->want_proxy)
 		sink_reply(w, c, options.greeting);
 	if (!flush(w, c) || c->closing || epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
 		conn_free(w, c);

@@ -32,9 +32,11 @@ struct options {
 	struct failure fail[STAGE_COUNT];
 	int store_fd; /* -1 = none */
 	bool fsync;
+	bool xclient;       /* announce and take it */
+	bool proxy;         /* the PROXY protocol comes first, and the greeting behind it */
 	char greeting[320]; /* whole replies with CRLF */
 	char helo[320];
-	char ehlo[640];
+	char ehlo[768];
 };
 
 extern struct options options; /* written by sink_options_parse() before any thread starts */
@@ -51,7 +53,8 @@ struct store {
 	bool bare_newline, nul;
 	char head[HEAD_MAX]; /* begin of the message, for its id */
 	size_t n_head;
-	struct sbuf envelope; /* " from=<…> to=<…>,<…>" */
+	char client[ADDR_TEXT_MAX]; /* whom PROXY or XCLIENT named; "" = nobody */
+	struct sbuf envelope;       /* " from=<…> to=<…>,<…>" */
 };
 
 void store_fini(struct store *s);
@@ -75,8 +78,9 @@ struct conn {
 	uint32_t magic;
 	int fd;
 	bool in_data;
-	bool waiting; /* for the delayed reply to its dot: not in the poll set, nothing is read or executed */
-	bool closing; /* to be closed once the replies are out */
+	bool want_proxy; /* its header is still to come */
+	bool waiting;    /* for the delayed reply to its dot: not in the poll set, nothing is read or executed */
+	bool closing;    /* to be closed once the replies are out */
 	bool have_helo, have_mail;
 	unsigned n_rcpt;
 	uint8_t eod; /* bytes of CRLF . CRLF matched */
@@ -103,6 +107,9 @@ struct worker {
 void sink_reply(struct worker *w, struct conn *c, const char *text);
 /* Throws the dice for one stage; true = it failed and the reply, or the close, is arranged. */
 bool sink_fails(struct worker *w, struct conn *c, enum stage stage);
+/* Takes a PROXY header (versions 1 and 2) from the begin of [p, p+n). Returns its length, 0 = more is needed, -1 = it
+ * is none. client: the address it names, "" = none (LOCAL, UNKNOWN). */
+ssize_t sink_proxy(const char *p, size_t n, char client[ADDR_TEXT_MAX]);
 /* Executes one command line (NUL-terminated, without its CRLF). */
 void sink_command(struct worker *w, struct conn *c, char *line);
 

@@ -137,6 +137,22 @@ static void cmd_vrfy(struct worker *w, struct conn *c, const char *args)
 	sink_reply(w, c, "252 2.1.5 cannot verify\r\n");
 }
 
+/* XCLIENT ADDR=… …: the session starts anew behind a second greeting, under the name of another client. */
+static void cmd_xclient(struct worker *w, struct conn *c, const char *args)
+{
+	const char *addr = strcasestr(args, "ADDR=");
+
+	if (!options.xclient || c->have_mail) {
+		sink_reply(w, c, options.xclient ? "503 5.5.1 bad sequence\r\n" : "500 5.5.2 unknown command\r\n");
+		return;
+	}
+	if (addr != NULL)
+		snprintf(c->store.client, sizeof(c->store.client), "%.*s", (int)strcspn(addr + 5, " "), addr + 5);
+	reset(c);
+	c->have_helo = false;
+	sink_reply(w, c, options.greeting);
+}
+
 static void cmd_quit(struct worker *w, struct conn *c, const char *args)
 {
 	UNUSED(args);
@@ -148,16 +164,19 @@ static const struct command {
 	const char *name;
 	void (*run)(struct worker *w, struct conn *c, const char *args);
 } commands[] = {
-	{ "EHLO", cmd_ehlo }, { "HELO", cmd_helo }, { "MAIL", cmd_mail }, { "RCPT", cmd_rcpt }, { "DATA", cmd_data },
-	{ "RSET", cmd_rset }, { "NOOP", cmd_noop }, { "VRFY", cmd_vrfy }, { "QUIT", cmd_quit },
+	{ "EHLO", cmd_ehlo }, { "HELO", cmd_helo },       { "MAIL", cmd_mail }, { "RCPT", cmd_rcpt },
+	{ "DATA", cmd_data }, { "RSET", cmd_rset },       { "NOOP", cmd_noop }, { "VRFY", cmd_vrfy },
+	{ "QUIT", cmd_quit }, { "XCLIENT", cmd_xclient },
 };
 
 void sink_command(struct worker *w, struct conn *c, char *line)
 {
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		if (strncasecmp(line, commands[i].name, 4) != 0 || (line[4] != '\0' && line[4] != ' '))
+		size_t n = strlen(commands[i].name);
+
+		if (strncasecmp(line, commands[i].name, n) != 0 || (line[n] != '\0' && line[n] != ' '))
 			continue;
-		commands[i].run(w, c, line[4] == ' ' ? line + 5 : line + 4);
+		commands[i].run(w, c, line[n] == ' ' ? line + n + 1 : line + n);
 		return;
 	}
 	sink_reply(w, c, "500 5.5.2 unknown command\r\n");

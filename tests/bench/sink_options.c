@@ -20,6 +20,8 @@ static const char usage[] =
 	"  --hostname NAME          in the banner and in replies to EHLO (default sink.test)\n"
 	"  --threads N              each with its own listening sockets (default 1)\n"
 	"  --without KEYWORD        do not announce this extension (PIPELINING, SIZE, 8BITMIME, ...)\n"
+	"  --proxy                  a PROXY header (version 1 or 2) comes first; without one: hang up\n"
+	"  --xclient                announce XCLIENT and take it\n"
 	"  --delay-dot MS           wait before the answer to the final dot\n"
 	"  --fail STAGE=CODE:PCT    answer CODE (or `drop`: hang up) to PCT percent of\n"
 	"                           connect, helo, mail, rcpt, data or dot\n"
@@ -91,6 +93,9 @@ static void build_replies(const char *hostname, unsigned without)
 	for (unsigned i = 0; i < ARRAY_LEN(extensions); i++)
 		if ((without & (1u << i)) == 0)
 			n += (size_t)snprintf(options.ehlo + n, sizeof(options.ehlo) - n, "250-%s\r\n", extensions[i]);
+	if (options.xclient)
+		n += (size_t)snprintf(options.ehlo + n, sizeof(options.ehlo) - n,
+				      "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT\r\n");
 	snprintf(options.ehlo + n, sizeof(options.ehlo) - n, "250 HELP\r\n");
 	snprintf(options.helo, sizeof(options.helo), "250 %s\r\n", hostname);
 	snprintf(options.greeting, sizeof(options.greeting), "220 %s ESMTP\r\n", hostname);
@@ -99,8 +104,8 @@ static void build_replies(const char *hostname, unsigned without)
 static const struct option longs[] = {
 	{ "listen", 1, NULL, 'l' },    { "hostname", 1, NULL, 'n' }, { "threads", 1, NULL, 't' },
 	{ "delay-dot", 1, NULL, 'd' }, { "fail", 1, NULL, 'f' },     { "store", 1, NULL, 's' },
-	{ "fsync", 0, NULL, 'y' },     { "without", 1, NULL, 'w' },  { "help", 0, NULL, 'h' },
-	{ NULL, 0, NULL, 0 },
+	{ "proxy", 0, NULL, 'p' },     { "xclient", 0, NULL, 'x' },  { "fsync", 0, NULL, 'y' },
+	{ "without", 1, NULL, 'w' },   { "help", 0, NULL, 'h' },     { NULL, 0, NULL, 0 },
 };
 
 void sink_options_parse(int argc, char **argv)
@@ -131,6 +136,12 @@ void sink_options_parse(int argc, char **argv)
 			break;
 		case 'y':
 			options.fsync = true;
+			break;
+		case 'p':
+			options.proxy = true;
+			break;
+		case 'x':
+			options.xclient = true;
 			break;
 		case 'w':
 			without |= extension_bit(optarg);

@@ -132,6 +132,8 @@ void store_message(struct store *s)
 		sbuf_printf(&line, "%02x", sum[i]);
 	sbuf_printf(&line, " clean=%s", s->bare_newline || s->nul ? "no" : "yes");
 	sbuf_add(&line, s->envelope.p, s->envelope.n);
+	if (s->client[0] != '\0')
+		sbuf_printf(&line, " client=%s", s->client);
 	sbuf_putc(&line, '\n');
 	/* One write: O_APPEND keeps lines of several threads whole. */
 	if (write(options.store_fd, line.p, line.n) != (ssize_t)line.n || (options.fsync && fsync(options.store_fd))) {

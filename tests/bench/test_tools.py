@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sink and the load generator keep their promises (they judge the balancer, so somebody must judge them)."""
+import base64
 import hashlib
 import json
 import os
 import socket
+import ssl
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.bench import measure, plot, procfs  # noqa: E402
-from tests.bench.rows import ROWS, Goal  # noqa: E402
+from tests.bench import credentials, measure, plot, procfs  # noqa: E402
+from tests.bench.judging import Goal  # noqa: E402
+from tests.bench.rows import ROWS  # noqa: E402
 from tests.run import node as lib  # noqa: E402
 
 BINS = Path(os.environ.get("OUT") or os.environ.get("BUILD") or "build").resolve() / "bin"
@@ -45,11 +50,12 @@ def load(sink, *options):
 class Client:
     """A plain socket that speaks line by line."""
 
-    def __init__(self, sink):
+    def __init__(self, sink, greeted=True):
         host, _, port = sink.listen.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), 5)
         self.file = self.socket.makefile("rwb")
-        self.reply()
+        if greeted:
+            self.reply()
 
     def reply(self):
         while True:
@@ -180,6 +186,293 @@ def test_idle_sessions_stand_until_they_are_told_to_go(sink, tmp_path):
         assert s.counters()["open"] == 250
     measure.wait_for(lambda: s.counters()["open"] == 0, "sessions closed", 10)
 
+
+# ---- identity ----
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+V2_INET = SIGNATURE + b"\x21\x11\0\x0c" + bytes([192, 0, 2, 7, 127, 0, 0, 1]) + struct.pack("!HH", 4711, 25)
+V2_INET6 = SIGNATURE + b"\x21\x21\0\x24" + socket.inet_pton(socket.AF_INET6, "2001:db8::7") + bytes(16) + bytes(4)
+V2_EXTENDED = SIGNATURE + b"\x21\x11\0\x12" + V2_INET[16:] + b"\x04\0\x03abc"
+PROXY_HEADERS = [(V2_INET, "192.0.2.7"), (V2_INET6, "2001:db8::7"), (V2_EXTENDED, "192.0.2.7"),
+                 (SIGNATURE + b"\x20\0\0\0", None), (b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 25\r\n", "192.0.2.7"),
+                 (b"PROXY UNKNOWN\r\n", None)]
+
+
+@pytest.mark.parametrize("header,client", PROXY_HEADERS)
+@pytest.mark.parametrize("bytewise", [False, True])
+def test_proxy_header_is_read_and_its_client_recorded(sink, tmp_path, header, client, bytewise):
+    path = tmp_path / "store"
+    c = Client(sink("--proxy", "--store", path), greeted=False)
+    c.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for piece in [bytes([b]) for b in header] if bytewise else [header]:
+        c.socket.sendall(piece)
+    assert c.reply() == "220"
+    c.envelope()
+    assert c.say(b"x\r\n.\r\n") == "250"
+    assert records(path)[0].get("client") == client
+
+
+@pytest.mark.parametrize("header", [b"EHLO c\r\n", V2_INET.replace(b"\x21", b"\x11", 1), b"PROXY TCP4 192.0.2.7\r\n",
+                                    b"PROXY " + b"x" * 200, SIGNATURE + b"\x21\x11\0\x04abcd"])
+def test_who_does_not_say_whom_he_speaks_for_is_hung_up_on(sink, header):
+    s = sink("--proxy")
+    c = Client(s, greeted=False)
+    c.socket.sendall(header)
+    try:
+        assert c.socket.recv(100) == b""
+    except ConnectionResetError:
+        pass  # closed with our bytes unread
+    assert s.counters()["failed"] == 1
+
+
+def test_xclient_begins_the_session_anew(sink, tmp_path):
+    path = tmp_path / "store"
+    c = Client(sink("--xclient", "--store", path))
+    assert c.say(b"EHLO c\r\n") == "250"
+    assert c.say(b"XCLIENT NAME=[UNAVAILABLE] ADDR=192.0.2.9 PORT=99\r\n") == "220"
+    assert c.say(b"MAIL FROM:<a@x>\r\n") == "503"
+    c.envelope()
+    assert c.say(b"x\r\n.\r\n") == "250"
+    assert records(path)[0]["client"] == "192.0.2.9"
+
+
+def test_xclient_is_unknown_where_it_was_not_asked_for(sink):
+    c = Client(sink())
+    assert c.say(b"XCLIENT ADDR=192.0.2.9\r\n") == "500"
+
+
+# ---- TLS and AUTH ----
+
+class TlsServer:
+    """Just enough SMTP with TLS and AUTH PLAIN; notes what it saw."""
+
+    def __init__(self, dir, implicit, clear_behind_220=b""):
+        certificate, key, _ = credentials.certificate(dir)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
+        self.implicit, self.clear = implicit, clear_behind_220
+        self.messages, self.users, self.resumed, self.clear_commands = [], [], [], []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.listen = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.session, args=(peer,), daemon=True).start()
+
+    def session(self, peer):
+        peer.settimeout(10)
+        try:
+            if self.implicit:
+                peer = self.wrap(peer)
+            self.talk(peer)
+        except OSError:
+            pass
+        finally:
+            peer.close()
+
+    def wrap(self, peer):
+        peer = self.context.wrap_socket(peer, server_side=True)
+        self.resumed.append(peer.session_reused)
+        return peer
+
+    def talk(self, peer):
+        peer.sendall(b"220 tls.test\r\n")
+        file = peer.makefile("rb")
+        while line := file.readline():
+            verb = line.split()[0].upper()
+            if not isinstance(peer, ssl.SSLSocket):
+                self.clear_commands.append(verb)
+            if verb == b"STARTTLS":
+                peer.sendall(b"220 go\r\n" + self.clear)
+                peer = self.wrap(peer)
+                file = peer.makefile("rb")
+            elif verb == b"AUTH":
+                user, password = base64.b64decode(line.split()[2]).split(b"\0")[1:]
+                good = password == credentials.PASSWORD.encode()
+                self.users.append(user.decode() if good else None)
+                peer.sendall(b"235 in\r\n" if good else b"535 out\r\n")
+            elif verb == b"DATA":
+                peer.sendall(b"354 go\r\n")
+                text = b""
+                while not text.endswith(b"\r\n.\r\n"):
+                    text += file.readline()
+                self.messages.append(text)
+                peer.sendall(b"250 taken\r\n")
+            elif verb == b"QUIT":
+                peer.sendall(b"221 bye\r\n")
+                return
+            else:
+                peer.sendall(b"250-tls.test\r\n250 OK\r\n" if verb == b"EHLO" else b"250 OK\r\n")
+
+
+@pytest.fixture
+def tls_server(tmp_path):
+    made = []
+
+    def make(implicit=False, **kw):
+        made.append(TlsServer(tmp_path / "tls", implicit, **kw))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.socket.close()
+
+
+@pytest.mark.parametrize("how", ["starttls", "implicit"])
+@pytest.mark.parametrize("options", [[], ["--pipelining", "--per-connection", 5]])
+def test_mail_goes_under_tls_and_whole(tls_server, how, options):
+    s = tls_server(how == "implicit")
+    figures = load(s, "--messages", 20, "--parallel", 4, "--size", 100_000, "--tls", how, *options)
+    assert figures["accepted"] == len(s.messages) == 20
+    assert {len(m) for m in s.messages} == {100_003}
+    assert set(s.clear_commands) <= {b"EHLO", b"STARTTLS"}
+    assert figures["handshakes"] == len(s.resumed) == figures["connections"]
+    assert figures["resumed"] == sum(s.resumed) == 0
+    assert figures["tls"].startswith("TLSv1.3/")
+
+
+def test_sessions_are_resumed_where_asked_for(tls_server):
+    s = tls_server(True)
+    figures = load(s, "--messages", 10, "--parallel", 1, "--tls", "implicit", "--resume")
+    assert figures["resumed"] == sum(s.resumed) == 9
+
+
+@pytest.mark.parametrize("how", ["starttls", "implicit"])
+def test_handshakes_carry_no_mail(tls_server, how):
+    s = tls_server(how == "implicit")
+    figures = load(s, "--messages", 30, "--parallel", 3, "--tls", how, "--handshakes")
+    assert figures["accepted"] == figures["handshakes"] == len(s.resumed) == 30
+    assert (s.messages, figures["bytes"]) == ([], 0)
+
+
+def test_a_server_without_tls_is_no_handshake(sink):
+    figures = load(sink(), "--messages", 3, "--tls", "implicit", "--handshakes")
+    assert (figures["accepted"], figures["handshakes"], figures["lost"]) == (0, 0, 3)
+
+
+def test_bytes_in_clear_behind_the_answer_to_starttls_end_the_session(tls_server):
+    s = tls_server(clear_behind_220=b"250 injected\r\n")
+    figures = load(s, "--messages", 2, "--tls", "starttls")
+    assert (figures["accepted"], s.messages) == (0, [])
+
+
+def test_users_log_in_in_turn(tls_server, tmp_path):
+    s = tls_server()
+    logins = credentials.write_logins(tmp_path / "logins", ["a", "b", "c"])
+    assert load(s, "--messages", 6, "--parallel", 1, "--tls", "starttls", "--auth-users", logins)["accepted"] == 6
+    assert s.users == ["a", "b", "c"] * 2
+    assert b"AUTH" not in s.clear_commands
+
+
+def test_a_refused_login_is_a_refused_message(tls_server):
+    s = tls_server()
+    figures = load(s, "--messages", 3, "--tls", "starttls", "--auth", "a:wrong")
+    assert (figures["permfail"], figures["errors"], s.messages) == (3, {"535": 3}, [])
+
+
+def test_idle_sessions_stand_under_tls(tls_server, tmp_path):
+    s = tls_server(True)
+    with measure.IdleSessions(BINS, s, 20, tmp_path / "idle.log", "--tls", "implicit"):
+        assert len(s.resumed) == 20
+
+
+def test_hashes_are_yescrypt():
+    assert credentials.yescrypt().startswith("$y$")
+    assert len(set(credentials.users(["a", "b"]).values())) == 1
+
+
+# ---- attackers ----
+
+@pytest.fixture
+def attack(tmp_path):
+    """Runs an attack until a condition is met, and returns its counts."""
+    def run(target, mode, *options, until=lambda: True):
+        argv = [BINS / "postroad-attack", "--to", target.listen, "--mode", mode, *options]
+        program = lib.Program(argv, tmp_path / f"attack-{mode}.log").start()
+        try:
+            program.wait_until(lambda: "begun" in program.tail(), "the attack")
+            program.wait_until(until, "what the attack is to bring about")
+        finally:
+            assert program.stop() == 0
+        return json.loads(program.tail().splitlines()[-1])
+
+    return run
+
+
+def test_idle_attackers_stand_and_come_from_many_addresses(attack, sink):
+    s = sink()
+    counts = attack(s, "idle", "--clients", 150, "--sources", 30, until=lambda: s.counters()["open"] == 150)
+    assert (counts["standing"], counts["connections"], counts["failed"]) == (150, 150, 0)
+
+
+def test_dripping_attackers_send_one_byte_at_a_time(attack):
+    pieces = []
+
+    def serve():
+        peer, _ = server.accept()
+        peer.sendall(b"220 x\r\n")
+        while piece := peer.recv(100):
+            pieces.append(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+
+        class Target:
+            listen = f"127.0.0.1:{server.getsockname()[1]}"
+
+        attack(Target, "drip", "--clients", 1, until=lambda: len(pieces) == 2)
+    assert pieces[:2] == [b"E", b"H"]
+
+
+def test_crawling_attackers_send_content_one_byte_at_a_time(attack, sink):
+    s = sink()
+    counts = attack(s, "crawl", "--clients", 5, until=lambda: s.counters()["bytes"] >= 5)
+    assert counts["standing"] == 5
+    assert s.counters()["bytes"] <= 100  # their envelopes were taken, and single bytes since
+
+
+def test_who_is_thrown_out_comes_back(attack, sink):
+    s = sink("--fail", "connect=421:100")
+    counts = attack(s, "idle", "--clients", 4, until=lambda: s.counters()["connections"] > 9)
+    assert counts["standing"] == 0 and counts["refused"] >= 8
+
+
+def test_deaf_attackers_send_until_nobody_takes_it(attack, sink):
+    s = sink()
+    counts = attack(s, "deaf", "--clients", 3, until=lambda: s.counters()["connections"] > 3)
+    assert counts["bytes"] > 3 * 8192  # a sink drops who does not read
+
+
+def test_guessers_guess_again_as_soon_as_refused(attack, tls_server):
+    s = tls_server()
+    counts = attack(s, "auth", "--clients", 2, until=lambda: len(s.users) > 20)
+    assert counts["attempts"] > 20 and set(s.users) == {None}
+
+
+def test_hangers_up_leave_at_the_greeting(attack, sink):
+    s = sink()
+    counts = attack(s, "hangup", "--clients", 100, "--rate", 100, until=lambda: s.counters()["connections"] > 150)
+    assert counts["standing"] <= 100 and counts["greeted"] > 100
+
+
+def test_live_bytes_count_what_is_allocated_and_freed(tmp_path):
+    script = ("import ctypes, os, struct\n"
+              "c = ctypes.CDLL(None); c.malloc.restype = ctypes.c_void_p; c.free.argtypes = [ctypes.c_void_p]\n"
+              "read = lambda: struct.unpack('q', open(os.environ['POSTROAD_LIVE_BYTES'], 'rb').read())[0]\n"
+              "a = read(); p = c.malloc(50_000_000); b = read(); c.free(p); print(a, b - a, read() - a)")
+    out = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, timeout=60, check=True,
+                         env={"LD_PRELOAD": str(BINS.parent / "lib/livebytes.so"),
+                              "POSTROAD_LIVE_BYTES": str(tmp_path / "live")})
+    live, taken, left = map(int, out.stdout.split())
+    assert live > 0 and abs(taken - 50_000_000) < 100_000 and abs(left) < 100_000
+
+
+# ---- figures ----
 
 def test_ratio_is_taken_pair_by_pair():
     results = {"a": [{"x": 10}, {"x": 30}, {"x": 8}], "b": [{"x": 5}, {"x": 10}, {"x": 8}]}

@@ -2,5 +2,5 @@
 # Foreign programs for tests and benchmarks, unpacked into the build, never installed.
 
 .PHONY: peers
-peers: ## unpack Postfix, Exim, OpenSMTPD, HAProxy, nginx, swaks, msmtp into the build
-	$(Q)tests/peers/unpack --build $(BUILD) postfix exim4-daemon-light opensmtpd haproxy nginx swaks msmtp
+peers: ## unpack Postfix, Exim, OpenSMTPD, Dovecot, HAProxy, nginx, swaks, msmtp into the build
+	$(Q)tests/peers/unpack --build $(BUILD) postfix exim4-daemon-light opensmtpd dovecot haproxy nginx swaks msmtp

@@ -5,6 +5,8 @@ They get what their manuals recommend for the purpose: two threads or workers, T
 the way."""
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -24,7 +26,8 @@ defaults
     timeout server 10m
     {options}
 listen mail
-    bind {listen}
+    bind {listen}{bind}
+    {rules}
     balance leastconn
 {servers}
 """
@@ -56,8 +59,8 @@ stream {{
 class Proxy:
     """A program in a directory of its own, listening on one address."""
 
-    def __init__(self, dir, listen, argv, env):
-        self.dir, self.listen, self.argv, self.env = Path(dir), listen, argv, env
+    def __init__(self, dir, listen, argv, env, probe=probe_banner):
+        self.dir, self.listen, self.argv, self.env, self.probe = Path(dir), listen, argv, env, probe
         self.process = None
 
     def start(self, timeout=10):
@@ -65,7 +68,7 @@ class Proxy:
         with open(self.dir / "stderr", "ab") as err:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=self.env)
         deadline = time.monotonic() + timeout
-        while not probe_banner(host, int(port)):
+        while not self.probe(host, int(port)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise unpacking.PeerError(f"{self.argv[0]} does not start:\n{(self.dir / 'stderr').read_text()}")
             time.sleep(0.05)
@@ -87,17 +90,30 @@ class Proxy:
         self.process = None
 
 
-def haproxy(dir, listen, servers, build=None, threads=2, options=(), tune=()):
-    """`mode tcp` over the servers ("ADDR:PORT"), least connections first."""
+def probe_tls(host, port, timeout=2):
+    """True when a TLS handshake succeeds there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout) as s, context.wrap_socket(s):
+            return True
+    except OSError:
+        return False
+
+
+def haproxy(dir, listen, servers, build=None, threads=2, options=(), tune=(), certificate=None, rules=(), to_server=""):
+    """`mode tcp` over the servers ("ADDR:PORT"), least connections first. certificate: a PEM file with its key; TLS
+    ends here. rules: lines of the listening section. to_server: words behind each server."""
     root = unpacking.unpack("haproxy", build)
     dir = Path(dir)
     dir.mkdir(parents=True, exist_ok=True)
-    lines = "\n".join(f"    server s{i} {address} maxconn 6000" for i, address in enumerate(servers))
+    lines = "\n".join(f"    server s{i} {address} maxconn 6000 {to_server}" for i, address in enumerate(servers))
     config = HAPROXY.format(threads=threads, listen=listen, servers=lines, options="\n    ".join(options),
-                            tune="\n    ".join(tune))
+                            tune="\n    ".join(tune), rules="\n    ".join(rules),
+                            bind=f" ssl crt {certificate}" if certificate else "")
     (dir / "haproxy.cfg").write_text(config)
     return Proxy(dir, listen, [str(root / "usr/sbin/haproxy"), "-db", "-f", str(dir / "haproxy.cfg")],
-                 unpacking.environment(root))
+                 unpacking.environment(root), probe_tls if certificate else probe_banner)
 
 
 def nginx(dir, listen, servers, build=None, threads=2):

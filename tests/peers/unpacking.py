@@ -19,6 +19,7 @@ PEERS = {
     "opensmtpd": (["opensmtpd"], ["usr/sbin/smtpd"]),
     "haproxy": (["haproxy"], ["usr/sbin/haproxy"]),
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),
+    "dovecot": (["dovecot-core"], ["usr/sbin/dovecot", "usr/lib/dovecot/auth"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
     "msmtp": (["msmtp"], ["usr/bin/msmtp"]),
     "testssl.sh": (["testssl.sh"], ["usr/bin/testssl"]),

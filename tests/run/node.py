@@ -20,9 +20,10 @@ class StartError(Exception):
 class Program:
     """A child process with its output in a file; ended by its id."""
 
-    def __init__(self, argv, log, netns=None):
+    def __init__(self, argv, log, netns=None, env=None):
         self.argv = (["ip", "netns", "exec", netns] if netns else []) + [str(a) for a in argv]
         self.log = Path(log)
+        self.env = None if env is None else {**os.environ, **env}
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.process = None
 
@@ -30,7 +31,7 @@ class Program:
         with open(self.log, "wb") as out:
             # A session of its own: Ctrl-C reaches this program alone, which then ends its children in order.
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                            start_new_session=True)
+                                            start_new_session=True, env=self.env)
         return self
 
     @property
@@ -88,10 +89,10 @@ class Sink(Program):
 class Node(Program):
     """postroadd in a directory. `config` is the cluster configuration it starts with; `node` adds to the node file."""
 
-    def __init__(self, bin_dir, dir, config, node=None, netns=None):
+    def __init__(self, bin_dir, dir, config, node=None, netns=None, env=None):
         self.dir = Path(dir).resolve()
         self.file = self.dir / "node.json"
-        super().__init__([Path(bin_dir) / "postroadd", "-c", self.file], self.dir / "log", netns)
+        super().__init__([Path(bin_dir) / "postroadd", "-c", self.file], self.dir / "log", netns, env)
         self.config = config
         self.node = {
             "node": "n1", "state_dir": str(self.dir / "state"), "run_dir": str(self.dir / "run"),
