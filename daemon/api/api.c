@@ -146,6 +146,8 @@ struct api *api_new(const struct api_env *env, char **ret_why)
 	a->events = events_new();
 	make_instance(a->instance);
 	make_series(a);
+	if (!etag_key_load(env->node->state_dir, &a->etag_key))
+		log_msg(LOG_LEVEL_WARNING, "etag", "the key of entity tags cannot be kept in %s", env->node->state_dir);
 	timer_init(&a->heartbeat, on_heartbeat, a);
 	timer_set_in(env->loop, &a->heartbeat, HEARTBEAT_MS);
 	if (env->node->n_admin_listen > 0 && env->node->admin_tls != ADMIN_TLS_OFF)

@@ -42,10 +42,15 @@ struct api_warning {
 	char *key, *text;
 };
 
+struct etag_key {
+	uint8_t bytes[32];
+};
+
 struct api {
 	uint32_t magic;
 	struct api_env env;
 	struct conf *conf; /* in force; NULL only until the first api_set_conf() */
+	struct etag_key etag_key;
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
@@ -188,12 +193,18 @@ bool auth_identify(struct call *c, struct identity *ret) MUST_CHECK;
 
 SSL_CTX *tls_admin_context(const struct node_config *n, char fingerprint[96], char **ret_why) MUST_CHECK;
 
-/* ---- configuration (config_write.c) ---- */
+/* ---- entity tags (etag.c) ---- */
 
-/* The ETag of the document in force, or of any JSON value, with quotes. */
+/* The node's key, from the state directory, made there the first time. False: it could not be kept, and tags change
+ * with the next start. */
+bool etag_key_load(const char *state_dir, struct etag_key *ret);
+/* The ETag of the document in force, of a revision, or of any JSON value, with quotes. What is in it that is secret
+ * cannot be guessed from it. */
 void etag_of_document(const struct api *a, char out[64]);
-void etag_of_entry(uint64_t revision, const uint8_t *hash, char out[64]);
-void etag_of_object(const json_t *object, char out[64]);
+void etag_of_entry(const struct etag_key *key, uint64_t revision, const uint8_t *hash, char out[64]);
+void etag_of_object(const struct etag_key *key, const json_t *object, char out[64]);
+
+/* ---- configuration (config_write.c) ---- */
 
 /* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered. */
 bool write_precondition(struct call *c, const char *current) MUST_CHECK;

@@ -16,34 +16,6 @@
 #define COMMENT_PATHS 3
 #define KEY_MAX 255
 
-/* ---- entity tags ---- */
-
-void etag_of_entry(uint64_t revision, const uint8_t *hash, char out[64])
-{
-	snprintf(out, 64, "\"r%llu-%02x%02x%02x%02x\"", (unsigned long long)revision, hash[0], hash[1], hash[2],
-		 hash[3]);
-}
-
-void etag_of_document(const struct api *a, char out[64])
-{
-	static const uint8_t none[ENTRY_HASH_LEN];
-	const struct entry *e = store_last(a->env.store, ENTRY_CONFIG);
-
-	etag_of_entry(e == NULL ? 0 : e->revision, e == NULL ? none : e->hash, out);
-}
-
-void etag_of_object(const json_t *object, char out[64])
-{
-	uint8_t md[SHA256_DIGEST_LENGTH];
-	char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-
-	ASSERT(text != NULL);
-	SHA256((const uint8_t *)text, strlen(text), md);
-	free(text);
-	snprintf(out, 64, "\"o%02x%02x%02x%02x%02x%02x%02x%02x\"", md[0], md[1], md[2], md[3], md[4], md[5], md[6],
-		 md[7]);
-}
-
 /* ---- preconditions (RFC 9110 13) ---- */
 
 bool write_precondition(struct call *c, const char *current)
@@ -114,7 +86,7 @@ static void answer_replay(struct call *c, const struct store_answer *was)
 	char etag[64];
 
 	if (e != NULL && c->resource->fn != res_object_put && c->resource->fn != res_object_patch) {
-		etag_of_entry(e->revision, e->hash, etag);
+		etag_of_entry(&c->api->etag_key, e->revision, e->hash, etag);
 		call_set_header(c, "ETag", etag);
 	}
 	call_json(c, 200,
@@ -218,7 +190,7 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 	if (w->name == NULL)
 		etag_of_document(c->api, etag);
 	else if (object != NULL)
-		etag_of_object(object, etag);
+		etag_of_object(&c->api->etag_key, object, etag);
 	else
 		return; /* deleted */
 	call_set_header(c, "ETag", etag);

@@ -138,7 +138,7 @@ void res_object_get(struct call *c)
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "%s has no \"%.64s\"", c->params[0], c->params[1]);
 		return;
 	}
-	etag_of_object(stored, etag);
+	etag_of_object(&c->api->etag_key, stored, etag);
 	if (unchanged(c, etag))
 		return;
 	json_t *document = shown(c, c->api->conf->document);
@@ -235,7 +235,7 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 		return false;
 	}
 	if (stored != NULL)
-		etag_of_object(stored, etag);
+		etag_of_object(&c->api->etag_key, stored, etag);
 	*ret_stored = stored;
 	return write_precondition(c, stored == NULL ? NULL : etag);
 }
@@ -342,27 +342,34 @@ void res_object_delete(struct call *c)
 
 /* ---- revisions ---- */
 
-static json_t *revision_json(const struct entry *e)
+static json_t *revision_json(const struct api *a, const struct entry *e)
 {
 	char etag[64];
 
-	etag_of_entry(e->revision, e->hash, etag);
+	etag_of_entry(&a->etag_key, e->revision, e->hash, etag);
 	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author",
 			 json_text(e->author), "time", json_time(e->wall), "node", json_text(e->node), "comment",
 			 json_text(e->comment), "etag", etag);
 }
 
+struct revision_list {
+	const struct api *api;
+	json_t *list;
+};
+
 static void add_revision(const struct entry *e, void *arg)
 {
-	json_array_append_new(arg, revision_json(e));
+	struct revision_list *rl = arg;
+
+	json_array_append_new(rl->list, revision_json(rl->api, e));
 }
 
 void res_config_revisions(struct call *c)
 {
-	json_t *list = json_array();
+	struct revision_list rl = { .api = c->api, .list = json_array() };
 
-	store_each_revision(c->api->env.store, add_revision, list);
-	call_json(c, 200, json_pack("{s:o}", "revisions", list));
+	store_each_revision(c->api->env.store, add_revision, &rl);
+	call_json(c, 200, json_pack("{s:o}", "revisions", rl.list));
 }
 
 static json_t *entry_document(const struct entry *e)
@@ -387,7 +394,7 @@ void res_config_revision(struct call *c)
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "revision %.20s is not kept", c->params[0]);
 		return;
 	}
-	json_t *answer = revision_json(e);
+	json_t *answer = revision_json(c->api, e);
 	json_object_set_new(answer, "config", shown(c, document));
 	json_decref(document);
 	call_set_header(c, "ETag", json_string_value(json_object_get(answer, "etag")));

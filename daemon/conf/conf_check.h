@@ -35,5 +35,6 @@ void conf_check_routes(struct conf_checker *k);
 /* Loads certificates and makes the contexts, too. */
 void conf_check_tls(struct conf_checker *k);
 void conf_check_users(struct conf_checker *k);
+void conf_check_auth(struct conf_checker *k);
 
 #endif

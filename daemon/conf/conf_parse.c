@@ -106,6 +106,7 @@ static void free_conf(void *conf)
 	if (c->free_policies != NULL)
 		c->free_policies(c);
 	conf_free_tls(c);
+	conf_wipe_auth(c);
 	errors_fini(&c->warnings);
 	json_decref(c->document);
 	arena_free(c->arena);

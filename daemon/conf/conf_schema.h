@@ -168,7 +168,7 @@ extern const struct conf_type conf_type_uint, conf_type_count, conf_type_duratio
 extern const struct conf_type conf_type_rate, conf_type_data_rate, conf_type_enum, conf_type_choice, conf_type_flag;
 extern const struct conf_type conf_type_bool, conf_type_path_or_none, conf_type_host_or_none, conf_type_pem;
 extern const struct conf_type conf_type_name, conf_type_host, conf_type_helo, conf_type_mailbox, conf_type_reply_text;
-extern const struct conf_type conf_type_password_hash, conf_type_scram_verifier;
+extern const struct conf_type conf_type_login, conf_type_password_hash, conf_type_scram_verifier;
 extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, conf_type_document;
 extern const struct conf_type conf_type_addrs, conf_type_networks, conf_type_source, conf_type_resolvers;
 extern const struct conf_type conf_type_server_address, conf_type_set, conf_type_xclient;
@@ -199,6 +199,8 @@ const char *conf_size_format(uint64_t bytes, char *out);
 /* ---- checks between fields ---- */
 
 void conf_check(struct conf *c, struct conf_parser *p);
+/* Wipes the passwords of logins at servers. */
+void conf_wipe_auth(struct conf *c);
 /* Gives back what the checks loaded. */
 void conf_free_tls(struct conf *c);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The tables of pools and servers.
  */
+#include "daemon/base/password.h"
 #include "daemon/conf/conf_schema.h"
+#include "daemon/smtp/sasl.h"
 
 #define P struct pool_config
 #define S struct server_config
@@ -132,8 +134,8 @@ static const struct conf_field identity_fields[] = {
 	  .doc = "Each connection begins with a PROXY header of this version, those of checks too. `v2` also tells of "
 		 "the "
 		 "client's TLS and has the session's id." },
-	{ "xclient", CONF_STORED(xclient, unsigned, P, identity.xclient), .names = smtp_xattr_names, .n_names = N_XCLIENT,
-	  .def = "false",
+	{ "xclient", CONF_STORED(xclient, unsigned, P, identity.xclient), .names = smtp_xattr_names,
+	  .n_names = N_XCLIENT, .def = "false",
 	  .doc = "Tell the client with XCLIENT: `true` for all that the server takes, or a list of attributes. A "
 		 "server "
 		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. With HELO "
@@ -148,6 +150,28 @@ static const struct conf_object identity_object = CONF_OBJECT(
 	"Telling servers who the client is. With PROXY and XCLIENT a connection serves one client's session "
 	"only; with XFORWARD connections are shared.",
 	P, identity_fields);
+
+static const char *const auth_mechanisms[] = { [SASL_PLAIN] = "PLAIN", [SASL_LOGIN] = "LOGIN" };
+
+static const struct conf_field auth_fields[] = {
+	{ "user", CONF_TEXT(login, P, auth.user), .max = SASL_USER_MAX,
+	  .doc = "Who we are to the servers. Null: no login." },
+	{ "password", CONF_TEXT(login, P, auth.password), .max = PASSWORD_MAX, .flags = CONF_SECRET,
+	  .doc = "The password itself. Write-only: reads show \"<secret>\", writing that back keeps it." },
+	{ "password_file", CONF_TEXT(path, P, auth.password_file), .max = 4096,
+	  .doc = "The file that has it instead, in its first line; present on every node, re-read when it changes." },
+	{ "mechanism", CONF_ENUM(enum sasl_mechanism, P, auth.mechanism), CONF_NAMES(auth_mechanisms, 0),
+	  .def = "\"PLAIN\"", .doc = "How it is sent." },
+	{ "plaintext", CONF_BOOL(P, auth.plaintext), .def = "false",
+	  .doc = "Send it without TLS too, for everybody on the way to read. To servers on loopback it is sent either "
+		 "way." },
+};
+
+static const struct conf_object auth_object = CONF_OBJECT(
+	"PoolAuth", "pools/NAME/auth",
+	"Our own login at the servers, behind TLS; checks of type `smtp` log in too. A server that refuses it is "
+	"broken for us.",
+	P, auth_fields);
 
 static const struct conf_field timeouts_fields[] = {
 	{ "connect", CONF_DURATION(P, timeouts.connect_ms), UP_TO_A_DAY, .def = "\"10s\"",
@@ -193,6 +217,7 @@ static const struct conf_field fields[] = {
 		 "are shared only under the same name." },
 	{ "identity", CONF_INSIDE(identity_object), .doc = "Telling servers who the client is." },
 	{ "tls", CONF_INSIDE(tls_object), .doc = "TLS with servers." },
+	{ "auth", CONF_INSIDE(auth_object), .doc = "Logging in at the servers." },
 	{ "reuse", CONF_INSIDE(reuse_object), .doc = "Connections kept for the next message." },
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },
@@ -212,8 +237,8 @@ const struct conf_object conf_pool_object =
 	CONF_OBJECT("Pool", "pools/NAME", "Servers that do the same work.", P, fields);
 
 const struct conf_object *const conf_pool_parts[] = {
-	&server_object,   &health_object, &outlier_object, &capabilities_object, &tls_object,
-	&identity_object, &reuse_object,  &retry_object,   &timeouts_object,     NULL
+	&server_object, &health_object, &outlier_object, &capabilities_object, &tls_object, &identity_object,
+	&auth_object,   &reuse_object,  &retry_object,   &timeouts_object,     NULL
 };
 
 _Static_assert(offsetof(P, name) == 0 && offsetof(S, name) == 0, "maps put the key there");

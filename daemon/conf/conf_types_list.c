@@ -5,11 +5,10 @@
  * Lists and sets may have 100,000 members: one pass, one allocation for the list, no look-ups here.
  */
 #include "daemon/conf/conf_schema.h"
-#include "daemon/smtp/sasl.h"
 
 #include <stdlib.h>
 
-#include "daemon/smtp/smtp.h"
+#include "daemon/smtp/sasl.h"
 
 /* Checks one member and gives its typed form (in the arena, or static); NULL = an error was added. */
 typedef const char *item_fn(struct conf_parser *p, const struct conf_field *f, json_t *v);

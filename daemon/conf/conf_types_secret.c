@@ -12,6 +12,33 @@ static void store_copy(struct conf_parser *p, const struct conf_field *f, void *
 	conf_store(f, base, &copy, sizeof(copy));
 }
 
+/* The name or the password of a login of ours (RFC 4616 2). */
+static bool parse_login(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	const char *text = conf_want_text(p, f, v);
+
+	if (text == NULL)
+		return false;
+	size_t n = strlen(text);
+	bool good = n > 0 && n <= f->max;
+	for (size_t i = 0; i < n && good; i++)
+		good = (unsigned char)text[i] >= 0x20 && text[i] != 0x7f;
+	if (!good) {
+		conf_bad(p, f, v, NULL, "not a text of 1 to %llu bytes without control characters",
+			 (unsigned long long)f->max);
+		return false;
+	}
+	store_copy(p, f, base, text);
+	return true;
+}
+
+static void login_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	sbuf_printf(out, "1 to %llu bytes", (unsigned long long)f->max);
+}
+
+const struct conf_type conf_type_login = { "text", parse_login, login_allowed, conf_string_schema };
+
 static bool parse_password_hash(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
 	const char *text = conf_want_text(p, f, v), *why;

@@ -61,8 +61,10 @@ static uint64_t fingerprint(const struct conf *c)
 	}
 	for (size_t i = 0; i < c->n_listeners; i++)
 		add_file(&h, c->listeners[i].tls.client_ca_file);
-	for (size_t i = 0; i < c->n_pools; i++)
+	for (size_t i = 0; i < c->n_pools; i++) {
 		add_file(&h, c->pools[i].tls.ca_file);
+		add_file(&h, c->pools[i].auth.password_file);
+	}
 	return h;
 }
 

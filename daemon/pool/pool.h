@@ -24,6 +24,7 @@
 #include "daemon/base/str.h"
 #include "daemon/net/loop.h"
 #include "daemon/net/tls.h"
+#include "daemon/smtp/sasl.h"
 #include "daemon/smtp/smtp.h"
 
 /* ---- configuration ---- */
@@ -104,6 +105,15 @@ static inline bool identity_pins(const struct identity_config *i)
 	return i->proxy != IDENTITY_PROXY_NONE || i->xclient != 0;
 }
 
+/* Our own login at the servers. */
+struct pool_auth_config {
+	const char *user;     /* NULL = none */
+	const char *password; /* a secret; read from password_file where that is set */
+	const char *password_file;
+	enum sasl_mechanism mechanism; /* SASL_PLAIN or SASL_LOGIN */
+	bool plaintext;                /* without TLS too */
+};
+
 struct outlier_config {
 	unsigned consecutive; /* 0 = never eject */
 	int64_t eject_ms;     /* first ejection; grows with each further one */
@@ -141,6 +151,7 @@ struct pool_config {
 	struct retry_config retry;
 	struct pool_tls_config tls;
 	struct identity_config identity;
+	struct pool_auth_config auth;
 	struct back_timeouts timeouts;
 	uint64_t queue; /* transactions that may wait */
 	int64_t queue_timeout_ms;
@@ -281,6 +292,15 @@ unsigned pool_usable(const struct pool *p);
 const char *pool_tls_name(const struct pool_config *cf, const struct server *s);
 /* Connections made under one may be used under the other. */
 bool pool_tls_same(const struct pool_tls_config *a, const struct pool_tls_config *b);
+
+/* Connections logged in under one may be used under the other. */
+bool pool_auth_same(const struct pool_auth_config *a, const struct pool_auth_config *b);
+/* Why the login is not to be tried on this connection, static text for the log: it is not protected, or `offered`
+ * (SMTP_AUTH_* of its EHLO) lacks the mechanism. NULL = it may. */
+const char *pool_auth_hindrance(const struct pool_auth_config *a, const struct addr *server, bool secure,
+				unsigned offered) MUST_CHECK;
+/* The config must live as long as the exchange. */
+void pool_auth_begin(const struct pool_auth_config *a, struct sasl_client *ret);
 
 /* ---- choosing ---- */
 

@@ -9,6 +9,7 @@
  *
  * A step says what its reply means and which step comes next; entering a step sends its command.
  */
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ enum step {
 	STEP_EHLO,
 	STEP_STARTTLS,
 	STEP_HELO,
+	STEP_AUTH,
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_RSET,
@@ -59,6 +61,8 @@ struct probe {
 	enum step step;
 	int64_t started_us;
 	struct smtp_ehlo ehlo;
+	const struct pool_auth_config *auth; /* NULL = no login is needed; valid as config is */
+	struct sasl_client sasl;
 };
 
 typedef void step_fn(struct probe *pr, const struct smtp_reply *r);
@@ -183,12 +187,67 @@ static void on_banner(struct probe *pr, const struct smtp_reply *r)
 		enter(pr, STEP_EHLO);
 }
 
-static void after_greeting(struct probe *pr, const struct smtp_reply *r)
+static void after_login(struct probe *pr, const struct smtp_reply *r)
 {
 	if (pr->awaited && pr->config->mail_from != NULL)
 		enter(pr, STEP_MAIL);
 	else
 		decide(pr, PROBE_PASS, r);
+}
+
+/* What is sent here is a secret. */
+static void send_login(struct probe *pr, struct sbuf *line)
+{
+	stream_put(&pr->stream, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+}
+
+static void on_auth(struct probe *pr, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	if (!pr->awaited) {
+		end(pr); /* what the exchange reads may be gone */
+		return;
+	}
+	switch (sasl_client_reply(&pr->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(pr, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		after_login(pr, r);
+		break;
+	case SASL_CLIENT_LATER:
+		decide(pr, PROBE_BUSY, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+	case SASL_CLIENT_BROKEN:
+		decide(pr, PROBE_FAIL, r);
+		break;
+	}
+}
+
+/* A server that mail could not log in at is of no use, however well it greets. */
+static void after_greeting(struct probe *pr, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	if (!pr->awaited || pr->auth == NULL) {
+		after_login(pr, r);
+		return;
+	}
+	const char *why =
+		pool_auth_hindrance(pr->auth, &pr->server->addr, stream_tls_is_on(&pr->stream), pr->ehlo.auth);
+	if (why != NULL) {
+		give_verdict(pr, PROBE_FAIL, "%s", why);
+		enter(pr, STEP_QUIT);
+		return;
+	}
+	enter(pr, STEP_AUTH);
+	pool_auth_begin(pr->auth, &pr->sasl);
+	sasl_client_start(&pr->sasl, &line);
+	send_login(pr, &line);
 }
 
 /* Nothing more is said before mail: what EHLO told counts. */
@@ -295,6 +354,7 @@ static const struct step_row steps[STEP_COUNT] = {
 	[STEP_BANNER] = { "banner", on_banner },
 	[STEP_EHLO] = { "EHLO", on_ehlo },
 	[STEP_HELO] = { "HELO", on_helo },
+	[STEP_AUTH] = { "AUTH", on_auth },
 	[STEP_MAIL] = { "MAIL", on_mail },
 	[STEP_RCPT] = { "RCPT", on_rcpt },
 	[STEP_RSET] = { "RSET", on_rset },
@@ -337,6 +397,7 @@ static void enter(struct probe *pr, enum step step)
 	case STEP_CONNECT:
 	case STEP_TLS:
 	case STEP_BANNER:
+	case STEP_AUTH:
 	case STEP_COUNT:
 		break;
 	}
@@ -488,6 +549,7 @@ struct probe *probe_start(struct server_private *sp)
 	pr->awaited = true;
 	pr->config = &pc->health;
 	pr->identity = pc->identity;
+	pr->auth = pc->auth.user != NULL ? &pc->auth : NULL;
 	pr->connect_decides = pc->health.type == HEALTH_TCP || pc->health.type == HEALTH_NONE;
 	choose_tls(pr, pc);
 	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");

@@ -7,6 +7,7 @@
  */
 #include "daemon/session/back.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -72,6 +73,7 @@ static enum reply_stage stage_of(const struct back *b)
 	case BACK_EHLO:
 	case BACK_XCLIENT:
 	case BACK_HELO:
+	case BACK_AUTH:
 		return STAGE_EHLO;
 	default:
 		break;
@@ -112,7 +114,7 @@ static void free_back(void *arg)
 	struct back *b = arg;
 
 	free(b->helo);
-	free(b->tls_error);
+	free(b->error);
 	sbuf_fini(&b->commands);
 	FREE_OBJ(b);
 }
@@ -163,8 +165,8 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 	note_standing(b);
 	if (b->state == BACK_TLS) {
 		handshakes_failed(HANDSHAKE_SERVER);
-		if (b->tls_error == NULL && stream_tls_error(&b->st) != NULL)
-			b->tls_error = xstrdup(stream_tls_error(&b->st));
+		if (b->error == NULL && stream_tls_error(&b->st) != NULL)
+			b->error = xstrdup(stream_tls_error(&b->st));
 	}
 	if (t == NULL) {
 		back_drop(b);
@@ -236,7 +238,7 @@ static void start_tls(struct back *b, enum stream_tls_when when)
 	if (stream_tls_client(&b->st, cf->tls.client, &b->server->addr, pool_tls_name(cf, b->server), when))
 		return;
 	/* Whatever it said behind its 220 would pass for protected. */
-	b->tls_error = xstrdup("plaintext behind the start of TLS");
+	b->error = xstrdup("plaintext behind the start of TLS");
 	fail(b, BACK_TLS_FAILED, NULL);
 }
 
@@ -295,6 +297,70 @@ static void on_banner(struct back *b, const struct smtp_reply *r)
 		say_hello(b, "EHLO", BACK_EHLO);
 }
 
+/* ---- our own login (RFC 4954) ---- */
+
+static void send_login(struct back *b, struct sbuf *line)
+{
+	static const char shown[] = "(our login, not shown)";
+
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line->p, line->n);
+	OPENSSL_cleanse(line->p, line->n);
+	sbuf_fini(line);
+	set_state(b, BACK_AUTH, timeouts(b)->ehlo_ms);
+}
+
+static void log_in(struct back *b, unsigned offered)
+{
+	const struct pool_auth_config *cf = &b->pool->config->auth;
+	const char *why = pool_auth_hindrance(cf, &b->server->addr, b->secure, offered);
+	struct sbuf line = { 0 };
+
+	if (why != NULL) {
+		b->error = xstrdup(why);
+		fail(b, BACK_AUTH_FAILED, NULL);
+		return;
+	}
+	pool_auth_begin(cf, &b->sasl);
+	sasl_client_start(&b->sasl, &line);
+	send_login(b, &line);
+}
+
+static void on_login(struct back *b, const struct smtp_reply *r)
+{
+	struct sbuf line = { 0 };
+
+	switch (sasl_client_reply(&b->sasl, r, &line)) {
+	case SASL_CLIENT_SEND:
+		send_login(b, &line);
+		break;
+	case SASL_CLIENT_DONE:
+		become_ready(b);
+		break;
+	case SASL_CLIENT_LATER:
+		fail(b, BACK_SAID_NO, r);
+		break;
+	case SASL_CLIENT_REFUSED:
+		b->error = xstrdup("the server refuses our login");
+		fail(b, BACK_AUTH_FAILED, r);
+		break;
+	case SASL_CLIENT_BROKEN:
+		fail(b, BACK_MALFORMED, NULL);
+		break;
+	}
+}
+
+/* Nothing more is to be agreed on but who we are. */
+static void settled(struct back *b)
+{
+	if (b->pool->config->auth.user != NULL)
+		log_in(b, b->mechanisms);
+	else
+		become_ready(b);
+}
+
+/* ---- the client (XCLIENT) ---- */
+
 /* In lock-step: the next command, or EHLO again, as what was offered before is forgotten. */
 static void introduce(struct back *b)
 {
@@ -306,7 +372,7 @@ static void introduce(struct back *b)
 	if (b->told && b->commands_at > 0)
 		say_hello(b, "EHLO", BACK_EHLO);
 	else
-		become_ready(b); /* there was nothing to say */
+		settled(b); /* there was nothing to say */
 }
 
 /* EHLO was answered, and TLS is on or given up. */
@@ -314,7 +380,7 @@ static void greeted(struct back *b)
 {
 	server_learn(b->server, b->announced, b->size);
 	if (b->introduced || b->session == NULL || b->pool->config->identity.xclient == 0)
-		become_ready(b);
+		settled(b);
 	else if (back_xclient_make(b))
 		introduce(b);
 	else
@@ -338,7 +404,7 @@ static void in_plaintext(struct back *b, const struct smtp_ehlo *e)
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
 		greeted(b);
 	} else {
-		b->tls_error = xstrdup("the server does not offer STARTTLS");
+		b->error = xstrdup("the server does not offer STARTTLS");
 		fail(b, BACK_TLS_FAILED, NULL);
 	}
 }
@@ -368,6 +434,7 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 		smtp_ehlo_parse(r, &e);
 	b->announced = e.exts;
 	b->size = e.size;
+	b->mechanisms = e.auth;
 	b->xclient = e.xclient;
 	b->xforward = e.xforward;
 	if (b->secure || b->introduced || b->pool->config->tls.mode == POOL_TLS_NONE)
@@ -387,7 +454,7 @@ static void on_starttls(struct back *b, const struct smtp_reply *r)
 	} else if (b->pool->config->tls.mode == POOL_TLS_MAY) {
 		greeted(b);
 	} else {
-		b->tls_error = xstrdup("the server refused STARTTLS");
+		b->error = xstrdup("the server refused STARTTLS");
 		fail(b, BACK_TLS_FAILED, r);
 	}
 }
@@ -466,6 +533,9 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 		return;
 	case BACK_XCLIENT:
 		on_xclient(b, r);
+		return;
+	case BACK_AUTH:
+		on_login(b, r);
 		return;
 	case BACK_QUIT:
 		end(b);

@@ -26,6 +26,7 @@ enum back_state {
 	BACK_EHLO,
 	BACK_XCLIENT, /* telling who the client is; EHLO again follows */
 	BACK_HELO,
+	BACK_AUTH,  /* our own login */
 	BACK_READY, /* idle, or lent to a transaction */
 	BACK_RSET,  /* clearing what a transaction left, then idle */
 	BACK_QUIT,
@@ -73,7 +74,9 @@ struct back {
 	int64_t asked_us;         /* since when it had owed us something */
 	unsigned errors;          /* error replies since the last 250 to a message */
 	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
-	char *tls_error;          /* why a handshake failed, for the log */
+	unsigned mechanisms;      /* SMTP_AUTH_* of an EHLO before STARTTLS */
+	char *error;              /* why a handshake or our login failed, for the log */
+	struct sasl_client sasl;  /* BACK_AUTH: reads the pool's configuration */
 	char *helo;               /* how we greeted: connections are shared only under the same name */
 	uint64_t size;
 	int64_t opened_ms, since_us;
@@ -88,13 +91,14 @@ enum back_trouble {
 	BACK_REFUSED, /* connect failed */
 	BACK_EOF,
 	BACK_TIMED_OUT,
-	BACK_MALFORMED,  /* a reply that is none */
-	BACK_SAID_NO,    /* 421 or 4.3.x, or an error at banner or EHLO */
-	BACK_TLS_FAILED, /* no STARTTLS where it is needed, or the handshake failed */
-	BACK_INCAPABLE,  /* its EHLO lacks what the envelope needs: nobody's fault */
-	BACK_LOOP,       /* it is ourselves */
-	BACK_VERDICT,    /* a refusal of the client, whom it was told */
-	BACK_NO_XCLIENT, /* it cannot be told who the client is: its configuration, or ours */
+	BACK_MALFORMED,   /* a reply that is none */
+	BACK_SAID_NO,     /* 421 or 4.3.x, or an error at banner or EHLO */
+	BACK_TLS_FAILED,  /* no STARTTLS where it is needed, or the handshake failed */
+	BACK_AUTH_FAILED, /* it does not take our login */
+	BACK_INCAPABLE,   /* its EHLO lacks what the envelope needs: nobody's fault */
+	BACK_LOOP,        /* it is ourselves */
+	BACK_VERDICT,     /* a refusal of the client, whom it was told */
+	BACK_NO_XCLIENT,  /* it cannot be told who the client is: its configuration, or ours */
 	BACK_TROUBLE_COUNT
 };
 

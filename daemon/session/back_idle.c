@@ -87,7 +87,8 @@ struct back *back_idle_take(struct worker *w, struct server *s, const char *helo
 		return NULL;
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link) {
 		if (strcmp(b->helo, helo) != 0 || loop_now_ms(w->loop) - b->opened_ms >= cf->reuse.max_age_ms ||
-		    !pool_tls_same(&b->pool->config->tls, &cf->tls))
+		    !pool_tls_same(&b->pool->config->tls, &cf->tls) ||
+		    !pool_auth_same(&b->pool->config->auth, &cf->auth))
 			continue;
 		back_idle_leave(b);
 		return b;

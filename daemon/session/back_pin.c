@@ -57,6 +57,7 @@ static bool is_true(const struct back *b, const struct pool *p)
 
 	return b->epoch == b->session->epoch && was->proxy == is->proxy && was->xclient == is->xclient &&
 	       pool_tls_same(&b->pool->config->tls, &p->config->tls) &&
+	       pool_auth_same(&b->pool->config->auth, &p->config->auth) &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < p->config->reuse.max_age_ms;
 }
 
@@ -95,9 +96,8 @@ static bool may_rest(const struct back *b)
 {
 	const struct reuse_config *cf = &b->pool->config->reuse;
 
-	return b->session != NULL && !b->session->closing && !b->session->detached && cf->idle > 0 &&
-	       !b->w->stopping && loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms &&
-	       back_idle_server_is_usable(b->server);
+	return b->session != NULL && !b->session->closing && !b->session->detached && cf->idle > 0 && !b->w->stopping &&
+	       loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms && back_idle_server_is_usable(b->server);
 }
 
 void back_pin_rest(struct back *b)

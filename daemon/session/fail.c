@@ -19,6 +19,8 @@ static const struct failure policies[BACK_TROUBLE_COUNT] = {
 	[BACK_SAID_NO] = { SERVER_SAW_BUSY, true, 451, "4.3.0", "the server is in trouble, try again", CAUSE_BACKEND },
 	[BACK_TLS_FAILED] = { SERVER_SAW_FAULT, true, 451, "4.7.5", "no secure connection to the server, try again",
 			      CAUSE_NO_SERVER },
+	[BACK_AUTH_FAILED] = { SERVER_SAW_FAULT, true, 451, "4.3.5", "the server does not let us in, try again",
+			       CAUSE_NO_SERVER },
 	[BACK_INCAPABLE] = { SERVER_SAW_SUCCESS, false, 451, "4.3.0", "no server can take this message now, try again",
 			     CAUSE_NO_SERVER },
 	[BACK_LOOP] = { SERVER_SAW_FAULT, true, 451, "4.4.6", "the server's address leads back to here",

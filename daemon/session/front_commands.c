@@ -139,7 +139,9 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 	if (!take_helo(s, args, true, &step))
 		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
-	s->front.exts = o->exts | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
+	s->front.exts = (o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
+	if (front_auth_mechanisms(s) != 0)
+		s->front.exts |= SMTP_EXT_AUTH; /* for its parameter of MAIL; also behind a login, unannounced then */
 	ehlo_reply(s, o);
 	return STEP_MORE;
 }

@@ -221,6 +221,10 @@ static size_t mail_line(const struct txn *t, char *out, size_t cap)
 		n += snprintf(out + n, cap - (size_t)n, " BODY=%s", m->body == SMTP_BODY_7BIT ? "7BIT" : "8BITMIME");
 	if (m->smtputf8)
 		n += snprintf(out + n, cap - (size_t)n, " SMTPUTF8");
+	/* RFC 4954 5: of a client that nobody knows, its word for who sent the message counts for nothing. */
+	if (m->auth.p != NULL && exts & SMTP_EXT_AUTH)
+		n += snprintf(out + n, cap - (size_t)n, " AUTH=%.*s",
+			      STR_ARG(t->s->front.user != NULL ? m->auth : STR("<>")));
 	if (m->ret.p != NULL)
 		n += snprintf(out + n, cap - (size_t)n, " RET=%.*s", STR_ARG(m->ret));
 	if (m->envid.p != NULL)
@@ -374,8 +378,8 @@ static bool another_is_allowed(const struct txn *t, bool dot_left)
 static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, const struct back *b)
 {
 	static const char *const names[BACK_TROUBLE_COUNT] = {
-		"ok",        "refused", "connection_lost", "timeout",   "malformed_reply", "refused_by_server", "tls",
-		"incapable", "loop",    "client_refused",  "no_xclient"
+		"ok",  "refused", "connection_lost", "timeout", "malformed_reply", "refused_by_server",
+		"tls", "auth",    "incapable",       "loop",    "client_refused",  "no_xclient"
 	};
 	struct logline l;
 	char id[SESSION_ID_MAX];
@@ -387,7 +391,7 @@ static void log_failure(const struct txn *t, enum reply_stage stage, enum back_t
 	log_cstr(&l, "stage", reply_stage_names[stage]);
 	log_cstr(&l, "why", names[why]);
 	log_cstr(&l, "reply", t->last_reply);
-	log_cstr(&l, "error", b != NULL ? b->tls_error : NULL);
+	log_cstr(&l, "error", b != NULL ? b->error : NULL);
 	log_end(&l);
 }
 

@@ -8,9 +8,9 @@ from .tls import SERVER, Broken
 from .wire import Gone
 
 # What opens a connection: the same for a health check as for what it checks.
-OPENING = ("tls", "proxy") + SERVER
+OPENING = ("tls", "proxy", "auth", "mechanisms") + SERVER
 # Pairs of `serve` that are no replies.
-OPTIONS = OPENING + ("inject", "auth", "mechanisms", "xclient", "xforward")
+OPTIONS = OPENING + ("inject", "xclient", "xforward")
 
 
 def for_checks(script):

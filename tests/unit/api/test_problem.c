@@ -125,21 +125,40 @@ static void what_changes_something_needs_more_than_a_viewer(void **state)
 	}
 }
 
+static const struct etag_key key = { { 1, 2, 3 } };
+
 static void object_tags_depend_on_content_alone(void **state)
 {
 	json_t *a = json_pack("{s:i, s:s}", "x", 1, "y", "z"), *b = json_pack("{s:s, s:i}", "y", "z", "x", 1);
 	char first[64], second[64];
 
 	(void)state;
-	etag_of_object(a, first);
-	etag_of_object(b, second);
+	etag_of_object(&key, a, first);
+	etag_of_object(&key, b, second);
 	assert_string_equal(first, second);
 	assert_int_equal(etag_compare(first, second, false), ETAG_MATCHES);
 	json_object_set_new(b, "x", json_integer(2));
-	etag_of_object(b, second);
+	etag_of_object(&key, b, second);
 	assert_string_not_equal(first, second);
 	json_decref(a);
 	json_decref(b);
+}
+
+static void tags_say_nothing_without_the_key(void **state)
+{
+	static const struct etag_key other = { { 1, 2, 4 } };
+	uint8_t hash[ENTRY_HASH_LEN] = { 1 };
+	json_t *o = json_pack("{s:s}", "password", "guess");
+	char a[64], b[64];
+
+	(void)state;
+	etag_of_object(&key, o, a);
+	etag_of_object(&other, o, b);
+	assert_string_not_equal(a, b);
+	etag_of_entry(&key, 1, hash, a);
+	etag_of_entry(&other, 1, hash, b);
+	assert_string_not_equal(a, b);
+	json_decref(o);
 }
 
 static void revision_tags_depend_on_revision_and_log(void **state)
@@ -148,10 +167,10 @@ static void revision_tags_depend_on_revision_and_log(void **state)
 	char a[64], b[64];
 
 	(void)state;
-	etag_of_entry(1, one, a);
-	etag_of_entry(2, one, b);
+	etag_of_entry(&key, 1, one, a);
+	etag_of_entry(&key, 2, one, b);
 	assert_string_not_equal(a, b);
-	etag_of_entry(1, two, b);
+	etag_of_entry(&key, 1, two, b);
 	assert_string_not_equal(a, b);
 	assert_int_equal(etag_compare(a, a, false), ETAG_MATCHES);
 }
@@ -167,6 +186,7 @@ int main(void)
 		cmocka_unit_test(rows_of_a_pattern_stand_together),
 		cmocka_unit_test(what_changes_something_needs_more_than_a_viewer),
 		cmocka_unit_test(object_tags_depend_on_content_alone),
+		cmocka_unit_test(tags_say_nothing_without_the_key),
 		cmocka_unit_test(revision_tags_depend_on_revision_and_log),
 	};
 

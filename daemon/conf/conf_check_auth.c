@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Checks of logins at servers, and the reading of their password files.
+ *
+ * The hard thing is that a secret must not go where anybody can read it: not over the network without TLS, and not into
+ * the text of an error.
+ */
+#include "daemon/conf/conf_check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/base/password.h"
+
+static void bad(struct conf_checker *k, const char *allowed, const char *why)
+{
+	errors_add(k->p->errors, k->p->path.p, NULL, allowed, NULL, "%s", why);
+}
+
+/* ---- password files ---- */
+
+/* The first line into out; why it cannot be had, or NULL. */
+static const char *first_line(int fd, char out[PASSWORD_MAX + 2])
+{
+	ssize_t n = read(fd, out, PASSWORD_MAX + 1);
+
+	if (n < 0)
+		return strerror(errno);
+	out[n] = '\0';
+	out[strcspn(out, "\r\n")] = '\0';
+	for (const char *p = out; *p != '\0'; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			return "there is a control character in it";
+	return out[0] == '\0'               ? "its first line is empty"
+	       : strlen(out) > PASSWORD_MAX ? "its first line is too long"
+					    : NULL;
+}
+
+static void read_password(struct conf_checker *k, struct pool_config *p)
+{
+	char line[PASSWORD_MAX + 2] = "";
+	struct stat st;
+	int fd = open(p->auth.password_file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const char *why = fd < 0 ? strerror(errno) : NULL;
+
+	conf_check_at(k, "pools", p->name, "auth", "password_file", NULL);
+	if (why == NULL && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)))
+		why = "not a file";
+	if (why == NULL && st.st_mode & S_IROTH)
+		conf_check_warn(k, "everybody on this machine may read it");
+	if (why == NULL)
+		why = first_line(fd, line);
+	if (why == NULL)
+		p->auth.password = arena_strdup(k->p->arena, line);
+	else
+		errors_add(k->p->errors, k->p->path.p, NULL, NULL, NULL, "cannot be used: %s", why);
+	OPENSSL_cleanse(line, sizeof(line));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- pools ---- */
+
+static bool all_on_loopback(const struct pool_config *p)
+{
+	for (size_t i = 0; i < p->n_servers; i++)
+		if (p->servers[i].source != SERVER_FROM_ADDRESS || !addr_is_loopback(&p->servers[i].addr))
+			return false;
+	return true;
+}
+
+static void check_pool(struct conf_checker *k, struct pool_config *p)
+{
+	struct pool_auth_config *a = &p->auth;
+	bool any = a->password != NULL || a->password_file != NULL;
+
+	if (k->fields_are_bad)
+		return;
+	conf_check_at(k, "pools", p->name, "auth", NULL);
+	if (a->user == NULL && any)
+		bad(k, "a \"user\" too", "a password is of nobody");
+	if (a->user == NULL)
+		return;
+	if (!any || (a->password != NULL && a->password_file != NULL))
+		bad(k, "\"password\" or \"password_file\"", "one password is needed");
+	if (p->tls.mode < POOL_TLS_ENCRYPT && !a->plaintext && !all_on_loopback(p))
+		bad(k, "`tls.mode` \"encrypt\" or \"verify\", or \"plaintext\": true",
+		    "without TLS the password could be read on the way");
+	if (a->password == NULL && a->password_file != NULL)
+		read_password(k, p);
+}
+
+void conf_check_auth(struct conf_checker *k)
+{
+	for (size_t i = 0; i < k->c->n_pools; i++)
+		check_pool(k, &k->c->pools[i]);
+}
+
+void conf_wipe_auth(struct conf *c)
+{
+	for (size_t i = 0; i < c->n_pools; i++) {
+		char *password = (char *)(uintptr_t)c->pools[i].auth.password;
+		if (password != NULL)
+			OPENSSL_cleanse(password, strlen(password));
+	}
+}
