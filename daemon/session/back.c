@@ -432,6 +432,7 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 		smtp_ehlo_parse(r, &e);
 	b->announced = e.exts;
 	b->size = e.size;
+	b->mechanisms = e.auth;
 	b->xclient = e.xclient;
 	b->xforward = e.xforward;
 	b->mechanisms = e.auth;

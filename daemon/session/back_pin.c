@@ -57,6 +57,7 @@ static bool is_true(const struct back *b, const struct pool *p)
 
 	return b->epoch == b->session->epoch && was->proxy == is->proxy && was->xclient == is->xclient &&
 	       pool_tls_same(&b->pool->config->tls, &p->config->tls) &&
+	       pool_auth_same(&b->pool->config->auth, &p->config->auth) &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < p->config->reuse.max_age_ms;
 }
 

@@ -68,7 +68,8 @@ static inline bool equal_source(const struct pool_config *a, const struct pool_c
 /* Bytes of a member that can be compared as they are; 0 = it cannot. */
 static inline size_t plain_size(const struct conf_type *t)
 {
-	if (t == &conf_type_uint || t == &conf_type_enum || t == &conf_type_enum_or_object || t == &conf_type_set)
+	if (t == &conf_type_uint || t == &conf_type_enum || t == &conf_type_enum_or_object || t == &conf_type_set ||
+	    t == &conf_type_xclient)
 		return sizeof(int);
 	if (t == &conf_type_count || t == &conf_type_duration || t == &conf_type_size || t == &conf_type_memory ||
 	    t == &conf_type_data_rate || t == &conf_type_time)

@@ -497,6 +497,43 @@ static void explain_names_each_server_and_agrees_with_the_pick(void **state)
 	view_fini(&v);
 }
 
+static void the_server_with_a_connection_is_preferred_even_when_full(void **state)
+{
+	UNUSED(state);
+	struct view v;
+
+	view_init(&v, BALANCE_FIRST, 3);
+	view_make(&v);
+	struct pick_query q = { .prefer = v.servers[2] };
+	assert_int_equal(view_pick_and_end(&v, &q), 2);
+	atomic_store(&v.servers[2]->max_connections, 1);
+	assert_true(server_slot_take(v.servers[2]));
+	assert_int_equal(view_pick_and_end(&v, &q), 2);
+	q.skip_full = true;
+	assert_int_equal(view_pick_and_end(&v, &q), 2);
+	server_slot_release(v.servers[2]);
+	view_fini(&v);
+}
+
+static void a_preferred_server_that_cannot_be_used_is_not(void **state)
+{
+	UNUSED(state);
+	struct view v;
+
+	view_init(&v, BALANCE_FIRST, 2);
+	view_make(&v);
+	struct pick_query q = { .prefer = v.servers[1], .n_tried = 1, .tried = { v.servers[1] } };
+	assert_int_equal(view_pick_and_end(&v, &q), 0);
+	q.n_tried = 0;
+	server_set_health(v.servers[1], WORD_HEALTH_DOWN);
+	assert_int_equal(view_pick_and_end(&v, &q), 0);
+	server_set_health(v.servers[1], WORD_HEALTH_UP);
+	server_learn(v.servers[1], 0, 0);
+	q.need_exts = SMTP_EXT_DSN;
+	assert_int_equal(view_pick_and_end(&v, &q), 0);
+	view_fini(&v);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -521,6 +558,8 @@ int main(void)
 		cmocka_unit_test(caps_are_what_all_servers_outside_maint_have),
 		cmocka_unit_test(caps_off_and_force_apply_to_the_pool),
 		cmocka_unit_test(a_drained_server_seen_without_transactions_gets_none),
+		cmocka_unit_test(the_server_with_a_connection_is_preferred_even_when_full),
+		cmocka_unit_test(a_preferred_server_that_cannot_be_used_is_not),
 		cmocka_unit_test(explain_names_each_server_and_agrees_with_the_pick),
 	};
 
