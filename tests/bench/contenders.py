@@ -101,7 +101,7 @@ class Bench:
             for mta in made:
                 shutil.copy(self.certificate()[2], mta.dir / "both.pem")
             self.keep(Dovecot(self.in_memory() / "dovecot", users, [m.dir / "queue/private/auth" for m in made],
-                              build=self.build, workers=self.workers))
+                              build=self.build))
         for mta in made:
             self.mtas.append(self.keep(mta))
         return [f"{m.host}:{m.port}" for m in made]

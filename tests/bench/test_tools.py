@@ -525,6 +525,11 @@ def test_a_row_that_failed_is_drawn_too():
     assert "FAILED: <451>" in [e.text for e in root.iter(SVG + "text")]
 
 
+def test_a_row_that_was_not_measured_is_drawn_too():
+    root = ElementTree.fromstring(plot.svg({"row": "3b", "title": "t", "not_measured": "no such field"}))
+    assert "not measured: no such field" in [e.text for e in root.iter(SVG + "text")]
+
+
 def test_cpu_and_memory_of_this_process_are_seen():
     before = procfs.cpu_seconds(os.getpid())
     sum(range(2_000_000))
