@@ -106,6 +106,9 @@ struct tls_client_conf {
 struct tls_client *tls_client_new(const struct tls_client_conf *conf, char **ret_why) MUST_CHECK;
 struct tls_client *tls_client_ref(struct tls_client *c);
 void tls_client_unref(struct tls_client *c);
+/* What one of them accepted, the other would: both verify, by the same authorities, or neither does. NULL is like NULL
+ * alone. The system's store is taken to be always the same. */
+bool tls_client_same_trust(const struct tls_client *a, const struct tls_client *b);
 /* Sessions remembered now. */
 size_t tls_client_sessions(struct tls_client *c);
 

@@ -30,6 +30,7 @@ struct tls_client {
 	_Atomic unsigned refs;
 	SSL_CTX *ctx;
 	bool verify;
+	uint8_t trust[TLS_HASH_MAX]; /* hash of the authorities of a file; zeros: the system's */
 	size_t max;
 	pthread_mutex_t lock; /* for all below */
 	struct map *by_key;
@@ -131,16 +132,37 @@ size_t tls_client_sessions(struct tls_client *c)
 
 /* ---- making ---- */
 
-static bool set_trust(SSL_CTX *ctx, const char *ca_file, char **ret_why)
+static void note_trust(struct tls_client *c)
 {
+	STACK_OF(X509) *all = X509_STORE_get1_all_certs(SSL_CTX_get_cert_store(c->ctx));
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t hash[TLS_HASH_MAX];
+	unsigned n = 0;
+
+	EVP_DigestInit_ex(md, EVP_sha256(), NULL);
+	for (int i = 0; i < sk_X509_num(all); i++) {
+		X509_digest(sk_X509_value(all, i), EVP_sha256(), hash, &n);
+		EVP_DigestUpdate(md, hash, n);
+	}
+	EVP_DigestFinal_ex(md, c->trust, NULL);
+	EVP_MD_CTX_free(md);
+	sk_X509_pop_free(all, X509_free);
+}
+
+static bool set_trust(struct tls_client *c, const char *ca_file, char **ret_why)
+{
+	SSL_CTX *ctx = c->ctx;
+
 	if (ca_file == NULL || ca_file[0] == '\0') {
 		SSL_CTX_set_default_verify_paths(ctx);
 		ERR_clear_error();
 		return true;
 	}
 	const char *trouble = tls_file_trouble(ca_file);
-	if (trouble == NULL && SSL_CTX_load_verify_file(ctx, ca_file) == 1)
+	if (trouble == NULL && SSL_CTX_load_verify_file(ctx, ca_file) == 1) {
+		note_trust(c);
 		return true;
+	}
 	char *text = trouble != NULL ? xstrdup(trouble) : tls_error_text();
 	*ret_why = xasprintf("ca_file %s: %s", ca_file, text);
 	free(text);
@@ -179,7 +201,7 @@ struct tls_client *tls_client_new(const struct tls_client_conf *conf, char **ret
 	c->ctx = SSL_CTX_new(TLS_client_method());
 	ASSERT(c->ctx != NULL);
 	set_up(c, conf);
-	if (conf->verify && !set_trust(c->ctx, conf->ca_file, ret_why)) {
+	if (conf->verify && !set_trust(c, conf->ca_file, ret_why)) {
 		tls_client_unref(c);
 		return NULL;
 	}
@@ -206,6 +228,13 @@ void tls_client_unref(struct tls_client *c)
 	SSL_CTX_free(c->ctx);
 	pthread_mutex_destroy(&c->lock);
 	FREE_OBJ(c);
+}
+
+bool tls_client_same_trust(const struct tls_client *a, const struct tls_client *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return a->verify == b->verify && memcmp(a->trust, b->trust, sizeof(a->trust)) == 0;
 }
 
 bool tls_client_verifies(const struct tls_client *c)

@@ -24,5 +24,6 @@ static bool same_text(const char *a, const char *b)
 bool pool_tls_same(const struct pool_tls_config *a, const struct pool_tls_config *b)
 {
 	return a->mode == b->mode && a->implicit == b->implicit && same_text(a->ca_file, b->ca_file) &&
-	       same_text(a->server_name, b->server_name);
+	       same_text(a->server_name, b->server_name) &&
+	       (a->mode != POOL_TLS_VERIFY || tls_client_same_trust(a->client, b->client));
 }

@@ -437,6 +437,28 @@ static void a_ca_file_that_is_none_is_an_error(void **state)
 	tls_certificate_unref(cert);
 }
 
+static void trust_is_the_same_for_the_same_authorities(void **state)
+{
+	struct tls_client *one = verifying(&ca), *same = verifying(&ca), *other = verifying(&other_ca);
+	struct tls_client *none = client_of((struct tls_client_conf) { 0 });
+	struct tls_client *system = client_of((struct tls_client_conf) { .verify = true });
+
+	UNUSED(state);
+	assert_true(tls_client_same_trust(one, same));
+	assert_false(tls_client_same_trust(one, other));
+	assert_false(tls_client_same_trust(one, none));
+	assert_false(tls_client_same_trust(one, system));
+	assert_false(tls_client_same_trust(none, system));
+	assert_false(tls_client_same_trust(one, NULL));
+	assert_false(tls_client_same_trust(NULL, one));
+	assert_true(tls_client_same_trust(NULL, NULL));
+	tls_client_unref(one);
+	tls_client_unref(same);
+	tls_client_unref(other);
+	tls_client_unref(none);
+	tls_client_unref(system);
+}
+
 /* ---- client certificates ---- */
 
 /* Connects showing that certificate (NULL = none); the caller ends *p. */
@@ -572,6 +594,7 @@ int main(void)
 		cmocka_unit_test(without_a_name_the_address_is_verified),
 		cmocka_unit_test(a_version_below_the_minimum_is_refused),
 		cmocka_unit_test(a_ca_file_that_is_none_is_an_error),
+		cmocka_unit_test(trust_is_the_same_for_the_same_authorities),
 		cmocka_unit_test(client_certificates_are_recorded_verified_or_not),
 		cmocka_unit_test(names_with_control_characters_are_not_passed_on),
 		cmocka_unit_test(alpn_is_smtp_or_nothing),
