@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -114,7 +116,36 @@ def test_every_client_and_server_has_a_plain_cell():
             assert not_supported(client, COLUMNS[0], server, announced) == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/postfix/.unpacked").exists(), reason="needs root and `make peers`")
+whole = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/postfix/.unpacked").exists(),
+                           reason="needs root and `make peers`")
+
+
+def processes_about(what):
+    return [p for p in pathlib.Path("/proc").glob("[0-9]*/cmdline") if _read(p).find(str(what).encode()) >= 0]
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@whole
+def test_a_run_that_is_ended_leaves_no_process_behind(tmp_path):
+    argv = ["/usr/bin/python3", str(HERE / "interop"), "--build", str(BUILD), "--clients", "smtplib", "--servers", "postfix"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ, TMPDIR=str(tmp_path))) as run:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*/lb/run/admin.sock")):
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        assert processes_about(tmp_path)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 1
+    assert processes_about(tmp_path) == []
+
+
+@whole
 def test_altered_content_is_found_and_the_evidence_kept(tmp_path):
     argv = ["/usr/bin/python3", str(HERE / "interop"), "--build", str(BUILD), "--clients", "smtplib,curl", "--servers", "postfix",
             "--columns", "plain", "--json", str(tmp_path / "out.json")]

@@ -42,6 +42,17 @@ def namespaces_work():
                                                 check=False).returncode == 0
 
 
+def end(child):
+    """Ends the namespace's first process. unshare(1) ends behind it, when the kernel has ended all the others."""
+    try:
+        for pid in pathlib.Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        child.wait(30)
+    except (OSError, subprocess.TimeoutExpired):
+        child.kill()
+        child.wait()
+
+
 def outside(o):
     """Prepares what needs the network, then runs this program again inside, and cleans up behind it."""
     from tests.peers import unpacking
@@ -65,8 +76,7 @@ def outside(o):
     except subprocess.TimeoutExpired:
         print(f"interop: not done within {RUN_SECONDS} s")
     finally:
-        child.kill()
-        child.wait()
+        end(child)
         if status == 0 and not o.keep:
             shutil.rmtree(directory)
         else:

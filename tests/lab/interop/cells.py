@@ -70,8 +70,9 @@ class Cell:
     # ---- judging ----
 
     def does_more_than_the_table_says(self):
-        """A client said to lack pipelining that was seen at it: the table is out of date."""
-        return (self.client, "pipelining") in CLIENT_LACKS and self.recording.pipelined()
+        """What a client is said to lack and was seen at, unasked, or an empty string: the table is out of date."""
+        seen = {"pipelining": self.recording.pipelined, "chunking": self.recording.chunked, "smtputf8": self.recording.utf8}
+        return ", ".join(use for use, saw in seen.items() if (self.client, use) in CLIENT_LACKS and saw())
 
     def judge(self, arrivals, bounces):
         """`arrivals`: {ident: [Arrival]} of this cell's server; `bounces`: {ident: text} of the client's own mailbox."""

@@ -12,7 +12,7 @@ import subprocess
 from tests.peers import unpacking
 from programs import CLIENT_PORTS
 
-SECONDS = 120
+SECONDS = 60
 
 
 def send(programs, cell, kind, content):

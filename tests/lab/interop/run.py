@@ -17,6 +17,9 @@ from programs import Programs, listener_port, tap_port
 
 WORKERS = 4
 QUIET_SECONDS = 40
+# Leaves time to judge and to tell before the run is ended from outside.
+SEND_SECONDS, ARRIVE_SECONDS = 400, 500
+SHOWN_MAX = 10
 IDENT = re.compile(r"^X-Postroad-Id: (\S+)", re.M)
 DIAGNOSTIC = re.compile(r"^(?:Diagnostic-Code:|.*\b5\d\d[ -]).*(?:\n[ \t].*)*", re.M)
 
@@ -31,6 +34,7 @@ def chosen(names, known):
 class Run:
     def __init__(self, options, directory):
         self.options, self.directory = options, directory
+        self.started = time.monotonic()
         names = chosen(options.columns, [c.name for c in COLUMNS])
         self.columns = [c for c in COLUMNS if c.name in names and (c.quick or not options.quick)]
         self.clients = chosen(options.clients, CLIENTS)
@@ -51,9 +55,11 @@ class Run:
         self._await(live)
         for cell in live:
             cell.judge(self.arrivals[cell.server], self.bounces)
-            if cell.does_more_than_the_table_says():
-                self.trouble.append(f"{cell.name}: the client pipelines; columns.py says it cannot")
+            more = cell.does_more_than_the_table_says()
+            if more:
+                self.trouble.append(f"{cell.name}: the client can do what columns.py says it cannot: {more}")
         self.close()
+        self.trouble += self._odd_lines()
         failed = [c for c in self.cells if c.result == FAILED]
         for cell in failed:
             report.keep_evidence(self.directory / "failed", cell, self.programs)
@@ -89,6 +95,9 @@ class Run:
 
     def _send_cell(self, cell):
         for kind in cell.kinds():
+            if time.monotonic() - self.started > SEND_SECONDS:
+                cell.errors[kind] = "not sent: the time for the run is over"
+                continue
             # Whatever goes wrong in here is the cell's failure, not the end of the run.
             try:
                 cell.errors[kind] = clients.send(self.programs, cell, kind, cell.content(kind))
@@ -105,7 +114,8 @@ class Run:
             if self._collect():
                 moved = time.monotonic()
             settled = set(self.bounces).union(*self.arrivals.values())
-            if wanted <= settled or time.monotonic() - moved > QUIET_SECONDS:
+            now = time.monotonic()
+            if wanted <= settled or now - moved > QUIET_SECONDS or now - self.started > ARRIVE_SECONDS:
                 return
             time.sleep(0.2)
 
@@ -144,6 +154,13 @@ class Run:
             self.trouble.append(f"a client got a message without an id: {text[:300]}")
         else:
             self.bounces[ident[1]] = " ".join((why[0] if why else text[:300]).split())
+
+    def _odd_lines(self):
+        """No program here has a reason to be refused, to leave or to be lost: the balancer's log must say the same."""
+        lines = self.programs.node.log.read_text(errors="replace").splitlines()
+        odd = [x for x in lines if " level=error " in x or "event=recipient_refused" in x
+               or "event=transaction" in x and " result=accepted " not in x]
+        return [f"the balancer's log: {x[:600]}" for x in odd[:SHOWN_MAX]]
 
     # ---- telling ----
 
