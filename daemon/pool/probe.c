@@ -166,6 +166,12 @@ static void fail(struct probe *pr, const char *what)
 	end(pr);
 }
 
+static void header_not_understood(struct probe *pr)
+{
+	fail(pr, "the PROXY header was taken for a command");
+	note_identity(pr, "it does not understand our PROXY header");
+}
+
 /* ---- the steps ---- */
 
 /* The common reading of a reply: true = 2xx, go on. */
@@ -264,9 +270,7 @@ static void greeted(struct probe *pr, const struct smtp_reply *r)
 static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 {
 	if (r->code >= 500 && r->code <= 503 && pr->identity.proxy != IDENTITY_PROXY_NONE) {
-		/* Not an old server: it took the header for a command, and its answers are out of step. */
-		note_identity(pr, "it does not understand our PROXY header");
-		fail(pr, "the PROXY header was taken for a command");
+		header_not_understood(pr); /* not an old server: its answers are out of step */
 		return;
 	}
 	if (smtp_reply_is(r, 5)) {
@@ -478,7 +482,10 @@ static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
 		break;
 	}
 	/* The next command is not sent yet: what stands behind this reply answers nothing. */
-	if (used < n && pr->step != STEP_QUIT)
+	bool early = used < n && pr->step != STEP_QUIT;
+	if (early && pr->step <= STEP_EHLO && pr->identity.proxy != IDENTITY_PROXY_NONE)
+		header_not_understood(pr);
+	else if (early)
 		fail(pr, "a reply to nothing");
 	else
 		steps[pr->step].on_reply(pr, &reply);

@@ -377,7 +377,7 @@ static void introduce(struct back *b)
 static void greeted(struct back *b)
 {
 	server_learn(b->server, b->announced, b->size);
-	if (b->introduced || b->session == NULL || b->pool->config->identity.xclient == 0)
+	if (b->introduced || !b->pinned || b->pool->config->identity.xclient == 0)
 		settled(b);
 	else if (back_xclient_make(b))
 		introduce(b);
@@ -486,7 +486,7 @@ static void on_rset(struct back *b, const struct smtp_reply *r)
 	b->state = BACK_READY;
 	if (t != NULL)
 		txn_on_ready(t);
-	else if (b->session != NULL)
+	else if (b->pinned)
 		back_pin_rest(b);
 	else
 		back_idle_enter(b);
@@ -562,8 +562,9 @@ static void send_proxy_header(struct back *b)
 	char header[PROXY_SEND_MAX];
 	enum identity_proxy version = b->pool->config->identity.proxy;
 
-	if (version == IDENTITY_PROXY_NONE || b->session == NULL)
+	if (version == IDENTITY_PROXY_NONE || !b->pinned)
 		return;
+	ASSERT(b->session != NULL); /* one that is being opened ends with its transaction, hence before its session */
 	stream_put(&b->st, header, identity_proxy(b->session, version, header));
 	trace(b, 'b', "(PROXY header)", 14);
 	b->told = true;
@@ -722,7 +723,7 @@ void back_return(struct back *b)
 	b->txn = NULL;
 	if (b->state != BACK_READY || b->body_open || b->due_n > 0 || stream_queued(&b->st) > 0)
 		back_drop(b);
-	else if (b->session != NULL)
+	else if (b->pinned)
 		back_pin_rest(b);
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
@@ -746,7 +747,7 @@ void back_abandon(struct back *b)
 		back_drop(b);
 		return;
 	}
-	if (b->session == NULL && !back_idle_worthy(b)) {
+	if (!b->pinned && !back_idle_worthy(b)) {
 		back_quit(b);
 		return;
 	}

@@ -56,7 +56,8 @@ struct back {
 	bool is_idle;
 	bool spoke, secure; /* its banner came; TLS is on */
 	/* Of those that say who the client is (back_pin.h): */
-	struct session *session; /* which they serve; NULL = shared, or the session has ended */
+	bool pinned;             /* it is one: never lent to others, whatever became of its session */
+	struct session *session; /* which they serve; NULL = it has ended */
 	struct list pin_link;
 	unsigned epoch;       /* of the session when it was told */
 	bool resting;         /* between the session's transactions */

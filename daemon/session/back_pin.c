@@ -38,6 +38,7 @@ void back_pin(struct back *b, struct session *s)
 	LIST_FOR_EACH(other, tmp, &s->pinned, pin_link)
 		if (serves(other, b->pool) && waits(other))
 			let_go(other);
+	b->pinned = true;
 	b->session = s;
 	b->epoch = s->epoch;
 	list_append(&s->pinned, &b->pin_link);
