@@ -34,7 +34,8 @@ static bool write_key(const char *path, const struct etag_key *key)
 {
 	char *temp = xasprintf("%s.new", path);
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool done = fd >= 0 && write(fd, key->bytes, sizeof(key->bytes)) == (ssize_t)sizeof(key->bytes) && fsync(fd) == 0;
+	bool done =
+		fd >= 0 && write(fd, key->bytes, sizeof(key->bytes)) == (ssize_t)sizeof(key->bytes) && fsync(fd) == 0;
 
 	if (fd >= 0)
 		close(fd);

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "daemon/net/stream_tls.h"
+#include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
 
@@ -258,6 +259,7 @@ static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
 			return;
 		}
 	}
+	server_learn_mechanisms(pr->server, mechanisms_of(pr->ehlo.auth_names));
 	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
 	after_greeting(pr, r);
 }

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/mechanisms.h"
 #include "daemon/pool/self.h"
 #include "daemon/session/back_idle.h"
+#include "daemon/session/front_pass.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
@@ -36,6 +38,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 		return t->data_ms;
 	case DUE_DOT:
 		return t->dot_ms;
+	case DUE_AUTH:
+		return t->ehlo_ms;
 	case DUE_RSET:
 	case DUE_KIND_COUNT:
 		break;
@@ -45,8 +49,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 
 static enum reply_stage due_stage(enum due_kind kind)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
+								STAGE_DOT,  STAGE_MAIL, STAGE_EHLO };
 
 	return stage[kind];
 }
@@ -79,10 +83,19 @@ static enum reply_stage stage_of(const struct back *b)
 	return b->body_open ? STAGE_DATA : STAGE_RCPT;
 }
 
+static struct session *session_of(const struct back *b)
+{
+	if (b->txn != NULL)
+		return b->txn->s;
+	return b->pass != NULL ? front_pass_session(b->pass) : b->owner;
+}
+
 static void trace(const struct back *b, char side, const char *p, size_t n)
 {
-	if (b->txn != NULL && session_tracing(b->txn->s))
-		session_trace(b->txn->s, side, p, n);
+	struct session *s = session_of(b);
+
+	if (s != NULL && session_tracing(s))
+		session_trace(s, side, p, n);
 }
 
 static void set_state(struct back *b, enum back_state state, int64_t timeout_ms)
@@ -122,6 +135,10 @@ static void end(struct back *b)
 	metrics_add(b->w->m_bytes[1][1], b->st.bytes_out);
 	stream_close(&b->st);
 	b->txn = NULL;
+	b->pass = NULL;
+	if (b->owner != NULL)
+		session_login_lost(b->owner);
+	b->owner = NULL;
 	server_slot_release(b->server);
 	server_unref(b->server);
 	pool_unref(b->pool);
@@ -155,6 +172,12 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 		handshakes_failed(HANDSHAKE_SERVER);
 		b->error = stream_tls_error(&b->st) != NULL ? xstrdup(stream_tls_error(&b->st)) : NULL;
 	}
+	if (b->pass != NULL) {
+		struct front_pass *pass = b->pass;
+		back_drop(b);
+		front_pass_on_failed(pass, stage, why);
+		return;
+	}
 	if (t == NULL) {
 		back_drop(b);
 		return;
@@ -168,8 +191,9 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 void back_quit(struct back *b)
 {
 	b->txn = NULL;
+	b->pass = NULL;
 	back_idle_leave(b);
-	if (b->body_open || b->due_n > 0) {
+	if (b->body_open || b->due_n > 0 || b->state < BACK_READY) {
 		back_drop(b);
 		return;
 	}
@@ -210,7 +234,9 @@ static void become_ready(struct back *b, unsigned exts, uint64_t size)
 	use_exts(b);
 	b->state = BACK_READY;
 	timer_stop(&b->timer);
-	if (b->txn != NULL)
+	if (b->pass != NULL)
+		front_pass_on_ready(b->pass);
+	else if (b->txn != NULL)
 		txn_on_ready(b->txn);
 	else
 		back_return(b);
@@ -329,6 +355,7 @@ static void settled(struct back *b, unsigned exts, uint64_t size, unsigned mecha
 
 static void greeted(struct back *b, const struct smtp_ehlo *e)
 {
+	server_learn_mechanisms(b->server, mechanisms_of(e->auth_names));
 	server_learn(b->server, e->exts, e->size);
 	settled(b, e->exts, e->size, e->auth);
 }
@@ -395,6 +422,25 @@ static struct due pop_due(struct back *b)
 	return d;
 }
 
+/* Clean again: for the next transaction of its session, which may wait already, or for anybody. */
+static void on_rset(struct back *b, const struct smtp_reply *r)
+{
+	if (!smtp_reply_is(r, 2) || b->due_n > 0) {
+		if (b->txn != NULL)
+			fail(b, BACK_MALFORMED, NULL);
+		else
+			back_quit(b);
+		return;
+	}
+	if (b->owner == NULL) {
+		back_idle_enter(b);
+		return;
+	}
+	b->state = BACK_READY;
+	if (b->txn != NULL)
+		txn_on_ready(b->txn);
+}
+
 static void on_due_reply(struct back *b, const struct smtp_reply *r)
 {
 	struct due d = pop_due(b);
@@ -403,10 +449,12 @@ static void on_due_reply(struct back *b, const struct smtp_reply *r)
 	if (r->code != 421)
 		b->any_reply = true;
 	if (d.kind == DUE_RSET) {
-		if (smtp_reply_is(r, 2) && b->due_n == 0)
-			back_idle_enter(b);
-		else
-			back_quit(b);
+		on_rset(b, r);
+		return;
+	}
+	if (d.kind == DUE_AUTH) {
+		if (b->pass != NULL)
+			front_pass_on_reply(b->pass, r);
 		return;
 	}
 	observe(b, due_stage(d.kind), r, d.sent_us);
@@ -424,7 +472,10 @@ static void on_due_reply(struct back *b, const struct smtp_reply *r)
 
 static void on_reply(struct back *b, const struct smtp_reply *r)
 {
-	trace(b, 'B', r->text.p, r->text.n);
+	if (r->code == 334)
+		trace(b, 'B', "334 …\r\n", strlen("334 …\r\n"));
+	else
+		trace(b, 'B', r->text.p, r->text.n);
 	switch (b->state) {
 	case BACK_BANNER:
 		on_banner(b, r);
@@ -547,14 +598,14 @@ static void on_timer(void *arg)
 
 /* ---- for the borrower ---- */
 
-static const char *helo_name(const struct pool *p, const struct txn *t)
+static const char *helo_name(const struct pool *p, const struct session *s)
 {
 	if (p->config->helo_client)
-		return t->s->front.helo;
-	return p->config->helo != NULL ? p->config->helo : t->s->lv->config->hostname;
+		return s->front.helo;
+	return p->config->helo != NULL ? p->config->helo : s->lv->config->hostname;
 }
 
-static struct back *open_new(struct worker *w, struct pool *p, struct server *s, struct txn *t)
+static struct back *open_new(struct worker *w, struct pool *p, struct server *s, const struct session *ses)
 {
 	const struct addr *source = s->addr.sa.sa_family == AF_INET6 ? &p->config->source_v6 : &p->config->source_v4;
 	struct back *b;
@@ -568,7 +619,7 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	b->w = w;
 	b->server = server_ref(s);
 	b->pool = pool_ref(p);
-	b->helo = xstrdup(helo_name(p, t));
+	b->helo = xstrdup(helo_name(p, ses));
 	b->opened_ms = loop_now_ms(w->loop);
 	list_init(&b->idle_link);
 	list_append(&w->backs, &b->link);
@@ -578,23 +629,70 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	return b;
 }
 
+/* From here on under the newest configuration. */
+static void use_pool(struct back *b, struct pool *p)
+{
+	if (b->pool == p)
+		return;
+	pool_unref(b->pool);
+	b->pool = pool_ref(p);
+	use_exts(b);
+}
+
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready)
 {
-	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t), p->config);
+	struct back *b = fresh_only ? NULL : back_idle_take(w, s, helo_name(p, t->s), p->config);
 
 	*ret_ready = b != NULL;
 	if (b == NULL) {
-		b = open_new(w, p, s, t);
-	} else if (b->pool != p) {
-		pool_unref(b->pool); /* from here on under the newest configuration */
-		b->pool = pool_ref(p);
-		use_exts(b);
+		b = open_new(w, p, s, t->s);
+	} else {
+		use_pool(b, p);
 	}
 	if (b != NULL) {
 		b->txn = t;
 		b->any_reply = false;
 	}
+	return b;
+}
+
+/* ---- connections of one session, by its login ---- */
+
+struct back *back_open_for_login(struct worker *w, struct pool *p, struct server *s, struct front_pass *pass)
+{
+	struct back *b = open_new(w, p, s, front_pass_session(pass));
+
+	if (b != NULL)
+		b->pass = pass;
+	return b;
+}
+
+void back_pin(struct back *b, struct session *s)
+{
+	b->pass = NULL;
+	b->owner = s;
+	s->pinned = b;
+	s->login_pool = xstrdup(b->server->pool);
+}
+
+void back_unpin(struct back *b)
+{
+	b->owner->pinned = NULL;
+	b->owner = NULL;
+	back_quit(b);
+}
+
+struct back *back_borrow_pinned(struct back *b, struct pool *p, struct txn *t, bool *ret_ready)
+{
+	if (!back_server_is_usable(b->server)) {
+		back_quit(b);
+		return NULL;
+	}
+	use_pool(b, p);
+	b->txn = t;
+	b->any_reply = false;
+	*ret_ready = b->state == BACK_READY; /* or what the last transaction left is being cleared */
 	return b;
 }
 
@@ -604,6 +702,8 @@ void back_return(struct back *b)
 	b->txn = NULL;
 	if (b->state != BACK_READY || b->body_open || b->due_n > 0 || stream_queued(&b->st) > 0)
 		back_drop(b);
+	else if (b->owner != NULL)
+		return; /* waits for its session */
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
 	else
@@ -622,11 +722,13 @@ void back_abandon(struct back *b)
 {
 	CHECK_OBJ(b, BACK_MAGIC);
 	b->txn = NULL;
+	if (b->owner != NULL && b->state == BACK_RSET)
+		return; /* it was still being cleared */
 	if (b->state != BACK_READY || in_content(b) || !back_may_send(b)) {
 		back_drop(b);
 		return;
 	}
-	if (!back_idle_worthy(b)) {
+	if (b->owner == NULL && !back_idle_worthy(b)) {
 		back_quit(b);
 		return;
 	}
@@ -655,6 +757,19 @@ void back_command(struct back *b, enum due_kind kind, void *about, const char *l
 	if (b->due_n == 1)
 		timer_set_in(b->w->loop, &b->timer, due_timeout(b, kind));
 	send_line(b, line, n);
+}
+
+void back_secret(struct back *b, const char *line, size_t n)
+{
+	static const char shown[] = "(a login, not shown)";
+
+	ASSERT(back_may_send(b));
+	b->dues[(b->due_at + b->due_n) % BACK_DUES] =
+		(struct due) { .kind = DUE_AUTH, .sent_us = loop_now_us(b->w->loop) };
+	b->due_n++;
+	timer_set_in(b->w->loop, &b->timer, due_timeout(b, DUE_AUTH));
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line, n);
 }
 
 void back_dot(struct back *b)

@@ -16,6 +16,8 @@
 #define BACK_DUES 64 /* replies outstanding at most: the pipeline's bound */
 
 struct txn;
+struct session;
+struct front_pass;
 
 enum back_state {
 	BACK_NONE,
@@ -33,7 +35,7 @@ enum back_state {
 };
 
 /* What the next reply answers. */
-enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_KIND_COUNT };
+enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_AUTH, DUE_KIND_COUNT };
 
 struct due {
 	uint8_t kind;
@@ -48,9 +50,11 @@ struct back {
 	struct list idle_link;
 	struct stream st;
 	struct timer timer;
-	struct server *server; /* referenced; its slot is ours */
-	struct pool *pool;     /* referenced: of the transaction that opened it, for timeouts and names */
-	struct txn *txn;       /* the borrower; NULL = none */
+	struct server *server;   /* referenced; its slot is ours */
+	struct pool *pool;       /* referenced: of the transaction that opened it, for timeouts and names */
+	struct txn *txn;         /* the borrower; NULL = none */
+	struct front_pass *pass; /* or the login that borrows it */
+	struct session *owner;   /* whose login succeeded on it: it serves nobody else; NULL = nobody */
 	uint8_t state;
 	bool is_idle;
 	bool spoke, secure; /* its banner came; TLS is on */
@@ -93,6 +97,19 @@ enum back_trouble {
  * already (*ret_ready), no event follows; else txn_on_ready() or txn_on_back_failed() comes. */
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready) MUST_CHECK;
+/* A new connection for a login that is passed on: front_pass_on_ready() or front_pass_on_failed() comes. NULL: the
+ * server is at its cap. */
+struct back *back_open_for_login(struct worker *w, struct pool *p, struct server *s,
+				 struct front_pass *pass) MUST_CHECK;
+/* Queues a line of that login, which traces do not show, and expects a reply. */
+void back_secret(struct back *b, const char *line, size_t n);
+/* The login succeeded: the connection belongs to the session from here on, as session.pinned. */
+void back_pin(struct back *b, struct session *s);
+/* The session ends: so does the connection. */
+void back_unpin(struct back *b);
+/* The session's own connection for t, which goes to the same pool. NULL: its server may not be used any more, and it
+ * was given up. As for *ret_ready see back_borrow(). */
+struct back *back_borrow_pinned(struct back *b, struct pool *p, struct txn *t, bool *ret_ready) MUST_CHECK;
 /* Gives it back, clean: after a final reply, or before anything was sent. */
 void back_return(struct back *b);
 /* Gives it back in the middle of an envelope: RSET first, or the end if content is open. */

@@ -22,7 +22,7 @@ void back_idle_init(struct worker *w)
 	w->idle = map_new();
 }
 
-static bool is_usable(const struct server *s)
+bool back_server_is_usable(const struct server *s)
 {
 	enum server_state state = server_state(s);
 
@@ -35,7 +35,8 @@ bool back_idle_worthy(const struct back *b)
 
 	return cf->idle > 0 && b->errors < cf->max_errors && !b->w->stopping &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms &&
-	       atomic_load_explicit(&b->server->n_idle, memory_order_relaxed) < cf->idle && is_usable(b->server);
+	       atomic_load_explicit(&b->server->n_idle, memory_order_relaxed) < cf->idle &&
+	       back_server_is_usable(b->server);
 }
 
 static struct idle_list *list_for(struct worker *w, struct server *s)
@@ -109,7 +110,7 @@ static bool prune(struct idle_list *il, bool all)
 	struct list *tmp;
 	struct back *b;
 
-	if (!all && is_usable(il->server))
+	if (!all && back_server_is_usable(il->server))
 		return list_empty(&il->head);
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link)
 		back_quit(b);

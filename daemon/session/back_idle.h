@@ -6,6 +6,8 @@
 
 #include "daemon/session/back.h"
 
+/* Neither down nor on its way out. */
+bool back_server_is_usable(const struct server *s);
 /* May it be kept for another transaction? By age, errors, the server's state and the cap on idle connections. */
 bool back_idle_worthy(const struct back *b);
 void back_idle_enter(struct back *b);

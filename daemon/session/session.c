@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/front_auth.h"
+#include "daemon/session/front_pass.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
@@ -79,6 +80,13 @@ void session_trace(struct session *s, char side, const char *p, size_t n)
 		engine_trace_line(s->w->engine, s->number, side, p, n, false);
 }
 
+void session_login_lost(struct session *s)
+{
+	CHECK_OBJ(s, SESSION_MAGIC);
+	s->pinned = NULL;
+	s->login_lost = true;
+}
+
 /* ---- the beginning ---- */
 
 void session_accept(struct worker *w, const struct listener_view *lv, int fd, const struct addr *peer,
@@ -108,6 +116,10 @@ bool session_at_edge(struct session *s)
 
 	if (s->txn != NULL || s->closing)
 		return !s->closing;
+	if (s->login_lost) {
+		session_close(s, CLOSE_LOGIN_LOST);
+		return false;
+	}
 	if (w->draining) {
 		session_close(s, CLOSE_DRAINING);
 		return false;
@@ -139,6 +151,7 @@ static void free_session(void *arg)
 
 	free(s->front.helo);
 	free(s->front.user);
+	free(s->login_pool);
 	front_forget_certificate(s);
 	FREE_OBJ(s);
 }
@@ -177,6 +190,7 @@ static void drop_client(struct session *s)
 	if (f->state == FRONT_TLS)
 		handshakes_failed(HANDSHAKE_CLIENT);
 	front_auth_drop(s);
+	front_pass_drop(s);
 	f->state = FRONT_GONE;
 	timer_stop(&f->timer);
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);
@@ -194,6 +208,8 @@ static void release(struct session *s)
 
 	if (s->traced)
 		engine_trace_line(w->engine, s->number, 'i', "", 0, true);
+	if (s->pinned != NULL)
+		back_unpin(s->pinned);
 	list_remove(&s->link);
 	w->n_sessions--;
 	listener_runtime_unref(s->run);

@@ -163,8 +163,48 @@ static void borrow(struct txn *t)
 		txn_on_ready(t);
 }
 
+/* The connection that failed was the session's own: no other server knows its login. */
+static bool was_pinned(const struct txn *t)
+{
+	return t->s->login_lost && strcmp(t->s->login_pool, t->pool->config->name) == 0;
+}
+
+/* The server at which the session has logged in decides about it, or nobody. False: its transactions go elsewhere, to
+ * whatever server. */
+static bool seek_pinned(struct txn *t)
+{
+	struct back *b = t->s->pinned;
+	bool ready;
+
+	if (was_pinned(t)) {
+		give_up(t, 451, "4.4.2", "the server you logged in at has gone, log in again", CAUSE_BACKEND_LOST);
+		return true;
+	}
+	if (b == NULL || strcmp(b->server->pool, t->pool->config->name) != 0)
+		return false;
+	if (t->retrying) { /* it cannot do what the envelope needs */
+		give_up_retry(t);
+		return true;
+	}
+	struct server *s = server_ref(b->server);
+	t->server = s;
+	atomic_fetch_add_explicit(&s->n_txns, 1, memory_order_relaxed);
+	t->server_name = arena_strdup(t->arena, s->name);
+	t->state = TXN_SEEKING;
+	t->back = back_borrow_pinned(b, t->pool, t, &ready);
+	if (t->back == NULL) {
+		leave_server(t);
+		return seek_pinned(t);
+	}
+	if (ready)
+		txn_on_ready(t);
+	return true;
+}
+
 static void seek(struct txn *t)
 {
+	if (seek_pinned(t))
+		return;
 	struct pick_query q = { .hash = t->balance_hash,
 				.need_exts = t->need_exts,
 				.need_size = t->mail.has_size ? t->mail.size : 0,
@@ -324,6 +364,8 @@ static bool budget_left(const struct txn *t)
 
 static bool another_is_allowed(const struct txn *t, bool dot_left)
 {
+	if (was_pinned(t))
+		return false;
 	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts &&
 	       t->n_tried < PICK_TRIED_MAX && budget_left(t);
 }
@@ -401,7 +443,7 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 		txn_note_reply(t, r);
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
-	if (!is_stale(t, b, why, r)) {
+	if (was_pinned(t) || !is_stale(t, b, why, r)) {
 		on_failure(t, stage, why, r, b);
 		return;
 	}
@@ -524,8 +566,8 @@ static bool expected_class(const struct due *d, const struct smtp_reply *r)
 
 void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
+								STAGE_DOT,  STAGE_MAIL, STAGE_EHLO };
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (!expected_class(d, r)) {
@@ -552,6 +594,7 @@ void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r
 		on_dot(t, r, took_us);
 		break;
 	case DUE_RSET:
+	case DUE_AUTH:
 	case DUE_KIND_COUNT:
 		break;
 	}
