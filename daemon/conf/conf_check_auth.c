@@ -92,10 +92,47 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 		read_password(k, p);
 }
 
+/* ---- logins that are passed on ---- */
+
+/* May choose the pool before anything but the client is known. */
+static bool chooses_for_login(const struct route_config *r, const struct listener_config *l)
+{
+	bool reaches = !r->listener.present;
+
+	for (size_t i = 0; i < r->listener.n; i++)
+		reaches = reaches || strcmp(r->listener.v[i], l->name) == 0;
+	return reaches && r->pool != NULL && !r->user.present && !r->sender.present && !r->recipient.present &&
+	       !r->sender_domain.present && !r->recipient_domain.present;
+}
+
+/* A connection on which we have logged in ourselves cannot take another login (RFC 4954 4). */
+static void check_passed(struct conf_checker *k, const struct listener_config *l, const char *pool)
+{
+	const struct pool_config *p = pool != NULL ? map_get(k->pools, str_from(pool)) : NULL;
+
+	conf_check_at(k, "listeners", l->name, "auth", "mode", NULL);
+	if (p != NULL && p->auth.user != NULL)
+		errors_add(k->p->errors, k->p->path.p, "\"passthrough\"", NULL, NULL,
+			   "logins may go to pool \"%s\", where we log in ourselves: the servers take one login only",
+			   pool);
+}
+
+static void check_listener(struct conf_checker *k, const struct listener_config *l)
+{
+	if (l->auth.mode != LISTENER_AUTH_PASSTHROUGH)
+		return;
+	check_passed(k, l, l->pool);
+	for (size_t i = 0; i < k->c->policy.n_routes; i++)
+		if (chooses_for_login(&k->c->policy.routes[i], l))
+			check_passed(k, l, k->c->policy.routes[i].pool);
+}
+
 void conf_check_auth(struct conf_checker *k)
 {
 	for (size_t i = 0; i < k->c->n_pools; i++)
 		check_pool(k, &k->c->pools[i]);
+	for (size_t i = 0; i < k->c->n_listeners; i++)
+		check_listener(k, &k->c->listeners[i]);
 }
 
 void conf_wipe_auth(struct conf *c)

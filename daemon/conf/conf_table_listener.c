@@ -60,12 +60,17 @@ const struct conf_object conf_listener_tls_object =
 
 static const struct conf_field auth_fields[] = {
 	{ "mode", CONF_ENUM(enum listener_auth_mode, L, auth.mode), CONF_NAMES(listener_auth_names, 0),
-	  .def = "\"none\"", .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that." },
+	  .def = "\"none\"",
+	  .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that; "
+		 "`passthrough`: a server decides, of the pool that routes choose for the client before anybody is "
+		 "known, and the session's mail to that pool goes over the same connection; should that be lost, the "
+		 "client gets 421." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
 	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),
 	  .def = "[\"PLAIN\", \"LOGIN\", \"SCRAM-SHA-256\"]",
-	  .doc = "Those that send the password are announced where every user has a `password`, SCRAM where every user "
+	  .doc = "Not with `passthrough`, where it is what all servers offer. Those that send the password are "
+		 "announced where every user has a `password`, SCRAM where every user "
 		 "has "
 		 "`scram_sha256`; SCRAM-SHA-256-PLUS only under TLS." },
 };

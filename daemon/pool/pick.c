@@ -211,6 +211,18 @@ enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **
 	return PICK_NONE;
 }
 
+bool pool_claim(struct server *s)
+{
+	CHECK_OBJ(s, SERVER_MAGIC);
+	server_ref(s);
+	atomic_fetch_add(&s->n_txns, 1);
+	enum server_state state = server_word_state(atomic_load(&s->word));
+	if (state != SERVER_DRAIN && state != SERVER_MAINT && state != SERVER_DOWN)
+		return true;
+	pool_txn_end(s);
+	return false;
+}
+
 void pool_txn_end(struct server *s)
 {
 	CHECK_OBJ(s, SERVER_MAGIC);

@@ -154,6 +154,7 @@ struct merge {
 static void merge_caps(const struct pool *p, bool with_maint, struct merge *m)
 {
 	m->caps.exts = ~0u;
+	m->caps.mechanisms = ~0ull;
 	for (size_t i = 0; i < p->n_servers; i++) {
 		const struct server *s = p->servers[i];
 		/* Acquire: pairs with server_learn(). */
@@ -164,6 +165,7 @@ static void merge_caps(const struct pool *p, bool with_maint, struct merge *m)
 			continue;
 		m->any = true;
 		m->caps.exts &= atomic_load_explicit(&s->caps, memory_order_relaxed);
+		m->caps.mechanisms &= atomic_load_explicit(&s->mechanisms, memory_order_relaxed);
 		uint64_t size = atomic_load_explicit(&s->size, memory_order_relaxed);
 		if (size != 0 && (m->caps.size == 0 || size < m->caps.size))
 			m->caps.size = size;
@@ -184,6 +186,8 @@ void pool_caps(const struct pool *p, struct pool_caps *ret)
 	}
 	if (!m.caps.known)
 		m.caps.exts = 0;
+	if (!m.any)
+		m.caps.mechanisms = 0;
 	m.caps.exts = (m.caps.exts & ~p->config->caps_off) | p->config->caps_force;
 	*ret = m.caps;
 }

@@ -197,6 +197,7 @@ struct server {
 		n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
 	_Alignas(64) _Atomic uint32_t caps; /* SMTP_EXT_* last seen; meaningful when caps_known */
 	_Atomic uint64_t size;              /* SIZE last seen, 0 = none */
+	_Atomic uint64_t mechanisms;        /* of AUTH, last seen: mechanisms.h */
 	_Atomic bool caps_known;
 	_Atomic uint64_t max_connections;
 	_Atomic uint64_t latency_us; /* peak EWMA of the final reply, as of latency_at_ms */
@@ -236,6 +237,8 @@ void server_report(struct pool *p, struct server *s, enum server_verdict v, int6
 void server_report_latency(struct server *s, int64_t us);
 /* [worker] Capabilities learned from a live EHLO as well as from checks. */
 void server_learn(struct server *s, unsigned exts, uint64_t size);
+/* [worker] The mechanisms of its AUTH line, as mechanisms_of() gives them; to be called before server_learn(). */
+void server_learn_mechanisms(struct server *s, uint64_t mechanisms);
 
 /* ---- one view of a pool ---- */
 
@@ -283,6 +286,7 @@ struct pool_caps {
 	bool known;
 	unsigned exts;
 	uint64_t size;
+	uint64_t mechanisms; /* of AUTH, that all have: mechanisms.h */
 };
 void pool_caps(const struct pool *p, struct pool_caps *ret);
 /* [worker] Number of servers that could be chosen now. */
@@ -330,7 +334,10 @@ enum pick {
 /* [worker] Chooses by state, priority group, capability, then by the pool's algorithm over node-wide counts. A server
  * at its cap is skipped unless it has idle connections (n_idle > 0) that could be lent. */
 enum pick pool_pick(struct pool *p, const struct pick_query *q, struct server **ret_server) MUST_CHECK;
-/* [worker] Drops the transaction count and the reference of a PICK_OK. */
+/* [worker] Counts a transaction at s for who has a connection to it and can go nowhere else: ejected, busy or full, it
+ * is asked all the same. False: it drains, or is down or under maintenance; else end with pool_txn_end(). */
+bool pool_claim(struct server *s) MUST_CHECK;
+/* [worker] Drops the transaction count and the reference of a PICK_OK or a pool_claim(). */
 void pool_txn_end(struct server *s);
 /* Explains a choice without making one: the candidates in order with their state and why each is in or out. Control
  * thread. */

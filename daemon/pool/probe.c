@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "daemon/net/stream_tls.h"
+#include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
 #include "daemon/smtp/proxy.h"
@@ -259,6 +260,7 @@ static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 /* Nothing more is said before mail: what EHLO told counts. */
 static void greeted(struct probe *pr, const struct smtp_reply *r)
 {
+	server_learn_mechanisms(pr->server, mechanisms_of(pr->ehlo.auth_names));
 	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
 	if (pr->identity.xclient != 0 && (pr->ehlo.xclient & pr->identity.xclient) == 0)
 		note_identity(pr, "it does not offer XCLIENT to us: mail is deferred");

@@ -128,7 +128,7 @@ struct server_private {
 	/* capabilities as last written down (registry_learned.c) */
 	double noted_wall; /* 0 = never in this process */
 	unsigned noted_exts;
-	uint64_t noted_size;
+	uint64_t noted_size, noted_mechanisms;
 	struct server_metrics metrics;
 };
 

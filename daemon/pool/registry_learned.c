@@ -16,6 +16,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 
 #define LEARNED_MAGIC 0x6c65726eu
@@ -28,7 +29,7 @@
 struct learned {
 	uint32_t magic;
 	char *file;      /* NULL = remembers nothing */
-	json_t *servers; /* "pool/server address" → {capabilities, size, seen} */
+	json_t *servers; /* "pool/server address" → {capabilities, auth, size, seen} */
 	bool dirty, complained;
 	int64_t written_ms;
 };
@@ -109,6 +110,28 @@ static json_t *exts_to(unsigned exts)
 	return list;
 }
 
+static uint64_t mechanisms_from(const json_t *list)
+{
+	uint64_t bits = 0;
+	size_t i;
+	json_t *word;
+
+	json_array_foreach(list, i, word)
+		if (json_is_string(word))
+			bits |= mechanisms_of(str_from(json_string_value(word)));
+	return bits;
+}
+
+static json_t *mechanisms_to(uint64_t bits)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < MECHANISMS_MAX; i++)
+		if (bits & 1ull << i)
+			json_array_append_new(list, json_string(mechanism_name(i)));
+	return list;
+}
+
 void learned_apply(struct learned *l, struct server_private *sp)
 {
 	CHECK_OBJ(l, LEARNED_MAGIC);
@@ -121,6 +144,8 @@ void learned_apply(struct learned *l, struct server_private *sp)
 		return;
 	sp->noted_exts = exts_from(json_object_get(entry, "capabilities"));
 	sp->noted_size = json_is_integer(size) && json_integer_value(size) > 0 ? (uint64_t)json_integer_value(size) : 0;
+	sp->noted_mechanisms = mechanisms_from(json_object_get(entry, "auth"));
+	server_learn_mechanisms(sp->server, sp->noted_mechanisms);
 	server_learn(sp->server, sp->noted_exts, sp->noted_size);
 }
 
@@ -132,18 +157,20 @@ void learned_note(struct learned *l, struct server_private *sp)
 	if (!atomic_load_explicit(&s->caps_known, memory_order_acquire))
 		return;
 	unsigned exts = atomic_load(&s->caps);
-	uint64_t size = atomic_load(&s->size);
+	uint64_t size = atomic_load(&s->size), mechanisms = atomic_load(&s->mechanisms);
 	double now = clock_wall();
-	if (exts == sp->noted_exts && size == sp->noted_size && now - sp->noted_wall < RENEW_SECONDS)
+	if (exts == sp->noted_exts && size == sp->noted_size && mechanisms == sp->noted_mechanisms &&
+	    now - sp->noted_wall < RENEW_SECONDS)
 		return;
 	sp->noted_wall = now;
 	sp->noted_exts = exts;
 	sp->noted_size = size;
+	sp->noted_mechanisms = mechanisms;
 	char *key = key_of(s);
 	if (json_object_size(l->servers) < ENTRIES_MAX || json_object_get(l->servers, key) != NULL) {
 		json_object_set_new(l->servers, key,
-				    json_pack("{s:o,s:I,s:f}", "capabilities", exts_to(exts), "size", (json_int_t)size,
-					      "seen", now));
+				    json_pack("{s:o,s:o,s:I,s:f}", "capabilities", exts_to(exts), "auth",
+					      mechanisms_to(mechanisms), "size", (json_int_t)size, "seen", now));
 		l->dirty = true;
 	}
 	free(key);

@@ -171,3 +171,10 @@ void server_learn(struct server *s, unsigned exts, uint64_t size)
 	if (!atomic_load_explicit(&s->caps_known, memory_order_relaxed))
 		atomic_store_explicit(&s->caps_known, true, memory_order_release);
 }
+
+void server_learn_mechanisms(struct server *s, uint64_t mechanisms)
+{
+	CHECK_OBJ(s, SERVER_MAGIC);
+	if (atomic_load_explicit(&s->mechanisms, memory_order_relaxed) != mechanisms)
+		atomic_store_explicit(&s->mechanisms, mechanisms, memory_order_relaxed);
+}

@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/mechanisms.h"
 #include "daemon/pool/self.h"
 #include "daemon/session/back_idle.h"
 #include "daemon/session/back_pin.h"
+#include "daemon/session/front_pass.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
@@ -39,6 +41,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 		return t->data_ms;
 	case DUE_DOT:
 		return t->dot_ms;
+	case DUE_AUTH:
+		return t->ehlo_ms;
 	case DUE_RSET:
 	case DUE_KIND_COUNT:
 		break;
@@ -48,8 +52,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 
 static enum reply_stage due_stage(enum due_kind kind)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
-								STAGE_DOT,  STAGE_MAIL, STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
+								STAGE_MAIL, STAGE_MAIL, STAGE_EHLO };
 
 	return stage[kind];
 }
@@ -83,10 +87,19 @@ static enum reply_stage stage_of(const struct back *b)
 	return b->body_open ? STAGE_DATA : STAGE_RCPT;
 }
 
+static struct session *session_of(const struct back *b)
+{
+	if (b->txn != NULL)
+		return b->txn->s;
+	return b->pass != NULL ? front_pass_session(b->pass) : b->session;
+}
+
 static void trace(const struct back *b, char side, const char *p, size_t n)
 {
-	if (b->txn != NULL && session_tracing(b->txn->s))
-		session_trace(b->txn->s, side, p, n);
+	struct session *s = session_of(b);
+
+	if (s != NULL && session_tracing(s))
+		session_trace(s, side, p, n);
 }
 
 static void set_state(struct back *b, enum back_state state, int64_t timeout_ms)
@@ -134,6 +147,7 @@ static void end(struct back *b)
 	metrics_add(b->w->m_bytes[1][1], b->st.bytes_out);
 	stream_close(&b->st);
 	b->txn = NULL;
+	b->pass = NULL;
 	server_slot_release(b->server);
 	server_unref(b->server);
 	pool_unref(b->pool);
@@ -168,6 +182,12 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 		if (b->error == NULL && stream_tls_error(&b->st) != NULL)
 			b->error = xstrdup(stream_tls_error(&b->st));
 	}
+	if (b->pass != NULL) {
+		struct front_pass *pass = b->pass;
+		back_drop(b);
+		front_pass_on_failed(pass, stage, why, r);
+		return;
+	}
 	if (t == NULL) {
 		back_drop(b);
 		return;
@@ -181,13 +201,15 @@ static void fail(struct back *b, enum back_trouble why, const struct smtp_reply 
 void back_quit(struct back *b)
 {
 	b->txn = NULL;
+	b->pass = NULL;
 	back_idle_leave(b);
 	b->resting = false;
-	if (b->body_open || b->due_n > 0) {
+	if (b->body_open || b->due_n > 0 || b->state < BACK_READY) {
 		back_drop(b);
 		return;
 	}
 	send_line(b, "QUIT\r\n", 6);
+	back_unpin(b); /* from here on it serves nobody */
 	set_state(b, BACK_QUIT, timeouts(b)->quit_ms);
 }
 
@@ -222,7 +244,9 @@ static void become_ready(struct back *b)
 	use_exts(b);
 	b->state = BACK_READY;
 	timer_stop(&b->timer);
-	if (b->txn != NULL)
+	if (b->pass != NULL)
+		front_pass_on_ready(b->pass);
+	else if (b->txn != NULL)
 		txn_on_ready(b->txn);
 	else
 		back_return(b);
@@ -376,8 +400,9 @@ static void introduce(struct back *b)
 /* EHLO was answered, and TLS is on or given up. */
 static void greeted(struct back *b)
 {
+	server_learn_mechanisms(b->server, b->auth_names);
 	server_learn(b->server, b->announced, b->size);
-	if (b->introduced || !b->pinned || b->pool->config->identity.xclient == 0)
+	if (b->introduced || b->session == NULL || b->pool->config->identity.xclient == 0)
 		settled(b);
 	else if (back_xclient_make(b))
 		introduce(b);
@@ -433,9 +458,9 @@ static void on_hello(struct back *b, const struct smtp_reply *r)
 	b->announced = e.exts;
 	b->size = e.size;
 	b->mechanisms = e.auth;
+	b->auth_names = mechanisms_of(e.auth_names);
 	b->xclient = e.xclient;
 	b->xforward = e.xforward;
-	b->mechanisms = e.auth;
 	if (b->secure || b->introduced || b->pool->config->tls.mode == POOL_TLS_NONE)
 		greeted(b);
 	else
@@ -472,6 +497,7 @@ static struct due pop_due(struct back *b)
 	return d;
 }
 
+/* Clean again: for the next transaction of its session, which may wait already, or for anybody. */
 static void on_rset(struct back *b, const struct smtp_reply *r)
 {
 	struct txn *t = b->txn;
@@ -486,10 +512,12 @@ static void on_rset(struct back *b, const struct smtp_reply *r)
 	b->state = BACK_READY;
 	if (t != NULL)
 		txn_on_ready(t);
-	else if (b->pinned)
+	else if (b->session != NULL)
 		back_pin_rest(b);
-	else
+	else if (!b->reserved)
 		back_idle_enter(b);
+	else
+		back_quit(b); /* its session has ended meanwhile */
 }
 
 static void on_due_reply(struct back *b, const struct smtp_reply *r)
@@ -499,6 +527,11 @@ static void on_due_reply(struct back *b, const struct smtp_reply *r)
 
 	if (d.kind == DUE_RSET) {
 		on_rset(b, r);
+		return;
+	}
+	if (d.kind == DUE_AUTH) {
+		if (b->pass != NULL)
+			front_pass_on_reply(b->pass, r);
 		return;
 	}
 	if (r->code != 421)
@@ -518,7 +551,10 @@ static void on_due_reply(struct back *b, const struct smtp_reply *r)
 
 static void on_reply(struct back *b, const struct smtp_reply *r)
 {
-	trace(b, 'B', r->text.p, r->text.n);
+	if (r->code == 334)
+		trace(b, 'B', "334 …\r\n", strlen("334 …\r\n"));
+	else
+		trace(b, 'B', r->text.p, r->text.n);
 	switch (b->state) {
 	case BACK_BANNER:
 		on_banner(b, r);
@@ -550,6 +586,8 @@ static void on_reply(struct back *b, const struct smtp_reply *r)
 		on_due_reply(b, r);
 	else if (b->txn != NULL)
 		txn_on_early_reply(b->txn, r);
+	else if (b->pass != NULL)
+		fail(b, smtp_reply_is_server_trouble(r) ? BACK_SAID_NO : BACK_MALFORMED, r);
 	else
 		back_drop(b); /* an idle connection that speaks is saying good-bye */
 }
@@ -562,9 +600,8 @@ static void send_proxy_header(struct back *b)
 	char header[PROXY_SEND_MAX];
 	enum identity_proxy version = b->pool->config->identity.proxy;
 
-	if (version == IDENTITY_PROXY_NONE || !b->pinned)
+	if (version == IDENTITY_PROXY_NONE || b->session == NULL)
 		return;
-	ASSERT(b->session != NULL); /* one that is being opened ends with its transaction, hence before its session */
 	stream_put(&b->st, header, identity_proxy(b->session, version, header));
 	trace(b, 'b', "(PROXY header)", 14);
 	b->told = true;
@@ -660,14 +697,14 @@ static void on_timer(void *arg)
 
 /* ---- for the borrower ---- */
 
-static const char *helo_name(const struct pool *p, const struct txn *t)
+static const char *helo_name(const struct pool *p, const struct session *s)
 {
 	if (p->config->helo_client)
-		return t->s->front.helo;
-	return p->config->helo != NULL ? p->config->helo : t->s->lv->config->hostname;
+		return s->front.helo;
+	return p->config->helo != NULL ? p->config->helo : s->lv->config->hostname;
 }
 
-static struct back *open_new(struct worker *w, struct pool *p, struct server *s, struct txn *t)
+static struct back *open_new(struct worker *w, struct pool *p, struct server *s, struct session *ses)
 {
 	const struct addr *source = s->addr.sa.sa_family == AF_INET6 ? &p->config->source_v6 : &p->config->source_v4;
 	struct back *b;
@@ -681,11 +718,11 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	b->w = w;
 	b->server = server_ref(s);
 	b->pool = pool_ref(p);
-	b->helo = xstrdup(helo_name(p, t));
+	b->helo = xstrdup(helo_name(p, ses));
 	b->opened_ms = loop_now_ms(w->loop);
 	list_init(&b->idle_link);
 	if (identity_pins(&p->config->identity))
-		back_pin(b, t->s);
+		back_pin(b, ses);
 	list_append(&w->backs, &b->link);
 	timer_init(&b->timer, on_timer, b);
 	stream_connect(&b->st, w->loop, &s->addr, source, &back_stream_ops, b);
@@ -693,27 +730,41 @@ static struct back *open_new(struct worker *w, struct pool *p, struct server *s,
 	return b;
 }
 
+/* From here on under the newest configuration. */
+static void use_pool(struct back *b, struct pool *p)
+{
+	if (b->pool == p)
+		return;
+	pool_unref(b->pool);
+	b->pool = pool_ref(p);
+	use_exts(b);
+}
+
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready)
 {
-	struct back *b = NULL;
+	struct back *b = fresh_only ? NULL : back_pin_take(t->s, p, s);
 
-	if (!fresh_only && identity_pins(&p->config->identity))
-		b = back_pin_take(t->s, p, s);
-	else if (!fresh_only)
-		b = back_idle_take(w, s, helo_name(p, t), p->config);
+	if (b == NULL && !fresh_only && !identity_pins(&p->config->identity))
+		b = back_idle_take(w, s, helo_name(p, t->s), p->config);
 	*ret_ready = b != NULL && b->state == BACK_READY;
-	if (b == NULL) {
-		b = open_new(w, p, s, t);
-	} else if (b->pool != p) {
-		pool_unref(b->pool); /* from here on under the newest configuration */
-		b->pool = pool_ref(p);
-		use_exts(b);
-	}
+	if (b == NULL)
+		b = open_new(w, p, s, t->s);
+	else
+		use_pool(b, p);
 	if (b != NULL) {
 		b->txn = t;
 		b->any_reply = false;
 	}
+	return b;
+}
+
+struct back *back_open_for_login(struct worker *w, struct pool *p, struct server *s, struct front_pass *pass)
+{
+	struct back *b = open_new(w, p, s, front_pass_session(pass));
+
+	if (b != NULL)
+		b->pass = pass;
 	return b;
 }
 
@@ -723,7 +774,7 @@ void back_return(struct back *b)
 	b->txn = NULL;
 	if (b->state != BACK_READY || b->body_open || b->due_n > 0 || stream_queued(&b->st) > 0)
 		back_drop(b);
-	else if (b->pinned)
+	else if (b->session != NULL)
 		back_pin_rest(b);
 	else if (back_idle_worthy(b))
 		back_idle_enter(b);
@@ -743,11 +794,13 @@ void back_abandon(struct back *b)
 {
 	CHECK_OBJ(b, BACK_MAGIC);
 	b->txn = NULL;
+	if (b->session != NULL && b->state == BACK_RSET)
+		return; /* it was still being cleared */
 	if (b->state != BACK_READY || in_content(b) || !back_may_send(b)) {
 		back_drop(b);
 		return;
 	}
-	if (!b->pinned && !back_idle_worthy(b)) {
+	if (b->session == NULL && !back_idle_worthy(b)) {
 		back_quit(b);
 		return;
 	}
@@ -777,6 +830,19 @@ void back_command(struct back *b, enum due_kind kind, void *about, const char *l
 	if (b->due_n == 1)
 		timer_set_in(b->w->loop, &b->timer, due_timeout(b, kind));
 	send_line(b, line, n);
+}
+
+void back_secret(struct back *b, const char *line, size_t n)
+{
+	static const char shown[] = "(a login, not shown)";
+
+	ASSERT(back_may_send(b));
+	b->dues[(b->due_at + b->due_n) % BACK_DUES] =
+		(struct due) { .kind = DUE_AUTH, .sent_us = loop_now_us(b->w->loop) };
+	b->due_n++;
+	timer_set_in(b->w->loop, &b->timer, due_timeout(b, DUE_AUTH));
+	trace(b, 'b', shown, sizeof(shown) - 1);
+	stream_put(&b->st, line, n);
 }
 
 void back_dot(struct back *b)

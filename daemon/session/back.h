@@ -16,6 +16,8 @@
 #define BACK_DUES 64 /* replies outstanding at most: the pipeline's bound */
 
 struct txn;
+struct session;
+struct front_pass;
 
 enum back_state {
 	BACK_NONE,
@@ -34,7 +36,7 @@ enum back_state {
 };
 
 /* What the next reply answers. */
-enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_XFORWARD, DUE_KIND_COUNT };
+enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_XFORWARD, DUE_AUTH, DUE_KIND_COUNT };
 
 struct due {
 	uint8_t kind;
@@ -49,18 +51,20 @@ struct back {
 	struct list idle_link;
 	struct stream st;
 	struct timer timer;
-	struct server *server; /* referenced; its slot is ours */
-	struct pool *pool;     /* referenced: of the transaction that opened it, for timeouts and names */
-	struct txn *txn;       /* the borrower; NULL = none */
+	struct server *server;   /* referenced; its slot is ours */
+	struct pool *pool;       /* referenced: of the transaction that opened it, for timeouts and names */
+	struct txn *txn;         /* the borrower; NULL = none */
+	struct front_pass *pass; /* or the login that borrows it */
 	uint8_t state;
 	bool is_idle;
 	bool spoke, secure; /* its banner came; TLS is on */
-	/* Of those that say who the client is (back_pin.h): */
-	bool pinned;             /* it is one: never lent to others, whatever became of its session */
-	struct session *session; /* which they serve; NULL = it has ended */
+	/* Of those that serve one session (back_pin.h): */
+	struct session *session; /* which they serve; NULL = shared, or the session has ended */
 	struct list pin_link;
 	unsigned epoch;       /* of the session when it was told */
+	bool reserved;        /* it served a session: nobody else may have it, even behind the session's end */
 	bool resting;         /* between the session's transactions */
+	bool login;           /* the session has logged in on it, and can do so nowhere else */
 	bool told;            /* the server knows who the client is, by PROXY or XCLIENT */
 	bool introduced;      /* all XCLIENT commands have been said */
 	struct sbuf commands; /* of XCLIENT, said up to commands_at */
@@ -75,7 +79,8 @@ struct back {
 	int64_t asked_us;         /* since when it had owed us something */
 	unsigned errors;          /* error replies since the last 250 to a message */
 	unsigned announced, exts; /* SMTP_EXT_* of its EHLO, and of these what the pool lets count */
-	unsigned mechanisms;      /* SMTP_AUTH_* of an EHLO before STARTTLS */
+	unsigned mechanisms;      /* SMTP_AUTH_* of its newest EHLO */
+	uint64_t auth_names;      /* all of its AUTH line, as mechanisms_of() gives them */
 	char *error;              /* why a handshake or our login failed, for the log */
 	struct sasl_client sasl;  /* BACK_AUTH: reads the pool's configuration */
 	char *helo;               /* how we greeted: connections are shared only under the same name */
@@ -108,12 +113,18 @@ enum back_trouble {
 struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, struct txn *t, bool fresh_only,
 			 bool *ret_ready) MUST_CHECK;
 /* The server to which this session has a connection that waits for its next transaction; NULL = none. */
-const struct server *back_pinned_server(struct session *s, const struct pool *p);
+struct server *back_pinned_server(struct session *s, const struct pool *p);
 /* The session ends: so do the connections that serve it. */
 void back_pins_end(struct session *s);
 /* A refusal that is about the client, whom the server was told, and not about the server: x.7.x, and any other than
  * 4.3.x to what stands before MAIL. */
 bool back_is_verdict(const struct back *b, enum reply_stage stage, const struct smtp_reply *r);
+/* A new connection for a login that is passed on: front_pass_on_ready() or front_pass_on_failed() comes. NULL: the
+ * server is at its cap. */
+struct back *back_open_for_login(struct worker *w, struct pool *p, struct server *s,
+				 struct front_pass *pass) MUST_CHECK;
+/* Queues a line of that login, which traces do not show, and expects a reply. */
+void back_secret(struct back *b, const char *line, size_t n);
 /* Gives it back, clean: after a final reply, or before anything was sent. */
 void back_return(struct back *b);
 /* Gives it back in the middle of an envelope: RSET first, or the end if content is open. */

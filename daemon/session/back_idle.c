@@ -34,7 +34,7 @@ bool back_idle_worthy(const struct back *b)
 {
 	const struct reuse_config *cf = &b->pool->config->reuse;
 
-	return cf->idle > 0 && b->errors < cf->max_errors && !b->w->stopping &&
+	return !b->reserved && cf->idle > 0 && b->errors < cf->max_errors && !b->w->stopping &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms &&
 	       atomic_load_explicit(&b->server->n_idle, memory_order_relaxed) < cf->idle &&
 	       back_idle_server_is_usable(b->server);
@@ -57,6 +57,7 @@ void back_idle_enter(struct back *b)
 {
 	const struct reuse_config *cf = &b->pool->config->reuse;
 
+	ASSERT(!b->reserved);
 	b->state = BACK_READY;
 	b->txn = NULL;
 	b->is_idle = true;

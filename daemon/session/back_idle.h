@@ -11,6 +11,7 @@ bool back_idle_worthy(const struct back *b);
 void back_idle_enter(struct back *b);
 /* Not idle any more; does nothing if it was not. */
 void back_idle_leave(struct back *b);
+/* Neither down nor on its way out. */
 bool back_idle_server_is_usable(const struct server *s);
 /* Frees the cache. */
 void back_idle_fini(struct worker *w);

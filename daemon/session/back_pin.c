@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Backend connections that say who the client is (PROXY, XCLIENT).
+ * Backend connections of one session: those that say who the client is (PROXY, XCLIENT), and the one of its login.
  *
  * The hard thing is that what was said must stay true: a connection is used again only by its session, and only while
- * nothing changed of what the server was told (the session's epoch).
+ * nothing changed of what the server was told (the session's epoch). A login is lost with its connection, so that one
+ * is kept through age and new configurations, which a connection that can be replaced is not.
  */
 #include "daemon/session/back_pin.h"
 
@@ -38,8 +39,8 @@ void back_pin(struct back *b, struct session *s)
 	LIST_FOR_EACH(other, tmp, &s->pinned, pin_link)
 		if (serves(other, b->pool) && waits(other))
 			let_go(other);
-	b->pinned = true;
 	b->session = s;
+	b->reserved = true;
 	b->epoch = s->epoch;
 	list_append(&s->pinned, &b->pin_link);
 }
@@ -48,21 +49,58 @@ void back_unpin(struct back *b)
 {
 	if (b->session == NULL)
 		return;
+	if (b->login)
+		session_login_lost(b->session);
+	b->login = false;
 	b->session = NULL;
 	list_remove(&b->pin_link);
 }
 
-static bool is_true(const struct back *b, const struct pool *p)
+void back_pin_login(struct back *b, struct session *s)
+{
+	b->pass = NULL;
+	if (b->session == NULL)
+		back_pin(b, s);
+	b->epoch = s->epoch;
+	b->login = true;
+	s->login_pool = xstrdup(b->server->pool);
+	back_pin_rest(b);
+}
+
+void back_pin_forget_login(struct session *s)
+{
+	struct list *tmp;
+	struct back *b;
+
+	free(s->login_pool);
+	s->login_pool = NULL;
+	LIST_FOR_EACH(b, tmp, &s->pinned, pin_link) {
+		if (!b->login)
+			continue;
+		b->login = false;
+		let_go(b);
+	}
+}
+
+static bool same_identity(const struct back *b, const struct pool *p)
 {
 	const struct identity_config *was = &b->pool->config->identity, *is = &p->config->identity;
 
-	return b->epoch == b->session->epoch && was->proxy == is->proxy && was->xclient == is->xclient &&
-	       pool_tls_same(&b->pool->config->tls, &p->config->tls) &&
+	if (was->proxy != is->proxy || was->xclient != is->xclient)
+		return false;
+	return b->epoch == b->session->epoch || !identity_pins(is);
+}
+
+static bool is_true(const struct back *b, const struct pool *p)
+{
+	if (b->login || !same_identity(b, p))
+		return same_identity(b, p);
+	return pool_tls_same(&b->pool->config->tls, &p->config->tls) &&
 	       pool_auth_same(&b->pool->config->auth, &p->config->auth) &&
 	       loop_now_ms(b->w->loop) - b->opened_ms < p->config->reuse.max_age_ms;
 }
 
-const struct server *back_pinned_server(struct session *s, const struct pool *p)
+struct server *back_pinned_server(struct session *s, const struct pool *p)
 {
 	struct list *tmp;
 	struct back *b;
@@ -97,8 +135,10 @@ static bool may_rest(const struct back *b)
 {
 	const struct reuse_config *cf = &b->pool->config->reuse;
 
-	return b->session != NULL && !b->session->closing && !b->session->detached && cf->idle > 0 && !b->w->stopping &&
-	       loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms && back_idle_server_is_usable(b->server);
+	if (b->session == NULL || b->session->closing || b->session->detached || b->w->stopping ||
+	    !back_idle_server_is_usable(b->server))
+		return false;
+	return b->login || (cf->idle > 0 && loop_now_ms(b->w->loop) - b->opened_ms < cf->max_age_ms);
 }
 
 void back_pin_rest(struct back *b)

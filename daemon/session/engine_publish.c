@@ -302,6 +302,14 @@ static void prepare_logins(struct engine *e)
 	e->auth_failures = auth_failures_new(AUTH_FAILURES_KEPT);
 }
 
+static bool passes_logins_on(const struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n_listeners; i++)
+		if (s->listeners[i].config->auth.mode == LISTENER_AUTH_PASSTHROUGH)
+			return true;
+	return false;
+}
+
 struct hashing *engine_hashing(struct engine *e)
 {
 	return e->hashing;
@@ -316,7 +324,7 @@ bool engine_publish(struct engine *e, struct snapshot *s, struct errors *errors)
 {
 	CHECK_OBJ(e, ENGINE_MAGIC);
 	prepare(e, s);
-	if (users_are_any(s->users) && e->hashing == NULL)
+	if ((users_are_any(s->users) || passes_logins_on(s)) && e->hashing == NULL)
 		prepare_logins(e);
 	if (put_in_force(e, s, errors))
 		return true;

@@ -13,7 +13,9 @@
 #include <stdlib.h>
 
 #include "daemon/base/log.h"
+#include "daemon/pool/mechanisms.h"
 #include "daemon/session/auth_failures.h"
+#include "daemon/session/front_pass.h"
 #include "daemon/session/hashing.h"
 #include "daemon/session/users.h"
 #include "daemon/smtp/sasl.h"
@@ -40,6 +42,7 @@ static series_id attempts[SASL_MECHANISM_COUNT][ATTEMPT_COUNT];
 
 void front_auth_init(void)
 {
+	front_pass_init();
 	for (size_t m = 0; m < SASL_MECHANISM_COUNT; m++)
 		for (size_t r = 0; r < ATTEMPT_COUNT; r++)
 			attempts[m][r] = metrics_series(METRIC_AUTH_ATTEMPTS_TOTAL,
@@ -48,13 +51,14 @@ void front_auth_init(void)
 
 /* ---- what is announced ---- */
 
-unsigned front_auth_mechanisms(const struct session *s)
+static unsigned front_auth_mechanisms(const struct session *s)
 {
 	const struct listener_auth *cf = &s->lv->config->auth;
 	const struct users *u = s->snapshot->users;
 	unsigned set = cf->mechanisms, passwords = 1u << SASL_PLAIN | 1u << SASL_LOGIN;
 
-	if (cf->mode == LISTENER_AUTH_NONE || (s->front.tls == NULL && !cf->plaintext))
+	if (cf->mode == LISTENER_AUTH_NONE || cf->mode == LISTENER_AUTH_PASSTHROUGH ||
+	    (s->front.tls == NULL && !cf->plaintext))
 		return 0;
 	if (!users_have_passwords(u))
 		set &= ~passwords;
@@ -63,6 +67,22 @@ unsigned front_auth_mechanisms(const struct session *s)
 	if (s->front.tls == NULL)
 		set &= ~(1u << SASL_SCRAM_SHA_256_PLUS);
 	return set;
+}
+
+bool front_auth_offer(const struct session *s, struct sbuf *out)
+{
+	const struct listener_auth *cf = &s->lv->config->auth;
+	bool passed = cf->mode == LISTENER_AUTH_PASSTHROUGH && (s->front.tls != NULL || cf->plaintext);
+	uint64_t names = passed ? front_pass_mechanisms(s) : 0;
+	unsigned own = front_auth_mechanisms(s);
+
+	for (unsigned m = 0; m < MECHANISMS_MAX; m++)
+		if (names & 1ull << m)
+			sbuf_printf(out, " %s", mechanism_name(m));
+	for (unsigned m = 0; m < SASL_MECHANISM_COUNT; m++)
+		if (own & 1u << m)
+			sbuf_printf(out, " %s", sasl_mechanism_names[m]);
+	return names != 0 || own != 0;
 }
 
 /* ---- the end of an exchange ---- */
@@ -159,9 +179,14 @@ static void refuse_now(struct session *s)
 	struct smtp_refusal why;
 
 	sasl_refusal(a->refusal, &why);
-	session_reject(s, REJECT_AUTH);
 	session_reply(s, why.code, why.enhanced, "%s", why.text);
 	front_auth_drop(s);
+	front_auth_refused(s);
+}
+
+void front_auth_refused(struct session *s)
+{
+	session_reject(s, REJECT_AUTH);
 	if (++s->front.auth_failures >= s->lv->config->caps.auth_failures)
 		session_close(s, CLOSE_AUTH_FAILURES);
 	else if (front_count_error(s))
@@ -361,6 +386,8 @@ enum step front_auth_command(struct session *s, struct str args)
 		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "a mechanism is needed, and one response at most");
 	if (s->front.tls == NULL && !s->lv->config->auth.plaintext)
 		return front_refuse(s, REJECT_TLS_REQUIRED, 538, "5.7.11", "this needs TLS: STARTTLS first");
+	if (s->lv->config->auth.mode == LISTENER_AUTH_PASSTHROUGH)
+		return front_pass_command(s, name, initial);
 	if (!sasl_mechanism_find(name, &mechanism) || !(front_auth_mechanisms(s) & 1u << mechanism))
 		return front_refuse(s, REJECT_PARAMETER, 504, "5.5.4", "this mechanism is not offered");
 	s->front.auth = exchange_new(s, mechanism);
@@ -370,6 +397,10 @@ enum step front_auth_command(struct session *s, struct str args)
 
 enum step front_auth_line(struct session *s, struct str line)
 {
+	if (s->front.pass != NULL) {
+		front_pass_line(s, line);
+		return STEP_DONE;
+	}
 	session_trace(s, 'C', "(a response, not shown)", 23);
 	take(s, sasl_step(s->front.auth->sasl, line));
 	return STEP_DONE;

@@ -10,8 +10,11 @@ struct auth_exchange;
 
 /* Makes the series of a mechanism's attempts, so that they are there from the start. */
 void front_auth_init(void);
-/* Mechanisms that this session may use now, as bits; 0 = AUTH is not announced. */
-unsigned front_auth_mechanisms(const struct session *s);
+/* Appends the mechanisms that this session may use now, each behind a space. False: there are none, and AUTH is not
+ * announced. */
+bool front_auth_offer(const struct session *s, struct sbuf *out);
+/* An attempt failed and was answered: counts it, and ends the session where it was one too many. */
+void front_auth_refused(struct session *s);
 /* The command. */
 enum step front_auth_command(struct session *s, struct str args);
 /* A line of the exchange, without its end. */

@@ -85,15 +85,11 @@ static bool may_start_tls(const struct session *s)
 
 static void put_mechanisms(const struct session *s, struct sbuf *out)
 {
-	unsigned set = front_auth_mechanisms(s);
+	struct sbuf names = { 0 };
 
-	if (set == 0 || s->front.user != NULL)
-		return;
-	sbuf_puts(out, "250-AUTH");
-	for (unsigned m = 0; m < SASL_MECHANISM_COUNT; m++)
-		if (set & 1u << m)
-			sbuf_printf(out, " %s", sasl_mechanism_names[m]);
-	sbuf_puts(out, "\r\n");
+	if (front_auth_offer(s, &names) && s->front.user == NULL)
+		sbuf_printf(out, "250-AUTH%s\r\n", names.p);
+	sbuf_fini(&names);
 }
 
 /* RFC 9422: what txn_rcpt() holds recipients to. */
@@ -132,6 +128,15 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	sbuf_fini(&out);
 }
 
+static bool offers_auth(const struct session *s)
+{
+	struct sbuf unused = { 0 };
+	bool any = front_auth_offer(s, &unused);
+
+	sbuf_fini(&unused);
+	return any;
+}
+
 static enum step cmd_ehlo(struct session *s, struct str args)
 {
 	enum step step;
@@ -140,7 +145,7 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
 	s->front.exts = (o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
-	if (front_auth_mechanisms(s) != 0)
+	if (offers_auth(s))
 		s->front.exts |= SMTP_EXT_AUTH; /* for its parameter of MAIL; also behind a login, unannounced then */
 	ehlo_reply(s, o);
 	return STEP_MORE;

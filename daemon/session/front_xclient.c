@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "daemon/pool/self.h"
+#include "daemon/session/back_pin.h"
 #include "daemon/session/chunk.h"
 #include "daemon/session/txn.h"
 #include "daemon/smtp/xclient.h"
@@ -92,6 +93,11 @@ static void begin_anew(struct session *s)
 
 	free(f->helo);
 	f->helo = NULL;
+	if (s->login_pool != NULL) {
+		back_pin_forget_login(s);
+		free(f->user);
+		f->user = NULL;
+	}
 	f->greeted = f->esmtp = false;
 	f->exts = 0;
 	s->epoch++;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "daemon/session/front_auth.h"
+#include "daemon/session/front_pass.h"
 #include "daemon/session/handshakes.h"
 #include "daemon/session/txn.h"
 
@@ -79,6 +80,12 @@ void session_trace(struct session *s, char side, const char *p, size_t n)
 		engine_trace_line(s->w->engine, s->number, side, p, n, false);
 }
 
+void session_login_lost(struct session *s)
+{
+	CHECK_OBJ(s, SESSION_MAGIC);
+	s->login_lost = true;
+}
+
 /* ---- the beginning ---- */
 
 void session_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a)
@@ -127,6 +134,10 @@ bool session_at_edge(struct session *s)
 		session_close(s, CLOSE_DRAINING);
 		return false;
 	}
+	if (s->login_lost) {
+		session_close(s, CLOSE_LOGIN_LOST);
+		return false;
+	}
 	if (s->snapshot == w->snapshot)
 		return true;
 	const struct listener_view *lv = worker_listener(w, s->run);
@@ -155,6 +166,7 @@ static void free_session(void *arg)
 	free(s->front.helo);
 	free(s->front.user);
 	free(s->told);
+	free(s->login_pool);
 	front_forget_certificate(s);
 	FREE_OBJ(s);
 }
@@ -195,6 +207,7 @@ static void drop_client(struct session *s)
 	if (f->state == FRONT_TLS)
 		handshakes_failed(HANDSHAKE_CLIENT);
 	front_auth_drop(s);
+	front_pass_drop(s);
 	f->state = FRONT_GONE;
 	timer_stop(&f->timer);
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);

@@ -75,6 +75,7 @@ struct front {
 	size_t rest; /* bytes behind the command at hand, in the same read */
 	char *user;  /* who logged in; NULL = nobody */
 	struct auth_exchange *auth;
+	struct front_pass *pass; /* a login that is passed on, under way */
 	unsigned auth_failures;
 	const char *tls;                          /* version, static; NULL = plaintext */
 	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
@@ -104,7 +105,9 @@ struct session {
 	uint64_t number;
 	int64_t started_ms;
 	struct front front;
-	struct txn *txn; /* NULL = none open */
+	struct txn *txn;  /* NULL = none open */
+	char *login_pool; /* where its login was passed on to (back.login); NULL = nowhere */
+	bool login_lost;  /* that connection is gone: the session can only end */
 	uint32_t n_txns;
 	bool traced;
 };
@@ -143,6 +146,8 @@ void session_reply(struct session *s, unsigned code, const char *enhanced, const
 /* A backend's reply, already canonical; under `mask_backend` only its codes. */
 void session_relay_text(struct session *s, struct str reply);
 void session_reject(struct session *s, enum reject_reason why);
+/* The connection on which its login was passed on has ended, or is about to. */
+void session_login_lost(struct session *s);
 
 static inline bool session_tracing(const struct session *s)
 {

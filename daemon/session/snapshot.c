@@ -14,7 +14,7 @@ const char *const direction_names[DIRECTION_COUNT] = { "outbound", "inbound" };
 const char *const mixed_recipients_names[MIXED_COUNT] = { "defer", "first", "reject" };
 const char *const line_endings_names[LINE_ENDINGS_COUNT] = { "normalize", "reject" };
 const char *const listener_tls_names[LISTENER_TLS_COUNT] = { "none", "starttls", "require", "implicit" };
-const char *const listener_auth_names[LISTENER_AUTH_COUNT] = { "none", "offer", "require" };
+const char *const listener_auth_names[LISTENER_AUTH_COUNT] = { "none", "offer", "require", "passthrough" };
 const char *const add_received_names[ADD_RECEIVED_COUNT] = { "auto", "always", "never" };
 
 const char *listener_refuses(const struct listener_config *cf, const struct addr *client)

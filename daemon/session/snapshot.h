@@ -58,7 +58,13 @@ struct listener_tls_config {
 	struct tls_server *server; /* NULL with mode none; a reference of the configuration */
 };
 
-enum listener_auth_mode { LISTENER_AUTH_NONE, LISTENER_AUTH_OFFER, LISTENER_AUTH_REQUIRE, LISTENER_AUTH_COUNT };
+enum listener_auth_mode {
+	LISTENER_AUTH_NONE,
+	LISTENER_AUTH_OFFER,
+	LISTENER_AUTH_REQUIRE,
+	LISTENER_AUTH_PASSTHROUGH, /* a server decides */
+	LISTENER_AUTH_COUNT
+};
 extern const char *const listener_auth_names[LISTENER_AUTH_COUNT];
 
 struct listener_auth {

@@ -165,8 +165,38 @@ static void borrow(struct txn *t)
 		txn_on_ready(t);
 }
 
+/* The session's login at this pool went with its connection: no other server knows it. */
+static bool lost_login(const struct txn *t)
+{
+	return t->s->login_lost && strcmp(t->s->login_pool, t->pool->config->name) == 0;
+}
+
+/* The server at which the session has logged in decides about it, or nobody. False: it has not logged in at this pool,
+ * whose servers may all be asked. */
+static bool seek_login(struct txn *t)
+{
+	struct session *s = t->s;
+
+	if (s->login_pool == NULL || strcmp(s->login_pool, t->pool->config->name) != 0)
+		return false;
+	if (t->retrying) { /* it cannot do what the envelope needs */
+		give_up_retry(t);
+		return true;
+	}
+	struct server *server = back_pinned_server(s, t->pool);
+	if (server == NULL || !pool_claim(server)) {
+		give_up(t, 451, "4.4.2", "the server you logged in at has gone, log in again", CAUSE_BACKEND_LOST);
+		return true;
+	}
+	t->server = server;
+	borrow(t);
+	return true;
+}
+
 static void seek(struct txn *t)
 {
+	if (seek_login(t))
+		return;
 	struct pick_query q = { .hash = t->balance_hash,
 				.need_exts = t->need_exts,
 				.need_size = t->mail.has_size ? t->mail.size : 0,
@@ -371,6 +401,8 @@ static bool budget_left(const struct txn *t)
 
 static bool another_is_allowed(const struct txn *t, bool dot_left)
 {
+	if (lost_login(t))
+		return false;
 	return txn_may_retry(t, dot_left) && t->n_tried < t->pool->config->retry.attempts &&
 	       t->n_tried < PICK_TRIED_MAX && budget_left(t);
 }
@@ -485,7 +517,7 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 		txn_note_reply(t, r);
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
-	if (!is_stale(t, b, why, r)) {
+	if (lost_login(t) || !is_stale(t, b, why, r)) {
 		if (why == BACK_VERDICT)
 			on_verdict(t, stage, r, b);
 		else
@@ -610,8 +642,8 @@ static bool expected_class(const struct due *d, const struct smtp_reply *r)
 
 void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA,
-								STAGE_DOT,  STAGE_MAIL, STAGE_MAIL };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
+								STAGE_MAIL, STAGE_MAIL, STAGE_EHLO };
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (!expected_class(d, r)) {
@@ -642,6 +674,7 @@ void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r
 		txn_pump(t);
 		break;
 	case DUE_RSET:
+	case DUE_AUTH:
 	case DUE_KIND_COUNT:
 		break;
 	}

@@ -57,6 +57,13 @@ static void read_limits(struct str args, struct smtp_ehlo *ret)
 	smtp_limits_read(args, &ret->limits);
 }
 
+static void read_auth(struct str args, struct smtp_ehlo *ret)
+{
+	ret->auth |= bits_of(args, smtp_auth_names, SMTP_AUTH_COUNT);
+	if (ret->auth_names.n == 0)
+		ret->auth_names = args;
+}
+
 static void read_keyword(struct str line, struct smtp_ehlo *ret)
 {
 	size_t n = smtp_span(line, is_not_separator);
@@ -69,7 +76,7 @@ static void read_keyword(struct str line, struct smtp_ehlo *ret)
 	if (str_ieq(word, STR("SIZE")))
 		read_size(args, ret);
 	else if (str_ieq(word, STR("AUTH")))
-		ret->auth |= bits_of(args, smtp_auth_names, SMTP_AUTH_COUNT);
+		read_auth(args, ret);
 	else if (str_ieq(word, STR("XCLIENT")))
 		ret->xclient |= SMTP_XATTR_OFFERED | (xattrs_of(args) & SMTP_XCLIENT_ATTRS);
 	else if (str_ieq(word, STR("XFORWARD")))

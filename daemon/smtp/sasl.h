@@ -24,11 +24,18 @@ unsigned sasl_mechanism_set(struct str names);
  * (501 5.5.4). */
 bool sasl_auth_parse(struct str args, struct str *ret_name, struct str *ret_initial) MUST_CHECK;
 
+/* ---- passing by ---- */
+
+#define SASL_USER_MAX 255 /* bytes (RFC 4616 2) */
+
+/* The name in the first response of an exchange (base64), where the mechanism shows it: PLAIN, LOGIN, SCRAM-…,
+ * OAUTHBEARER, XOAUTH2. As the client wrote it: nobody has verified it yet. False = none, out is "". */
+bool sasl_name(struct str mechanism, struct str response, char out[SASL_USER_MAX + 1]);
+
 /* ---- the server's side ---- */
 
 #define SASL_LINE_MAX 12288   /* a line of a client, with CRLF (RFC 4954 4); longer: 500 5.5.6 */
 #define SASL_MESSAGE_MAX 2048 /* a client's message, decoded; a longer one is malformed */
-#define SASL_USER_MAX 255     /* bytes (RFC 4616 2) */
 #define SASL_NONCE_MAX 128    /* of ours */
 #define SASL_BINDING_MAX 64
 #define SASL_CHALLENGE_MAX 1024 /* in base64, with NUL */

@@ -210,13 +210,14 @@ struct smtp_limits {
 #define SMTP_LIMITS_MAX 64     /* the longest value, with its NUL */
 
 struct smtp_ehlo {
-	unsigned exts;     /* SMTP_EXT_* */
-	uint64_t size;     /* SIZE value, 0 = no limit or none given */
-	unsigned xclient;  /* SMTP_XATTR_* of XCLIENT; 0 = not offered */
-	unsigned xforward; /* of XFORWARD likewise */
-	unsigned auth;     /* SMTP_AUTH_*; may be 0 though SMTP_EXT_AUTH is in exts: none that is known here */
-	bool requiretls;   /* REQUIRETLS (RFC 8689) */
-	bool has_limits;   /* the LIMITS keyword was there */
+	unsigned exts;         /* SMTP_EXT_* */
+	uint64_t size;         /* SIZE value, 0 = no limit or none given */
+	unsigned xclient;      /* SMTP_XATTR_* of XCLIENT; 0 = not offered */
+	unsigned xforward;     /* of XFORWARD likewise */
+	unsigned auth;         /* SMTP_AUTH_*; may be 0 though SMTP_EXT_AUTH is in exts: none that is known here */
+	struct str auth_names; /* the words of the first AUTH line, with those unknown here; a view of the reply */
+	bool requiretls;       /* REQUIRETLS (RFC 8689) */
+	bool has_limits;       /* the LIMITS keyword was there */
 	struct smtp_limits limits;
 	struct str hostname; /* first word of the first line */
 };
