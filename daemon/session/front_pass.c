@@ -29,7 +29,7 @@ struct front_pass {
 	struct session *s;
 	struct snapshot *snapshot; /* referenced: the pool is its */
 	struct pool *pool;
-	struct back *back; /* NULL = none yet, or gone */
+	struct back *back;     /* NULL = none yet, or gone */
 	struct server *server; /* of PICK_OK */
 	const struct server *tried[PICK_TRIED_MAX];
 	unsigned n_tried, n_rounds;

@@ -68,8 +68,9 @@ static const struct {
 	const char *prefix;
 	struct str (*read)(struct str message);
 } readers[] = {
-	{ "PLAIN", name_in_plain },		{ "LOGIN", name_in_login },	{ "SCRAM-", name_in_scram },
-	{ "OAUTHBEARER", name_in_oauthbearer }, { "XOAUTH2", name_in_xoauth2 },
+	{ "PLAIN", name_in_plain },     { "LOGIN", name_in_login },
+	{ "SCRAM-", name_in_scram },    { "OAUTHBEARER", name_in_oauthbearer },
+	{ "XOAUTH2", name_in_xoauth2 },
 };
 
 static bool is_name(struct str s)
