@@ -11,7 +11,7 @@
 
 #define HASH "$5$rounds=1000$postroad$7jsBhEXqF9h0vev7sxE1G1Ry2N4zbQHwkEXw9oo8ZH6"
 #define VERIFIER                                                                                                       \
-	"SCRAM-SHA-256$8192:MDEyMzQ1Njc4OWFiY2RlZg==$/9srkpCZFdtWLXRAADOKgRnMQpl58WpEivSExJTOesY=:"                     \
+	"SCRAM-SHA-256$8192:MDEyMzQ1Njc4OWFiY2RlZg==$/9srkpCZFdtWLXRAADOKgRnMQpl58WpEivSExJTOesY=:"                    \
 	"0mIFhPwAtOwAvLSfKJk8lK+/BvPftYQ7ttxlepTn8Yc="
 
 static struct addr address(const char *text)

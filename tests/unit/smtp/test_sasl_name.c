@@ -87,10 +87,8 @@ static void a_long_response_shows_its_front_alone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_mechanism_shows_its_name),
-		cmocka_unit_test(what_shows_no_name_has_none),
-		cmocka_unit_test(a_name_that_could_spoil_a_log_is_none),
-		cmocka_unit_test(what_is_not_base64_has_none),
+		cmocka_unit_test(each_mechanism_shows_its_name),         cmocka_unit_test(what_shows_no_name_has_none),
+		cmocka_unit_test(a_name_that_could_spoil_a_log_is_none), cmocka_unit_test(what_is_not_base64_has_none),
 		cmocka_unit_test(a_long_response_shows_its_front_alone),
 	};
 
