@@ -76,6 +76,88 @@ static void everybody_may_be_written_out_and_warns(void **state)
 	}
 }
 
+/* ---- logins ---- */
+
+#define POOL_AUTH(members) "{'pools': {'p': {'auth': {" members "}}}}"
+#define FAR "'servers': {'s': {'address': '192.0.2.1:25'}}"
+#define OFFER "'auth': {'mode': 'offer', 'plaintext': true}"
+
+static void a_password_goes_where_nobody_can_read_it(void **state)
+{
+	UNUSED(state);
+	assert_refused("{'pools': {'p': {" FAR ", 'auth': {'user': 'u', 'password': 'p'}}}}", "/pools/p/auth",
+		       "without TLS");
+	assert_refused("{'pools': {'p': {" FAR ", 'tls': {'mode': 'may'}, 'auth': {'user': 'u', 'password': 'p'}}}}",
+		       "/pools/p/auth", "without TLS");
+	assert_accepted("{'pools': {'p': {" FAR
+			", 'tls': {'mode': 'encrypt'}, 'auth': {'user': 'u', 'password': 'p'}}}}");
+	assert_accepted("{'pools': {'p': {" FAR ", 'auth': {'user': 'u', 'password': 'p', 'plaintext': true}}}}");
+	assert_accepted("{'pools': {'p': {'servers': {'s': {'address': '127.0.0.9:25'}}, 'auth': {'user': 'u', "
+			"'password': 'p'}}}}");
+}
+
+static void a_login_at_servers_is_whole(void **state)
+{
+	UNUSED(state);
+	assert_refused(POOL_AUTH("'user': 'u', 'plaintext': true"), "/pools/p/auth", "one password");
+	assert_refused(POOL_AUTH("'password': 'p'"), "/pools/p/auth", "of nobody");
+	assert_refused(POOL_AUTH("'user': 'u', 'password': 'p', 'password_file': '/x', 'plaintext': true"),
+		       "/pools/p/auth", "one password");
+	assert_refused(POOL_AUTH("'user': 'u', 'password_file': '/does/not/exist', 'plaintext': true"),
+		       "/pools/p/auth/password_file", "No such file");
+	assert_refused(POOL_AUTH("'user': 'u', 'password_file': '/dev/null', 'plaintext': true"),
+		       "/pools/p/auth/password_file", "not a file");
+	assert_refused(POOL_AUTH("'user': '', 'password': 'p'"), "/pools/p/auth/user", "1 to 255");
+	assert_refused(POOL_AUTH("'user': 'u', 'password': 'a\\nb'"), "/pools/p/auth/password", "control");
+}
+
+static void a_login_passed_on_finds_no_other(void **state)
+{
+	UNUSED(state);
+	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'auth': {'user': 'u', "
+		       "'password': 'p', 'plaintext': true}}}}",
+		       "/listeners/l/auth/mode", "one login only");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}}");
+}
+
+static void who_logs_in_must_be_told_about_mixed_recipients(void **state)
+{
+	static const char by_user[] =
+		"{'listeners': {'l': {" OFFER "}}, 'routes': [{'name': 'r', 'pool': 'p', 'when': {'user': ['u']}}]}";
+
+	UNUSED(state);
+	assert_accepted(by_user);
+	assert_refused("{'listeners': {'l': {" OFFER
+		       "}}, 'routes': [{'name': 'r', 'pool': 'p', 'when': {'recipient': ['a@b.test']}}]}",
+		       "/listeners/l/mixed_recipients", "cannot split");
+	assert_accepted("{'listeners': {'l': {'mixed_recipients': 'first', " OFFER
+			"}}, 'routes': [{'name': 'r', 'pool': 'p', 'when': {'recipient_domain': ['b.test']}}]}");
+	assert_accepted("{'listeners': {'l': {" OFFER "}, 'm': {'pool': 'p', 'bind': ['127.0.0.1:9']}}, 'routes': "
+			"[{'name': 'r', 'pool': 'p', 'when': {'listener': ['m'], 'recipient_domain': ['b.test']}}]}");
+}
+
+#define CERTIFICATE(name) "{'routes': [{'name': 'r', 'pool': 'p', 'when': {'client_certificate': ['" name "']}}]}"
+#define HEX32 "00112233445566778899AABBCCDDEEFF"
+
+static void names_in_certificates_have_one_spelling(void **state)
+{
+	UNUSED(state);
+	struct conf *c = parse_with(CERTIFICATE("DNS:Mail.Test"));
+	assert_string_equal(c->policy.routes[0].client_certificate.v[0], "dns:mail.test");
+	conf_unref(c);
+	c = parse_with(CERTIFICATE("sha256:" HEX32 ":" HEX32));
+	assert_int_equal(strlen(c->policy.routes[0].client_certificate.v[0]), 7 + 64);
+	assert_non_null(strstr(c->policy.routes[0].client_certificate.v[0], "ddeeff0011"));
+	conf_unref(c);
+	c = parse_with(CERTIFICATE("Common Name"));
+	assert_string_equal(c->policy.routes[0].client_certificate.v[0], "Common Name");
+	conf_unref(c);
+	assert_refused(CERTIFICATE("sha256:" HEX32), "/routes/0/when/client_certificate/0", "not a name");
+	assert_refused(CERTIFICATE("sha256:" HEX32 HEX32 "0"), "/routes/0/when/client_certificate/0", "not a name");
+	assert_refused(CERTIFICATE("dns:"), "/routes/0/when/client_certificate/0", "not a name");
+	assert_refused(CERTIFICATE(""), "/routes/0/when/client_certificate/0", "not a name");
+}
+
 /* ---- binds ---- */
 
 #define SECOND(bind) "{'listeners': {'m': {'pool': 'p', 'bind': " bind "}}}"
@@ -307,6 +389,11 @@ int main(void)
 		cmocka_unit_test(a_tcp_listener_outside_loopback_needs_allow),
 		cmocka_unit_test(the_safety_rule_looks_at_every_node),
 		cmocka_unit_test(everybody_may_be_written_out_and_warns),
+		cmocka_unit_test(a_password_goes_where_nobody_can_read_it),
+		cmocka_unit_test(a_login_at_servers_is_whole),
+		cmocka_unit_test(a_login_passed_on_finds_no_other),
+		cmocka_unit_test(who_logs_in_must_be_told_about_mixed_recipients),
+		cmocka_unit_test(names_in_certificates_have_one_spelling),
 		cmocka_unit_test(an_address_is_bound_once),
 		cmocka_unit_test(a_bind_for_all_nodes_meets_an_earlier_one_for_some),
 		cmocka_unit_test(names_must_exist),
