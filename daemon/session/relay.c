@@ -259,11 +259,15 @@ void relay_finish(struct txn *t)
 
 /* ---- from the server ---- */
 
-static void start_first(struct txn *t)
+void relay_expect(struct txn *t)
 {
 	bool normalize = t->s->lv->config->line_endings == LINE_ENDINGS_NORMALIZE;
 
 	smtp_eod_init_pair(&t->scan, normalize, t->chunked ? SMTP_BY_BDAT : SMTP_BY_DATA, SMTP_BY_DATA);
+}
+
+static void start_first(struct txn *t)
+{
 	t->received_due = received_wanted(t);
 	t->data_promised = true;
 	relay_grant_pace(t);

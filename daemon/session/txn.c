@@ -409,6 +409,7 @@ void txn_data(struct txn *t)
 	CHECK_OBJ(t, TXN_MAGIC);
 	ASSERT(t->n_unanswered == 0 && t->n_promised > 0);
 	t->data_wanted = true;
+	relay_expect(t);
 	if (t->outcome.code != 0) {
 		txn_decide(t, t->outcome.code, t->outcome.enhanced, t->outcome.text, t->outcome.cause);
 		return;

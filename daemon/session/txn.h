@@ -160,6 +160,8 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause);
 void relay_finish(struct txn *t);
 /* We were the ones to wait: the clock by which the client is too slow starts anew. */
 void relay_grant_pace(struct txn *t);
+/* DATA or the first BDAT was said: from here on it is known how content comes, also where the server refuses it. */
+void relay_expect(struct txn *t);
 /* How many octets are read and dropped before the session ends. */
 uint64_t relay_drain_max(const struct session *s);
 /* 354 came: the client may send, or the replay buffer goes first. */
