@@ -419,6 +419,38 @@ static void a_version_below_the_minimum_is_refused(void **state)
 	tls_client_unref(c);
 }
 
+/* A TLS 1.2 client with these ciphers only. */
+static bool takes_cipher(struct tls_server *s, const char *cipher)
+{
+	struct tls_client *c = client_of((struct tls_client_conf) { 0 });
+	struct ends p;
+
+	ends_begin(&p, s, c, "mail.example");
+	SSL_set_security_level(ends_ssl(&p.c), 0);
+	SSL_set_max_proto_version(ends_ssl(&p.c), TLS1_2_VERSION);
+	assert_int_equal(SSL_set_cipher_list(ends_ssl(&p.c), cipher), 1);
+	ENDS_UNTIL(&p, ends_settled(&p));
+	bool taken = p.s.tls == 1;
+	assert_true(taken || strcmp(p.s.why, "no shared cipher") == 0);
+	ends_close(&p);
+	tls_client_unref(c);
+	return taken;
+}
+
+static void only_authenticated_ciphers_with_forward_secrecy_are_taken(void **state)
+{
+	struct tls_server *s = server_of(LIST(&mail, &mail_rsa), (struct tls_server_conf) { .id = "in" });
+
+	UNUSED(state);
+	assert_true(takes_cipher(s, "ECDHE-ECDSA-AES128-GCM-SHA256"));
+	assert_true(takes_cipher(s, "ECDHE-RSA-CHACHA20-POLY1305"));
+	assert_false(takes_cipher(s, "AES256-GCM-SHA384")); /* RSA key exchange */
+	assert_false(takes_cipher(s, "ECDHE-RSA-AES256-SHA"));
+	assert_false(takes_cipher(s, "ECDHE-ECDSA-AES128-SHA256"));
+	assert_false(takes_cipher(s, "AECDH-AES128-SHA"));
+	tls_server_unref(s);
+}
+
 static void a_ca_file_that_is_none_is_an_error(void **state)
 {
 	struct tls_certificate *cert = made_certificate(&mail);
@@ -571,6 +603,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_cannot_be_verified_is_refused),
 		cmocka_unit_test(without_a_name_the_address_is_verified),
 		cmocka_unit_test(a_version_below_the_minimum_is_refused),
+		cmocka_unit_test(only_authenticated_ciphers_with_forward_secrecy_are_taken),
 		cmocka_unit_test(a_ca_file_that_is_none_is_an_error),
 		cmocka_unit_test(client_certificates_are_recorded_verified_or_not),
 		cmocka_unit_test(names_with_control_characters_are_not_passed_on),
