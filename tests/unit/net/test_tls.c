@@ -2,6 +2,8 @@
  * Promises of certificates and contexts: what is wrong is said, each name gets its certificate, sessions resume where
  * they may and nowhere else, who cannot be verified is refused.
  */
+#include <pthread.h>
+
 #include "tests/unit/net/tls_ends.h"
 
 static struct made ca, other_ca, mail, mail_rsa, b, wild;
@@ -341,6 +343,50 @@ static void remembered_sessions_are_bounded_and_the_longest_unused_goes(void **s
 	made_free(&all);
 }
 
+struct shared {
+	struct tls_server *s;
+	struct tls_client *c;
+	struct tls_tickets *keys;
+	unsigned resumed;
+};
+
+static void *connect_often(void *arg)
+{
+	struct shared *sh = arg;
+
+	for (int i = 0; i < 20; i++) {
+		sh->resumed += resumes_as(sh->s, sh->c, "mail.example", TLS1_3_VERSION);
+		if (i % 5 == 0)
+			tls_tickets_rotate(sh->keys);
+	}
+	return NULL;
+}
+
+static void contexts_and_keys_are_shared_between_threads(void **state)
+{
+	struct tls_tickets *keys = tls_tickets_new();
+	struct tls_server *s = server_of(LIST(&mail), (struct tls_server_conf) { .id = "in", .tickets = keys });
+	struct tls_client *c = verifying(&ca);
+	struct shared of[3];
+	pthread_t threads[3];
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		of[i] = (struct shared) { tls_server_ref(s), tls_client_ref(c), tls_tickets_ref(keys), 0 };
+		assert_int_equal(pthread_create(&threads[i], NULL, connect_often, &of[i]), 0);
+	}
+	tls_server_unref(s);
+	tls_client_unref(c);
+	tls_tickets_unref(keys);
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		pthread_join(threads[i], NULL);
+		assert_in_range(of[i].resumed, 16, 20); /* but for the first, and where four rotations came between */
+		tls_server_unref(of[i].s);
+		tls_client_unref(of[i].c);
+		tls_tickets_unref(of[i].keys);
+	}
+}
+
 /* ---- verifying ---- */
 
 static void fails_with(struct tls_server *s, struct tls_client *c, const char *name, const char *at_c, const char *at_s)
@@ -600,6 +646,7 @@ int main(void)
 		cmocka_unit_test(sessions_do_not_cross_contexts),
 		cmocka_unit_test(exported_keys_resume_on_another_node),
 		cmocka_unit_test(remembered_sessions_are_bounded_and_the_longest_unused_goes),
+		cmocka_unit_test(contexts_and_keys_are_shared_between_threads),
 		cmocka_unit_test(a_server_that_cannot_be_verified_is_refused),
 		cmocka_unit_test(without_a_name_the_address_is_verified),
 		cmocka_unit_test(a_version_below_the_minimum_is_refused),
