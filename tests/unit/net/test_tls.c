@@ -380,7 +380,7 @@ static void contexts_and_keys_are_shared_between_threads(void **state)
 	tls_tickets_unref(keys);
 	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
 		pthread_join(threads[i], NULL);
-		assert_in_range(of[i].resumed, 16, 20); /* but for the first, and where four rotations came between */
+		assert_in_range(of[i].resumed, 10, 20); /* but for the first, and where four rotations came between */
 		tls_server_unref(of[i].s);
 		tls_client_unref(of[i].c);
 		tls_tickets_unref(of[i].keys);
