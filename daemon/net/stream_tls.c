@@ -331,6 +331,9 @@ ssize_t stream_tls_read(struct stream *st, char *buf, size_t room)
 		got += n;
 	}
 	bound_answers(st, before);
+	/* A message of TLS itself (a ticket) makes OpenSSL take a write buffer, and keep it while there is no write. */
+	if (!t->ended && got < room)
+		SSL_free_buffers(t->ssl);
 	if (got == 0 && t->ended)
 		return tell_end(t);
 	t->more = t->ended || got == room;

@@ -2,6 +2,8 @@
  * Promises of certificates and contexts: what is wrong is said, each name gets its certificate, sessions resume where
  * they may and nowhere else, who cannot be verified is refused.
  */
+#include <pthread.h>
+
 #include "tests/unit/net/tls_ends.h"
 
 static struct made ca, other_ca, mail, mail_rsa, b, wild;
@@ -341,6 +343,50 @@ static void remembered_sessions_are_bounded_and_the_longest_unused_goes(void **s
 	made_free(&all);
 }
 
+struct shared {
+	struct tls_server *s;
+	struct tls_client *c;
+	struct tls_tickets *keys;
+	unsigned resumed;
+};
+
+static void *connect_often(void *arg)
+{
+	struct shared *sh = arg;
+
+	for (int i = 0; i < 20; i++) {
+		sh->resumed += resumes_as(sh->s, sh->c, "mail.example", TLS1_3_VERSION);
+		if (i % 5 == 0)
+			tls_tickets_rotate(sh->keys);
+	}
+	return NULL;
+}
+
+static void contexts_and_keys_are_shared_between_threads(void **state)
+{
+	struct tls_tickets *keys = tls_tickets_new();
+	struct tls_server *s = server_of(LIST(&mail), (struct tls_server_conf) { .id = "in", .tickets = keys });
+	struct tls_client *c = verifying(&ca);
+	struct shared of[3];
+	pthread_t threads[3];
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		of[i] = (struct shared) { tls_server_ref(s), tls_client_ref(c), tls_tickets_ref(keys), 0 };
+		assert_int_equal(pthread_create(&threads[i], NULL, connect_often, &of[i]), 0);
+	}
+	tls_server_unref(s);
+	tls_client_unref(c);
+	tls_tickets_unref(keys);
+	for (size_t i = 0; i < ARRAY_LEN(of); i++) {
+		pthread_join(threads[i], NULL);
+		assert_in_range(of[i].resumed, 10, 20); /* but for the first, and where four rotations came between */
+		tls_server_unref(of[i].s);
+		tls_client_unref(of[i].c);
+		tls_tickets_unref(of[i].keys);
+	}
+}
+
 /* ---- verifying ---- */
 
 static void fails_with(struct tls_server *s, struct tls_client *c, const char *name, const char *at_c, const char *at_s)
@@ -417,6 +463,38 @@ static void a_version_below_the_minimum_is_refused(void **state)
 	ends_close(&p);
 	tls_server_unref(s);
 	tls_client_unref(c);
+}
+
+/* A TLS 1.2 client with these ciphers only. */
+static bool takes_cipher(struct tls_server *s, const char *cipher)
+{
+	struct tls_client *c = client_of((struct tls_client_conf) { 0 });
+	struct ends p;
+
+	ends_begin(&p, s, c, "mail.example");
+	SSL_set_security_level(ends_ssl(&p.c), 0);
+	SSL_set_max_proto_version(ends_ssl(&p.c), TLS1_2_VERSION);
+	assert_int_equal(SSL_set_cipher_list(ends_ssl(&p.c), cipher), 1);
+	ENDS_UNTIL(&p, ends_settled(&p));
+	bool taken = p.s.tls == 1;
+	assert_true(taken || strcmp(p.s.why, "no shared cipher") == 0);
+	ends_close(&p);
+	tls_client_unref(c);
+	return taken;
+}
+
+static void only_authenticated_ciphers_with_forward_secrecy_are_taken(void **state)
+{
+	struct tls_server *s = server_of(LIST(&mail, &mail_rsa), (struct tls_server_conf) { .id = "in" });
+
+	UNUSED(state);
+	assert_true(takes_cipher(s, "ECDHE-ECDSA-AES128-GCM-SHA256"));
+	assert_true(takes_cipher(s, "ECDHE-RSA-CHACHA20-POLY1305"));
+	assert_false(takes_cipher(s, "AES256-GCM-SHA384")); /* RSA key exchange */
+	assert_false(takes_cipher(s, "ECDHE-RSA-AES256-SHA"));
+	assert_false(takes_cipher(s, "ECDHE-ECDSA-AES128-SHA256"));
+	assert_false(takes_cipher(s, "AECDH-AES128-SHA"));
+	tls_server_unref(s);
 }
 
 static void a_ca_file_that_is_none_is_an_error(void **state)
@@ -590,9 +668,11 @@ int main(void)
 		cmocka_unit_test(sessions_do_not_cross_contexts),
 		cmocka_unit_test(exported_keys_resume_on_another_node),
 		cmocka_unit_test(remembered_sessions_are_bounded_and_the_longest_unused_goes),
+		cmocka_unit_test(contexts_and_keys_are_shared_between_threads),
 		cmocka_unit_test(a_server_that_cannot_be_verified_is_refused),
 		cmocka_unit_test(without_a_name_the_address_is_verified),
 		cmocka_unit_test(a_version_below_the_minimum_is_refused),
+		cmocka_unit_test(only_authenticated_ciphers_with_forward_secrecy_are_taken),
 		cmocka_unit_test(a_ca_file_that_is_none_is_an_error),
 		cmocka_unit_test(trust_is_the_same_for_the_same_authorities),
 		cmocka_unit_test(client_certificates_are_recorded_verified_or_not),
