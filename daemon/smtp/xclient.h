@@ -73,7 +73,8 @@ struct xclient_client {
  * value that no line can hold is told as [UNAVAILABLE], and never cut; LOGIN is left out then, so that the server knows
  * of no user.
  *
- * A Postfix without IPv6 (`inet_protocols = ipv4`) answers 501 to an IPv6 ADDR; the command had no effect then. */
+ * A Postfix without IPv6 (`inet_protocols = ipv4`) answers 501 to an IPv6 ADDR, with the words before it maybe obeyed:
+ * do not go on with that connection. */
 unsigned xclient_commands(struct sbuf *out, unsigned attrs, const struct xclient_client *c);
 unsigned xforward_commands(struct sbuf *out, unsigned attrs, const struct xclient_client *c);
 
