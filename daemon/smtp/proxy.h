@@ -74,11 +74,12 @@ enum smtp_parse proxy_parse(const char *p, size_t n, struct proxy_header *ret, s
 /* Writes the header of h->version and returns its length, never 0. To be sent before anything else and at once (2.2).
  *
  * Two families: the IPv4 end is written as ::ffff:a.b.c.d, as neither end may be lost to the receiver's access rules.
- * An end of family 0 makes the whole PROXY_UNKNOWN. Version 1 has no LOCAL: with src and dst set (then the real ends of
- * the check's connection, 2.1) they are written, else UNKNOWN; nor has it TLVs, or Unix sockets, which become UNKNOWN
- * in version 2 too. A TLV that would make the header longer than PROXY_SEND_MAX, or is itself too long, is left out
- * whole, never cut: half a name is another name. verify is never written as 0 where no certificate was shown. Room is
- * given in the order checksum, unique_id, ssl with its flags, version, cipher and cn, authority, alpn, netns. */
+ * An end of family 0 makes the whole PROXY_UNKNOWN, which receivers may refuse (2.2; in version 2 HAProxy and Postfix
+ * do). Version 1 has no LOCAL: with src and dst set (then the real ends of the check's connection, 2.1) they are
+ * written, else UNKNOWN; nor has it TLVs, or Unix sockets, which become UNKNOWN in version 2 too. A TLV that would
+ * make the header longer than PROXY_SEND_MAX, or is itself too long, is left out whole, never cut: half a name is
+ * another name. verify is never written as 0 where no certificate was shown. Room is given in the order checksum,
+ * unique_id, ssl with its flags, version, cipher and cn, authority, alpn, netns. */
 size_t proxy_encode(const struct proxy_header *h, char out[PROXY_SEND_MAX]);
 
 #endif

@@ -71,7 +71,10 @@ struct xclient_client {
  * XCLIENT goes in lock-step, each command answered with 220 before the next, and EHLO again behind the last: what was
  * offered before is forgotten. XFORWARD may be pipelined where offered (250 each) and holds for one transaction. A
  * value that no line can hold is told as [UNAVAILABLE], and never cut; LOGIN is left out then, so that the server knows
- * of no user. */
+ * of no user.
+ *
+ * A Postfix without IPv6 (`inet_protocols = ipv4`) answers 501 to an IPv6 ADDR, with the words before it maybe obeyed:
+ * do not go on with that connection. */
 unsigned xclient_commands(struct sbuf *out, unsigned attrs, const struct xclient_client *c);
 unsigned xforward_commands(struct sbuf *out, unsigned attrs, const struct xclient_client *c);
 
