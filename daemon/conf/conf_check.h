@@ -31,6 +31,8 @@ void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
 
 void conf_check_listeners(struct conf_checker *k);
 void conf_check_pools(struct conf_checker *k);
+/* Notes in each pool which inbound listeners lead to it. */
+void conf_check_reach(struct conf_checker *k);
 void conf_check_routes(struct conf_checker *k);
 /* Loads certificates and makes the contexts, too. */
 void conf_check_tls(struct conf_checker *k);

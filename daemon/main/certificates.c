@@ -70,7 +70,7 @@ static uint64_t fingerprint(const struct conf *c)
 
 /* ---- expiry ---- */
 
-static const char *expiry_text(const struct certificate_config *c, char *out, size_t cap)
+const char *certificates_expiry(const struct certificate_config *c, char *out, size_t cap)
 {
 	int64_t left = tls_certificate_not_after(c->loaded) - (int64_t)clock_wall();
 
@@ -86,7 +86,7 @@ static const char *expiry_text(const struct certificate_config *c, char *out, si
 static void tell_expiry(struct node *n, const struct certificate_config *c)
 {
 	char *key = xasprintf("certificate/%s", c->name), text[256];
-	const char *warning = expiry_text(c, text, sizeof(text));
+	const char *warning = certificates_expiry(c, text, sizeof(text));
 
 	api_warn(n->api, key, warning);
 	free(key);

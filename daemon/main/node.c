@@ -347,6 +347,21 @@ int node_run(const struct node_config *config, const char *node_file)
 	return status;
 }
 
+/* What /status would warn of, as far as it can be known without running. */
+static void print_warnings(const struct conf *c)
+{
+	char *files = surroundings_file_limit_text(c), text[256];
+
+	for (size_t i = 0; i < c->warnings.n; i++)
+		printf("warning: %s: %s\n", c->warnings.list[i].path, c->warnings.list[i].detail);
+	for (size_t i = 0; i < c->n_certificates; i++)
+		if (certificates_expiry(&c->certificates[i], text, sizeof(text)) != NULL)
+			printf("warning: %s\n", text);
+	if (files != NULL)
+		printf("warning: %s\n", files);
+	free(files);
+}
+
 int node_check(const struct node_config *config)
 {
 	struct start_document d = { 0 };
@@ -357,8 +372,13 @@ int node_check(const struct node_config *config)
 	if (access(log, R_OK | W_OK) == 0)
 		n->store = store_open(config->state_dir, config->node, &why, &warning);
 	struct conf *conf = load_conf(n, &d);
+	surroundings_raise_file_limit();
 	if (conf != NULL)
 		printf("%s is valid\n", d.from);
+	if (conf != NULL)
+		print_warnings(conf);
+	if (d.warning != NULL)
+		printf("warning: %s\n", d.warning);
 	if (why != NULL)
 		printf("the store was not looked into: %s\n", why);
 	int status = conf == NULL ? EXIT_INVALID : 0;

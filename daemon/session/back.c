@@ -410,9 +410,16 @@ static void greeted(struct back *b)
 		fail(b, BACK_NO_XCLIENT, NULL);
 }
 
+/* Postfix's word for a peer that may not speak for others; all else is about the client. */
+static bool denies_xclient(const struct smtp_reply *r)
+{
+	return r->code == 550 && r->enhanced[0] == 5 && r->enhanced[1] == 7 && r->enhanced[2] == 0;
+}
+
 static void on_xclient(struct back *b, const struct smtp_reply *r)
 {
 	observe(b, STAGE_EHLO, r, b->since_us);
+	server_xclient(b->server, denies_xclient(r));
 	if (smtp_reply_is(r, 2))
 		introduce(b);
 	else

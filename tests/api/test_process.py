@@ -35,6 +35,17 @@ def test_check_accepts_a_valid_configuration_and_makes_nothing(idle_node):
     assert not (idle_node.directory / "state").exists() and not (idle_node.directory / "run").exists()
 
 
+def test_check_warns_of_what_status_would_warn_of(idle_node):
+    import resource
+    idle_node.config["listeners"]["relay"]["caps"] = {"recipients": 50}
+    low = subprocess.run([BINARY, "-c", idle_node.write_file(), "--check"], capture_output=True, text=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    assert low.returncode == 0
+    warnings = [line for line in low.stdout.splitlines() if line.startswith("warning: ")]
+    assert any("/listeners/relay/caps/recipients" in w for w in warnings)
+    assert any("the process may open 1024" in w for w in warnings)
+
+
 def test_check_tells_every_error_with_its_path(idle_node):
     idle_node.config["pools"]["main"]["balence"] = "first"
     idle_node.config["listeners"]["relay"]["pool"] = "nowhere"
