@@ -114,8 +114,8 @@ static void read_extensions(struct question *q, json_t *list)
 		char path[40];
 		snprintf(path, sizeof(path), "/extensions/%zu", i);
 		if (one == 0)
-			errors_add(&q->errors, path, json_string_value(name), "\"8BITMIME\", \"SMTPUTF8\", \"DSN\"", NULL,
-				   "not an extension that a message asks for");
+			errors_add(&q->errors, path, json_string_value(name), "\"8BITMIME\", \"SMTPUTF8\", \"DSN\"",
+				   NULL, "not an extension that a message asks for");
 		q->need_exts |= one;
 	}
 }
