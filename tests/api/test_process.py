@@ -26,7 +26,8 @@ def test_wrong_usage_is_2():
     assert run("--nonsense").returncode == 2
     assert run("extra").returncode == 2
     missing = run("-c", "/nonexistent/node.json")
-    assert missing.returncode == 2 and "/nonexistent/node.json" in missing.stderr
+    assert missing.returncode == 2
+    assert missing.stderr == "postroadd: /nonexistent/node.json: cannot be read: No such file or directory\n"
 
 
 def test_check_accepts_a_valid_configuration_and_makes_nothing(idle_node):
