@@ -39,10 +39,11 @@ struct front_pass {
 	char *line; /* the command; a secret */
 	size_t line_n;
 	char user[SASL_USER_MAX + 1];
-	bool named;     /* the first response was looked at */
-	bool sent;      /* AUTH has gone out */
-	bool cancelled; /* by the client */
-	char *refusal;  /* the server's reply, while it is held back */
+	bool named;       /* the first response was looked at */
+	bool sent;        /* AUTH has gone out */
+	bool cancelled;   /* by the client */
+	char *refusal;    /* the server's reply, while it is held back */
+	const char *busy; /* nobody could say: our own text for that, where there is no reply; static */
 	bool begun;
 };
 
@@ -158,16 +159,40 @@ static void log_failure(const struct front_pass *p, const char *why)
 	log_end(&l);
 }
 
-/* No server could say. */
+/* The wait is over. */
+static void say_busy_now(struct front_pass *p)
+{
+	struct session *s = p->s;
+
+	if (p->refusal != NULL)
+		session_relay_text(s, str_from(p->refusal));
+	else
+		session_reply(s, 454, "4.7.0", "%s", p->busy);
+	front_pass_drop(s);
+	if (front_count_error(s))
+		front_set_command(s);
+}
+
+/* No server could say, which is no failure of the client's. Late and counted as an error all the same: answered at
+ * once, clients would ask again as fast as they can. */
 static void say_busy(struct front_pass *p, const char *text)
 {
 	struct session *s = p->s;
 
 	metrics_add(attempts[PASSED_BUSY], 1);
 	log_failure(p, passed_names[PASSED_BUSY]);
-	session_reply(s, 454, "4.7.0", "%s", text);
-	front_pass_drop(s);
-	front_set_command(s);
+	p->busy = text;
+	leave_back(p);
+	leave_server(p);
+	front_set_auth_wait(s);
+	timer_set_in(s->w->loop, &p->timer, AUTH_FAILURES_FIRST_MS);
+}
+
+/* RFC 4954 4: 454 is the server's own trouble. */
+static void relay_busy(struct front_pass *p, const struct smtp_reply *r)
+{
+	p->refusal = xstrndup(r->text.p, r->text.n);
+	say_busy(p, "the server cannot check this now, try again");
 }
 
 static void succeed(struct front_pass *p, const struct smtp_reply *r)
@@ -304,6 +329,8 @@ void front_pass_on_reply(struct front_pass *p, const struct smtp_reply *r)
 		succeed(p, r);
 	else if (r->code == 421 || smtp_reply_is(r, 3))
 		say_busy(p, "the server cannot check this now, try again");
+	else if (r->code == 454)
+		relay_busy(p, r);
 	else
 		refuse_later(p, r);
 }
@@ -342,12 +369,14 @@ static void on_timer(void *arg)
 	struct front_pass *p = arg;
 
 	CHECK_OBJ(p->s, SESSION_MAGIC);
-	if (p->begun) {
+	if (p->busy != NULL) {
+		say_busy_now(p);
+	} else if (p->begun) {
 		refuse_now(p);
-		return;
+	} else {
+		p->begun = true;
+		seek(p);
 	}
-	p->begun = true;
-	seek(p);
 }
 
 static void make_line(struct front_pass *p, struct str initial)
