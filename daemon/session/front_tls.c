@@ -29,7 +29,7 @@ static void forget_plaintext(struct session *s)
 	free(f->helo);
 	f->helo = NULL;
 	f->greeted = f->esmtp = false;
-	f->exts = 0;
+	f->exts = f->unknown = 0;
 	chunk_reset(s);
 }
 

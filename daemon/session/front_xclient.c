@@ -99,7 +99,7 @@ static void begin_anew(struct session *s)
 		f->user = NULL;
 	}
 	f->greeted = f->esmtp = false;
-	f->exts = 0;
+	f->exts = f->unknown = 0;
 	s->epoch++;
 }
 

@@ -70,7 +70,8 @@ struct front {
 	bool yielding;       /* enough commands for one turn */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
-	unsigned exts; /* announced at the last EHLO */
+	unsigned exts;    /* announced at the last EHLO */
+	unsigned unknown; /* those that nobody could know of then: no server was ever seen */
 	char *helo;
 	size_t rest; /* bytes behind the command at hand, in the same read */
 	char *user;  /* who logged in; NULL = nobody */
