@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/net/stream_tls.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
@@ -199,6 +199,8 @@ static const char no_banner[] = "no greeting behind our PROXY header: does it ex
 
 static void fail(struct probe *pr, const char *what)
 {
+	if (pr->step == STEP_TLS)
+		handshakes_failed(HANDSHAKE_CHECK);
 	if (pr->step == STEP_BANNER && pr->identity.proxy != IDENTITY_PROXY_NONE)
 		note_identity(pr, no_banner);
 	else if (pr->step <= STEP_BANNER)
@@ -525,10 +527,12 @@ static void on_connected(struct stream *st, void *owner)
 
 static void on_tls(struct stream *st, void *owner)
 {
+	struct stream_tls_info info;
 	struct probe *pr = owner;
 
-	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
+	if (stream_tls_info(st, &info))
+		handshakes_succeeded(HANDSHAKE_CHECK, &info);
 	if (pr->handshake_decides && !decided(pr, "TLS ok"))
 		return;
 	enter(pr, pr->tls_first ? STEP_BANNER : STEP_EHLO);

@@ -16,7 +16,7 @@
 #include "daemon/session/back_idle.h"
 #include "daemon/session/back_pin.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 

@@ -9,7 +9,7 @@
 
 #include "daemon/session/chunk.h"
 #include "daemon/session/front.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 
 bool front_start_tls(struct session *s, enum stream_tls_when when)
 {

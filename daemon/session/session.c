@@ -12,7 +12,7 @@
 
 #include "daemon/session/front_auth.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/txn.h"
 
 const char *const reject_reason_names[REJECT_COUNT] = {
