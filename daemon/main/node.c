@@ -188,10 +188,13 @@ static void print_errors(const struct start_document *d, const struct errors *er
 static struct conf *load_conf(struct node *n, struct start_document *ret)
 {
 	struct errors errors = { 0 };
+	struct conf_env env = n->env;
 	struct conf *conf = NULL;
 
-	if (document_find(n->config, n->store, ret, &errors))
-		conf = conf_parse(ret->json, &n->env, &errors);
+	if (document_find(n->config, n->store, ret, &errors)) {
+		env.starting = !ret->from_node_file;
+		conf = conf_parse(ret->json, &env, &errors);
+	}
 	if (conf == NULL)
 		print_errors(ret, &errors);
 	else
@@ -354,6 +357,8 @@ static void print_warnings(const struct conf *c)
 
 	for (size_t i = 0; i < c->warnings.n; i++)
 		printf("warning: %s: %s\n", c->warnings.list[i].path, c->warnings.list[i].detail);
+	for (size_t i = 0; i < c->kept.n; i++)
+		printf("warning: %s: %s\n", c->kept.list[i].path, c->kept.list[i].detail);
 	for (size_t i = 0; i < c->n_certificates; i++)
 		if (certificates_expiry(&c->certificates[i], text, sizeof(text)) != NULL)
 			printf("warning: %s\n", text);
