@@ -99,6 +99,7 @@ struct session {
 	struct addr origin;           /* who it was before XCLIENT: decides who may use that */
 	struct addr peer;             /* the other end of the connection */
 	struct addr local;            /* where the client connected to; family 0 = where the peer did */
+	struct addr origin_local;     /* likewise of `local` */
 	struct xclient *told;         /* by XCLIENT; NULL = nothing */
 	struct list pinned;           /* struct back.pin_link: connections that serve this session only */
 	unsigned epoch;               /* grows when servers would have to be told something else about the client */
