@@ -72,6 +72,7 @@ struct back {
 	unsigned xclient, xforward; /* SMTP_XATTR_* of its EHLO */
 	bool reused;                /* it has served before: an EOF before any reply is no failure */
 	bool any_reply;             /* since it was lent */
+	bool refused;               /* its newest reply was a refusal: that it ends now may be part of that */
 	bool body_open;             /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
 	bool dot_left;            /* the final dot had been given to the kernel */

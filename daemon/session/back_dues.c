@@ -201,6 +201,7 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 	if (r->code != 421 && !cleared)
 		b->any_reply = true;
 	back_observe(b, due_stage(d.kind), r, d.sent_us);
+	b->refused = smtp_reply_is(r, 5) || back_is_verdict(b, due_stage(d.kind), r);
 	if (d.kind == DUE_DATA && r->code == 354)
 		b->body_open = true;
 	if (d.kind == DUE_DOT)
