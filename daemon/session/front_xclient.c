@@ -81,10 +81,8 @@ static void take_login(struct session *s)
 {
 	const struct xclient *x = s->told;
 
-	if (!((x->given | x->unavailable) & SMTP_XATTR_LOGIN))
-		return;
-	free(s->front.user);
-	s->front.user = x->given & SMTP_XATTR_LOGIN ? xstrdup(x->login) : NULL;
+	if (x->given & SMTP_XATTR_LOGIN)
+		s->front.user = xstrdup(x->login);
 }
 
 static void begin_anew(struct session *s)
@@ -93,11 +91,10 @@ static void begin_anew(struct session *s)
 
 	free(f->helo);
 	f->helo = NULL;
-	if (s->login_pool != NULL) {
+	if (s->login_pool != NULL)
 		back_pin_forget_login(s);
-		free(f->user);
-		f->user = NULL;
-	}
+	free(f->user); /* a login is that of the client who made it */
+	f->user = NULL;
 	f->greeted = f->esmtp = false;
 	f->exts = 0;
 	s->epoch++;
