@@ -79,7 +79,8 @@ const struct pool_config *conf_before_pool(const struct conf_checker *k, const s
 {
 	const struct pool_config *was = pool_before(k, p);
 	bool same = was != NULL && same_text(was->tls.ca_file, p->tls.ca_file) && was->tls.mode == p->tls.mode &&
-		    same_text(was->auth.password_file, p->auth.password_file) && same_text(was->auth.user, p->auth.user);
+		    same_text(was->auth.password_file, p->auth.password_file) &&
+		    same_text(was->auth.user, p->auth.user);
 
 	return same ? was : NULL;
 }

@@ -195,8 +195,8 @@ struct server {
 	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
 	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
 	_Atomic uint32_t n_frees; /* counts releases and connections gone idle: what a waiter may have missed */
-	_Atomic uint32_t
-		n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
+	_Atomic uint32_t n_idle; /* of these, idle ones, lent again or ended for who waits; counted by the session room:
+				    add, then server_idle_available() */
 	_Alignas(64) _Atomic uint32_t caps; /* SMTP_EXT_* last seen; meaningful when caps_known */
 	_Atomic uint64_t size;              /* SIZE last seen, 0 = none */
 	_Atomic uint64_t mechanisms;        /* of AUTH, last seen: mechanisms.h */
@@ -207,7 +207,7 @@ struct server {
 	_Atomic uint32_t bad_streak;              /* consecutive failures by traffic */
 	_Atomic uint32_t eject_times, busy_times; /* holds in a row: each is longer than the one before */
 	_Atomic int64_t ejected_until_ms, busy_until_ms;
-	_Atomic bool xclient_denied; /* 550 5.7.0 to the last XCLIENT */
+	_Atomic bool xclient_denied; /* the last XCLIENT was */
 	_Atomic bool notify_pending; /* a message to the control thread is on its way */
 	struct server_private *priv; /* control thread; NULL = the registry has forgotten it */
 	_Atomic uint32_t refs;
@@ -240,7 +240,8 @@ void server_report(struct pool *p, struct server *s, enum server_verdict v, int6
 void server_report_latency(struct server *s, int64_t us);
 /* [worker] Capabilities learned from a live EHLO as well as from checks. */
 void server_learn(struct server *s, unsigned exts, uint64_t size);
-/* [worker] Its answer to XCLIENT: denied = 550 5.7.0, this node may not speak for others (Postfix's XCLIENT_README).
+/* [worker] Its answer to XCLIENT: denied = 500 to 503, or 550 5.7.0, this node may not speak for others (Postfix's
+ * XCLIENT_README).
  * Told as FINDING_XCLIENT when it changes. */
 void server_xclient(struct server *s, bool denied);
 /* [worker] The mechanisms of its AUTH line, as mechanisms_of() gives them; to be called before server_learn(). */
@@ -352,25 +353,40 @@ void pool_explain(const struct pool *p, const struct pick_query *q, pool_candida
 
 /* ---- waiting ---- */
 
-/* One transaction that waits for a free connection. Wakes in the order of arrival, through its own loop. To be zeroed
- * for each transaction: one that is woken, finds nothing and waits again keeps its place. */
+/* What a client has of servers, in one number that compares: the transactions to which a connection is lent, in units
+ * of POOL_LOAD_HELD, and those that wait for one, in units of 1. */
+typedef _Atomic uint64_t pool_load;
+#define POOL_LOAD_HELD (1ull << 32)
+
+/* One transaction that waits for a free connection. Woken through its own loop: of those that wait, one whose client
+ * has least (pool_load); among equals in the order of arrival. So a client that holds many slots, however slowly it
+ * uses them, gets no more while others want one (max-min fairness). To be zeroed for each transaction: one that is
+ * woken, finds nothing and waits again keeps its place. */
 struct pool_waiter {
 	struct list link; /* private, under the pool's lock */
 	struct loop *loop;
 	loop_fn *fn; /* called on the loop's thread, once; the waiter has left the queue then */
 	void *arg;
-	uint64_t ticket;               /* private: its place in the order of arrival; 0 = never queued */
+	const pool_load *load; /* its client's, read by any thread while the waiter is queued; NULL = 0 */
+	bool evicted;          /* set before fn: no slot, another client's waiter took its place in a full queue */
+	uint64_t ticket;       /* private: its place in the order of arrival; 0 = never queued */
+	uint64_t offer;        /* private: the newest release that it was woken for */
 	struct pool_shared *queued_in; /* private; NULL = in no queue */
 	struct pool_wake *wake;        /* private: the wake-up on its way; NULL = none */
 };
-/* [worker] False: the queue is full (pool_config.queue). To be called in the same turn as the pool_pick() on this view
- * that led to it, with no other pick in between: what was released since that pick wakes at once. */
+/* [worker] False: the queue is full (pool_config.queue) of waiters whose clients have no more than this one's; else the
+ * last of a client that has most leaves for it. To be called in the same turn as the pool_pick() on this view that led
+ * to it, with no other pick in between: what was released since that pick wakes at once. */
 bool pool_wait(struct pool *p, struct pool_waiter *w) MUST_CHECK;
 /* [worker] Leaves the queue. The wake-up that was already on its way is passed to the next waiter and never arrives.
  * Call it on the waiter's own thread. */
 void pool_wait_cancel(struct pool_waiter *w);
 /* [worker] How many wait: one relaxed load. */
 unsigned pool_waiting(const struct pool *p);
+/* [worker] Whether anybody waits in any pool: one relaxed load. */
+bool pool_anybody_waits(void);
+/* [worker] The least load among those that wait; UINT64_MAX = nobody does. */
+uint64_t pool_waiting_least(const struct pool *p);
 
 /* ---- the registry: control thread ---- */
 

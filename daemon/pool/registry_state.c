@@ -294,7 +294,7 @@ static void on_hold_over(void *arg)
 }
 
 static const char xclient_denied[] =
-	"it offers XCLIENT and answers 550 5.7.0 to it: does it let this node speak for others?";
+	"it offers XCLIENT and refuses it (500 to 503, or 550 5.7.0): does it let this node speak for others?";
 
 void registry_server_changed(struct server_private *sp)
 {
