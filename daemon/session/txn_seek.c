@@ -210,4 +210,3 @@ void txn_seek(struct txn *t)
 	else
 		give_up(t, 451, "4.4.1", "no server is available, try again", CAUSE_NO_SERVER);
 }
-
