@@ -66,7 +66,7 @@ struct back {
 	struct txn *txn;         /* the borrower; NULL = none */
 	struct front_pass *pass; /* or the login that borrows it */
 	uint8_t state;
-	bool is_idle;
+	bool is_idle;       /* counted in server.n_idle, linked by idle_link */
 	bool spoke, secure; /* its banner came; TLS is on */
 	/* Of those that serve one session (back_pin.h): */
 	struct session *session; /* which they serve; NULL = shared, or the session has ended */
@@ -82,6 +82,7 @@ struct back {
 	unsigned xclient, xforward; /* SMTP_XATTR_* of its EHLO */
 	bool reused;                /* it has served before: an EOF before any reply is no failure */
 	bool any_reply;             /* since it was lent */
+	bool refused;               /* its newest reply was a refusal: that it ends now may be part of that */
 	/* Content is under way (back_content.h): DATA was answered by 354, or it goes by BDAT, and no final reply came:
 	 * only a close may follow. */
 	bool body_open;
@@ -170,7 +171,7 @@ bool back_all_sent(const struct back *b);
 void back_idle_init(struct worker *w);
 /* Ends every connection of the worker, idle or not; no transaction may be open any more. */
 void back_fini(struct worker *w);
-/* Closes one idle connection to s, if there is one. */
+/* Closes one connection to s that is idle, or rests for its session, if there is one. */
 void back_shed(struct worker *w, struct server *s);
 /* Closes all idle connections to servers that may not be used, or that no pool has any more. */
 void back_idle_prune(struct worker *w);
