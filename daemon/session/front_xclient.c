@@ -81,10 +81,8 @@ static void take_login(struct session *s)
 {
 	const struct xclient *x = s->told;
 
-	if (!((x->given | x->unavailable) & SMTP_XATTR_LOGIN))
-		return;
-	free(s->front.user);
-	s->front.user = x->given & SMTP_XATTR_LOGIN ? xstrdup(x->login) : NULL;
+	if (x->given & SMTP_XATTR_LOGIN)
+		s->front.user = xstrdup(x->login);
 }
 
 /* Reads what is said over what was said before. An address other than the one that was named before names another
@@ -119,10 +117,9 @@ static void begin_anew(struct session *s)
 
 	free(f->helo);
 	f->helo = NULL;
-	if (s->login_pool != NULL) {
+	if (s->login_pool != NULL)
 		back_pin_forget_login(s);
-		forget_user(s);
-	}
+	forget_user(s); /* a login is that of the client who made it */
 	f->greeted = f->esmtp = false;
 	f->exts = 0;
 	s->epoch++;

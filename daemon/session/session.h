@@ -68,6 +68,7 @@ struct front {
 	bool discarding;     /* the rest of a line that was too long */
 	bool ending;         /* at the next edge, which is due now */
 	bool yielding;       /* enough commands for one turn */
+	bool after_auth;     /* the newest command was AUTH: what is no command now may be a response of it */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint16_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */

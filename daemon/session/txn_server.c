@@ -192,6 +192,8 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	t->back = NULL;
 	if (r != NULL)
 		txn_note_reply(t, r);
+	else
+		txn_forget_reply(t); /* what it said before is not its answer to this */
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (txn_lost_login(t) || !is_stale(t, b, why, r)) {
