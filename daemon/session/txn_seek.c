@@ -23,20 +23,44 @@ void txn_server_init(struct txn *t)
 
 /* ---- giving the server back ---- */
 
+/* What the transaction has, among what its client has. */
+static void set_load(struct txn *t, uint64_t share)
+{
+	if (t->load == NULL && t->s->counted != NULL)
+		t->waiter.load = t->load = clients_load(t->s->counted);
+	if (t->load == NULL || t->load_share == share)
+		return;
+	atomic_fetch_add_explicit(t->load, share - t->load_share, memory_order_relaxed);
+	t->load_share = share;
+}
+
 static void stop_waiting(struct txn *t)
 {
 	if (!t->waiting)
 		return;
 	t->waiting = false;
+	set_load(t, 0);
 	t->wait_us += loop_now_us(t->s->w->loop) - t->wait_since_us;
 	timer_stop(&t->timer);
 	pool_wait_cancel(&t->waiter);
+}
+
+void txn_leave_client(struct txn *t)
+{
+	stop_waiting(t); /* or others would go on reading the client's load */
+	if (t->load == NULL)
+		return;
+	set_load(t, 0);
+	t->load = NULL;
+	t->waiter.load = NULL;
 }
 
 void txn_leave_server(struct txn *t)
 {
 	if (t->server == NULL)
 		return;
+	if (t->load != NULL)
+		set_load(t, 0);
 	pool_txn_end(t->server);
 	t->server = NULL;
 }
@@ -87,11 +111,13 @@ static void without_full(struct txn *t)
 static void wait_for_slot(struct txn *t)
 {
 	t->state = TXN_SEEKING;
+	set_load(t, 0);
 	if (t->skip_full || !pool_wait(t->pool, &t->waiter)) {
 		without_full(t);
 		return;
 	}
 	t->waiting = true;
+	set_load(t, 1);
 	if (t->wait_since_us == 0 || t->timer.deadline == 0) {
 		t->wait_since_us = loop_now_us(t->s->w->loop);
 		timer_set_in(t->s->w->loop, &t->timer, t->pool->config->queue_timeout_ms);
@@ -104,9 +130,13 @@ static void on_waited(void *arg)
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	t->waiting = false;
+	set_load(t, 0);
 	t->wait_us += loop_now_us(t->s->w->loop) - t->wait_since_us;
 	t->wait_since_us = loop_now_us(t->s->w->loop);
-	txn_seek(t);
+	if (t->waiter.evicted)
+		without_full(t);
+	else
+		txn_seek(t);
 	if (!t->waiting && t->timer.fn != NULL)
 		timer_stop(&t->timer);
 }
@@ -126,6 +156,7 @@ void txn_borrow(struct txn *t)
 	bool ready;
 
 	t->server_name = arena_strdup(t->arena, t->server->name);
+	txn_forget_reply(t); /* another server's */
 	t->back = back_borrow(t->s->w, t->pool, t->server, t, t->fresh_only, &ready);
 	t->fresh_only = false;
 	if (t->back == NULL) {
@@ -135,6 +166,7 @@ void txn_borrow(struct txn *t)
 		wait_for_slot(t);
 		return;
 	}
+	set_load(t, POOL_LOAD_HELD);
 	t->state = TXN_SEEKING;
 	if (ready)
 		txn_on_ready(t);
@@ -210,4 +242,3 @@ void txn_seek(struct txn *t)
 	else
 		give_up(t, 451, "4.4.1", "no server is available, try again", CAUSE_NO_SERVER);
 }
-
