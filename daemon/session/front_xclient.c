@@ -86,8 +86,8 @@ static void take_login(struct session *s)
 }
 
 /* Reads what is said over what was said before. An address other than the one that was named before names another
- * client, of whom nothing was said yet: NAME, HELO and LOGIN of the former one must not pass for his. False:
- * refused. */
+ * client, of whom nothing was said yet: NAME, HELO and LOGIN of the former one must not pass for his. False: refused.
+ */
 static bool read_told(const struct session *s, struct str args, struct xclient *ret, struct smtp_refusal *why)
 {
 	const unsigned addr = SMTP_XATTR_ADDR;
@@ -96,10 +96,17 @@ static bool read_told(const struct session *s, struct str args, struct xclient *
 	*ret = s->told != NULL ? *s->told : alone;
 	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, ret, why) || !xclient_parse(args, SMTP_XCLIENT_ATTRS, &alone, why))
 		return false;
-	if (s->told != NULL && (alone.given | alone.unavailable) & addr &&
-	    (s->told->given | s->told->unavailable) & addr && !addr_eq_ip(&alone.addr, &s->told->addr))
+	bool other = s->told != NULL && (alone.given | alone.unavailable) & addr &&
+		     (s->told->given | s->told->unavailable) & addr && !addr_eq_ip(&alone.addr, &s->told->addr);
+	if (other)
 		*ret = alone;
 	return true;
+}
+
+static void forget_user(struct session *s)
+{
+	free(s->front.user);
+	s->front.user = NULL;
 }
 
 static void begin_anew(struct session *s)
@@ -110,8 +117,7 @@ static void begin_anew(struct session *s)
 	f->helo = NULL;
 	if (s->login_pool != NULL)
 		back_pin_forget_login(s);
-	free(f->user); /* a login is that of the client who made it */
-	f->user = NULL;
+	forget_user(s); /* a login is that of the client who made it */
 	f->greeted = f->esmtp = false;
 	f->exts = 0;
 	s->epoch++;
