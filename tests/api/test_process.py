@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process: arguments, start, signals, what it tells systemd."""
+import base64
 import json
 import os
+import re
 import signal
 import socket
 import stat
 import subprocess
 
 import pytest
-from conftest import BINARY, DEADLINE, wait_for
+from conftest import BINARY, DEADLINE, ask, smtp, wait_for
 
 
 def run(*arguments):
@@ -246,3 +248,49 @@ def test_node_files_that_are_none(tmp_path, text):
     path.write_text(text)
     checked = run("-c", str(path), "--check")
     assert checked.returncode == 2 and checked.stderr
+
+
+# ---- memory ----
+
+PASSWORD = "Zq8kLongUniquePassword77"
+PASSWORD_HASH = "$5$rounds=1000$postroad$1OFI6J5iA/pjC0HcJ1Txz/buuumfOKyALOIbA142.r7"
+
+
+def memory_of(pid):
+    """Its writable memory, piece by piece."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            found = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+            # Sanitizers map the whole address space; nothing is there.
+            if found and int(found[2], 16) - int(found[1], 16) < 1 << 30 and "[v" not in line:
+                memory.seek(int(found[1], 16))
+                yield memory.read(int(found[2], 16) - int(found[1], 16))
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("piece", [7, 1000])
+def test_no_password_stays_in_memory(idle_node, mechanism, piece):
+    node = idle_node
+    node.config["listeners"]["relay"]["auth"] = {"mode": "offer", "plaintext": True}
+    node.config["users"] = {"app1": {"password": PASSWORD_HASH}}
+    del node.config["routes"]
+    node.file["workers"] = 1
+    node.start()
+    s, f = smtp(node)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ask(f, "EHLO client.test")
+    secret = base64.b64encode(PASSWORD.encode()).decode()
+    if mechanism == "PLAIN":
+        secret = base64.b64encode(b"\0app1\0" + PASSWORD.encode()).decode()
+    else:
+        assert ask(f, "AUTH LOGIN YXBwMQ==").startswith("334 ")
+    line = (secret if mechanism == "LOGIN" else "AUTH PLAIN " + secret) + "\r\n"
+    for at in range(0, len(line), piece):
+        s.sendall(line[at:at + piece].encode())
+    assert f.readline().startswith(b"235 ")
+    try:
+        left = [p for p in memory_of(node.process.pid) if PASSWORD.encode() in p or secret[10:-4].encode() in p]
+    except PermissionError:
+        pytest.skip("may not read the memory of another process")
+    assert not left, "a password was left behind"
+    s.close()
