@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process: arguments, start, signals, what it tells systemd."""
+<<<<<<< HEAD
 import base64
 import json
 import os
 import re
+=======
+import contextlib
+import json
+import os
+import resource
+>>>>>>> gaps4
 import signal
 import socket
 import stat
@@ -15,6 +22,16 @@ from conftest import BINARY, DEADLINE, ask, smtp, wait_for
 
 def run(*arguments):
     return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=DEADLINE)
+
+
+@contextlib.contextmanager
+def in_a_message(node, *more):
+    """A client with a recipient taken: its side of the connection."""
+    s, f = smtp(node)
+    with s:
+        for line in ("EHLO c", "MAIL FROM:<a@b.test>", "RCPT TO:<c@d.test>", *more):
+            ask(f, line)
+        yield f
 
 
 def test_version_help_and_manual():
@@ -132,14 +149,7 @@ def test_interrupt_ends_it_with_0(node):
 def test_a_second_term_ends_it_at_once(idle_node):
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node, "DATA"):
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         assert node.get("/healthz").status == 200
@@ -152,14 +162,7 @@ def test_ready_does_not_call_off_an_end(idle_node):
     """It is for the next start; what ends is never ready again."""
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node) as f:
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         assert node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "ready"}).status == 200
@@ -174,14 +177,7 @@ def test_a_configuration_that_comes_while_it_ends(idle_node):
     """Also a name that resolves differently makes one. What is under way is finished all the same."""
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node, "DATA") as f:
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         for n in range(3):
@@ -231,15 +227,8 @@ def test_systemd_is_told(idle_node, monkeypatch):
 
 
 def test_too_few_descriptors_is_a_warning(idle_node):
-    import resource
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    node = idle_node
-    log = open(node.log_path, "ab")
-    node.process = subprocess.Popen([BINARY, "-c", node.write_file()], stdout=log, stderr=log,
-                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
-    log.close()
-    wait_for(node.answers, "the admin socket answers")
-    assert "open_files" in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
+    idle_node.start(ready=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    assert "open_files" in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"node": 1}', json.dumps({"admin": {"listen": ["0.0.0.0:1"], "tls": "off"}})])
