@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process: arguments, start, signals, what it tells systemd."""
-<<<<<<< HEAD
 import base64
-import json
-import os
-import re
-=======
 import contextlib
 import json
 import os
+import re
 import resource
->>>>>>> gaps4
 import signal
 import socket
 import stat
