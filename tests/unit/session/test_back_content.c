@@ -1,44 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Content to a server by BDAT: what leaves is the content, in chunks that are worth it, with bounded dues.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/base/hash.h"
 #include "daemon/session/back_content.h"
 #include "daemon/session/back_private.h"
+#include "tests/unit/session/quiet_stream.h"
 
 #define CHUNK_MIN (16 * 1024)
 #define DUES_MAX 8
-
-static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
-{
-	UNUSED(st);
-	UNUSED(p);
-	UNUSED(owner);
-	return n;
-}
-
-static void on_gone(struct stream *st, int err, void *owner)
-{
-	UNUSED(st);
-	UNUSED(err);
-	UNUSED(owner);
-}
-
-static void on_timer(void *arg)
-{
-	UNUSED(arg);
-}
-
-static const struct stream_ops ops = { NULL, on_data, NULL, on_gone, NULL };
 
 /* A connection that is ready for content, over a pair of sockets, and what its server has read. */
 struct server_end {
@@ -54,8 +27,6 @@ struct server_end {
 
 static void open_end(struct server_end *e, unsigned exts)
 {
-	int fds[2];
-
 	memset(e, 0, sizeof(*e));
 	e->l = e->w.loop = loop_new();
 	e->config.timeouts.block_ms = 60000;
@@ -66,10 +37,8 @@ static void open_end(struct server_end *e, unsigned exts)
 	e->b.server = &e->server;
 	e->b.state = BACK_READY;
 	e->b.exts = SMTP_EXT_CHUNKING | exts;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	e->peer = fds[1];
-	timer_init(&e->b.timer, on_timer, e);
-	stream_open(&e->b.st, e->l, fds[0], &ops, e);
+	timer_init(&e->b.timer, quiet_timer, e);
+	e->peer = quiet_stream_open(&e->b.st, e->l, e);
 	back_content_chunked(&e->b);
 }
 
