@@ -371,7 +371,7 @@ static const char *inbound_of(const struct conf *c, const char *pool)
 static void pools_know_the_inbound_listeners_that_lead_to_them(void **state)
 {
 	UNUSED(state);
-	json_t *document = document_with(
+	struct conf *c = parse_with(
 		"{'listeners': {'l': {'direction': 'inbound'},"
 		"               'm': {'bind': ['127.0.0.1:2526'], 'pool': 'q', 'direction': 'inbound'},"
 		"               'o': {'bind': ['127.0.0.1:2527'], 'pool': 'r'}},"
@@ -379,8 +379,6 @@ static void pools_know_the_inbound_listeners_that_lead_to_them(void **state)
 		" 'routes': [{'name': 'x', 'when': {'listener': ['l'], 'recipient_domain': ['a.test']}, 'pool': 's'},"
 		"            {'name': 'y', 'when': {'listener': ['o'], 'recipient_domain': ['b.test']}, 'pool': 'r'},"
 		"            {'name': 'z', 'when': {'recipient_domain': ['c.test']}, 'pool': 'q'}]}");
-	struct conf *c = parse_ok(document);
-
 	assert_string_equal(inbound_of(c, "p"), "listener l");
 	assert_string_equal(inbound_of(c, "q"), "inbound listeners");
 	assert_string_equal(inbound_of(c, "s"), "listener l");
