@@ -92,7 +92,7 @@ SERVER_WITHOUT_TLS = {"opensmtpd": "OpenSMTPD 6.8 with OpenSSL 3 fails TLS as a 
 LACKING = {
     "PROXY-V1": "{} does not greet behind a PROXY header of version 1",
     "PROXY-V2": "{} does not greet behind a PROXY header of version 2",
-    "XCLIENT": "{} does not announce XCLIENT, to nobody",
+    "XCLIENT": "{} announces no XCLIENT",
 }
 # Bodies that a program changes or refuses by itself, with no balancer in between.
 CLIENT_ALTERS = {}

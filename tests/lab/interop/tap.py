@@ -92,13 +92,17 @@ class Taps:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.sabotage = sabotage
+        self.tasks = set()
 
     def open(self, port, to):
         """Records what goes through `port` to the port `to`."""
         recording = Recording()
 
         async def serve(reader, writer):
+            # The loop itself would let the garbage collector have it.
+            self.tasks.add(asyncio.current_task())
             await self._serve(recording, reader, writer, to)
+            self.tasks.discard(asyncio.current_task())
         coroutine = asyncio.start_server(serve, "127.0.0.1", port)
         asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
         return recording
