@@ -222,7 +222,10 @@ static const struct conf_field fields[] = {
 	{ "retry", CONF_INSIDE(retry_object), .doc = "When another server gets the message." },
 	{ "timeouts", CONF_INSIDE(timeouts_object), .doc = "How long a server may take." },
 	{ "queue", CONF_COUNT(P, queue), CONF_RANGE(0, 1000000), .def = "100",
-	  .doc = "Messages that may wait for a free connection, on each node; 451 4.3.2 beyond it." },
+	  .doc = "Messages that may wait for a free connection, on each node; 451 4.3.2 beyond it. The queue is fair: "
+		 "of those that wait, a client that holds fewest connections is served first, and in a full queue one "
+		 "of the client with most gives its place to a client with less. While somebody waits, a client that "
+		 "holds more and sends nothing for 2 s, or less than `min_data_rate`, gets 421 4.3.2." },
 	{ "queue_timeout", CONF_DURATION(P, queue_timeout_ms), ZERO_TO_A_DAY, .def = "\"30s\"",
 	  .doc = "How long one waits there." },
 	{ "slow_start", CONF_DURATION(P, slow_start_ms), ZERO_TO_A_DAY, .def = "\"30s\"",

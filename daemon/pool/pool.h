@@ -346,25 +346,40 @@ void pool_explain(const struct pool *p, const struct pick_query *q, pool_candida
 
 /* ---- waiting ---- */
 
-/* One transaction that waits for a free connection. Wakes in the order of arrival, through its own loop. To be zeroed
- * for each transaction: one that is woken, finds nothing and waits again keeps its place. */
+/* What a client has of servers, in one number that compares: the transactions to which a connection is lent, in units
+ * of POOL_LOAD_HELD, and those that wait for one, in units of 1. */
+typedef _Atomic uint64_t pool_load;
+#define POOL_LOAD_HELD (1ull << 32)
+
+/* One transaction that waits for a free connection. Woken through its own loop: of those that wait, one whose client
+ * has least (pool_load); among equals in the order of arrival. So a client that holds many slots, however slowly it
+ * uses them, gets no more while others want one (max-min fairness). To be zeroed for each transaction: one that is
+ * woken, finds nothing and waits again keeps its place. */
 struct pool_waiter {
 	struct list link; /* private, under the pool's lock */
 	struct loop *loop;
 	loop_fn *fn; /* called on the loop's thread, once; the waiter has left the queue then */
 	void *arg;
-	uint64_t ticket;               /* private: its place in the order of arrival; 0 = never queued */
+	const pool_load *load; /* its client's, read by any thread while the waiter is queued; NULL = 0 */
+	bool evicted;          /* set before fn: no slot, another client's waiter took its place in a full queue */
+	uint64_t ticket;       /* private: its place in the order of arrival; 0 = never queued */
+	uint64_t offer;        /* private: the newest release that it was woken for */
 	struct pool_shared *queued_in; /* private; NULL = in no queue */
 	struct pool_wake *wake;        /* private: the wake-up on its way; NULL = none */
 };
-/* [worker] False: the queue is full (pool_config.queue). To be called in the same turn as the pool_pick() on this view
- * that led to it, with no other pick in between: what was released since that pick wakes at once. */
+/* [worker] False: the queue is full (pool_config.queue) of waiters whose clients have no more than this one's; else the
+ * last of a client that has most leaves for it. To be called in the same turn as the pool_pick() on this view that led
+ * to it, with no other pick in between: what was released since that pick wakes at once. */
 bool pool_wait(struct pool *p, struct pool_waiter *w) MUST_CHECK;
 /* [worker] Leaves the queue. The wake-up that was already on its way is passed to the next waiter and never arrives.
  * Call it on the waiter's own thread. */
 void pool_wait_cancel(struct pool_waiter *w);
 /* [worker] How many wait: one relaxed load. */
 unsigned pool_waiting(const struct pool *p);
+/* [worker] Whether anybody waits in any pool: one relaxed load. */
+bool pool_anybody_waits(void);
+/* [worker] The least load among those that wait; UINT64_MAX = nobody does. */
+uint64_t pool_waiting_least(const struct pool *p);
 
 /* ---- the registry: control thread ---- */
 

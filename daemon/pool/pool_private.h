@@ -58,6 +58,7 @@ struct pool_shared {
 	char *name;
 	pthread_mutex_t lock; /* the queue; ejections */
 	struct list waiters;  /* struct pool_waiter.link, in order of arrival */
+	uint64_t offers;      /* releases that woke somebody */
 	struct pool_series series;
 	series_id queue_series;
 	_Alignas(64) _Atomic uint32_t n_waiting; /* = length of waiters */
@@ -68,9 +69,9 @@ struct pool_shared {
 struct pool_shared *pool_shared_new(const char *name);
 struct pool_shared *pool_shared_ref(struct pool_shared *sh);
 void pool_shared_unref(struct pool_shared *sh);
-/* Wakes the first waiter, if any. From any thread. */
+/* Wakes the waiter whose turn it is, if any. From any thread. */
 void pool_shared_wake(struct pool_shared *sh);
-/* Something of s that waiters want became free: counts it, then wakes the first of them. From any thread. */
+/* Something of s that waiters want became free: counts it, then wakes one of them. From any thread. */
 void server_freed(struct server *s);
 /* Before a pick looks at the servers of p: from here on pool_wait() notices what becomes free. */
 void pool_wait_mark(const struct pool *p);

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Transactions that wait for a free connection: one queue per pool name, first come first served.
+ * Transactions that wait for a free connection: one queue per pool name, fair between clients, first come first served
+ * among equals.
  *
  * The hard thing is a wake-up that crosses a cancellation. A wake-up is a message on its way to another thread and
  * cannot be called back; so it is an object of its own that the waiter can disown. A disowned wake-up is handed to the
  * next waiter at once: one freed slot wakes one waiter that is still there.
+ *
+ * Fairness is by what clients hold at the moment of waking, which no order of the list can keep up with: the queue is
+ * looked through. It is short (pool_config.queue), and looked at only when servers are full; the look has a bound.
  */
 #include <stdlib.h>
 
@@ -33,34 +37,74 @@ static void on_wake(void *arg)
 	w->fn(w->arg);
 }
 
-/* Wakes the first waiter behind the ticket. */
-static void wake_behind(struct pool_shared *sh, uint64_t ticket)
+#define LOOK_MAX 1024 /* waiters looked at for a wake-up */
+
+static _Atomic uint32_t n_waiting_anywhere;
+
+static void count_waiter(struct pool_shared *sh, int change)
 {
-	struct pool_waiter *w;
+	atomic_fetch_add(&sh->n_waiting, (uint32_t)change);
+	atomic_fetch_add_explicit(&n_waiting_anywhere, (uint32_t)change, memory_order_relaxed);
+}
+
+static uint64_t load_of(const struct pool_waiter *w)
+{
+	return w->load == NULL ? 0 : atomic_load_explicit(w->load, memory_order_relaxed);
+}
+
+/* Takes w out of the queue and sends it a message. Posted under the lock: a cancellation on the waiter's thread finds
+ * either a queued waiter or a posted wake-up. */
+static void wake(struct pool_shared *sh, struct pool_waiter *w)
+{
 	struct pool_wake *wake;
+
+	list_remove(&w->link);
+	count_waiter(sh, -1);
+	NEW_OBJ(wake, WAKE_MAGIC);
+	wake->waiter = w;
+	w->wake = wake;
+	loop_post(w->loop, on_wake, wake);
+}
+
+/* Wakes the one whose client has least, of those that were not woken for this release or a later one. */
+static void offer(struct pool_shared *sh, uint64_t release)
+{
+	struct pool_waiter *w, *best = NULL;
+	uint64_t least = 0;
+	unsigned looked = 0;
 	struct list *tmp;
 
-	CHECK_OBJ(sh, POOL_SHARED_MAGIC);
-	pthread_mutex_lock(&sh->lock);
 	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
-		if (w->ticket <= ticket)
+		if (looked++ == LOOK_MAX)
+			break;
+		uint64_t load = load_of(w);
+		if (w->offer >= release || (best != NULL && load >= least))
 			continue;
-		list_remove(&w->link);
-		atomic_fetch_sub(&sh->n_waiting, 1);
-		NEW_OBJ(wake, WAKE_MAGIC);
-		wake->waiter = w;
-		w->wake = wake;
-		/* Posted under the lock: a cancellation on the waiter's thread finds either a queued waiter or a posted
-		 * wake-up. */
-		loop_post(w->loop, on_wake, wake);
-		break;
+		best = w;
+		least = load;
 	}
-	pthread_mutex_unlock(&sh->lock);
+	if (best == NULL)
+		return;
+	best->offer = release;
+	wake(sh, best);
 }
 
 void pool_shared_wake(struct pool_shared *sh)
 {
-	wake_behind(sh, 0);
+	CHECK_OBJ(sh, POOL_SHARED_MAGIC);
+	pthread_mutex_lock(&sh->lock);
+	if (!list_empty(&sh->waiters))
+		offer(sh, ++sh->offers);
+	pthread_mutex_unlock(&sh->lock);
+}
+
+/* What w was woken for it cannot use; another may. Each is asked once for each release, so this comes to an end. One
+ * that has been asked for a later release has seen this one as well. */
+static void pass_on(struct pool_shared *sh, const struct pool_waiter *w)
+{
+	pthread_mutex_lock(&sh->lock);
+	offer(sh, w->offer);
+	pthread_mutex_unlock(&sh->lock);
 }
 
 /* ---- what is released between a pick and the waiting ---- */
@@ -117,6 +161,30 @@ static bool has_room(const struct pool *p)
 	return false;
 }
 
+/* Makes room in a full queue for a client that has less than another: the last to come of one that has most leaves. */
+static bool evict_for(struct pool_shared *sh, const struct pool_waiter *newcomer)
+{
+	struct pool_waiter *w, *worst = NULL;
+	uint64_t own = load_of(newcomer) + 1, most = own;
+	unsigned looked = 0;
+	struct list *tmp;
+
+	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
+		if (looked++ == LOOK_MAX)
+			break;
+		uint64_t load = load_of(w);
+		if (load <= own || load < most)
+			continue;
+		worst = w;
+		most = load;
+	}
+	if (worst == NULL)
+		return false;
+	worst->evicted = true;
+	wake(sh, worst);
+	return true;
+}
+
 bool pool_wait(struct pool *p, struct pool_waiter *w)
 {
 	static _Atomic uint64_t tickets; /* of all pools: a transaction may come to wait for another one */
@@ -128,20 +196,19 @@ bool pool_wait(struct pool *p, struct pool_waiter *w)
 	if (!again)
 		w->ticket = atomic_fetch_add_explicit(&tickets, 1, memory_order_relaxed) + 1;
 	pthread_mutex_lock(&sh->lock);
-	bool queued = again || atomic_load(&sh->n_waiting) < p->config->queue;
+	bool queued = again || atomic_load(&sh->n_waiting) < p->config->queue || evict_for(sh, w);
 	if (queued) {
+		w->evicted = false;
 		w->queued_in = pool_shared_ref(sh);
 		w->wake = NULL;
 		insert(sh, w);
-		atomic_fetch_add(&sh->n_waiting, 1);
+		count_waiter(sh, 1);
 	}
 	pthread_mutex_unlock(&sh->lock);
 	if (queued && (mark.pool != p || count_frees(p) != mark.frees))
 		pool_shared_wake(sh);
 	else if (again && has_room(p))
-		/* What it was woken for it cannot use; somebody behind it may. Tickets only grow, so this comes to an
-		 * end. */
-		wake_behind(sh, w->ticket);
+		pass_on(sh, w);
 	return queued;
 }
 
@@ -157,7 +224,7 @@ void pool_wait_cancel(struct pool_waiter *w)
 
 	if (wake == NULL) {
 		list_remove(&w->link);
-		atomic_fetch_sub(&sh->n_waiting, 1);
+		count_waiter(sh, -1);
 	} else {
 		wake->waiter = NULL;
 	}
@@ -167,6 +234,30 @@ void pool_wait_cancel(struct pool_waiter *w)
 	if (wake != NULL)
 		pool_shared_wake(sh);
 	pool_shared_unref(sh);
+}
+
+bool pool_anybody_waits(void)
+{
+	return atomic_load_explicit(&n_waiting_anywhere, memory_order_relaxed) > 0;
+}
+
+uint64_t pool_waiting_least(const struct pool *p)
+{
+	struct pool_shared *sh = p->shared;
+	const struct pool_waiter *w;
+	uint64_t least = UINT64_MAX;
+	unsigned looked = 0;
+	struct list *tmp;
+
+	pthread_mutex_lock(&sh->lock);
+	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
+		if (looked++ == LOOK_MAX)
+			break;
+		uint64_t load = load_of(w);
+		least = load < least ? load : least;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return least;
 }
 
 unsigned pool_waiting(const struct pool *p)

@@ -175,6 +175,16 @@ void back_pin_prune(struct worker *w)
 			back_quit(b);
 }
 
+void back_pin_shed(struct worker *w)
+{
+	struct list *tmp;
+	struct back *b;
+
+	LIST_FOR_EACH(b, tmp, &w->backs, link)
+		if (b->resting && !b->login && pool_waiting(b->pool) > 0)
+			back_quit(b);
+}
+
 /* ---- XCLIENT ---- */
 
 bool back_xclient_make(struct back *b)

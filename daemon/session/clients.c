@@ -23,6 +23,7 @@ struct client {
 	 * whole connection where thousands may come in a second. */
 	double full_at_ms, txns_full_at_ms;
 	struct list idle; /* in the shard's idle list while connections == 0 */
+	pool_load load;
 };
 
 struct shard {
@@ -161,6 +162,12 @@ bool clients_transaction(struct clients *c, struct client *cl, const struct list
 	return allowed;
 }
 
+pool_load *clients_load(struct client *cl)
+{
+	CHECK_OBJ(cl, CLIENT_MAGIC);
+	return &cl->load;
+}
+
 void clients_leave(struct clients *c, struct client *cl, int64_t now_ms)
 {
 	CHECK_OBJ(cl, CLIENT_MAGIC);
@@ -169,6 +176,7 @@ void clients_leave(struct clients *c, struct client *cl, int64_t now_ms)
 	pthread_mutex_lock(&sh->lock);
 	ASSERT(cl->connections > 0);
 	if (--cl->connections == 0) {
+		ASSERT(atomic_load_explicit(&cl->load, memory_order_relaxed) == 0);
 		if (is_forgotten(cl, now_ms))
 			drop(sh, cl);
 		else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Clients of one listener: connections now, connection rate and transaction rate, per address prefix. Sharded and
- * locked, touched at accept and close, and at MAIL where transactions are limited.
+ * locked, touched at accept and close, and at MAIL where transactions are limited. Besides one atomic number each, of
+ * the servers' slots that it uses.
  */
 #ifndef POSTROAD_SESSION_CLIENTS_H
 #define POSTROAD_SESSION_CLIENTS_H
@@ -20,6 +21,8 @@ enum client_verdict clients_enter(struct clients *c, const struct addr *a, const
 /* One more transaction of the client; false = too many (caps->transactions). */
 bool clients_transaction(struct clients *c, struct client *cl, const struct listener_caps *caps,
 			 int64_t now_ms) MUST_CHECK;
+/* What the client has of servers, kept by its transactions. Valid while a connection of the client is counted. */
+pool_load *clients_load(struct client *cl);
 void clients_leave(struct clients *c, struct client *cl, int64_t now_ms);
 
 #endif

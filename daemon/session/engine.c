@@ -19,6 +19,7 @@
 #include "daemon/session/front_auth.h"
 #include "daemon/session/hashing.h"
 #include "daemon/session/handshakes.h"
+#include "daemon/session/pressure.h"
 #include "daemon/session/proxied.h"
 #include "daemon/session/session.h"
 #include "daemon/session/tcp.h"
@@ -57,6 +58,7 @@ static void on_beat(void *arg)
 	struct worker *w = arg;
 
 	atomic_store_explicit(&w->beat_at_ms, loop_now_ms(w->loop), memory_order_relaxed);
+	pressure_look(w);
 	timer_set_in(w->loop, &w->beat, BEAT_MS);
 }
 

@@ -213,6 +213,8 @@ static void drop_client(struct session *s)
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);
 	metrics_add(s->w->m_bytes[0][1], f->st.bytes_out);
 	stream_close(&f->st);
+	if (s->txn != NULL)
+		txn_leave_client(s->txn);
 	if (s->counted != NULL)
 		clients_leave(s->run->clients, s->counted, loop_now_ms(s->w->loop));
 	s->counted = NULL;
@@ -244,8 +246,8 @@ static enum txn_cause cause_of(enum close_reason reason, const struct txn *t)
 		return CAUSE_AMBIGUOUS;
 	if (reason == CLOSE_CLIENT_GONE)
 		return CAUSE_CLIENT_GONE;
-	if (reason == CLOSE_BODY_TIMEOUT || reason == CLOSE_TOO_SLOW || reason == CLOSE_IDLE ||
-	    reason == CLOSE_COMMAND_TIMEOUT)
+	if (reason == CLOSE_BODY_TIMEOUT || reason == CLOSE_TOO_SLOW || reason == CLOSE_WANTED ||
+	    reason == CLOSE_IDLE || reason == CLOSE_COMMAND_TIMEOUT)
 		return CAUSE_TIMEOUT;
 	return reason == CLOSE_TOO_BIG ? CAUSE_SIZE : CAUSE_RESET;
 }

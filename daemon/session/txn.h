@@ -100,6 +100,10 @@ struct txn {
 	const char *server_name; /* of the newest server, in the arena: for the log */
 	struct back *back;
 	struct pool_waiter waiter;
+	pool_load *load;        /* its client's; NULL = not counted */
+	uint64_t load_share;    /* what of it is this transaction's */
+	int64_t quiet_since_ms; /* see pressure.c */
+	uint64_t quiet_out;
 	bool waiting;
 	struct sbuf xforward; /* commands of this server's XFORWARD, sent up to xforward_at */
 	size_t xforward_at;
@@ -199,6 +203,8 @@ void txn_pump(struct txn *t);
 /* Ends: logs, counts, gives the connection back, tells the session. The client has its answer. */
 void txn_finish(struct txn *t, enum txn_result result, enum txn_cause cause);
 void txn_release_back(struct txn *t);
+/* The client's connection ends before the transaction, which is then no longer one of the client's. */
+void txn_leave_client(struct txn *t);
 void txn_note_reply(struct txn *t, const struct smtp_reply *r);
 /* The log line of a transaction: txn_log.c. */
 void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause);

@@ -26,15 +26,16 @@
 #define TICKS 100        /* a second */
 #define OPEN_PER_TICK 30 /* new connections, but for --mode hangup: 3,000 a second are enough to fill any server */
 
-enum mode { MODE_IDLE, MODE_DRIP, MODE_CRAWL, MODE_DEAF, MODE_AUTH, MODE_HANGUP, MODE_COUNT };
+enum mode { MODE_IDLE, MODE_DRIP, MODE_CRAWL, MODE_HOLD, MODE_DEAF, MODE_AUTH, MODE_HANGUP, MODE_COUNT };
 
-static const char *const mode_names[MODE_COUNT] = { "idle", "drip", "crawl", "deaf", "auth", "hangup" };
+static const char *const mode_names[MODE_COUNT] = { "idle", "drip", "crawl", "hold", "deaf", "auth", "hangup" };
 
 static const char usage[] =
 	"usage: postroad-attack --to ADDR:PORT --mode MODE [options]\n"
 	"  --mode idle      connect, read the greeting, stay\n"
 	"  --mode drip      send commands, one byte a second\n"
 	"  --mode crawl     send an envelope at once, then the message, one byte a second\n"
+	"  --mode hold      send MAIL and RCPT, then nothing\n"
 	"  --mode deaf      send commands as fast as they are taken, and never read an answer\n"
 	"  --mode auth      guess passwords with AUTH PLAIN, each as soon as the last one was refused\n"
 	"  --mode hangup    --rate connections a second that hang up at the greeting\n"
@@ -73,6 +74,8 @@ static const char drip_text[] = "EHLO drip.test\r\nMAIL FROM:<drip@load.test>\r\
 				"Subject: drip\r\n\r\n";
 static const char crawl_text[] =
 	"EHLO crawl.test\r\nMAIL FROM:<crawl@load.test>\r\nRCPT TO:<crawl@sink.test>\r\nDATA\r\n";
+
+static const char hold_text[] = "EHLO hold.test\r\nMAIL FROM:<hold@load.test>\r\nRCPT TO:<hold@sink.test>\r\n";
 
 /* ---- one client ---- */
 
@@ -175,6 +178,8 @@ static void answer(struct client *c)
 		guess(c);
 	else if (mode == MODE_CRAWL && c->step == 1)
 		say(c, crawl_text, sizeof(crawl_text) - 1);
+	else if (mode == MODE_HOLD && c->step == 1)
+		say(c, hold_text, sizeof(hold_text) - 1);
 }
 
 /* A reply is over with a line whose fourth character is no hyphen. */

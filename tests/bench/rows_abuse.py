@@ -20,6 +20,7 @@ ATTACKS = {
     "idle": ["--clients", 5000, "--sources", 50],
     "drip": ["--clients", 2000, "--sources", 20],
     "crawl": ["--clients", 1000, "--sources", 10],
+    "hold": ["--clients", 1000, "--sources", 10],
     "deaf": ["--clients", 500, "--sources", 10],
     "auth": ["--clients", 500, "--sources", 50, "--user", "victim"],
     "hangup": ["--clients", 2000, "--rate", 1000, "--sources", 50],

@@ -436,6 +436,26 @@ def test_crawling_attackers_send_content_one_byte_at_a_time(attack, sink):
     assert s.counters()["bytes"] <= 100  # their envelopes were taken, and single bytes since
 
 
+def test_holding_attackers_send_an_envelope_and_no_more(attack):
+    lines = []
+
+    def serve():
+        peer, _ = server.accept()
+        peer.sendall(b"220 x\r\n")
+        for line in peer.makefile("rb"):
+            lines.append(line[:4])
+            peer.sendall(b"250 x\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+
+        class Target:
+            listen = f"127.0.0.1:{server.getsockname()[1]}"
+
+        counts = attack(Target, "hold", "--clients", 1, until=lambda: len(lines) == 3)
+    assert lines == [b"EHLO", b"MAIL", b"RCPT"] and counts["standing"] == 1
+
+
 def test_who_is_thrown_out_comes_back(attack, sink):
     s = sink("--fail", "connect=421:100")
     counts = attack(s, "idle", "--clients", 4, until=lambda: s.counters()["connections"] > 9)

@@ -157,6 +157,114 @@ static void a_full_queue_takes_nobody(void **state)
 	scene_fini(&sc);
 }
 
+/* Sleepers of clients that have so many transactions. */
+static void set_loads(struct scene *sc, const pool_load *loads)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sc->sleepers); i++)
+		sc->sleepers[i].w.load = &loads[i];
+}
+
+static void who_holds_fewest_is_woken_first(void **state)
+{
+	UNUSED(state);
+	pool_load loads[6] = { 9, 3, 1, 3 };
+	struct scene sc;
+
+	scene_init(&sc);
+	set_loads(&sc, loads);
+	queue_up(&sc, 4);
+	for (size_t i = 1; i <= 4; i++) {
+		release(&sc);
+		take(&sc);
+		loop_turn(sc.loop, false);
+		assert_int_equal(sc.log.n, i);
+	}
+	assert_string_equal(sc.log.order, "CBDA");
+	scene_fini(&sc);
+}
+
+static void what_a_client_holds_counts_at_the_moment_of_waking(void **state)
+{
+	UNUSED(state);
+	pool_load loads[6] = { 1, 2 };
+	struct scene sc;
+
+	scene_init(&sc);
+	set_loads(&sc, loads);
+	queue_up(&sc, 2);
+	atomic_store(&loads[0], 5);
+	release(&sc);
+	loop_turn(sc.loop, false);
+	assert_string_equal(sc.log.order, "B");
+	pool_wait_cancel(&sc.sleepers[0].w);
+	scene_fini(&sc);
+}
+
+static void a_full_queue_takes_one_of_a_client_with_less_for_the_last_of_one_with_most(void **state)
+{
+	UNUSED(state);
+	pool_load loads[6] = { 4, 7, 7, 4, 2 };
+	struct scene sc;
+
+	scene_init(&sc);
+	set_loads(&sc, loads);
+	sc.v.config.queue = 3;
+	queue_up(&sc, 3);
+	wait_after_pick(&sc, 3); /* D for C, as B came before it */
+	loop_turn(sc.loop, false);
+	assert_string_equal(sc.log.order, "C");
+	assert_true(sc.sleepers[2].w.evicted);
+	assert_int_equal(pool_waiting(sc.v.pool), 3);
+	wait_after_pick(&sc, 4); /* E for B */
+	loop_turn(sc.loop, false);
+	assert_string_equal(sc.log.order, "CB");
+	release(&sc);
+	loop_turn(sc.loop, false);
+	assert_string_equal(sc.log.order, "CBE");
+	assert_false(sc.sleepers[4].w.evicted);
+	pool_wait_cancel(&sc.sleepers[0].w);
+	pool_wait_cancel(&sc.sleepers[3].w);
+	scene_fini(&sc);
+}
+
+static void a_full_queue_takes_none_of_a_client_with_as_much(void **state)
+{
+	UNUSED(state);
+	pool_load loads[6] = { 4, 4, 4 };
+	struct scene sc;
+
+	scene_init(&sc);
+	set_loads(&sc, loads);
+	sc.v.config.queue = 2;
+	queue_up(&sc, 2);
+	assert_false(pool_wait(sc.v.pool, &sc.sleepers[2].w));
+	pool_wait_cancel(&sc.sleepers[0].w);
+	pool_wait_cancel(&sc.sleepers[1].w);
+	scene_fini(&sc);
+}
+
+static void a_wake_up_passed_on_goes_to_each_once_whatever_they_hold(void **state)
+{
+	UNUSED(state);
+	pool_load loads[6] = { 2, 1, 3 };
+	struct scene sc;
+
+	scene_init(&sc);
+	set_loads(&sc, loads);
+	queue_up(&sc, 3);
+	release(&sc); /* nobody can use it */
+	for (size_t i = 0; i < 6; i++) {
+		size_t n = sc.log.n;
+		loop_turn(sc.loop, false);
+		if (sc.log.n > n)
+			wait_after_pick(&sc, (size_t)(sc.log.order[n] - 'A'));
+	}
+	assert_string_equal(sc.log.order, "BAC");
+	for (size_t i = 0; i < 3; i++)
+		pool_wait_cancel(&sc.sleepers[i].w);
+	scene_fini(&sc);
+}
+
 static void one_woken_in_vain_keeps_its_place(void **state)
 {
 	UNUSED(state);
@@ -362,6 +470,11 @@ int main(void)
 		cmocka_unit_test(a_waiter_that_leaves_is_passed_over),
 		cmocka_unit_test(a_wake_up_on_its_way_to_a_waiter_that_leaves_goes_to_the_next),
 		cmocka_unit_test(a_full_queue_takes_nobody),
+		cmocka_unit_test(who_holds_fewest_is_woken_first),
+		cmocka_unit_test(what_a_client_holds_counts_at_the_moment_of_waking),
+		cmocka_unit_test(a_full_queue_takes_one_of_a_client_with_less_for_the_last_of_one_with_most),
+		cmocka_unit_test(a_full_queue_takes_none_of_a_client_with_as_much),
+		cmocka_unit_test(a_wake_up_passed_on_goes_to_each_once_whatever_they_hold),
 		cmocka_unit_test(one_woken_in_vain_keeps_its_place),
 		cmocka_unit_test(a_wake_up_that_the_first_cannot_use_goes_down_the_queue_once),
 		cmocka_unit_test(what_is_released_between_the_pick_and_the_waiting_is_not_missed),
