@@ -211,6 +211,8 @@ static void on_xclient(struct back *b, const struct smtp_reply *r)
 	back_observe(b, STAGE_EHLO, r, b->since_us);
 	if (smtp_reply_is(r, 2))
 		introduce(b);
+	else if (r->code >= 500 && r->code <= 504)
+		back_fail(b, BACK_NO_XCLIENT, r); /* it does not take the words, so it has not judged whom they name */
 	else
 		said_no(b, r);
 }
