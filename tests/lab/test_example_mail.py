@@ -24,7 +24,9 @@ BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 EXAMPLES = REPOSITORY / "packaging/examples"
 PAGE = (EXAMPLES / "README.md").read_text()
 REFUSED, WELCOME, BALANCER = "192.0.2.66", "192.0.2.67", "10.0.0.30"
+REFUSED6, WELCOME6, BALANCER6 = "2001:db8::66", "2001:db8::67", "2001:db8::30"
 ADDRESSES = [REFUSED, WELCOME, BALANCER, "10.0.0.11", "10.0.0.12", "10.0.0.21", "10.0.0.31", "10.0.0.32"]
+IPV6 = os.path.exists("/proc/net/if_inet6")
 MESSAGE = "From: <a@client.test>\r\nTo: <b@example.com>\r\nSubject: {0}\r\nX-Postroad-Id: {0}\r\n\r\nHello\r\n"
 PROBED = 2526  # where a Postfix shows that it runs; 2525 may be another's business
 SECONDS = 30
@@ -56,7 +58,8 @@ class Network:
     def __init__(self, name):
         self.name, self.running = name, []
         subprocess.run(["ip", "netns", "add", name], check=True)
-        for args in [["link", "set", "lo", "up"]] + [["address", "add", f"{a}/32", "dev", "lo"] for a in ADDRESSES]:
+        for args in [["link", "set", "lo", "up"]] + [["address", "add", f"{a}/32", "dev", "lo"] for a in ADDRESSES] + [
+                ["address", "add", f"{a}/128", "dev", "lo", "nodad"] for a in (REFUSED6, WELCOME6, BALANCER6) if IPV6]:
             subprocess.run(["ip", "-n", name, *args], check=True)
 
     def stop(self):
@@ -127,14 +130,17 @@ def arrived(servers, ident):
 # ---- inbound ----
 
 def start_inbound(network, directory, services, identity=None, settings=None):
-    """The example with its two servers, which refuse one client by its address."""
+    """The example with its two servers, which refuse one client by its address, and one of IPv6 by its."""
     network.stop()
-    table = f"inline:{{ {{ {REFUSED} = REJECT not you }} }}"
-    settings = {"smtpd_client_restrictions": f"check_client_access {table}", "postscreen_greet_wait": "1s", **(settings or {})}
+    table = f"inline:{{ {{ {REFUSED} = REJECT not you }} {{ {REFUSED6} = REJECT nor you }} }}"
+    settings = {"smtpd_client_restrictions": f"check_client_access {table}", "postscreen_greet_wait": "1s",
+                "inet_protocols": "all" if IPV6 else "ipv4", **(settings or {})}
     servers = [network.postfix(directory, a, PROBED, settings, services) for a in ("10.0.0.31", "10.0.0.32")]
     document = example("inbound.json", directory)
     if identity is not None:
         document["pools"]["mx"]["identity"] = identity
+    if IPV6:
+        document["listeners"]["mx"]["bind"].append("[::]:25")
     network.node(directory, document)
     return servers
 
@@ -160,6 +166,18 @@ def test_inbound_servers_own_checks_see_the_real_client(network, tmp_path, inbou
     assert not found(servers, "refused")
 
 
+@pytest.mark.skipif(not IPV6, reason="needs IPv6")
+def test_inbound_servers_own_checks_see_a_client_of_ipv6(network, tmp_path, inbound):
+    servers, helo = inbound
+    refused = network.curl(tmp_path, "refused6", f"smtp://[{BALANCER6}]", source=REFUSED6)
+    assert refused.returncode != 0 and f"< 554 5.7.1 <unknown[{REFUSED6}]>: Client host rejected: nor you" in refused.stderr
+    welcome = network.curl(tmp_path, "welcome6", f"smtp://[{BALANCER6}]", source=WELCOME6)
+    assert welcome.returncode == 0, welcome.stderr
+    _, text = arrived(servers, "welcome6")
+    assert f"Received: from {helo} (unknown [IPv6:{WELCOME6}])\n\tby mta.test (Postfix)" in text
+    assert not found(servers, "refused6")
+
+
 def test_inbound_takes_mail_for_its_own_domains_only(network, tmp_path, inbound):
     servers, _ = inbound
     for rcpt, taken in (("b@example.com", True), ("b@lists.example.com", True), ("b@customer-two.example", True),
@@ -170,6 +188,18 @@ def test_inbound_takes_mail_for_its_own_domains_only(network, tmp_path, inbound)
             arrived(servers, rcpt)
         else:
             assert "< 550 5.7.1" in done.stderr and not found(servers, rcpt)
+
+
+@pytest.mark.skipif(not IPV6, reason="needs IPv6")
+@pytest.mark.parametrize("services,identity,settings", [(HEADER, None, {}), (PLAIN, BY_XCLIENT, XCLIENT)], ids=["proxy", "xclient"])
+def test_inbound_mail_is_deferred_where_postfix_does_not_understand_ipv6(network, tmp_path, services, identity, settings):
+    servers = start_inbound(network, tmp_path, services, identity, {**settings, "inet_protocols": "ipv4"})
+    done = network.curl(tmp_path, "deferred", f"smtp://[{BALANCER6}]", source=WELCOME6)
+    assert done.returncode != 0 and "RCPT failed: 451" in done.stderr, done.stderr
+    done = network.curl(tmp_path, "taken", f"smtp://{BALANCER}")
+    assert done.returncode == 0, "nor is that held against the servers"
+    arrived(servers, "taken")
+    assert not found(servers, "deferred")
 
 
 def test_inbound_servers_that_are_not_told_see_the_balancer_alone(network, tmp_path):
