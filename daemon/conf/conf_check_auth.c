@@ -71,6 +71,12 @@ static bool all_on_loopback(const struct pool_config *p)
 	return true;
 }
 
+/* Where TLS is a mere wish, whoever is on the way can do without it. */
+static bool goes_in_the_clear(const struct pool_config *p)
+{
+	return p->tls.mode < POOL_TLS_ENCRYPT && !p->auth.plaintext && !all_on_loopback(p);
+}
+
 static void check_pool(struct conf_checker *k, struct pool_config *p)
 {
 	struct pool_auth_config *a = &p->auth;
@@ -85,7 +91,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 		return;
 	if (!any || (a->password != NULL && a->password_file != NULL))
 		bad(k, "\"password\" or \"password_file\"", "one password is needed");
-	if (p->tls.mode < POOL_TLS_ENCRYPT && !a->plaintext && !all_on_loopback(p))
+	if (goes_in_the_clear(p))
 		bad(k, "`tls.mode` \"encrypt\" or \"verify\", or \"plaintext\": true",
 		    "without TLS the password could be read on the way");
 	if (a->password == NULL && a->password_file != NULL)
@@ -114,6 +120,11 @@ static void check_passed(struct conf_checker *k, const struct listener_config *l
 	if (p != NULL && p->auth.user != NULL)
 		errors_add(k->p->errors, k->p->path.p, "\"passthrough\"", NULL, NULL,
 			   "logins may go to pool \"%s\", where we log in ourselves: the servers take one login only",
+			   pool);
+	if (p != NULL && !k->fields_are_bad && goes_in_the_clear(p))
+		errors_add(k->p->errors, k->p->path.p, "\"passthrough\"", NULL, NULL,
+			   "logins may go to pool \"%s\" without TLS, and passwords could be read on the way: its "
+			   "`tls.mode` must be \"encrypt\" or \"verify\", or its `auth.plaintext` true",
 			   pool);
 }
 

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/smtp/smtp.h"
+
 #define SESSIONS_MAX 1024 /* of one pool, remembered for resumption */
 
 /* An error without a value: what was found is a file's content, or a secret. */
@@ -116,6 +118,21 @@ static bool any_from_srv(const struct pool_config *p)
 	return false;
 }
 
+/* What a certificate can hold: an address, or a name without a dot at its end; a dot in front would stand for all names
+ * below it (X509_check_host(3)). */
+static void check_server_name(struct conf_checker *k, struct pool_config *p)
+{
+	char folded[SMTP_DOMAIN_MAX + 1];
+	struct addr ip;
+
+	if (p->tls.server_name == NULL || addr_parse_ip(p->tls.server_name, &ip))
+		return;
+	if (p->tls.server_name[0] == '[' || !smtp_domain_fold(str_from(p->tls.server_name), folded))
+		bad(k, "a host name or an IP address", "no certificate has such a name");
+	else
+		p->tls.server_name = arena_strdup(k->p->arena, folded);
+}
+
 static void check_pool(struct conf_checker *k, struct pool_config *p)
 {
 	struct tls_client_conf cf = { .verify = p->tls.mode == POOL_TLS_VERIFY,
@@ -130,6 +147,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 	if (p->tls.ca_file != NULL && p->tls.mode != POOL_TLS_VERIFY)
 		conf_check_warn(k, "has no effect while the mode is not \"verify\"");
 	conf_check_at(k, "pools", p->name, "tls", "server_name", NULL);
+	check_server_name(k, p);
 	if (p->tls.mode == POOL_TLS_VERIFY && p->tls.server_name == NULL && any_from_srv(p))
 		bad(k, "a host name", "servers found by \"srv:\" have no name of their own that could be verified");
 	conf_check_at(k, "pools", p->name, "health", "type", NULL);

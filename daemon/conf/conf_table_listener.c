@@ -64,7 +64,7 @@ static const struct conf_field auth_fields[] = {
 	  .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that; "
 		 "`passthrough`: a server decides, of the pool that routes choose for the client before anybody is "
 		 "known, and the session's mail to that pool goes over the same connection; should that be lost, the "
-		 "client gets 421." },
+		 "client gets 421. Such pools need TLS (their `tls.mode`), or `auth.plaintext`." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
 	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),

@@ -136,8 +136,8 @@ static const struct conf_field auth_fields[] = {
 	{ "mechanism", CONF_ENUM(enum sasl_mechanism, P, auth.mechanism), CONF_NAMES(auth_mechanisms, 0),
 	  .def = "\"PLAIN\"", .doc = "How it is sent." },
 	{ "plaintext", CONF_BOOL(P, auth.plaintext), .def = "false",
-	  .doc = "Send it without TLS too, for everybody on the way to read. To servers on loopback it is sent either "
-		 "way." },
+	  .doc = "Send it without TLS too, for everybody on the way to read, as also logins of clients that are passed "
+		 "on to this pool. To servers on loopback they are sent either way." },
 };
 
 static const struct conf_object auth_object = CONF_OBJECT(

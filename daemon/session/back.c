@@ -298,7 +298,7 @@ struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, str
 		use_pool(b, p);
 	if (b != NULL) {
 		b->txn = t;
-		b->any_reply = false;
+		b->any_reply = b->refused = false;
 	}
 	return b;
 }

@@ -56,7 +56,7 @@ struct back {
 	struct txn *txn;         /* the borrower; NULL = none */
 	struct front_pass *pass; /* or the login that borrows it */
 	uint8_t state;
-	bool is_idle;
+	bool is_idle; /* counted in server.n_idle, linked by idle_link */
 	bool spoke, secure; /* its banner came; TLS is on */
 	/* Of those that serve one session (back_pin.h): */
 	struct session *session; /* which they serve; NULL = shared, or the session has ended */
@@ -72,6 +72,7 @@ struct back {
 	unsigned xclient, xforward; /* SMTP_XATTR_* of its EHLO */
 	bool reused;                /* it has served before: an EOF before any reply is no failure */
 	bool any_reply;             /* since it was lent */
+	bool refused;               /* its newest reply was a refusal: that it ends now may be part of that */
 	bool body_open;             /* DATA was answered by 354 and no final reply came: only a close may follow */
 	/* How things stood when it last did something, for a borrower whom it failed: */
 	bool dot_left;            /* the final dot had been given to the kernel */
@@ -155,7 +156,7 @@ bool back_all_sent(const struct back *b);
 void back_idle_init(struct worker *w);
 /* Ends every connection of the worker, idle or not; no transaction may be open any more. */
 void back_fini(struct worker *w);
-/* Closes one idle connection to s, if there is one. */
+/* Closes one connection to s that is idle, or rests for its session, if there is one. */
 void back_shed(struct worker *w, struct server *s);
 /* Closes all idle connections to servers that may not be used, or that no pool has any more. */
 void back_idle_prune(struct worker *w);

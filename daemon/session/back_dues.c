@@ -197,9 +197,11 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 			front_pass_on_reply(b->pass, r);
 		return;
 	}
-	if (r->code != 421)
+	bool cleared = b->state == BACK_RSET; /* who asked has gone; who borrows it now waits for the RSET behind this */
+	if (r->code != 421 && !cleared)
 		b->any_reply = true;
 	back_observe(b, due_stage(d.kind), r, d.sent_us);
+	b->refused = smtp_reply_is(r, 5) || back_is_verdict(b, due_stage(d.kind), r);
 	if (d.kind == DUE_DATA && r->code == 354)
 		b->body_open = true;
 	if (d.kind == DUE_DOT)
@@ -208,7 +210,7 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 		b->errors++;
 	else if (d.kind == DUE_DOT)
 		b->errors = 0;
-	if (b->txn != NULL)
+	if (b->txn != NULL && !cleared)
 		txn_on_reply(b->txn, &d, r, took);
 }
 

@@ -92,11 +92,24 @@ bool back_is_verdict(const struct back *b, enum reply_stage stage, const struct 
 	return stage <= STAGE_EHLO || (r->enhanced[0] != 0 && r->enhanced[1] == 7);
 }
 
+/* We greeted by the name that the client had chosen, and the server does know the command. */
+static bool is_about_name(const struct back *b, const struct smtp_reply *r)
+{
+	bool unknown = r->code == 500 || r->code == 502 || r->code == 503;
+
+	return b->pool->config->helo_client && (b->state == BACK_EHLO || b->state == BACK_HELO) &&
+	       smtp_reply_is(r, 5) && !unknown && !smtp_reply_is_server_trouble(r);
+}
+
 /* The server, or what it was told, is refused. */
 static void said_no(struct back *b, const struct smtp_reply *r)
 {
 	bool header = b->pool->config->identity.proxy != IDENTITY_PROXY_NONE && b->state == BACK_EHLO;
 
+	if (is_about_name(b, r)) {
+		back_fail(b, BACK_VERDICT, r);
+		return;
+	}
 	if (header && !b->introduced && r->code >= 500 && r->code <= 503) {
 		back_fail(b, BACK_MALFORMED,
 			  r); /* it took the PROXY header for a command: its answers are out of step */
@@ -211,8 +224,8 @@ static void on_xclient(struct back *b, const struct smtp_reply *r)
 	back_observe(b, STAGE_EHLO, r, b->since_us);
 	if (smtp_reply_is(r, 2))
 		introduce(b);
-	else if (r->code >= 500 && r->code <= 504)
-		back_fail(b, BACK_NO_XCLIENT, r); /* it does not take the words, so it has not judged whom they name */
+	else if (r->code >= 500 && r->code <= 503)
+		back_fail(b, BACK_NO_XCLIENT, r); /* it refuses our command, not the client: 5xx would bounce his mail */
 	else
 		said_no(b, r);
 }

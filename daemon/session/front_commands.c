@@ -316,6 +316,21 @@ static bool is_http(struct str word)
 	return false;
 }
 
+/* What may hold a password is not shown in a trace: AUTH with its response, and what follows an AUTH that was refused,
+ * as a client that did not wait goes on with its responses. */
+static void trace_command(struct session *s, const struct smtp_command *c, struct str line)
+{
+	static const char shown[] = "AUTH (a login, not shown)", rest[] = "(behind AUTH and no command, not shown)";
+
+	if (c->verb == SMTP_AUTH)
+		session_trace(s, 'C', shown, sizeof(shown) - 1);
+	else if (c->verb == SMTP_UNKNOWN && s->front.after_auth)
+		session_trace(s, 'C', rest, sizeof(rest) - 1);
+	else
+		session_trace(s, 'C', line.p, line.n);
+	s->front.after_auth = c->verb == SMTP_AUTH || (c->verb == SMTP_UNKNOWN && s->front.after_auth);
+}
+
 /* At every command: the edge of a transaction, and the patience with clients that bring no mail. False: closed. */
 static bool may_go_on(struct session *s, const struct command *row)
 {
@@ -338,7 +353,7 @@ enum step front_command(struct session *s, struct str line)
 	const struct command *row = &commands[c.verb];
 	if (row->flags & EDGE && txn_pending(s->txn) > 0)
 		return STEP_WAIT;
-	session_trace(s, 'C', line.p, line.n);
+	trace_command(s, &c, line);
 	if (c.verb == SMTP_UNKNOWN && is_http(c.word)) {
 		session_close(s, CLOSE_HTTP);
 		return STEP_DONE;

@@ -100,7 +100,7 @@ void session_accept(struct worker *w, const struct listener_view *lv, const stru
 	s->counted = a->counted;
 	s->client = s->origin = a->client;
 	s->peer = a->peer;
-	s->local = a->local;
+	s->local = s->origin_local = a->local;
 	list_init(&s->pinned);
 	s->number = w->next_id++;
 	s->started_ms = loop_now_ms(w->loop);

@@ -82,6 +82,12 @@ void txn_note_reply(struct txn *t, const struct smtp_reply *r)
 	t->last_code = r->code;
 }
 
+void txn_forget_reply(struct txn *t)
+{
+	free(t->last_reply);
+	t->last_reply = NULL;
+}
+
 static enum txn_result result_of(unsigned code)
 {
 	return code < 400 ? RESULT_ACCEPTED : code < 500 ? RESULT_TEMPFAIL : RESULT_PERMFAIL;

@@ -206,6 +206,8 @@ void txn_release_back(struct txn *t);
 /* The client's connection ends before the transaction, which is then no longer one of the client's. */
 void txn_leave_client(struct txn *t);
 void txn_note_reply(struct txn *t, const struct smtp_reply *r);
+/* The server at hand has said nothing worth showing. */
+void txn_forget_reply(struct txn *t);
 /* The log line of a transaction: txn_log.c. */
 void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause);
 

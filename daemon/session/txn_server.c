@@ -114,6 +114,12 @@ static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why,
 	return true;
 }
 
+/* It hung up on a client of whom it had been told, with its refusal: who does that to one is not broken for all. */
+static bool hung_up_on_client(const struct back *b, enum back_trouble why)
+{
+	return why == BACK_EOF && b != NULL && b->told && b->refused;
+}
+
 static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r,
 		       const struct back *b)
 {
@@ -121,7 +127,7 @@ static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble 
 	struct failure f;
 
 	fail_policy(stage, why, r, &f);
-	if (f.blamed)
+	if (f.blamed && !hung_up_on_client(b, why))
 		server_report(t->pool, t->server, f.blame, loop_now_ms(t->s->w->loop));
 	log_failure(t, stage, why, b);
 	if (t->n_tried < PICK_TRIED_MAX)
@@ -186,6 +192,8 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	t->back = NULL;
 	if (r != NULL)
 		txn_note_reply(t, r);
+	else
+		txn_forget_reply(t); /* what it said before is not its answer to this */
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (txn_lost_login(t) || !is_stale(t, b, why, r)) {

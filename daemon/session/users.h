@@ -22,8 +22,11 @@ bool users_have_scram(const struct users *u);
 bool users_have_passwords(const struct users *u);
 /* A hash that somebody has, whose cost an unknown user is to have too; NULL = nobody has one. */
 const char *users_any_hash(const struct users *u);
-/* What unknown users' salts are made of, and their iterations (sasl_setup). */
+/* What unknown users' salts are made of (sasl_setup). No user knows it, not even by what his own logins show him, as
+ * long as somebody has a password hash. */
 struct str users_unknown_key(const struct users *u);
-unsigned users_iterations(const struct users *u);
+/* What somebody of that name would be asked for by SCRAM if he existed: as one of the users is, which one depends on
+ * the name alone, so that the mixture is theirs. For sasl_look_like(). */
+void users_look(const struct users *u, const char *name, unsigned *ret_iterations, size_t *ret_salt_len);
 
 #endif

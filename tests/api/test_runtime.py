@@ -254,6 +254,23 @@ def test_a_session_is_traced_as_it_goes(node, stream):
     assert node.get("/api/v1/sessions/none/trace").status == 404
 
 
+def test_a_trace_shows_no_login(node, stream):
+    secret = "AGFwcDEAZ2VoZWlt"
+    s, f = smtp(node)
+    ask(f, "EHLO client.test")
+    found = wait_for(lambda: sessions(node), "the session is listed")[0]
+    trace = stream(node, f"/api/v1/sessions/{found['id']}/trace")
+    wait_for(lambda: sessions(node)[0]["traced"], "the trace has begun")
+    for line in ("AUTH PLAIN " + secret, secret, secret, "auth " + secret, "NOOP", secret + "x", "NOOP shown"):
+        ask(f, line)
+    texts = []
+    while not texts or "NOOP shown" not in texts[-1]:
+        texts.append(trace.until("line")["data"]["text"])
+    assert [t for t in texts if secret in t] == [secret + "x"], "behind another command it is a command"
+    assert len([t for t in texts if t.startswith("AUTH")]) == 2
+    s.close()
+
+
 def test_a_session_among_many_is_traced(idle_node, stream):
     node = idle_node
     node.config["listeners"]["relay"]["caps"] = {"connections_per_client": "unlimited"}

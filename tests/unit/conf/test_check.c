@@ -111,13 +111,29 @@ static void a_login_at_servers_is_whole(void **state)
 	assert_refused(POOL_AUTH("'user': 'u', 'password': 'a\\nb'"), "/pools/p/auth/password", "control");
 }
 
+#define PASSED_TO(auth) "'pools': {'p': {'auth': " auth "}}}"
+
 static void a_login_passed_on_finds_no_other(void **state)
 {
 	UNUSED(state);
 	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'auth': {'user': 'u', "
 		       "'password': 'p', 'plaintext': true}}}}",
 		       "/listeners/l/auth/mode", "one login only");
-	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}}");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, " PASSED_TO("{'plaintext': true}"));
+}
+
+static void a_login_passed_on_is_not_for_everybody_to_read(void **state)
+{
+	UNUSED(state);
+	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}}", "/listeners/l/auth/mode",
+		       "read on the way");
+	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'tls': {'mode': "
+		       "'may'}}}}",
+		       "/listeners/l/auth/mode", "read on the way");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'tls': {'mode': "
+			"'encrypt'}}}}");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'servers': {'s': "
+			"{'address': '127.0.0.1:25'}}}}}");
 }
 
 static void who_logs_in_must_be_told_about_mixed_recipients(void **state)
@@ -392,6 +408,7 @@ int main(void)
 		cmocka_unit_test(a_password_goes_where_nobody_can_read_it),
 		cmocka_unit_test(a_login_at_servers_is_whole),
 		cmocka_unit_test(a_login_passed_on_finds_no_other),
+		cmocka_unit_test(a_login_passed_on_is_not_for_everybody_to_read),
 		cmocka_unit_test(who_logs_in_must_be_told_about_mixed_recipients),
 		cmocka_unit_test(names_in_certificates_have_one_spelling),
 		cmocka_unit_test(an_address_is_bound_once),
