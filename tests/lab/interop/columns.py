@@ -6,8 +6,6 @@ which evidence must be found afterwards: a cell that passed without what it is a
 """
 import dataclasses
 
-from bodies import SMALL
-
 CLIENTS = ["postfix", "exim", "opensmtpd", "swaks", "curl", "msmtp", "smtplib"]
 SERVERS = ["postfix", "exim", "opensmtpd"]
 # Each client has an address of its own, on the loopback of the run's namespace; the balancer and the servers have one.
@@ -30,6 +28,7 @@ class Column:
     bare: bool = False  # the server announces as little as it can be told to
     quick: bool = False
     bodies: tuple = ()  # empty: all small ones
+    large: tuple = ()  # the clients that send a large one besides
 
     @property
     def service(self):
@@ -58,17 +57,17 @@ COLUMNS = [
     Column("tls-front", front="starttls", back="none", bodies=FEW),
     Column("tls-back", front="none", back="implicit", bodies=FEW),
     Column("pipelining", use="pipelining"),
-    Column("chunking", use="chunking", bodies=(*SMALL, "large")),
+    Column("chunking", use="chunking", large=("exim",)),
     Column("smtputf8", use="smtputf8", server_needs="SMTPUTF8"),
-    Column("bare-server", use="all", bare=True),
-    Column("proxy", identity="v2", server_needs="PROXY-V2"),
+    Column("bare-server", use="all", bare=True, large=("exim", "msmtp")),
+    Column("proxy", identity="v2", server_needs="PROXY-V2", large=("curl",)),
     Column("proxy-v1", identity="v1", server_needs="PROXY-V1", bodies=FEW),
     Column("proxy-tls", front="implicit", back="starttls", identity="v2", server_needs="PROXY-V2", bodies=FEW),
-    Column("xclient", identity="xclient", server_needs="XCLIENT"),
+    Column("xclient", identity="xclient", server_needs="XCLIENT", large=("swaks",)),
     Column("xclient-tls", front="starttls", back="starttls", identity="xclient", server_needs="XCLIENT", bodies=FEW),
-    Column("behind-proxy", behind=True, bodies=("plain", "dots", "8bit", "empty")),
+    Column("behind-proxy", behind=True, bodies=("plain", "dots", "8bit", "empty"), large=("smtplib",)),
 ]
-# A large message goes through the first of these that a pair supports.
+# Whatever its columns say, each pair has a large message in the first of these that it supports.
 LARGE_COLUMNS = ["starttls", "tls-front"]
 
 # What a client cannot be told to do.

@@ -83,7 +83,7 @@ class Run:
                     able[0].large = True
 
     def _make_cell(self, client, server, column, backs):
-        cell = Cell(client, server, column, port=tap_port(client, column.name, server))
+        cell = Cell(client, server, column, client in column.large, port=tap_port(client, column.name, server))
         cell.reason = not_supported(client, column, server, self.programs.announced)
         if not cell.reason:
             cell.recording = self.taps.open(cell.port, front_port(column, server))
