@@ -193,9 +193,8 @@ struct server {
 	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
 	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
 	_Atomic uint32_t n_frees; /* counts releases and connections gone idle: what a waiter may have missed */
-	_Atomic uint32_t
-		n_idle; /* of these, idle ones, lent again or ended for who waits; counted by the session room: add, then
-			   server_idle_available() */
+	_Atomic uint32_t n_idle; /* of these, idle ones, lent again or ended for who waits; counted by the session room:
+				    add, then server_idle_available() */
 	_Alignas(64) _Atomic uint32_t caps; /* SMTP_EXT_* last seen; meaningful when caps_known */
 	_Atomic uint64_t size;              /* SIZE last seen, 0 = none */
 	_Atomic uint64_t mechanisms;        /* of AUTH, last seen: mechanisms.h */

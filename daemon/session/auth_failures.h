@@ -36,8 +36,8 @@ struct auth_attempt {
  */
 int64_t auth_failures_wait(struct auth_failures *f, const struct auth_attempt *a, int64_t now_ms);
 /* One failed. Returns how long to hold back the answer, in milliseconds: the delay counts from the client's last word,
- * and a check that took longer is drawn out to a multiple of AUTH_FAILURES_FIRST_MS, so that what it cost, which differs
- * by user, does not show. */
+ * and a check that took longer is drawn out to a multiple of AUTH_FAILURES_FIRST_MS, so that what it cost, which
+ * differs by user, does not show. */
 int64_t auth_failures_add(struct auth_failures *f, const struct auth_attempt *a, int64_t now_ms);
 /* One succeeded: the user's failures are forgotten. The client's are not, or one good account would buy any number of
  * guesses. */

@@ -56,7 +56,7 @@ struct back {
 	struct txn *txn;         /* the borrower; NULL = none */
 	struct front_pass *pass; /* or the login that borrows it */
 	uint8_t state;
-	bool is_idle; /* counted in server.n_idle, linked by idle_link */
+	bool is_idle;       /* counted in server.n_idle, linked by idle_link */
 	bool spoke, secure; /* its banner came; TLS is on */
 	/* Of those that serve one session (back_pin.h): */
 	struct session *session; /* which they serve; NULL = shared, or the session has ended */

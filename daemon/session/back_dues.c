@@ -197,7 +197,8 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 			front_pass_on_reply(b->pass, r);
 		return;
 	}
-	bool cleared = b->state == BACK_RSET; /* who asked has gone; who borrows it now waits for the RSET behind this */
+	bool cleared =
+		b->state == BACK_RSET; /* who asked has gone; who borrows it now waits for the RSET behind this */
 	if (r->code != 421 && !cleared)
 		b->any_reply = true;
 	back_observe(b, due_stage(d.kind), r, d.sent_us);

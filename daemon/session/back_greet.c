@@ -225,7 +225,8 @@ static void on_xclient(struct back *b, const struct smtp_reply *r)
 	if (smtp_reply_is(r, 2))
 		introduce(b);
 	else if (r->code >= 500 && r->code <= 503)
-		back_fail(b, BACK_NO_XCLIENT, r); /* it refuses our command, not the client: 5xx would bounce his mail */
+		back_fail(b, BACK_NO_XCLIENT,
+			  r); /* it refuses our command, not the client: 5xx would bounce his mail */
 	else
 		said_no(b, r);
 }

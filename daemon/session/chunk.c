@@ -10,8 +10,8 @@
 
 #include "daemon/session/txn_server.h"
 
-#define DROP_GRACE_MS 10000 /* octets that are dropped may come in slowly for this long */
-#define CHUNK_SMALL 512     /* below it, a chunk before the last is no progress worth the name */
+#define DROP_GRACE_MS 10000               /* octets that are dropped may come in slowly for this long */
+#define CHUNK_SMALL 512                   /* below it, a chunk before the last is no progress worth the name */
 #define CHUNK_US_MAX (1000 * 1000 * 1000) /* a longer pause counts as this long */
 
 void chunk_reset(struct session *s)

@@ -113,10 +113,9 @@ void front_auth_drop(struct session *s)
 
 static struct auth_attempt attempt_of(const struct session *s, const char *user)
 {
-	return (struct auth_attempt) { .client = &s->client,
-				       .caps = &s->lv->config->caps,
-				       .user = user,
-				       .since_ms = s->front.auth->since_ms };
+	return (struct auth_attempt) {
+		.client = &s->client, .caps = &s->lv->config->caps, .user = user, .since_ms = s->front.auth->since_ms
+	};
 }
 
 static void log_failure(const struct session *s, const struct auth_exchange *a, const char *why)

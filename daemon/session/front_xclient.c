@@ -86,21 +86,19 @@ static void take_login(struct session *s)
 }
 
 /* Reads what is said over what was said before. An address other than the one that was named before names another
- * client, of whom nothing was said yet: NAME, HELO and LOGIN of the former one must not pass for his. *ret_other says
- * so. False: refused. */
-static bool read_told(const struct session *s, struct str args, struct xclient *ret, bool *ret_other,
-		      struct smtp_refusal *why)
+ * client, of whom nothing was said yet: NAME, HELO and LOGIN of the former one must not pass for his. False: refused.
+ */
+static bool read_told(const struct session *s, struct str args, struct xclient *ret, struct smtp_refusal *why)
 {
 	const unsigned addr = SMTP_XATTR_ADDR;
 	struct xclient alone = { 0 };
 
 	*ret = s->told != NULL ? *s->told : alone;
-	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, ret, why) ||
-	    !xclient_parse(args, SMTP_XCLIENT_ATTRS, &alone, why))
+	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, ret, why) || !xclient_parse(args, SMTP_XCLIENT_ATTRS, &alone, why))
 		return false;
-	*ret_other = s->told != NULL && (alone.given | alone.unavailable) & addr &&
+	bool other = s->told != NULL && (alone.given | alone.unavailable) & addr &&
 		     (s->told->given | s->told->unavailable) & addr && !addr_eq_ip(&alone.addr, &s->told->addr);
-	if (*ret_other)
+	if (other)
 		*ret = alone;
 	return true;
 }
@@ -129,13 +127,12 @@ enum step front_xclient_command(struct session *s, struct str args)
 {
 	struct smtp_refusal why;
 	struct xclient said;
-	bool other;
 
 	if (!is_trusted(s))
 		return front_refuse(s, REJECT_XCLIENT, 550, "5.7.0", "you may not speak for others");
 	if (s->txn != NULL)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "not inside a transaction");
-	if (!read_told(s, args, &said, &other, &why))
+	if (!read_told(s, args, &said, &why))
 		return front_refuse(s, REJECT_SYNTAX, why.code, why.enhanced, why.text);
 	if (s->told == NULL)
 		s->told = xcalloc(1, sizeof(*s->told));
@@ -146,8 +143,6 @@ enum step front_xclient_command(struct session *s, struct str args)
 	session_ends(s, &s->client, &s->local);
 	xclient_ends(s->told, &s->client, &s->local);
 	begin_anew(s);
-	if (other)
-		forget_user(s);
 	chunk_reset(s);
 	take_login(s);
 	if (!addr_eq(&before, &s->client) && !admit(s))

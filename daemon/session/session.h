@@ -82,7 +82,7 @@ struct front {
 	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
 	struct smtp_chunks chunks;
-	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */
+	int64_t chunk_since_ms, chunk_fed_ms;      /* its BDAT, its newest octets */
 	int64_t chunk_answered_us, chunk_pause_us; /* the one before it; from there to its command */
 	uint64_t chunk_size;
 	uint64_t dropped; /* octets of refused chunks since MAIL */

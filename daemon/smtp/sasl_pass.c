@@ -70,7 +70,8 @@ static enum sasl_pass_step challenge(struct sasl_pass *p, const struct smtp_repl
 	if (is(p, "LOGIN"))
 		p->name_due = p->name_due || sasl_asks_for_user(r->last);
 	else
-		p->name_due = p->name_due || smtp_trim(r->last).n == 0; /* what was said with the command did not count */
+		p->name_due =
+			p->name_due || smtp_trim(r->last).n == 0; /* what was said with the command did not count */
 	return SASL_PASS_CHALLENGE;
 }
 

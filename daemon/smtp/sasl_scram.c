@@ -210,8 +210,7 @@ static void make_up(struct sasl *s)
 
 	ASSERT(HMAC(EVP_sha512(), c->unknown_key, (int)c->unknown_key_len, (const unsigned char *)s->user,
 		    strlen(s->user), mac, &n) != NULL);
-	c->verifier =
-		(struct scram_verifier) { .iterations = c->unknown_iterations, .salt_len = c->unknown_salt_len };
+	c->verifier = (struct scram_verifier) { .iterations = c->unknown_iterations, .salt_len = c->unknown_salt_len };
 	memcpy(c->verifier.salt, mac, c->unknown_salt_len);
 }
 

@@ -17,14 +17,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MECHANISM = 7, WITH_INITIAL = 8, ENCODE = 16 };
 
-static const char *const mechanisms[MECHANISM + 1] = { "PLAIN",	"LOGIN",   "SCRAM-SHA-256", "OAUTHBEARER",
-						       "XOAUTH2", "CRAM-MD5", "GSSAPI",	    "LOGIN" };
+static const char *const mechanisms[MECHANISM + 1] = { "PLAIN",   "LOGIN",    "SCRAM-SHA-256", "OAUTHBEARER",
+						       "XOAUTH2", "CRAM-MD5", "GSSAPI",        "LOGIN" };
 
 #define SAID_MAX (SASL_PASS_CHALLENGES_MAX + 2)
 
 struct play {
 	struct sasl_pass pass;
-	bool encode, star, asked; /* asked: the newest challenge names the user */
+	bool encode, star, asked;               /* asked: the newest challenge names the user */
 	char said[SAID_MAX][SASL_USER_MAX + 1]; /* the names that the responses show */
 	unsigned n_said;
 };

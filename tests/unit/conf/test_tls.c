@@ -339,7 +339,8 @@ static void a_pool_says_what_it_trusts(void **state)
 	assert_refused(POOL_TLS("{'mode': 'verify', 'server_name': '[192.0.2.1]'}"), "/pools/p/tls/server_name",
 		       "no certificate");
 	conf_unref(parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'server_name': '192.0.2.1'}"))));
-	struct conf *c = parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'server_name': 'MX.example.net.'}")));
+	struct conf *c =
+		parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'server_name': 'MX.example.net.'}")));
 	assert_string_equal(c->pools[0].tls.server_name, "mx.example.net");
 	conf_unref(c);
 	conf_unref(parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'implicit': true, "

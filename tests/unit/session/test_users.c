@@ -142,7 +142,7 @@ static void no_user_can_work_out_the_strangers_key(void **state)
 				 y[] = { v[0], { .name = "b", .scram_sha256 = OTHER_VERIFIER } };
 
 	UNUSED(state);
-	assert_true(same_key(v, 2, w, 2)); /* not made of a verifier where somebody has a hash */
+	assert_true(same_key(v, 2, w, 2));  /* not made of a verifier where somebody has a hash */
 	assert_false(same_key(x, 2, y, 2)); /* and otherwise of all of them */
 	assert_false(same_key(x, 2, v, 1));
 }

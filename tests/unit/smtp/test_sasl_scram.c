@@ -232,7 +232,8 @@ static void an_unknown_user_can_look_like_any_other(void **state)
 		const char *salt = strstr(text, ",s=") + 3, *iterations = strstr(salt, ",i=");
 		unsigned char bytes[SCRAM_SALT_MAX];
 		size_t n;
-		assert_true(base64_decode((struct str) { salt, (size_t)(iterations - salt) }, bytes, sizeof(bytes), &n));
+		assert_true(
+			base64_decode((struct str) { salt, (size_t)(iterations - salt) }, bytes, sizeof(bytes), &n));
 		assert_int_equal(n, looks[i].salt_len);
 		assert_int_equal(atoi(iterations + 3), looks[i].iterations);
 		free(text);
