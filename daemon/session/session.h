@@ -70,7 +70,7 @@ struct front {
 	bool yielding;       /* enough commands for one turn */
 	bool after_auth;     /* the newest command was AUTH: what is no command now may be a response of it */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
-	uint16_t errors, junk;
+	uint32_t errors, junk;
 	unsigned exts; /* announced at the last EHLO */
 	char *helo;
 	size_t rest; /* bytes behind the command at hand, in the same read */

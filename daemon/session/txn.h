@@ -89,6 +89,7 @@ struct txn {
 	struct list rcpts;   /* but those refused: nothing is sent for them again */
 	struct rcpt *unsent; /* the first that was not sent to the present server; NULL = all were */
 	unsigned n_rcpts;    /* asked for, refused ones included */
+	size_t rcpt_bytes;   /* of all recipients that went to a server, refused ones included */
 	unsigned n_unanswered, n_promised, n_refused;
 	unsigned n_out; /* in rcpts without a verdict of the present server */
 	/* route and server */

@@ -3,42 +3,16 @@
  */
 #include "daemon/session/back_pin.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/pool/pool_private.h"
+#include "daemon/session/back_idle.h"
+#include "daemon/session/back_private.h"
 #include "daemon/session/session.h"
+#include "tests/unit/session/quiet_stream.h"
 
 #define CONNECTIONS 3
-
-static char one[] = "one", two[] = "two"; /* pools */
-
-static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
-{
-	UNUSED(st);
-	UNUSED(p);
-	UNUSED(owner);
-	return n;
-}
-
-static void on_gone(struct stream *st, int err, void *owner)
-{
-	UNUSED(st);
-	UNUSED(err);
-	UNUSED(owner);
-}
-
-static void on_timer(void *arg)
-{
-	UNUSED(arg);
-}
-
-static const struct stream_ops ops = { NULL, on_data, NULL, on_gone, NULL };
 
 /* A session, two pools with a server each, and connections that rest: the first two at the first pool's. */
 struct house {
@@ -46,7 +20,8 @@ struct house {
 	struct session s;
 	struct pool_config config, other_config;
 	struct pool pool, other;
-	struct server server, other_server;
+	struct pool_shared *shared, *other_shared;
+	struct server *server, *other_server;
 	struct back backs[CONNECTIONS];
 	int peers[CONNECTIONS];
 };
@@ -54,10 +29,7 @@ struct house {
 static void open_back(struct house *h, size_t i, struct pool *p, struct server *server)
 {
 	struct back *b = &h->backs[i];
-	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	h->peers[i] = fds[1];
 	b->magic = BACK_MAGIC;
 	b->w = &h->w;
 	b->pool = p;
@@ -67,8 +39,19 @@ static void open_back(struct house *h, size_t i, struct pool *p, struct server *
 	list_init(&b->link);
 	list_init(&b->pin_link);
 	list_append(&h->w.backs, &b->link);
-	timer_init(&b->timer, on_timer, b);
-	stream_open(&b->st, h->w.loop, fds[0], &ops, b);
+	timer_init(&b->timer, quiet_timer, b);
+	h->peers[i] = quiet_stream_open(&b->st, h->w.loop, b);
+}
+
+static struct server *a_server(struct pool_shared *shared)
+{
+	struct addr at;
+
+	assert_true(addr_parse("192.0.2.1", 25, &at));
+	struct server_identity id = { "b", "b", &at };
+	struct server *s = server_new(shared, &id, NULL);
+	atomic_store(&s->word, WORD_HEALTH_UP);
+	return s;
 }
 
 static void set_up(struct house *h)
@@ -79,28 +62,36 @@ static void set_up(struct house *h)
 	h->s.magic = SESSION_MAGIC;
 	h->s.w = &h->w;
 	list_init(&h->s.pinned);
-	h->config = (struct pool_config) { .name = one, .identity.proxy = IDENTITY_PROXY_V2 };
+	h->config = (struct pool_config) { .name = "one", .identity.proxy = IDENTITY_PROXY_V2 };
 	h->config.reuse = (struct reuse_config) { .idle = 4, .idle_timeout_ms = 60000, .max_age_ms = 60000 };
 	h->config.timeouts.quit_ms = 5000;
 	h->other_config = h->config;
-	h->other_config.name = two;
+	h->other_config.name = "two";
 	h->pool.config = &h->config;
 	h->other.config = &h->other_config;
-	h->server = (struct server) { .pool = one, .word = WORD_HEALTH_UP };
-	h->other_server = (struct server) { .pool = two, .word = WORD_HEALTH_UP };
-	open_back(h, 0, &h->pool, &h->server);
-	open_back(h, 1, &h->pool, &h->server);
-	open_back(h, 2, &h->other, &h->other_server);
+	h->shared = pool_shared_new("one");
+	h->other_shared = pool_shared_new("two");
+	h->server = a_server(h->shared);
+	h->other_server = a_server(h->other_shared);
+	back_idle_init(&h->w);
+	open_back(h, 0, &h->pool, h->server);
+	open_back(h, 1, &h->pool, h->server);
+	open_back(h, 2, &h->other, h->other_server);
 }
 
 static void tear_down(struct house *h)
 {
+	back_idle_fini(&h->w);
 	for (size_t i = 0; i < CONNECTIONS; i++) {
 		timer_stop(&h->backs[i].timer);
 		stream_close(&h->backs[i].st);
 		close(h->peers[i]);
 	}
 	free(h->s.login_pool);
+	server_unref(h->server);
+	server_unref(h->other_server);
+	pool_shared_unref(h->shared);
+	pool_shared_unref(h->other_shared);
 	loop_free(h->w.loop);
 }
 
@@ -170,9 +161,9 @@ static void expect_kept(enum change what, bool login, bool kept)
 	struct back *b = login ? with_login(&h, 0) : pinned_and_resting(&h, 0);
 	struct pool_config next = changed(&h, what);
 	struct pool newer = { .config = &next };
-	assert_ptr_equal(back_pin_take(&h.s, &newer, &h.server), kept ? b : NULL);
+	assert_ptr_equal(back_pin_take(&h.s, &newer, h.server), kept ? b : NULL);
 	b->resting = true; /* as before it was taken */
-	assert_ptr_equal(back_pinned_server(&h.s, &newer), kept ? &h.server : NULL);
+	assert_ptr_equal(back_pinned_server(&h.s, &newer), kept ? h.server : NULL);
 	assert_int_equal(was_let_go(b), !kept);
 	assert_int_equal(h.s.login_lost, login && !kept);
 	tear_down(&h);
@@ -207,13 +198,13 @@ static void one_at_work_or_at_another_server_is_not_taken(void **state)
 	UNUSED(state);
 	set_up(&h);
 	back_pin(&h.backs[0], &h.s);
-	assert_null(back_pin_take(&h.s, &h.pool, &h.server));
+	assert_null(back_pin_take(&h.s, &h.pool, h.server));
 	assert_null(back_pinned_server(&h.s, &h.pool));
 	back_pin_rest(&h.backs[0]);
-	assert_null(back_pin_take(&h.s, &h.other, &h.other_server));
+	assert_null(back_pin_take(&h.s, &h.other, h.other_server));
 	assert_null(back_pinned_server(&h.s, &h.other));
-	assert_ptr_equal(back_pin_take(&h.s, &h.pool, &h.server), &h.backs[0]);
-	assert_null(back_pin_take(&h.s, &h.pool, &h.server)); /* it is taken */
+	assert_ptr_equal(back_pin_take(&h.s, &h.pool, h.server), &h.backs[0]);
+	assert_null(back_pin_take(&h.s, &h.pool, h.server)); /* it is taken */
 	tear_down(&h);
 }
 
@@ -223,17 +214,17 @@ static void one_being_cleared_is_taken_and_keeps_its_deadline(void **state)
 
 	UNUSED(state);
 	set_up(&h);
-	struct back *b = pinned_and_resting(&h, 0);
+	struct back *b = &h.backs[0];
+	back_pin(b, &h.s);
+	back_set_state(b, BACK_RSET, 5000);
 	int64_t deadline = b->timer.deadline;
-	b->resting = false;
-	b->state = BACK_RSET;
-	assert_ptr_equal(back_pinned_server(&h.s, &h.pool), &h.server);
-	assert_ptr_equal(back_pin_take(&h.s, &h.pool, &h.server), b);
+	assert_ptr_equal(back_pinned_server(&h.s, &h.pool), h.server);
+	assert_ptr_equal(back_pin_take(&h.s, &h.pool, h.server), b);
 	assert_true(deadline > 0);
 	assert_int_equal(b->timer.deadline, deadline);
 	b->state = BACK_READY;
 	back_pin_rest(b);
-	assert_ptr_equal(back_pin_take(&h.s, &h.pool, &h.server), b);
+	assert_ptr_equal(back_pin_take(&h.s, &h.pool, h.server), b);
 	assert_int_equal(b->timer.deadline, 0);
 	tear_down(&h);
 }
@@ -264,6 +255,7 @@ static void may_rest(struct house *h, bool login, bool rests)
 	assert_int_equal(b->resting, rests);
 	assert_int_equal(was_let_go(b), !rests);
 	assert_int_equal(h->s.login_lost, login && !rests);
+	assert_int_equal(atomic_load(&h->server->n_idle), rests && !login); /* a login makes room for nobody */
 	tear_down(h);
 }
 
@@ -285,13 +277,13 @@ static void none_rests_for_a_session_or_a_worker_that_ends_or_at_a_server_that_m
 		h.w.stopping = true;
 		may_rest(&h, login, false);
 		set_up(&h);
-		h.server.word = WORD_HEALTH_UP | SERVER_ADMIN_DRAIN;
+		h.server->word = WORD_HEALTH_UP | SERVER_ADMIN_DRAIN;
 		may_rest(&h, login, false);
 		set_up(&h);
-		h.server.word = WORD_HEALTH_DOWN;
+		h.server->word = WORD_HEALTH_DOWN;
 		may_rest(&h, login, false);
 		set_up(&h);
-		h.server.word = WORD_HEALTH_UP | WORD_EJECTED; /* for this client it works */
+		h.server->word = WORD_HEALTH_UP | WORD_EJECTED; /* for this client it works */
 		may_rest(&h, login, true);
 	}
 }
@@ -321,7 +313,7 @@ static void a_server_that_is_drained_loses_what_rests_and_keeps_what_works(void 
 	h.backs[1].session = NULL; /* somebody's, at work */
 	back_pin_prune(&h.w);
 	assert_true(login->resting && elsewhere->resting);
-	h.server.word |= SERVER_ADMIN_DRAIN;
+	h.server->word |= SERVER_ADMIN_DRAIN;
 	back_pin_prune(&h.w);
 	assert_true(was_let_go(login) && h.s.login_lost);
 	assert_true(elsewhere->resting);
