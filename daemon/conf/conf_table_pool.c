@@ -68,14 +68,13 @@ static const struct conf_field outlier_fields[] = {
 static const struct conf_object outlier_object =
 	CONF_OBJECT("PoolOutlier", "pools/NAME/outlier", "What traffic itself tells about servers.", P, outlier_fields);
 
-/* Only what is parsed may be announced: PIPELINING to ENHANCEDSTATUSCODES. */
-#define N_EXTS 6
+/* Only what is parsed may be announced: PIPELINING to CHUNKING. */
+#define N_EXTS 7
 
 static const struct conf_field capabilities_fields[] = {
 	{ "off", CONF_SET(P, caps_off, smtp_ext_names, N_EXTS), .def = "[]",
-	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
-		 "SIZE "
-		 "are our own and always announced." },
+	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING, SIZE "
+		 "and CHUNKING are our own and always announced." },
 	{ "force", CONF_SET(P, caps_force, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
@@ -185,7 +184,7 @@ static const struct conf_field timeouts_fields[] = {
 	{ "rcpt", CONF_DURATION(P, timeouts.rcpt_ms), UP_TO_A_DAY, .def = "\"60s\"",
 	  .doc = "Until the answer to RCPT." },
 	{ "data", CONF_DURATION(P, timeouts.data_ms), UP_TO_A_DAY, .def = "\"2m\"",
-	  .doc = "Until the answer to DATA." },
+	  .doc = "Until the answer to DATA, and to each chunk of BDAT but the last." },
 	{ "block", CONF_DURATION(P, timeouts.block_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Until the server takes the next piece of a message." },
 	{ "dot", CONF_DURATION(P, timeouts.dot_ms), UP_TO_A_DAY, .def = "\"10m\"",
@@ -211,6 +210,11 @@ static const struct conf_field fields[] = {
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },
 	{ "outlier", CONF_INSIDE(outlier_object), .doc = "What traffic itself tells about servers." },
 	{ "capabilities", CONF_INSIDE(capabilities_object), .doc = "Corrections of what EHLO offers." },
+	{ "chunking", CONF_ENUM(enum pool_chunking, P, chunking), CONF_NAMES(pool_chunking_names, 0),
+	  .def = "\"client\"",
+	  .doc = "Content to servers that announce CHUNKING (and `capabilities.off` does not name it): `client`, by "
+		 "BDAT "
+		 "if the client used it; `always`, by BDAT; `never`, by DATA. To all others by DATA." },
 	{ "helo", CONF_TEXT(helo, P, helo), .def = "\"own\"",
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "

@@ -137,6 +137,15 @@ struct back_timeouts {
 	int64_t connect_ms, tls_ms, banner_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
 };
 
+/* Content to servers by BDAT, where they announce CHUNKING. */
+enum pool_chunking {
+	POOL_CHUNKING_CLIENT, /* if the client used it */
+	POOL_CHUNKING_ALWAYS,
+	POOL_CHUNKING_NEVER,
+	POOL_CHUNKING_COUNT
+};
+extern const char *const pool_chunking_names[POOL_CHUNKING_COUNT];
+
 struct pool_config {
 	const char *name;
 	enum balance balance;
@@ -145,8 +154,9 @@ struct pool_config {
 	struct health_config health;
 	struct outlier_config outlier;
 	unsigned caps_off, caps_force; /* SMTP_EXT_* */
-	const char *helo;              /* NULL = own (the listener's hostname) */
-	bool helo_client;              /* what the client said */
+	enum pool_chunking chunking;
+	const char *helo; /* NULL = own (the listener's hostname) */
+	bool helo_client; /* what the client said */
 	struct reuse_config reuse;
 	struct retry_config retry;
 	struct pool_tls_config tls;

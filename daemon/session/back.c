@@ -56,6 +56,7 @@ static void free_back(void *arg)
 	free(b->helo);
 	free(b->error);
 	sbuf_fini(&b->commands);
+	sbuf_fini(&b->gathered);
 	FREE_OBJ(b);
 }
 
@@ -229,10 +230,8 @@ static void on_timer(void *arg)
 		back_quit(b);
 		return;
 	}
-	if (b->body_open && b->due_n == 0 && b->st.bytes_out != b->bytes_mark) {
-		back_body_progress(b); /* it reads, slowly */
-		return;
-	}
+	if (back_took_content(b))
+		return; /* it reads, slowly */
 	if (b->state == BACK_QUIT)
 		end(b);
 	else

@@ -111,8 +111,8 @@ static void said_no(struct back *b, const struct smtp_reply *r)
 		return;
 	}
 	if (header && !b->introduced && r->code >= 500 && r->code <= 503) {
-		back_fail(b, BACK_MALFORMED,
-			  r); /* it took the PROXY header for a command: its answers are out of step */
+		/* It took the PROXY header for a command: its answers are out of step. */
+		back_fail(b, BACK_MALFORMED, r);
 		return;
 	}
 	back_fail(b, back_is_verdict(b, back_stage(b), r) ? BACK_VERDICT : BACK_SAID_NO, r);

@@ -4,7 +4,7 @@
  * The hard thing is that a chunk outlives its reason: the server may be lost, the message refused, the transaction over
  * while octets are still to come. So a chunk is answered only when its last octet is in; smtp_chunks says with what,
  * and an outcome that is known between two chunks waits in TXN_DRAIN for the next one. The 250 to a chunk before the
- * last is our own: it promises nothing, and the server, which gets DATA, has no part in it.
+ * last is our own: it promises nothing, and the server, which gets DATA or chunks of our making, has no part in it.
  */
 #include "daemon/session/chunk.h"
 

@@ -267,7 +267,7 @@ static void end_txn(struct session *s, enum close_reason reason)
 
 static bool goes_on_without_client(struct session *s, enum close_reason reason)
 {
-	if (reason != CLOSE_CLIENT_GONE || s->txn == NULL || s->txn->state != TXN_DOT)
+	if (reason != CLOSE_CLIENT_GONE || s->txn == NULL || !txn_is_complete(s->txn))
 		return false;
 	s->txn->client_gone = true;
 	s->detached = true;

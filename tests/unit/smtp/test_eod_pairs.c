@@ -307,6 +307,64 @@ static void there_and_back(const char *p, size_t n)
 	same(&again, &wire);
 }
 
+/* ---- property: stuffed on the way, piece by piece ---- */
+
+struct on_the_way {
+	struct smtp_eod unstuff;
+	struct sink out;
+};
+
+static void unstuff_piece(const char *p, size_t n, void *arg)
+{
+	struct on_the_way *w = arg;
+
+	assert_int_equal(smtp_eod_feed(&w->unstuff, p, n, collect, &w->out), n);
+	assert_false(w->unstuff.done);
+}
+
+/* To DATA and from there to BDAT, in the pieces that come out, is the same as to BDAT. */
+static void in_two_steps(enum smtp_by from, const char *p, size_t n, size_t cut)
+{
+	struct on_the_way w = { 0 };
+	struct smtp_eod one, first;
+	struct sink direct = { 0 };
+
+	smtp_eod_init_pair(&one, true, from, SMTP_BY_BDAT);
+	smtp_eod_init_pair(&first, true, from, SMTP_BY_DATA);
+	smtp_eod_init_pair(&w.unstuff, true, SMTP_BY_DATA, SMTP_BY_BDAT);
+	size_t used = smtp_eod_feed(&one, p, n, collect, &direct),
+	       used_first = smtp_eod_feed(&first, p, cut, unstuff_piece, &w);
+	used_first += smtp_eod_feed(&first, p + used_first, n - used_first, unstuff_piece, &w);
+	assert_int_equal(used, used_first);
+	if (from == SMTP_BY_BDAT) {
+		smtp_eod_finish(&one, collect, &direct);
+		smtp_eod_finish(&first, unstuff_piece, &w);
+	}
+	assert_true(one.done && first.done);
+	assert_int_equal(smtp_eod_feed(&w.unstuff, ".\r\n", 3, collect, &w.out), 3);
+	assert_true(w.unstuff.done);
+	assert_int_equal(w.unstuff.content, one.content);
+	same(&w.out, &direct);
+}
+
+static void two_steps_at_every_cut(const char *p, size_t n)
+{
+	char text[WORD_MAX + 5];
+
+	memcpy(text, p, n);
+	memcpy(text + n, "\r\n.\r\n", 5);
+	for (size_t cut = 0; cut <= n; cut++) {
+		in_two_steps(SMTP_BY_BDAT, p, n, cut);
+		in_two_steps(SMTP_BY_DATA, text, n + 5, cut);
+	}
+}
+
+static void what_is_stuffed_and_unstuffed_on_the_way_is_the_content(void **state)
+{
+	UNUSED(state);
+	for_every_word(two_steps_at_every_cut);
+}
+
 static void what_goes_from_bdat_to_data_comes_back_as_the_same_content(void **state)
 {
 	UNUSED(state);
@@ -348,6 +406,7 @@ int main(void)
 		cmocka_unit_test(every_short_input_in_every_split_agrees_with_the_model),
 		cmocka_unit_test(long_random_input_in_random_splits_agrees_with_the_model),
 		cmocka_unit_test(what_goes_from_bdat_to_data_comes_back_as_the_same_content),
+		cmocka_unit_test(what_is_stuffed_and_unstuffed_on_the_way_is_the_content),
 		cmocka_unit_test(data_is_the_same_message_by_either_way),
 	};
 
