@@ -133,6 +133,17 @@ def test_what_the_balancer_said_to_the_server_is_judged(announced, bare, turns, 
     assert len(cell.failures) == 1 and finding in cell.failures[0], cell.failures
 
 
+@pytest.mark.parametrize("column", [Column("to", chunking="always", bodies=("plain",)), Column("through", use="chunking", bodies=("plain",))])
+def test_a_server_with_chunking_that_gets_data_fails(column):
+    for command, result in ((b"DATA\r\n", FAILED), (b"BDAT 3 LAST\r\nabc", PASSED)):
+        cell, arrivals = a_cell(column)
+        cell.announced = {"CHUNKING"}
+        cell.recording = recording(b"MAIL FROM:<a@b>\r\n", b"BDAT 3 LAST\r\nabc", b"DATA\r\n")
+        cell.back = recording(b"MAIL FROM:<%s>\r\n" % cell.sender.encode(), command)
+        cell.judge(arrivals, {})
+        assert cell.result == result, cell.failures
+
+
 def test_a_server_that_does_not_take_an_identity_is_not_supported_and_says_so():
     for column in (c for c in COLUMNS if c.identity):
         for needs, finding in (({"TLS"}, "PROXY header" if column.service == "proxy" else "XCLIENT"), ({"TLS", column.server_needs}, "")):

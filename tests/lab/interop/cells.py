@@ -145,6 +145,9 @@ class Cell:
             yield "the balancer sent the server no content"
         if self.uses("pipelining") and "PIPELINING" in self.announced and not self.column.bare and not tap.pipelined():
             yield "the balancer did not pipeline"
+        by_chunks = self.uses("chunking") or self.column.chunking == "always"
+        if by_chunks and "CHUNKING" in self.announced and not self.column.bare and not tap.chunked():
+            yield "the balancer did not use BDAT"
         able = set() if self.column.bare else self.announced
         for extension, seen in (("PIPELINING", tap.pipelined()), ("CHUNKING", tap.chunked()), ("SMTPUTF8", tap.utf8())):
             if seen and extension not in able:

@@ -25,6 +25,7 @@ class Column:
     server_needs: str = ""  # what the server must announce, or be found to take, for this
     identity: str = ""  # how the server is told who the client is: v1, v2 (PROXY), xclient
     behind: bool = False  # HAProxy stands before the balancer and tells it in a PROXY header who the client is
+    chunking: str = ""  # the pool's setting: when the server gets BDAT
     bare: bool = False  # the server announces as little as it can be told to
     quick: bool = False
     bodies: tuple = ()  # empty: all small ones
@@ -42,7 +43,7 @@ class Column:
     @property
     def tapped(self):
         """Whether what the balancer says to the server is recorded too: where it is evidence."""
-        return self.back == "none" and bool(self.use or self.bare)
+        return self.back == "none" and bool(self.use or self.bare or self.chunking)
 
     def uses(self, client, what):
         """Whether the client is made to use `what` here."""
@@ -58,6 +59,7 @@ COLUMNS = [
     Column("tls-back", front="none", back="implicit", bodies=FEW),
     Column("pipelining", use="pipelining"),
     Column("chunking", use="chunking", large=("exim",)),
+    Column("to-chunks", chunking="always", server_needs="CHUNKING", large=("smtplib",)),
     Column("smtputf8", use="smtputf8", server_needs="SMTPUTF8"),
     Column("bare-server", use="all", bare=True, large=("exim", "msmtp")),
     Column("proxy", identity="v2", server_needs="PROXY-V2", large=("curl",)),
@@ -103,7 +105,7 @@ def server_lacks(column, server, announced):
     if column.back != "none" and "TLS" not in announced[server]:
         return SERVER_WITHOUT_TLS[server]
     if column.server_needs and column.server_needs not in announced[server]:
-        return LACKING.get(column.server_needs, f"{{}} does not announce {column.server_needs}, so the balancer does not").format(server)
+        return LACKING.get(column.server_needs, f"{{}} does not announce {column.server_needs}").format(server)
     return ""
 
 

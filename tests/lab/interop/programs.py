@@ -256,6 +256,7 @@ class Programs:
         port = port_of(BACK_TAPS, column, server) if column.tapped else SERVER_PORTS[server][column.service]
         identity = {"xclient": True} if column.identity == "xclient" else {"proxy": column.identity or "none"}
         return {"servers": {"mta": {"address": f"127.0.0.1:{port}"}}, "identity": identity, "slow_start": "0s",
+                "chunking": column.chunking or "client",
                 "tls": {"mode": "none"} if column.back == "none" else {
                     "mode": "verify", "implicit": column.back == "implicit", "ca_file": str(self.tls.ca),
                     "server_name": "mta.test"}}
