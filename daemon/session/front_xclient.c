@@ -107,6 +107,7 @@ static void forget_user(struct session *s)
 {
 	free(s->front.user);
 	s->front.user = NULL;
+	s->front.user_is_ours = false;
 }
 
 static void begin_anew(struct session *s)
