@@ -164,7 +164,8 @@ void health_reconfigure(struct server_private *sp)
 
 	if (!sp->checking)
 		return;
-	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
+	/* What kept it down may be what was just written anew. */
+	if (word_health(sp->server) != WORD_HEALTH_UP)
 		by = loop_now_ms(l);
 	if (!identity_pins(&sp->pool->config->identity))
 		registry_identity_trouble(sp, NULL);
