@@ -155,6 +155,18 @@ void certificates_in_force(struct node *n)
 	tell_all(n);
 }
 
+/* In one line, for the status and the log; NULL = nothing is wrong. */
+static char *complaint(const struct errors *e)
+{
+	struct sbuf b = { 0 };
+	char *lines = errors_text(e), *save = NULL;
+
+	for (char *line = strtok_r(lines, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
+		sbuf_printf(&b, "%s%s", b.n == 0 ? "what was read before stays in use: " : "; ", line);
+	free(lines);
+	return b.n > 0 ? sbuf_steal(&b) : NULL;
+}
+
 void certificates_reload(struct node *n)
 {
 	struct errors errors = { 0 };
@@ -173,7 +185,7 @@ void certificates_reload(struct node *n)
 		conf_unref(c);
 	}
 	n->certificates->fingerprint = before;
-	char *text = errors.n > 0 ? errors_text(&errors) : NULL;
+	char *text = complaint(&errors);
 	api_event(n->api, "certificates", json_pack("{s:b, s:s*}", "reloaded", text == NULL, "error", text));
 	api_warn(n->api, "certificates", text);
 	free(text);
