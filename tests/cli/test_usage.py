@@ -108,6 +108,7 @@ def test_a_dead_socket_fails_with_its_path(postroad, tmp_path):
     assert r.code == 1
     assert str(tmp_path / "nobody.sock") in r.err
     assert "is postroadd running" in r.err
+    assert "No such file or directory" in r.err and "localhost" not in r.err
 
 
 def test_the_version_is_that_of_the_tree(postroad):
