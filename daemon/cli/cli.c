@@ -126,7 +126,9 @@ const struct command cli_commands[] = {
 	  "who exists keeps everything else.",
 	  cmd_user_add },
 	{ "user remove", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a user's access", "postroad user remove app1",
-	  NULL, cmd_user_remove },
+	  "Nobody logs in under that name any more. Sessions that have logged in go on: `session list` shows them, "
+	  "`session kill` ends them.",
+	  cmd_user_remove },
 	{ "user list", "", 0, 0, 0, "the users, and which verifiers are stored of them", "postroad user list", NULL,
 	  cmd_user_list },
 	{ "completion", "SHELL", 1, 1, 0, "print a completion script for bash or zsh",
