@@ -126,8 +126,7 @@ const struct command cli_commands[] = {
 	  "who exists keeps everything else.",
 	  cmd_user_add },
 	{ "user remove", "NAME", 1, 1, OPT(DRY_RUN) | OPT(YES), "end a user's access", "postroad user remove app1",
-	  "Nobody logs in under that name any more. Sessions that have logged in go on: `session list` shows them, "
-	  "`session kill` ends them.",
+	  "Sessions that have logged in under that name finish the message at hand and are ended with 421.",
 	  cmd_user_remove },
 	{ "user list", "", 0, 0, 0, "the users, and which verifiers are stored of them", "postroad user list", NULL,
 	  cmd_user_list },
@@ -174,8 +173,18 @@ static int no_such_command(const struct cli *c)
 	return EXIT_USAGE;
 }
 
+/* "help server" is "server --help". */
+static void take_help(struct cli *c)
+{
+	if (c->n_args == 0 || strcmp(c->args[0], "help") != 0)
+		return;
+	c->options[OPT_HELP] = "";
+	memmove(c->args, c->args + 1, --c->n_args * sizeof(*c->args));
+}
+
 static int dispatch(struct cli *c)
 {
+	take_help(c);
 	if (c->n_args == 0) {
 		help_overview();
 		return cli_has(c, OPT_HELP) ? EXIT_DONE : EXIT_USAGE;

@@ -38,6 +38,21 @@ static const char *first_line(int fd, char out[PASSWORD_MAX + 2])
 					    : NULL;
 }
 
+static bool keep_password(struct conf_checker *k, struct pool_config *p, const char *why)
+{
+	const struct pool_config *was = conf_before_pool(k, p);
+
+	if (was == NULL && !k->p->env->starting)
+		return false;
+	if (was != NULL && was->auth.password != NULL) {
+		p->auth.password = arena_strdup(k->p->arena, was->auth.password);
+		conf_check_keep(k, why, "what was read before stays in force");
+	} else {
+		conf_check_empty_pool(k, p, why);
+	}
+	return true;
+}
+
 static void read_password(struct conf_checker *k, struct pool_config *p)
 {
 	char line[PASSWORD_MAX + 2] = "";
@@ -54,7 +69,7 @@ static void read_password(struct conf_checker *k, struct pool_config *p)
 		why = first_line(fd, line);
 	if (why == NULL)
 		p->auth.password = arena_strdup(k->p->arena, line);
-	else
+	else if (!keep_password(k, p, why))
 		errors_add(k->p->errors, k->p->path.p, NULL, NULL, NULL, "cannot be used: %s", why);
 	OPENSSL_cleanse(line, sizeof(line));
 	if (fd >= 0)

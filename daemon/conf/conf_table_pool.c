@@ -47,6 +47,11 @@ static const struct conf_field health_fields[] = {
 	  .doc = "Checks use STARTTLS although `tls.mode` is `none`; a server without it is down." },
 	{ "rcpt_to", CONF_TEXT(mailbox, P, health.rcpt_to),
 	  .doc = "Go on to RCPT with this recipient; needs `mail_from`. A 4xx answer is greylisting, not failure." },
+	{ "relay_check", CONF_BOOL(P, health.relay_check), .def = "true",
+	  .doc = "Ask servers that an inbound listener leads to whether they relay for this node: `RCPT "
+		 "TO:<probe@relay-check.invalid>` behind the first good check, then every 12h and when the pool "
+		 "changes; no message is sent. A warning says so if they take it. It stands in the server's log. Not "
+		 "asked where PROXY or XCLIENT tells the server the client's address." },
 };
 
 static const struct conf_object health_object =

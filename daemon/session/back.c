@@ -15,7 +15,7 @@
 #include "daemon/session/back_pin.h"
 #include "daemon/session/back_private.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 

@@ -15,7 +15,7 @@
 #include "daemon/session/back_pin.h"
 #include "daemon/session/back_private.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 
@@ -219,9 +219,18 @@ static void greeted(struct back *b)
 		back_fail(b, BACK_NO_XCLIENT, NULL);
 }
 
+/* The command, or Postfix's word for a peer that may not speak for others; all else is about the client. */
+static bool denies_xclient(const struct smtp_reply *r)
+{
+	bool is_not_ours = r->code == 550 && r->enhanced[0] == 5 && r->enhanced[1] == 7 && r->enhanced[2] == 0;
+
+	return is_not_ours || (r->code >= 500 && r->code <= 503);
+}
+
 static void on_xclient(struct back *b, const struct smtp_reply *r)
 {
 	back_observe(b, STAGE_EHLO, r, b->since_us);
+	server_xclient(b->server, denies_xclient(r));
 	if (smtp_reply_is(r, 2))
 		introduce(b);
 	else if (r->code >= 500 && r->code <= 503)

@@ -174,6 +174,7 @@ static void succeed(struct session *s)
 	metrics_add(attempts[a->mechanism][ATTEMPT_OK], 1);
 	auth_failures_forget_user(engine_auth_failures(s->w->engine), user);
 	s->front.user = xstrdup(user);
+	s->front.user_is_ours = true;
 	s->epoch++;
 	session_trace(s, 'i', "authenticated", 13);
 	session_reply(s, 235, "2.7.0", "welcome");
@@ -293,23 +294,13 @@ static void challenge(struct session *s)
 	front_set_auth(s);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
 /* An exchange may last for minutes, and its configuration be an old one at its end: who was removed meanwhile, or has
  * another password, is not let in. */
 static bool is_still_so(const struct session *s)
 {
 	const struct auth_exchange *a = s->front.auth;
 
-	if (a->snapshot == s->w->snapshot)
-		return true;
-	const struct user_config *was = users_find(a->snapshot->users, sasl_user(a->sasl), &s->client),
-				 *is = users_find(s->w->snapshot->users, sasl_user(a->sasl), &s->client);
-	return was != NULL && is != NULL && same_text(was->password, is->password) &&
-	       same_text(was->scram_sha256, is->scram_sha256);
+	return users_agree(a->snapshot->users, s->w->snapshot->users, sasl_user(a->sasl), &s->client);
 }
 
 static void take(struct session *s, enum sasl_step step)

@@ -107,6 +107,7 @@ static void forget_user(struct session *s)
 {
 	free(s->front.user);
 	s->front.user = NULL;
+	s->front.user_is_ours = false;
 }
 
 static void begin_anew(struct session *s)
@@ -119,7 +120,7 @@ static void begin_anew(struct session *s)
 		back_pin_forget_login(s);
 	forget_user(s); /* a login is that of the client who made it */
 	f->greeted = f->esmtp = false;
-	f->exts = 0;
+	f->exts = f->unknown = 0;
 	s->epoch++;
 }
 

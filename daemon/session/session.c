@@ -12,8 +12,9 @@
 
 #include "daemon/session/front_auth.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/txn.h"
+#include "daemon/session/users.h"
 
 const char *const reject_reason_names[REJECT_COUNT] = {
 #define REJECT(ID, name) name,
@@ -143,6 +144,10 @@ bool session_at_edge(struct session *s)
 	const struct listener_view *lv = worker_listener(w, s->run);
 	if (lv == NULL || lv->config->mode != LISTENER_SMTP) {
 		session_close(s, CLOSE_REMOVED);
+		return false;
+	}
+	if (s->front.user_is_ours && !users_agree(s->snapshot->users, w->snapshot->users, s->front.user, &s->client)) {
+		session_close(s, CLOSE_LOGIN_ENDED);
 		return false;
 	}
 	snapshot_unref(s->snapshot);

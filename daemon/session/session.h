@@ -71,10 +71,12 @@ struct front {
 	bool after_auth;     /* the newest command was AUTH: what is no command now may be a response of it */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
 	uint32_t errors, junk;
-	unsigned exts; /* announced at the last EHLO */
+	unsigned exts;    /* announced at the last EHLO */
+	unsigned unknown; /* those that nobody could know of then: no server was ever seen */
 	char *helo;
-	size_t rest; /* bytes behind the command at hand, in the same read */
-	char *user;  /* who logged in; NULL = nobody */
+	size_t rest;       /* bytes behind the command at hand, in the same read */
+	char *user;        /* who logged in; NULL = nobody */
+	bool user_is_ours; /* of the configuration's users, not a server's or by the word of XCLIENT */
 	struct auth_exchange *auth;
 	struct front_pass *pass; /* a login that is passed on, under way */
 	unsigned auth_failures;

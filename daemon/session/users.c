@@ -113,6 +113,20 @@ const struct user_config *users_find(const struct users *u, const char *name, co
 	return c;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool users_agree(const struct users *was, const struct users *is, const char *name, const struct addr *client)
+{
+	if (was == is)
+		return true;
+	const struct user_config *then = users_find(was, name, client), *now = users_find(is, name, client);
+	return then != NULL && now != NULL && same_text(then->password, now->password) &&
+	       same_text(then->scram_sha256, now->scram_sha256);
+}
+
 bool users_have_scram(const struct users *u)
 {
 	return u->n > 0 && u->n_scram == u->n;

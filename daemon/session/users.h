@@ -16,6 +16,8 @@ void users_free(struct users *u);
 bool users_are_any(const struct users *u);
 /* The user of that name if he may log in from there; NULL = no, and an outsider must not learn which. */
 const struct user_config *users_find(const struct users *u, const char *name, const struct addr *client);
+/* Whether who logged in from there under `was` could do so under `is`: he is in both, with the same password. */
+bool users_agree(const struct users *was, const struct users *is, const char *name, const struct addr *client);
 /* Every user has a verifier for SCRAM (a password hash): only then may a mechanism be announced that needs one. False
  * where there are no users. */
 bool users_have_scram(const struct users *u);

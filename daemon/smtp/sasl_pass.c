@@ -81,7 +81,8 @@ enum sasl_pass_step sasl_pass_reply(struct sasl_pass *p, const struct smtp_reply
 		return challenge(p, r);
 	if (smtp_reply_is(r, 2))
 		return p->cancels ? SASL_PASS_BROKEN : SASL_PASS_DONE;
-	if (r->code == 421 || smtp_reply_is(r, 3))
+	/* RFC 4954 4: 454 is the server's own trouble. */
+	if (r->code == 421 || (r->code == 454 && !p->cancels) || smtp_reply_is(r, 3))
 		return SASL_PASS_BUSY;
 	return p->cancels && !p->shown ? SASL_PASS_CANCELLED : SASL_PASS_REFUSED;
 }

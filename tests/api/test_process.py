@@ -40,13 +40,25 @@ def test_wrong_usage_is_2():
     assert run("--nonsense").returncode == 2
     assert run("extra").returncode == 2
     missing = run("-c", "/nonexistent/node.json")
-    assert missing.returncode == 2 and "/nonexistent/node.json" in missing.stderr
+    assert missing.returncode == 2
+    assert missing.stderr == "postroadd: /nonexistent/node.json: cannot be read: No such file or directory\n"
 
 
 def test_check_accepts_a_valid_configuration_and_makes_nothing(idle_node):
     checked = run("-c", idle_node.write_file(), "--check")
     assert checked.returncode == 0, checked.stderr
     assert not (idle_node.directory / "state").exists() and not (idle_node.directory / "run").exists()
+
+
+def test_check_warns_of_what_status_would_warn_of(idle_node):
+    import resource
+    idle_node.config["listeners"]["relay"]["caps"] = {"recipients": 50}
+    low = subprocess.run([BINARY, "-c", idle_node.write_file(), "--check"], capture_output=True, text=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    assert low.returncode == 0
+    warnings = [line for line in low.stdout.splitlines() if line.startswith("warning: ")]
+    assert any("/listeners/relay/caps/recipients" in w for w in warnings)
+    assert any("the process may open 1024" in w for w in warnings)
 
 
 def test_check_tells_every_error_with_its_path(idle_node):

@@ -375,6 +375,22 @@ def test_events_come_as_they_happen(node, stream):
     assert "event=server_state" in node.log
 
 
+def test_warnings_are_events_and_lines_of_the_log(node, stream):
+    events = stream(node, "/api/v1/events")
+    node.write("PATCH", "/api/v1/config", {"listeners": {"relay": {"caps": {"recipients": 50}}}})
+    warning = events.until("warning")["data"]
+    assert warning["key"] == "configuration" and "/listeners/relay/caps/recipients" in warning["text"]
+    node.write("PATCH", "/api/v1/config", {"pools": {"huge": {"servers": {
+        f"s{i}": {"address": f"127.0.1.{i}:9", "max_connections": 1000000} for i in range(1, 255)},
+        "health": {"type": "none", "interval": "1h"}}}})
+    while warning["key"] != "open_files":
+        warning = events.until("warning")["data"]
+    assert "descriptors, the process may open" in warning["text"]
+    node.write("PATCH", "/api/v1/config", {"pools": {"huge": None}})
+    assert events.until("warning_over")["data"]["key"] == "open_files"
+    assert node.log.count("event=warning ") >= 2 and "event=warning_over" in node.log
+
+
 def test_a_reader_resumes_where_it_was(node, stream):
     first = stream(node, "/api/v1/events")
     node.write("PATCH", "/api/v1/config", {"comment": "1"})

@@ -359,6 +359,33 @@ static void doubtful_settings_warn(void **state)
 	}
 }
 
+static const char *inbound_of(const struct conf *c, const char *pool)
+{
+	for (size_t i = 0; i < c->n_pools; i++)
+		if (strcmp(c->pools[i].name, pool) == 0)
+			return c->pools[i].inbound;
+	fail_msg("no pool %s", pool);
+	return NULL;
+}
+
+static void pools_know_the_inbound_listeners_that_lead_to_them(void **state)
+{
+	UNUSED(state);
+	struct conf *c = parse_with(
+		"{'listeners': {'l': {'direction': 'inbound'},"
+		"               'm': {'bind': ['127.0.0.1:2526'], 'pool': 'q', 'direction': 'inbound'},"
+		"               'o': {'bind': ['127.0.0.1:2527'], 'pool': 'r'}},"
+		" 'pools': {'q': {}, 'r': {}, 's': {}},"
+		" 'routes': [{'name': 'x', 'when': {'listener': ['l'], 'recipient_domain': ['a.test']}, 'pool': 's'},"
+		"            {'name': 'y', 'when': {'listener': ['o'], 'recipient_domain': ['b.test']}, 'pool': 'r'},"
+		"            {'name': 'z', 'when': {'recipient_domain': ['c.test']}, 'pool': 'q'}]}");
+	assert_string_equal(inbound_of(c, "p"), "listener l");
+	assert_string_equal(inbound_of(c, "q"), "inbound listeners");
+	assert_string_equal(inbound_of(c, "s"), "listener l");
+	assert_null(inbound_of(c, "r"));
+	conf_unref(c);
+}
+
 static void the_defaults_do_not_warn(void **state)
 {
 	struct conf *c = parse_with("{}");
@@ -422,6 +449,7 @@ int main(void)
 		cmocka_unit_test(settings_of_a_pool_fit_together),
 		cmocka_unit_test(doubtful_settings_warn),
 		cmocka_unit_test(the_defaults_do_not_warn),
+		cmocka_unit_test(pools_know_the_inbound_listeners_that_lead_to_them),
 		cmocka_unit_test(what_a_search_for_names_to_suggest_may_cost_is_bounded),
 	};
 

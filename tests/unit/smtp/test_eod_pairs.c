@@ -311,37 +311,37 @@ static void there_and_back(const char *p, size_t n)
 
 struct on_the_way {
 	struct smtp_eod unstuff;
-	struct sink out;
+	struct eod_sink out;
 };
 
 static void unstuff_piece(const char *p, size_t n, void *arg)
 {
 	struct on_the_way *w = arg;
 
-	assert_int_equal(smtp_eod_feed(&w->unstuff, p, n, collect, &w->out), n);
+	assert_int_equal(smtp_eod_feed(&w->unstuff, p, n, eod_collect, &w->out), n);
 	assert_false(w->unstuff.done);
 }
 
 /* To DATA and from there to BDAT, in the pieces that come out, is the same as to BDAT. */
 static void in_two_steps(enum smtp_by from, const char *p, size_t n, size_t cut)
 {
-	struct on_the_way w = { 0 };
+	struct on_the_way w = { .out = EOD_SINK(rooms[0]) };
 	struct smtp_eod one, first;
-	struct sink direct = { 0 };
+	struct eod_sink direct = EOD_SINK(rooms[1]);
 
 	smtp_eod_init_pair(&one, true, from, SMTP_BY_BDAT);
 	smtp_eod_init_pair(&first, true, from, SMTP_BY_DATA);
 	smtp_eod_init_pair(&w.unstuff, true, SMTP_BY_DATA, SMTP_BY_BDAT);
-	size_t used = smtp_eod_feed(&one, p, n, collect, &direct),
+	size_t used = smtp_eod_feed(&one, p, n, eod_collect, &direct),
 	       used_first = smtp_eod_feed(&first, p, cut, unstuff_piece, &w);
 	used_first += smtp_eod_feed(&first, p + used_first, n - used_first, unstuff_piece, &w);
 	assert_int_equal(used, used_first);
 	if (from == SMTP_BY_BDAT) {
-		smtp_eod_finish(&one, collect, &direct);
+		smtp_eod_finish(&one, eod_collect, &direct);
 		smtp_eod_finish(&first, unstuff_piece, &w);
 	}
 	assert_true(one.done && first.done);
-	assert_int_equal(smtp_eod_feed(&w.unstuff, ".\r\n", 3, collect, &w.out), 3);
+	assert_int_equal(smtp_eod_feed(&w.unstuff, ".\r\n", 3, eod_collect, &w.out), 3);
 	assert_true(w.unstuff.done);
 	assert_int_equal(w.unstuff.content, one.content);
 	same(&w.out, &direct);
