@@ -300,16 +300,34 @@ static void after_greeting(struct probe *pr, const struct smtp_reply *r)
 	send_login(pr, &line);
 }
 
+static const char no_xclient[] =
+	"it does not offer XCLIENT to us: mail is deferred (on Postfix: smtpd_authorized_xclient_hosts)";
+
+static bool withholds_xclient(const struct probe *pr)
+{
+	return pr->identity.xclient != 0 && (pr->ehlo.xclient & pr->identity.xclient) == 0;
+}
+
+/* A server that cannot be told who clients are gets no mail: where the conversation is the check, it fails. */
+static bool identity_fails(struct probe *pr)
+{
+	bool withheld = withholds_xclient(pr);
+
+	note_identity(pr, withheld ? no_xclient : NULL);
+	if (!withheld || !pr->awaited)
+		return false;
+	give_verdict(pr, PROBE_FAIL, "%s", no_xclient);
+	enter(pr, STEP_QUIT);
+	return true;
+}
+
 /* Nothing more is said before mail: what EHLO told counts. */
 static void greeted(struct probe *pr, const struct smtp_reply *r)
 {
 	server_learn_mechanisms(pr->server, mechanisms_of(pr->ehlo.auth_names));
 	server_learn(pr->server, pr->ehlo.exts, pr->ehlo.size);
-	if (pr->identity.xclient != 0 && (pr->ehlo.xclient & pr->identity.xclient) == 0)
-		note_identity(pr, "it does not offer XCLIENT to us: mail is deferred");
-	else
-		note_identity(pr, NULL);
-	after_greeting(pr, r);
+	if (!identity_fails(pr))
+		after_greeting(pr, r);
 }
 
 static void on_ehlo(struct probe *pr, const struct smtp_reply *r)
@@ -362,7 +380,8 @@ static void on_helo(struct probe *pr, const struct smtp_reply *r)
 	if (!passes(pr, r))
 		return;
 	server_learn(pr->server, 0, 0);
-	after_greeting(pr, r);
+	if (!identity_fails(pr))
+		after_greeting(pr, r);
 }
 
 static void on_mail(struct probe *pr, const struct smtp_reply *r)

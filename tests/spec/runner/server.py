@@ -8,9 +8,9 @@ from .tls import SERVER, Broken
 from .wire import Gone
 
 # What opens a connection: the same for a health check as for what it checks.
-OPENING = ("tls", "proxy", "auth", "mechanisms") + SERVER
+OPENING = ("tls", "proxy", "auth", "mechanisms", "xclient") + SERVER
 # Pairs of `serve` that are no replies.
-OPTIONS = OPENING + ("inject", "xclient", "xforward")
+OPTIONS = OPENING + ("inject", "xforward")
 
 
 def for_checks(script):
@@ -21,6 +21,8 @@ def for_checks(script):
             words.append(Token("pair", ("tls", Token("word", "implicit" if s.verb == "tls" else "starttls"))))
         if s.verb == "proxy":
             words.append(Token("pair", ("proxy", s.args[0] if s.args else Token("word", "any"))))
+        if s.verb != "serve" and any("XCLIENT" in str(w) for w in s.words[1:]):
+            words.append(Token("pair", ("xclient", Token("word", "NAME ADDR"))))
         if s.verb in ("tls", "starttls", "serve"):
             words += [w for w in s.words[1:] if (w.text[0] if w.kind == "pair" else str(w)) in OPENING]
     return [Statement("(default)", 0, words)]

@@ -129,6 +129,43 @@ static int forget(void **state)
 	return 0;
 }
 
+static void a_server_that_withholds_xclient_fails_its_dialogue_and_no_mere_connect(void **state)
+{
+	UNUSED(state);
+	const struct {
+		enum health_type type;
+		const char *ehlo, *helo;
+		enum server_state want;
+		bool found;
+	} rows[] = {
+		{ HEALTH_SMTP, "250-mx.test\r\n250 XCLIENT NAME ADDR\r\n", "250 mx.test\r\n", SERVER_UP, false },
+		{ HEALTH_SMTP, "250-mx.test\r\n250 XCLIENT LOGIN\r\n", "250 mx.test\r\n", SERVER_DOWN, true },
+		{ HEALTH_SMTP, "250 mx.test\r\n", "250 mx.test\r\n", SERVER_DOWN, true },
+		{ HEALTH_SMTP, "502 5.5.1 what\r\n", "250 mx.test\r\n", SERVER_DOWN, true },
+		{ HEALTH_TCP, "250 mx.test\r\n", "250 mx.test\r\n", SERVER_UP, true },
+		{ HEALTH_NONE, "250 mx.test\r\n", "250 mx.test\r\n", SERVER_UP, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct scene sc;
+
+		scene_with_one(&sc);
+		sc.config.pool.health.relay_check = false;
+		sc.config.pool.health.type = rows[i].type;
+		sc.config.pool.health.down_interval_ms = 60000;
+		sc.config.pool.identity.xclient = SMTP_XATTR_NAME | SMTP_XATTR_ADDR;
+		sc.smtp.script.ehlo = rows[i].ehlo;
+		sc.smtp.script.helo = rows[i].helo;
+		scene_apply(&sc, &sc.config);
+		AWAIT_STATE(&sc, "a", rows[i].want);
+		AWAIT(sc.loop, sc.smtp.n_connections > 0 && sc.smtp.n_open == 0);
+		assert_string_equal(found.p, rows[i].found ? "+identity " : "");
+		if (rows[i].want == SERVER_DOWN)
+			assert_non_null(strstr(scene_find(&sc, "a").last_check, "smtpd_authorized_xclient_hosts"));
+		scene_fini(&sc);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -137,6 +174,7 @@ int main(void)
 		cmocka_unit_test(it_is_asked_once_and_again_for_a_pool_that_changed),
 		cmocka_unit_test(what_it_said_ends_with_the_question),
 		cmocka_unit_test(silence_is_told_once_and_only_of_servers_that_never_greeted),
+		cmocka_unit_test(a_server_that_withholds_xclient_fails_its_dialogue_and_no_mere_connect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, forget);
