@@ -4,7 +4,7 @@
  * The first check decides alone (nothing is known that it could contradict); after it `rise` good ones in a row bring a
  * server up and `fall` bad ones take it down. Between two states the checks come at fast_interval. A server without
  * checks is up at once and is only asked for its capabilities. A busy answer is a sign of life, and a hold as if
- * traffic had met it.
+ * traffic had met it; of a server that never gave another nothing is known once its hold is over.
  */
 #include <stdio.h>
 
@@ -66,13 +66,17 @@ static void come_up(struct server_private *sp)
 		server_private_slow_start(sp);
 }
 
-static void on_alive(struct server_private *sp)
+static void on_alive(struct server_private *sp, bool busy)
 {
 	const struct health_config *h = &sp->pool->config->health;
 	unsigned before = word_health(sp->server);
 
 	sp->fails = 0;
 	sp->passes++;
+	sp->was_well |= !busy;
+	/* Without holds there is no state between usable and not. */
+	if (!sp->was_well && sp->pool->config->outlier.busy_ms <= 0)
+		return;
 	if (before == WORD_HEALTH_UNKNOWN || (before == WORD_HEALTH_DOWN && sp->passes >= h->rise))
 		come_up(sp);
 }
@@ -98,12 +102,23 @@ void health_verdict(struct server_private *sp, const struct probe_result *result
 		if (result->outcome == PROBE_FAIL)
 			on_dead(sp, false);
 		else
-			on_alive(sp);
+			on_alive(sp, result->outcome == PROBE_BUSY);
 		if (result->outcome == PROBE_BUSY)
 			outlier_busy(sp->server, &pc->outlier, loop_now_ms(r->loop));
 	}
 	schedule(sp);
 	registry_check_first_round(r);
+}
+
+void health_hold_ends(struct server_private *sp)
+{
+	struct server *s = sp->server;
+	bool over = atomic_load(&s->word) & WORD_BUSY &&
+		    atomic_load(&s->busy_until_ms) <= loop_now_ms(sp->pool->registry->loop);
+
+	/* Not by the end of the hold itself: for a moment it would be up. */
+	if (over && sp->checking && !sp->was_well && word_health(s) == WORD_HEALTH_UP)
+		server_set_health(s, WORD_HEALTH_UNKNOWN);
 }
 
 /* ---- the check itself ---- */
@@ -129,8 +144,11 @@ static void on_check_due(void *arg)
 		registry_check_first_round(sp->pool->registry);
 		return;
 	}
-	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
-		come_up(sp);
+	if (sp->pool->config->health.type == HEALTH_NONE) {
+		sp->was_well = true; /* taken for granted */
+		if (word_health(sp->server) != WORD_HEALTH_UP)
+			come_up(sp);
+	}
 	sp->probe = probe_start(sp);
 }
 
@@ -153,6 +171,7 @@ void health_stop(struct server_private *sp)
 		probe_abort(sp->probe);
 	sp->probe = NULL;
 	sp->passes = sp->fails = 0;
+	sp->was_well = false;
 	findings_end(sp);
 	server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
 }

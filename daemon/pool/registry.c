@@ -243,7 +243,8 @@ static bool is_pool_decided(struct reg_pool *rp)
 		if (!o->answered)
 			return false;
 	LIST_FOR_EACH(sp, tmp, &rp->servers, link)
-		if (sp->checking && (atomic_load(&sp->server->word) & WORD_HEALTH_MASK) == WORD_HEALTH_UNKNOWN)
+		if (sp->checking && sp->last_check_wall <= 0 &&
+		    (atomic_load(&sp->server->word) & WORD_HEALTH_MASK) == WORD_HEALTH_UNKNOWN)
 			return false;
 	return true;
 }

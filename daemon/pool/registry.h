@@ -112,6 +112,7 @@ struct server_private {
 	struct timer check;
 	unsigned passes, fails; /* in a row */
 	bool checking;
+	bool was_well;  /* at least one check since they began was good, not merely busy */
 	bool come_back; /* slow start with the next up */
 	char last_check[CHECK_TEXT_MAX];
 	double last_check_wall;
@@ -194,6 +195,8 @@ void relay_answered(struct server_private *sp, bool relays);
 
 void health_start(struct server_private *sp);
 void health_stop(struct server_private *sp);
+/* Before holds that are over are taken off: a server that was never well falls back to unknown. */
+void health_hold_ends(struct server_private *sp);
 /* The configuration is another: a running check starts over, the next one comes no later than it asks for. `before` is
  * the one until now, NULL = none. */
 void health_reconfigure(struct server_private *sp, const struct pool_config *before);

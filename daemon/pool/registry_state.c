@@ -223,7 +223,7 @@ static const char *reason(const struct server_private *sp, enum server_state st)
 {
 	switch (st) {
 	case SERVER_UNKNOWN:
-		return "not checked yet";
+		return sp->last_check[0] != '\0' && sp->checking ? "no good check yet" : "not checked yet";
 	case SERVER_DOWN:
 	case SERVER_UP:
 		return sp->last_check[0] != '\0' ? sp->last_check : "no checks";
@@ -300,6 +300,8 @@ void registry_server_changed(struct server_private *sp)
 {
 	CHECK_OBJ(sp, SERVER_PRIVATE_MAGIC);
 	struct loop *l = sp->pool->registry->loop;
+
+	health_hold_ends(sp);
 	int64_t next = outlier_expire(sp->server, loop_now_ms(l));
 	enum server_state st = server_state(sp->server);
 

@@ -105,6 +105,44 @@ static void a_421_banner_is_busy_and_the_hold_ends(void **state)
 	scene_fini(&sc);
 }
 
+static void a_server_never_seen_well_is_unknown_again_when_its_hold_ends(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.outlier.busy_ms = sc.config.pool.outlier.busy_max_ms = 60;
+	sc.smtp.script.banner = "421 4.3.2 too many connections\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT(sc.loop, strstr(sc.transitions.p, "a:busy>unknown a:unknown>busy a:busy>unknown ") != NULL);
+	assert_null(strstr(sc.transitions.p, ">up"));
+	assert_string_equal(sc.why, "no good check yet");
+	AWAIT(sc.loop, sc.n_first_rounds == 1);
+	sc.smtp.script.banner = well_behaved.banner;
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	sbuf_reset(&sc.transitions);
+	sc.smtp.script.banner = "421 4.3.2 too many connections\r\n";
+	AWAIT(sc.loop, strstr(sc.transitions.p, "a:busy>up ") != NULL);
+	assert_null(strstr(sc.transitions.p, "unknown"));
+	scene_fini(&sc);
+}
+
+static void without_holds_a_busy_answer_brings_nobody_up(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.outlier.busy_ms = 0;
+	sc.smtp.script.banner = "421 4.3.2 too many connections\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT(sc.loop, sc.n_first_rounds == 1 && sc.smtp.n_connections > 5);
+	assert_string_equal(sc.transitions.p, "");
+	sc.smtp.script.banner = well_behaved.banner;
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	scene_fini(&sc);
+}
+
 static void greylisting_of_the_probe_is_no_failure(void **state)
 {
 	UNUSED(state);
@@ -295,6 +333,8 @@ int main(void)
 		cmocka_unit_test(it_takes_fall_bad_checks_to_go_down_and_rise_good_ones_to_come_back),
 		cmocka_unit_test(an_answer_of_4xx_is_busy_not_dead),
 		cmocka_unit_test(a_421_banner_is_busy_and_the_hold_ends),
+		cmocka_unit_test(a_server_never_seen_well_is_unknown_again_when_its_hold_ends),
+		cmocka_unit_test(without_holds_a_busy_answer_brings_nobody_up),
 		cmocka_unit_test(greylisting_of_the_probe_is_no_failure),
 		cmocka_unit_test(a_server_without_ehlo_is_greeted_with_helo),
 		cmocka_unit_test(what_is_not_smtp_is_a_failure),
