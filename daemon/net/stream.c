@@ -13,10 +13,15 @@
 #include <event2/event_struct.h>
 #include <netinet/tcp.h>
 #include <openssl/crypto.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "daemon/base/log.h"
+
+#define TELL_AGAIN_MS 60000
 
 struct stream_io {
 	struct event rd;
@@ -501,27 +506,51 @@ void stream_open(struct stream *st, struct loop *l, int fd, const struct stream_
 	stream_watch(st, true);
 }
 
-static int start_connect(int fd, const struct addr *to, const struct addr *source)
+static int bind_source(int fd, const struct addr *to, const struct addr *source)
+{
+	int one = 1;
+
+	if (source == NULL || source->sa.sa_family != to->sa.sa_family)
+		return 0;
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	return bind(fd, &source->sa, addr_len(source)) < 0 ? errno : 0;
+}
+
+static int start_connect(int fd, const struct addr *to)
 {
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (source != NULL && source->sa.sa_family == to->sa.sa_family) {
-		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
-		if (bind(fd, &source->sa, addr_len(source)) < 0)
-			return errno;
-	}
-	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
-		return errno;
-	return 0;
+	return connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS ? errno : 0;
+}
+
+/* Nothing left for one more connection: descriptors, memory, or ports towards this address. */
+static bool is_lack(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM || err == EADDRNOTAVAIL;
+}
+
+/* It lasts, as a rule; a line for each try would bury all others. */
+static void tell_lack(struct loop *l, int err)
+{
+	static _Atomic int64_t told_ms; /* of all threads; 0 = never */
+	int64_t now = loop_now_ms(l), told = atomic_load(&told_ms);
+
+	if (told != 0 && now - told < TELL_AGAIN_MS)
+		return;
+	if (atomic_compare_exchange_strong(&told_ms, &told, now))
+		log_msg(LOG_LEVEL_ERROR, "connect", "no new connection to servers: %s", strerror(err));
 }
 
 void stream_connect(struct stream *st, struct loop *l, const struct addr *to, const struct addr *source,
 		    const struct stream_ops *ops, void *owner)
 {
 	int fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int err = fd < 0 ? errno : start_connect(fd, to, source);
+	int err = fd < 0 ? errno : bind_source(fd, to, source);
+	bool is_source = fd >= 0 && err != 0; /* one that this system does not have is no lack, but lasts */
 
+	if (err == 0)
+		err = start_connect(fd, to);
 	if (err != 0 && fd >= 0) {
 		close(fd);
 		fd = -1;
@@ -529,6 +558,9 @@ void stream_connect(struct stream *st, struct loop *l, const struct addr *to, co
 	attach(st, l, fd, ops, owner);
 	st->connecting = true;
 	st->connect_errno = err;
+	st->lacked = !is_source && is_lack(err);
+	if (st->lacked)
+		tell_lack(l, err);
 	if (err != 0)
 		loop_flush_queue(l, &st->flush);
 	else

@@ -50,7 +50,7 @@ struct stream {
 	uint64_t bytes_in, bytes_out;
 	struct loop_flush flush, again;
 	int connect_errno;
-	bool bulk, connecting, paused, eof, want_drained, gone_told, offer_due, shut_due, offering;
+	bool bulk, connecting, paused, eof, want_drained, gone_told, offer_due, shut_due, offering, lacked;
 };
 
 /* Takes over an accepted, non-blocking fd and starts reading. */
@@ -58,6 +58,12 @@ void stream_open(struct stream *st, struct loop *l, int fd, const struct stream_
 /* Starts connecting; on_connected or on_gone follows, never from inside this call. source family 0 = any. */
 void stream_connect(struct stream *st, struct loop *l, const struct addr *to, const struct addr *source,
 		    const struct stream_ops *ops, void *owner);
+/* The connect failed for want of a descriptor, memory or a port of this system's own: the peer has no part in it. It is
+ * told in the log, at most once a minute. */
+static inline bool stream_lacked(const struct stream *st)
+{
+	return st->lacked;
+}
 /* Flushes what can be flushed without waiting, closes, frees buffers. No event comes afterwards. Idempotent. */
 void stream_close(struct stream *st);
 /* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */

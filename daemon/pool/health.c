@@ -98,7 +98,7 @@ void health_verdict(struct server_private *sp, const struct probe_result *result
 
 	note_check(sp, result->text, result->us);
 	/* Without checks it only tells what happened. */
-	if (pc->health.type != HEALTH_NONE) {
+	if (pc->health.type != HEALTH_NONE && result->outcome != PROBE_NONE) {
 		if (result->outcome == PROBE_FAIL)
 			on_dead(sp, false);
 		else

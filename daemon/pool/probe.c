@@ -592,7 +592,10 @@ static void on_gone(struct stream *st, int err, void *owner)
 	const char *tls = stream_tls_error(st);
 
 	CHECK_OBJ(pr, PROBE_MAGIC);
-	if (tls != NULL)
+	if (stream_lacked(st)) {
+		give_verdict(pr, PROBE_NONE, "not checked: %s (%s)", strerror(err), steps[pr->step].name);
+		end(pr);
+	} else if (tls != NULL)
 		fail(pr, tls);
 	else
 		fail(pr, err == 0 ? "closed by the server" : strerror(err));

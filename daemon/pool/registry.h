@@ -203,7 +203,8 @@ void health_reconfigure(struct server_private *sp, const struct pool_config *bef
 
 /* ---- probe.c ---- */
 
-enum probe_outcome { PROBE_PASS, PROBE_BUSY, PROBE_FAIL };
+/* NONE: it could not be asked, for a lack of our own; nothing is known beyond what was. */
+enum probe_outcome { PROBE_PASS, PROBE_BUSY, PROBE_FAIL, PROBE_NONE };
 struct probe_result {
 	enum probe_outcome outcome;
 	char text[CHECK_TEXT_MAX];

@@ -202,21 +202,26 @@ static void on_drained(struct stream *st, void *owner)
 		txn_on_back_drained(b->txn);
 }
 
+static enum back_trouble trouble_of(const struct back *b)
+{
+	if (stream_lacked(&b->st))
+		return BACK_LACK;
+	if (b->state == BACK_CONNECT)
+		return BACK_REFUSED;
+	return b->state == BACK_TLS ? BACK_TLS_FAILED : BACK_EOF;
+}
+
 static void on_gone(struct stream *st, int err, void *owner)
 {
 	struct back *b = owner;
 
-	UNUSED(st);
-	UNUSED(err);
 	CHECK_OBJ(b, BACK_MAGIC);
+	if (stream_lacked(st) && b->error == NULL)
+		b->error = xstrdup(strerror(err));
 	if (b->state == BACK_QUIT)
 		end(b);
 	else
-		back_fail(b,
-			  b->state == BACK_CONNECT ? BACK_REFUSED
-			  : b->state == BACK_TLS   ? BACK_TLS_FAILED
-						   : BACK_EOF,
-			  NULL);
+		back_fail(b, trouble_of(b), NULL);
 }
 
 static const struct stream_ops back_stream_ops = { on_connected, on_data, on_drained, on_gone, back_greet_on_tls };

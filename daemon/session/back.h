@@ -111,6 +111,7 @@ struct back {
 enum back_trouble {
 	BACK_OK,
 	BACK_REFUSED, /* connect failed */
+	BACK_LACK,    /* no descriptor, memory or port left here for one more connection */
 	BACK_EOF,
 	BACK_TIMED_OUT,
 	BACK_MALFORMED,   /* a reply that is none */

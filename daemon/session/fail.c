@@ -10,6 +10,9 @@
 static const struct failure policies[BACK_TROUBLE_COUNT] = {
 	[BACK_REFUSED] = { SERVER_SAW_FAULT, true, 451, "4.4.1", "no server could be reached, try again",
 			   CAUSE_NO_SERVER },
+	/* Another server is another destination: ports may be left towards it. */
+	[BACK_LACK] = { SERVER_SAW_SUCCESS, false, 451, "4.3.0", "no connection to a server can be opened, try again",
+			CAUSE_NO_SERVER },
 	[BACK_EOF] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "connection to the server was lost, try again",
 		       CAUSE_BACKEND_LOST },
 	[BACK_TIMED_OUT] = { SERVER_SAW_FAULT, true, 451, "4.4.2", "the server took too long, try again",

@@ -117,9 +117,12 @@ static void note_tried(struct tcp_session *ts)
 /* Before any byte went through, another server may be tried. */
 static void connect_failed(struct tcp_session *ts)
 {
+	bool blamed = !stream_lacked(&ts->back);
+
 	stream_close(&ts->back);
 	ts->back_open = false;
-	server_report(ts->pool, ts->server, SERVER_SAW_FAULT, loop_now_ms(ts->w->loop));
+	if (blamed)
+		server_report(ts->pool, ts->server, SERVER_SAW_FAULT, loop_now_ms(ts->w->loop));
 	note_tried(ts);
 	leave_server(ts);
 	seek(ts);

@@ -81,8 +81,19 @@ static bool another_is_allowed(const struct txn *t, bool dot_left)
 static void log_failure(const struct txn *t, enum reply_stage stage, enum back_trouble why, const struct back *b)
 {
 	static const char *const names[BACK_TROUBLE_COUNT] = {
-		"ok",  "refused", "connection_lost", "timeout", "malformed_reply", "refused_by_server",
-		"tls", "auth",    "incapable",       "loop",    "client_refused",  "no_xclient"
+		[BACK_OK] = "ok",
+		[BACK_REFUSED] = "refused",
+		[BACK_LACK] = "lack",
+		[BACK_EOF] = "connection_lost",
+		[BACK_TIMED_OUT] = "timeout",
+		[BACK_MALFORMED] = "malformed_reply",
+		[BACK_SAID_NO] = "refused_by_server",
+		[BACK_TLS_FAILED] = "tls",
+		[BACK_AUTH_FAILED] = "auth",
+		[BACK_INCAPABLE] = "incapable",
+		[BACK_LOOP] = "loop",
+		[BACK_VERDICT] = "client_refused",
+		[BACK_NO_XCLIENT] = "no_xclient",
 	};
 	struct logline l;
 	char id[SESSION_ID_MAX];

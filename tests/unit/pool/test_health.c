@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Health checks against scripted servers: what is said, what each answer means, rise and fall.
  */
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
 #include "tests/unit/pool/registry_fixture.h"
 
 static void scene_with_one(struct scene *sc)
@@ -140,6 +144,53 @@ static void without_holds_a_busy_answer_brings_nobody_up(void **state)
 	assert_string_equal(sc.transitions.p, "");
 	sc.smtp.script.banner = well_behaved.banner;
 	AWAIT_STATE(&sc, "a", SERVER_UP);
+	scene_fini(&sc);
+}
+
+static void count_line(enum log_level level, const char *line, void *arg)
+{
+	unsigned *n = arg;
+
+	UNUSED(level);
+	*n += strstr(line, "event=connect") != NULL;
+}
+
+/* Lets no more descriptors be opened; what was allowed before. */
+static struct rlimit exhaust(void)
+{
+	struct rlimit before, none;
+	int next = dup(0);
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = (rlim_t)next;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	return before;
+}
+
+static void a_lack_of_descriptors_is_no_verdict_and_told_once(void **state)
+{
+	UNUSED(state);
+	unsigned n_lines = 0;
+	struct scene sc;
+
+	scene_with_one(&sc);
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	log_capture(count_line, &n_lines);
+	struct rlimit before = exhaust();
+	for (unsigned i = 0; i < 2 * sc.config.pool.health.fall; i++) {
+		double last = scene_find(&sc, "a").info.last_check_wall;
+		AWAIT(sc.loop, scene_find(&sc, "a").info.last_check_wall != last);
+		assert_string_equal(scene_find(&sc, "a").last_check, "not checked: Too many open files (connect)");
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	log_capture(NULL, NULL);
+	assert_string_equal(sc.transitions.p, "a:unknown>up ");
+	assert_int_equal(n_lines, 1);
+	AWAIT(sc.loop, strcmp(scene_find(&sc, "a").last_check, "250 ok") == 0);
 	scene_fini(&sc);
 }
 
@@ -335,6 +386,7 @@ int main(void)
 		cmocka_unit_test(a_421_banner_is_busy_and_the_hold_ends),
 		cmocka_unit_test(a_server_never_seen_well_is_unknown_again_when_its_hold_ends),
 		cmocka_unit_test(without_holds_a_busy_answer_brings_nobody_up),
+		cmocka_unit_test(a_lack_of_descriptors_is_no_verdict_and_told_once),
 		cmocka_unit_test(greylisting_of_the_probe_is_no_failure),
 		cmocka_unit_test(a_server_without_ehlo_is_greeted_with_helo),
 		cmocka_unit_test(what_is_not_smtp_is_a_failure),
