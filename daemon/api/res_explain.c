@@ -128,6 +128,47 @@ static void look_at_address(struct question *q, const char *address)
 			q->need_exts |= SMTP_EXT_SMTPUTF8;
 }
 
+static bool mail_takes(struct str line, bool utf8, struct smtp_refusal *ret_why)
+{
+	struct smtp_mail mail;
+
+	return smtp_mail_parse(line, SMTP_EXT_SMTPUTF8, &mail, ret_why) && mail.params.n == (utf8 ? 8 : 0);
+}
+
+static bool rcpt_takes(struct str line, struct smtp_refusal *ret_why)
+{
+	struct smtp_rcpt rcpt;
+
+	return smtp_rcpt_parse(line, SMTP_EXT_SMTPUTF8, &rcpt, ret_why) && rcpt.params.n == 0;
+}
+
+/* An address that MAIL (verb "FROM") or RCPT ("TO") would refuse goes nowhere. */
+static void check_address(struct question *q, const char *path, const char *verb, const char *address)
+{
+	struct str bare = without_brackets(address);
+	bool is_sender = verb[0] == 'F', utf8 = false;
+	struct smtp_refusal why = { .text = "malformed address" };
+
+	for (size_t i = 0; i < bare.n; i++)
+		utf8 |= (unsigned char)bare.p[i] >= 0x80;
+	char *text = xasprintf("%s:<%.*s>%s", verb, (int)bare.n, bare.p, is_sender && utf8 ? " SMTPUTF8" : "");
+	struct str line = str_from(text);
+	if (!(is_sender ? mail_takes(line, utf8, &why) : rcpt_takes(line, &why)))
+		errors_add(&q->errors, path, address, "an address", NULL, "%s", why.text);
+	free(text);
+}
+
+static void read_sender(struct question *q, const char *sender)
+{
+	bool is_null = sender[0] == '\0' || strcmp(sender, "<>") == 0;
+
+	look_at_address(q, sender);
+	if (!is_null)
+		check_address(q, "/sender", "FROM", sender);
+	q->envelope.sender = is_null ? STR("<>") : without_brackets(sender);
+	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);
+}
+
 static void read_question(struct question *q, json_t *body)
 {
 	json_t *size = json_object_get(body, "size");
@@ -141,10 +182,7 @@ static void read_question(struct question *q, json_t *body)
 	q->envelope.user = text_of(q, body, "user", NULL);
 	read_certificate(q, text_of(q, body, "client_certificate", NULL));
 	read_extensions(q, json_object_get(body, "extensions"));
-	const char *sender = text_of(q, body, "sender", "<>");
-	look_at_address(q, sender);
-	q->envelope.sender = sender[0] == '\0' ? STR("<>") : without_brackets(sender);
-	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);
+	read_sender(q, text_of(q, body, "sender", "<>"));
 	if (json_is_integer(size) && json_integer_value(size) >= 0)
 		q->size = (uint64_t)json_integer_value(size);
 	else if (size != NULL && !json_is_null(size))
@@ -232,8 +270,13 @@ static json_t *answer_json(struct question *q, json_t *recipients)
 
 	json_array_foreach(recipients, i, recipient)
 		json_array_append_new(list, recipient_json(q, json_string_value(recipient)));
-	return json_pack("{s:I, s:o, s:o, s:o}", "revision", (json_int_t)q->snapshot->revision, "listener",
-			 json_text(q->view->config->name), "client", client_json(q), "recipients", list);
+	json_t *o = json_pack("{s:I, s:o, s:o, s:o}", "revision", (json_int_t)q->snapshot->revision, "listener",
+			      json_text(q->view->config->name), "client", client_json(q), "recipients", list);
+	/* The rest is told all the same: it is what a login would see. */
+	if (q->view->config->auth.mode == LISTENER_AUTH_REQUIRE && q->envelope.user == NULL)
+		json_object_set_new(o, "auth",
+				    json_string("MAIL gets 530: the listener requires a login; say as which `user`"));
+	return o;
 }
 
 static bool recipients_fit(struct question *q, json_t *recipients)
@@ -249,11 +292,12 @@ static bool recipients_fit(struct question *q, json_t *recipients)
 	}
 	json_array_foreach(recipients, i, recipient) {
 		char path[40];
+		snprintf(path, sizeof(path), "/recipients/%zu", i);
 		look_at_address(q, json_string_value(recipient));
 		if (json_is_string(recipient))
-			continue;
-		snprintf(path, sizeof(path), "/recipients/%zu", i);
-		errors_add(&q->errors, path, NULL, "an address", NULL, "not a string");
+			check_address(q, path, "TO", json_string_value(recipient));
+		else
+			errors_add(&q->errors, path, NULL, "an address", NULL, "not a string");
 	}
 	return true;
 }

@@ -89,6 +89,11 @@ static void print_answer(const struct cli *c, const json_t *answer)
 		table_put_safe(cli_str(client, "why"));
 		putchar('\n');
 	}
+	if (*cli_str(answer, "auth") != '\0') {
+		fputs("the client would be refused: ", stdout);
+		table_put_safe(cli_str(answer, "auth"));
+		putchar('\n');
+	}
 	json_array_foreach(json_object_get(answer, "recipients"), i, r)
 		print_recipient(c, r);
 }

@@ -43,6 +43,38 @@ def test_explain_refuses_what_it_does_not_understand(node, question):
     assert answer.status == 422 and answer.json["errors"], answer.body
 
 
+@pytest.mark.parametrize("question, path", [
+    ({"recipients": ["x@y.test", "bad@@x"]}, "/recipients/1"), ({"recipients": ["x y@z.test"]}, "/recipients/0"),
+    ({"recipients": ["x@y.test> SIZE=1"]}, "/recipients/0"), ({"recipients": ["<>"]}, "/recipients/0"), ({"recipients": [""]}, "/recipients/0"),
+    ({"recipients": ["x@y.test\r\n"]}, "/recipients/0"), ({"recipients": ["nobody"]}, "/recipients/0"),
+    ({"recipients": ["x@" + "y" * 2000]}, "/recipients/0"),
+    ({"sender": "bad@@x"}, "/sender"), ({"sender": "nobody"}, "/sender"), ({"sender": "postmaster"}, "/sender"),
+])
+def test_explain_refuses_addresses_that_mail_would_refuse(node, question, path):
+    answer = explain(node, **question)
+    assert answer.status == 422 and [e["path"] for e in answer.json["errors"]] == [path], answer.body
+
+
+@pytest.mark.parametrize("question", [
+    {"recipients": ["<x@y.test>", "postmaster", "<Postmaster>", "x@[192.0.2.1]", '"a b"@y.test', "j\u00f6rg@y.test"]},
+    {"sender": "<>"}, {"sender": ""}, {"sender": "<a@b.test>"}, {"sender": None},
+])
+def test_explain_takes_addresses_that_mail_would_take(node, question):
+    answer = explain(node, **question)
+    assert answer.status == 200, answer.body
+
+
+def test_explain_says_that_a_login_is_required(node):
+    assert "auth" not in explain(node).json
+    users = {"u": {"password": "$6$saltsalt$sfZR6YSW/Dp0uCiyF9fDipa6ORr5LVLOwXNgtzRlXXhkC7xA3w4zy97VIC3vL14AUXGJp3yBjZVztkdiBzJnX1"}}
+    answer = node.write("PATCH", "/api/v1/config", {"users": users, "listeners": {"relay": {"mixed_recipients": "first", "auth": {
+        "mode": "require", "plaintext": True, "mechanisms": ["PLAIN"]}}}})
+    assert answer.status == 200, answer.body
+    wait_for(lambda: "530" in explain(node).json.get("auth", ""), "the answer says so")
+    assert explain(node).json["recipients"][0]["action"] == "pool"
+    assert "auth" not in explain(node, user="u").json
+
+
 @pytest.mark.parametrize("question, usable", [
     ({"extensions": ["8BITMIME"]}, True), ({"extensions": ["8bitmime", "SMTPUTF8"]}, False), ({"extensions": ["DSN"]}, False),
     ({"recipients": ["j\u00f6rg@y.test"]}, False), ({"sender": "j\u00f6rg@x.test"}, False), ({"extensions": []}, True),
