@@ -96,7 +96,11 @@ const struct command cli_commands[] = {
 	  cmd_session_kill },
 	{ "session trace", "ID", 1, 1, 0, "the dialogue of a session as it goes",
 	  "postroad session trace n1-4f2a  # until the session ends or Ctrl-C",
-	  "Secrets are masked; of message bodies only the size is shown.", cmd_session_trace },
+	  "Behind the time stands whose line it is: `client >` came from the client, `client <` went to it; `backend "
+	  ">` "
+	  "came from the server, `backend <` went to it; `*` is what the balancer decided. Secrets are masked; of "
+	  "message bodies only the size is shown.",
+	  cmd_session_trace },
 	{ "explain", "RECIPIENT...", 1, MANY,
 	  OPT(LISTENER) | OPT(CLIENT) | OPT(HELO) | OPT(USER) | OPT(CLIENT_CERTIFICATE) | OPT(FROM) | OPT(SIZE),
 	  "where a message would go, and why",

@@ -11,6 +11,9 @@
 #include "daemon/session/tcp.h"
 #include "daemon/session/txn.h"
 
+#define TRACE_LINE_MAX 1024
+#define TRACE_LINES_MAX 100 /* at once */
+
 /* ---- listing ---- */
 
 struct gather {
@@ -233,9 +236,9 @@ static void tell_line(void *arg)
 	free(line);
 }
 
-void engine_trace_line(struct engine *e, uint64_t session, char side, const char *p, size_t n, bool end)
+static void post_line(struct engine *e, uint64_t session, char side, const char *p, size_t n, bool end)
 {
-	size_t keep = n < 1024 ? n : 1024;
+	size_t keep = n < TRACE_LINE_MAX ? n : TRACE_LINE_MAX;
 	struct trace_line *line = xmalloc(sizeof(*line) + keep + 1);
 
 	*line = (struct trace_line) { .e = e, .number = session, .side = side, .end = end, .wall = clock_wall() };
@@ -244,6 +247,23 @@ void engine_trace_line(struct engine *e, uint64_t session, char side, const char
 	memcpy(line->text, p, keep);
 	line->text[keep] = '\0';
 	loop_post(e->control, tell_line, line);
+}
+
+void engine_trace_line(struct engine *e, uint64_t session, char side, const char *p, size_t n, bool end)
+{
+	const char *eol = memchr(p, '\n', n);
+
+	/* Of what is no reply at all it is enough to see the beginning. */
+	for (unsigned i = 1; eol != NULL && i < TRACE_LINES_MAX; i++) {
+		size_t used = (size_t)(eol + 1 - p);
+		if (used == n)
+			break;
+		post_line(e, session, side, p, used, false);
+		p += used;
+		n -= used;
+		eol = memchr(p, '\n', n);
+	}
+	post_line(e, session, side, p, eol != NULL ? (size_t)(eol + 1 - p) : n, end);
 }
 
 static void trace_looked(void *arg)

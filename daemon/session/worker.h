@@ -107,7 +107,7 @@ struct server;
 void engine_shed_idle(struct engine *e, struct worker *from, struct server *s);
 /* A worker has no session left while it is stopping. */
 void engine_worker_empty(struct engine *e);
-/* A traced line, on its way to the control loop. */
+/* What is traced, on its way to the control loop, line by line. */
 void engine_trace_line(struct engine *e, uint64_t session, char side, const char *p, size_t n, bool end);
 
 #endif

@@ -254,6 +254,24 @@ def test_a_session_is_traced_as_it_goes(node, stream):
     assert node.get("/api/v1/sessions/none/trace").status == 404
 
 
+def test_a_trace_has_a_line_for_each_line_of_a_reply(node, stream):
+    s, f = smtp(node)
+    found, = sessions(node)
+    trace = stream(node, f"/api/v1/sessions/{found['id']}/trace")
+    wait_for(lambda: sessions(node)[0]["traced"], "the trace has begun")
+    f.write(b"EHLO many.test\r\n")
+    f.flush()
+    want = [f.readline().decode().rstrip("\r\n")]
+    while want[-1][3] == "-":
+        want.append(f.readline().decode().rstrip("\r\n"))
+    got = []
+    while len(got) < len(want):
+        line = trace.until("line")["data"]
+        got += [line["text"]] if line["side"] == "c" else []
+    assert len(want) > 2 and got == want
+    s.close()
+
+
 def test_a_trace_shows_no_login(node, stream):
     secret = "AGFwcDEAZ2VoZWlt"
     s, f = smtp(node)
