@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * From a new view to a donor: who has the newest log, and promises of a quorum to follow it in a new epoch.
+ *
+ * The hard thing is that nothing here may lean on all members having seen the same: the end of a view can have holes.
+ * So the order of messages only makes it likely that one node asks; what makes it safe is that each promises an epoch
+ * once, on stable storage, to one node whose log is not older than its own.
+ */
+#include <errno.h>
+
+#include "cluster/core/core_private.h"
+
+enum { WAIT_MS = 1000, RETRY_MS = 2000 };
+
+bool view_able(const struct core *c)
+{
+	return !c->writes.failing && !c->behind;
+}
+
+/* ---- who counts ---- */
+
+static bool is_older(uint64_t adopted, uint64_t last, uint64_t than_adopted, uint64_t than_last)
+{
+	return adopted < than_adopted || (adopted == than_adopted && last < than_last);
+}
+
+static bool contradicts(const struct wire_witness *w, const struct member *m)
+{
+	return w->id == m->id && w->instance == m->state.instance &&
+	       (m->state.promised < w->promised || is_older(m->state.adopted, m->state.last, w->adopted, w->last));
+}
+
+/* Whether somebody here knows that the member had more on stable storage than it says: an old copy of its disk. */
+static bool forgot(const struct core *c, const struct member *m)
+{
+	for (size_t i = 0; i < c->n_witness; i++)
+		if (contradicts(&c->witness[i], m))
+			return true;
+	for (size_t i = 0; i < c->view.n; i++) {
+		const struct member *other = &c->view.members[i];
+		for (size_t k = 0; other != m && other->has_state && k < other->state.n_witness; k++)
+			if (contradicts(&other->state.witness[k], m))
+				return true;
+	}
+	return false;
+}
+
+static bool speaks(const struct wire_state *s)
+{
+	return s->features_low <= CORE_FEATURES_HIGH && s->features_high >= CORE_FEATURES_LOW;
+}
+
+static bool counts(const struct core *c, const struct member *m, uint64_t arg)
+{
+	UNUSED(arg);
+	uint8_t need = WIRE_ABLE | WIRE_TRUSTED;
+
+	if (PLANTED(PLANT_DAMAGED_VOTES))
+		return m->has_state && (m->state.flags & WIRE_ABLE);
+	return m->has_state && (m->state.flags & need) == need && speaks(&m->state) && !forgot(c, m);
+}
+
+static bool promised(const struct core *c, const struct member *m, uint64_t arg)
+{
+	UNUSED(c);
+	UNUSED(arg);
+	return m->promised;
+}
+
+/* Of two voters the one that is there and can write must have written; who has not spoken is taken to be able. */
+static voters_set able_of(const struct core *c, const struct voters *v)
+{
+	voters_set able = 0;
+
+	for (size_t i = 0; i < c->view.n; i++) {
+		const struct member *m = &c->view.members[i];
+		bool whole = (m->state.flags & WIRE_TRUSTED) || (m->ack_epoch != 0 && m->ack_epoch == c->view.epoch);
+		for (size_t k = 0; k < v->n; k++)
+			if (v->list[k].id == m->id && (!m->has_state || (v->list[k].instance == m->state.instance &&
+									 (m->state.flags & WIRE_ABLE) && whole)))
+				able |= (voters_set)1 << k;
+	}
+	return able;
+}
+
+static bool quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg)
+{
+	voters_set set = 0;
+
+	for (size_t i = 0; i < c->view.n; i++) {
+		const struct member *m = &c->view.members[i];
+		int index = m->has_state ? voters_index(v, m->id, m->state.instance) : -1;
+		if (index >= 0 && done(c, m, arg))
+			set |= (voters_set)1 << index;
+	}
+	return voters_quorum(v, set, able_of(c, v));
+}
+
+/* A log without a table is a single node's, and only while nobody else is there. */
+static bool is_alone(const struct core *c)
+{
+	return c->config.alone && c->ledger.newest.n == 0 && c->view.n == 1;
+}
+
+bool view_quorum(const struct core *c, view_member_fn *done, uint64_t arg)
+{
+	const struct ledger *l = &c->ledger;
+
+	if (is_alone(c))
+		return done(c, &c->view.members[0], arg);
+	if (l->newest.n == 0 || !quorum_of(c, &l->newest, done, arg))
+		return false;
+	/* A table that is not known to be committed rests on the one before it: both must agree. */
+	if (l->newest_at <= c->committed || l->newest.forced || l->previous.n == 0)
+		return true;
+	return quorum_of(c, &l->previous, done, arg);
+}
+
+static bool is_voter(const struct core *c)
+{
+	int index = voters_index(&c->ledger.newest, c->config.id, c->config.instance);
+
+	return is_alone(c) || (index >= 0 && c->ledger.newest.list[index].votes > 0);
+}
+
+/* The newest log among voters that count; NULL = none. */
+static struct member *best(struct core *c)
+{
+	struct member *found = NULL;
+
+	for (size_t i = 0; i < c->view.n; i++) {
+		struct member *m = &c->view.members[i];
+		if (!counts(c, m, 0) || !(m->state.flags & WIRE_VOTER))
+			continue;
+		const struct wire_state *s = &m->state;
+		if (found == NULL || is_older(found->state.adopted, found->state.last, s->adopted, s->last) ||
+		    (s->adopted == found->state.adopted && s->last == found->state.last && m->id < found->id))
+			found = m;
+	}
+	return found;
+}
+
+void view_witness(struct core *c, const struct wire_witness *w)
+{
+	struct wire_witness *to = NULL;
+
+	for (size_t i = 0; i < c->n_witness; i++)
+		if (c->witness[i].id == w->id)
+			to = &c->witness[i];
+	if (to == NULL && c->n_witness == CORE_MEMBERS_MAX) {
+		/* Full of members that came and went: the oldest makes room. */
+		memmove(&c->witness[0], &c->witness[1], sizeof(c->witness) - sizeof(c->witness[0]));
+		c->n_witness--;
+	}
+	if (to == NULL) {
+		to = &c->witness[c->n_witness++];
+		*to = *w;
+	}
+	if (to->instance != w->instance)
+		*to = *w;
+	to->promised = w->promised > to->promised ? w->promised : to->promised;
+	if (is_older(to->adopted, to->last, w->adopted, w->last)) {
+		to->adopted = w->adopted;
+		to->last = w->last;
+	}
+}
+
+static void note_witness(struct core *c, const struct member *m)
+{
+	view_witness(c, &(struct wire_witness) { .id = m->id,
+						 .instance = m->state.instance,
+						 .promised = m->state.promised,
+						 .adopted = m->state.adopted,
+						 .last = m->state.last });
+}
+
+/* ---- asking ---- */
+
+static uint64_t highest_promise(const struct core *c)
+{
+	uint64_t e = c->promised > c->promising ? c->promised : c->promising;
+
+	e = c->view.start_epoch > e ? c->view.start_epoch : e;
+	for (size_t i = 0; i < c->view.n; i++)
+		if (c->view.members[i].has_state && c->view.members[i].state.promised > e)
+			e = c->view.members[i].state.promised;
+	return e;
+}
+
+static void send_start(struct core *c, uint64_t epoch)
+{
+	struct sbuf none = { 0 };
+
+	c->view.started_ms = c->now_ms;
+	c->view.start_epoch = epoch != 0 ? epoch : c->view.start_epoch;
+	for (size_t i = 0; i < c->view.n; i++)
+		c->view.members[i].promised = false;
+	lanes_send(c, WIRE_START, epoch, &none);
+}
+
+static bool all_spoke(const struct core *c)
+{
+	for (size_t i = 0; i < c->view.n; i++)
+		if (!c->view.members[i].has_state)
+			return false;
+	return true;
+}
+
+/* All members are waited for, so that the newest log that is there is the one taken; but not for one that is stuck. */
+static void evaluate(struct core *c)
+{
+	struct view *v = &c->view;
+
+	if (!v->open || v->lost || !v->state_sent || v->following || v->forced.n > 0)
+		return;
+	if (v->start_epoch != 0 && c->now_ms - v->started_ms < RETRY_MS)
+		return;
+	bool all = all_spoke(c);
+	if (!all && c->now_ms - v->since_ms < WAIT_MS)
+		return;
+	const struct member *m = best(c);
+	if (m != NULL && m->id != c->config.id)
+		return;
+	if (m != NULL && view_quorum(c, counts, 0))
+		send_start(c, highest_promise(c) + 1);
+	else if (m != NULL && all && !v->minority)
+		send_start(c, 0);
+	else if (m == NULL && all)
+		v->minority = true;
+	core_set_state(c);
+}
+
+int core_force_quorum(struct core *c)
+{
+	struct voters table = c->ledger.newest;
+	const struct member *m = best(c);
+	size_t voting = 0;
+
+	CHECK_OBJ(c, CORE_MAGIC);
+	if (c->state != CORE_MINORITY || !all_spoke(c) || m == NULL || m->id != c->config.id || table.n == 0)
+		return -EAGAIN;
+	for (size_t i = table.n; i > 0; i--) {
+		const struct member *other = core_member(c, table.list[i - 1].id);
+		if (other == NULL || other->state.instance != table.list[i - 1].instance || !counts(c, other, 0)) {
+			memmove(&table.list[i - 1], &table.list[i], (table.n - i) * sizeof(table.list[0]));
+			table.n--;
+		}
+	}
+	for (size_t i = 0; i < table.n; i++)
+		voting += table.list[i].votes > 0;
+	table.forced = true;
+	table.tie_breaker = voting == 2 ? c->config.id : 0;
+	if (voters_check(&table) != NULL)
+		return -EAGAIN;
+	voters_encode(&table, &c->view.forced);
+	send_start(c, ((highest_promise(c) >> 32) + 1) << 32);
+	return 0;
+}
+
+/* ---- the view's life ---- */
+
+void view_say_state(struct core *c)
+{
+	struct sbuf body = { 0 };
+	struct ledger *l = &c->ledger;
+	struct wire_state s = { .instance = c->config.instance,
+				.features_low = CORE_FEATURES_LOW,
+				.features_high = CORE_FEATURES_HIGH,
+				.promised = c->promised,
+				.adopted = c->adopted,
+				.last = l->disk_last };
+
+	if (!c->view.open || c->view.lost || !c->view.state_sent)
+		return;
+	s.committed = c->committed < l->stable_to ? c->committed : l->stable_to;
+	s.flags = (uint8_t)((view_able(c) ? WIRE_ABLE : 0) | (c->trusted ? WIRE_TRUSTED : 0) |
+			    (is_voter(c) ? WIRE_VOTER : 0));
+	if (PLANTED(PLANT_DAMAGED_VOTES))
+		s.flags |= WIRE_TRUSTED;
+	memcpy(s.hash, c->writes.disk_hash, ENTRY_HASH_LEN);
+	s.n_witness = c->n_witness;
+	memcpy(s.witness, c->witness, c->n_witness * sizeof(s.witness[0]));
+	wire_state_encode(&s, &body);
+	lanes_send(c, WIRE_STATE, c->adopted, &body);
+}
+
+/* Nothing is under way: memory becomes what the disk holds, and that is told. */
+void view_begin(struct core *c)
+{
+	struct ledger *l = &c->ledger;
+
+	if (l->whole || l->stable_to != l->disk_last || l->last != l->disk_last) {
+		/* What is known to be committed is known of the log in memory; of the disk's as far as both agree. */
+		uint64_t agreed = l->whole ? l->agreed : l->stable_to;
+		c->committed = c->committed < agreed ? c->committed : agreed;
+		ledger_load(c);
+	}
+	c->promising = c->promised;
+	c->adopting = 0;
+	c->behind = false;
+	c->view.state_sent = true;
+	view_say_state(c);
+	if (c->view.pending_start != 0)
+		view_on_start(c, core_member(c, c->view.pending_from), c->view.pending_start);
+	c->view.pending_start = 0;
+	writes_kick(c);
+}
+
+void view_close(struct core *c)
+{
+	struct view *v = &c->view;
+
+	for (size_t i = 0; i < v->n; i++) {
+		joining_fini(&v->members[i].joining);
+		sbuf_fini(&v->members[i].soft);
+	}
+	order_clear(c);
+	sbuf_fini(&v->forced);
+	memset(v, 0, sizeof(*v));
+	list_init(&v->proposals);
+	lanes_reset(&c->lanes);
+}
+
+void view_tick(struct core *c)
+{
+	/* A forced generation that nobody followed in time is given up: the administrator may ask again. */
+	if (c->view.forced.n > 0 && c->now_ms - c->view.started_ms >= RETRY_MS)
+		sbuf_fini(&c->view.forced);
+	evaluate(c);
+}
+
+/* ---- messages ---- */
+
+void view_on_state(struct core *c, struct member *m, struct str body)
+{
+	struct wire_state s;
+	bool first = !m->has_state;
+
+	if (!wire_state_decode(body, &s)) {
+		core_lose_view(c, "a member's state cannot be read");
+		return;
+	}
+	m->state = s;
+	m->has_state = true;
+	if (!speaks(&s))
+		core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u speaks levels %u to %u, this node %d to %d",
+				m->id, s.features_low, s.features_high, CORE_FEATURES_LOW, CORE_FEATURES_HIGH);
+	if (first && forgot(c, m))
+		core_event_text(c, CORE_EVENT_UNTRUSTED,
+				"member %u has forgotten what it had written: no vote until "
+				"it has the log again",
+				m->id);
+	note_witness(c, m);
+	if (c->view.following && c->view.donor == c->config.id && !m->covered)
+		adopt_cover(c, m);
+	commit_advance(c);
+	evaluate(c);
+}
+
+void view_on_start(struct core *c, struct member *m, uint64_t epoch)
+{
+	struct view *v = &c->view;
+	const struct wire_state *s = &m->state;
+
+	if (!v->state_sent) {
+		v->pending_start = epoch;
+		v->pending_from = m->id;
+		return;
+	}
+	v->minority = epoch == 0 && !v->following;
+	core_set_state(c);
+	if (epoch == 0 || !m->has_state)
+		return;
+	/* What this node has on disk, not what it has in memory, is what a promise compares. */
+	bool newer = is_older(s->adopted, s->last, c->adopted, c->ledger.disk_last);
+	if (epoch <= c->promised || epoch <= c->promising || (newer && m->id != c->config.id)) {
+		view_say_state(c); /* so that the asker knows better */
+		return;
+	}
+	if (!c->trusted && !PLANTED(PLANT_DAMAGED_VOTES))
+		return;
+	c->promising = epoch;
+	v->promise_to_epoch = epoch;
+	v->promise_to = m->id;
+	if (PLANTED(PLANT_PROMISE_UNPERSISTED)) {
+		struct sbuf none = { 0 };
+		c->promised = epoch;
+		lanes_send(c, WIRE_PROMISED, epoch, &none);
+	}
+	writes_kick(c);
+}
+
+static bool forced_quorum(const struct core *c)
+{
+	struct voters table;
+
+	ASSERT(voters_decode((struct str) { c->view.forced.p, c->view.forced.n }, &table));
+	return quorum_of(c, &table, promised, 0);
+}
+
+void view_on_promised(struct core *c, struct member *m, uint64_t epoch)
+{
+	struct view *v = &c->view;
+
+	if (!m->has_state)
+		return;
+	bool counted = counts(c, m, 0);
+	m->state.promised = epoch > m->state.promised ? epoch : m->state.promised;
+	note_witness(c, m);
+	if (PLANTED(PLANT_STALE_VIEW) && v->start_epoch != 0)
+		epoch = v->start_epoch;
+	if (epoch != v->start_epoch || v->following || v->lost)
+		return;
+	m->promised = counted;
+	if (v->forced.n > 0 ? forced_quorum(c) : view_quorum(c, promised, 0))
+		adopt_elected(c);
+}

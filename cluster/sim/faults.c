@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What goes wrong, one thing at a time but several together: the network splits and heals, nodes crash, stop and
+ * return, disks fill, lose their end or turn into an old copy of themselves.
+ *
+ * The hard thing is to ask no more than is promised. Losing what was durable on one node is survived; on two of three
+ * it is not, by anybody. So only one node at a time is forgetful, and its votes are never the ones that are needed.
+ */
+#include <stdlib.h>
+
+#include "cluster/sim/sim.h"
+
+/* The others of the table are enough without this node, and nobody else is forgetful. */
+static bool may_forget(struct sim *s, const struct node *n)
+{
+	struct voters v;
+	size_t voting = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->nodes[i].forgetful)
+			return false;
+	if (s->membership_open > 0 || s->holding || oracle_table(s, &v) == NULL)
+		return false;
+	for (size_t i = 0; i < v.n; i++)
+		voting += v.list[i].votes > 0;
+	int at = voters_index(&v, n->id, n->instance);
+	return at < 0 || voting > 2 || (voting == 2 && v.tie_breaker != 0 && v.tie_breaker != n->id);
+}
+
+static void split(struct sim *s)
+{
+	unsigned parts = 1 + (unsigned)sim_random(s, 3);
+
+	for (size_t i = 0; i < s->n; i++)
+		s->nodes[i].component = (unsigned)sim_random(s, parts);
+	for (unsigned c = 0; c < parts; c++)
+		if (sim_random(s, 4) != 0)
+			net_install(s, c);
+}
+
+static void crash_or_start(struct sim *s, struct node *n)
+{
+	if (n->core == NULL) {
+		node_start(n);
+		if (sim_random(s, 4) != 0)
+			net_install(s, n->component);
+		return;
+	}
+	node_crash(n, sim_random(s, 2));
+	if (sim_random(s, 2) == 0)
+		net_install(s, n->component);
+	/* A power cut of all is one fault too. */
+	for (size_t i = 0; sim_random(s, 6) == 0 && i < s->n; i++)
+		if (s->nodes[i].core != NULL)
+			node_crash(&s->nodes[i], sim_random(s, 2));
+}
+
+static void crash_damaged(struct sim *s, struct node *n)
+{
+	if (!may_forget(s, n))
+		return;
+	if (n->core != NULL)
+		node_crash(n, sim_random(s, 2));
+	size_t lost = 1 + sim_random(s, 4);
+	sim_trace(s, "node %u loses the end of its disk", n->id);
+	disk_cut(&n->disk, lost < n->disk.n ? n->disk.n - lost : 0);
+	n->disk.damaged = n->forgetful = true;
+}
+
+/* A new disk and a new instance under the old id. */
+static void wipe(struct sim *s, struct node *n)
+{
+	if (!may_forget(s, n))
+		return;
+	if (n->core != NULL)
+		node_crash(n, false);
+	sim_trace(s, "node %u is set up anew", n->id);
+	disk_fini(&n->disk);
+	n->disk = (struct disk) { 0 };
+	n->instance += 1000;
+	n->forgetful = true;
+	n->has_snapshot = false;
+	memset(n->written, 0, sizeof(n->written));
+}
+
+/* Whoever knew what the node had written must be there when it returns, or nobody could tell. */
+static bool all_together(const struct sim *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!node_runs(&s->nodes[i]) || s->nodes[i].component != s->nodes[0].component ||
+		    s->nodes[i].ring != s->nodes[0].ring || s->nodes[i].full || s->nodes[i].in.n > 0)
+			return false;
+	return true;
+}
+
+static void snapshot(struct sim *s, struct node *n)
+{
+	if (!n->has_snapshot) {
+		disk_copy(&n->snapshot, &n->disk);
+		n->has_snapshot = !n->disk.damaged && !n->forgetful && n->disk.n > 0;
+		return;
+	}
+	if (!all_together(s) || !may_forget(s, n))
+		return;
+	node_crash(n, false);
+	sim_trace(s, "node %u returns with an old disk", n->id);
+	disk_copy(&n->disk, &n->snapshot);
+	n->has_snapshot = false;
+	n->forgetful = s->holding = true;
+	node_start(n);
+	net_install(s, n->component);
+}
+
+static void pause_one(struct sim *s, struct node *n)
+{
+	n->paused_until = s->now_ms + 100 + sim_random(s, 15000);
+	sim_trace(s, "node %u stops until %llu", n->id, (unsigned long long)n->paused_until);
+	if (sim_random(s, 2) == 0) {
+		/* Taken for dead: the others go on without it. */
+		unsigned component = n->component;
+		n->component = 100 + n->id;
+		net_install(s, component);
+		net_install(s, n->component);
+	}
+}
+
+static void lose_message(struct sim *s, struct node *n)
+{
+	UNUSED(s);
+	if (n->core == NULL || n->n_out == 0)
+		return;
+	struct packet *p = n->out[0];
+	memmove(&n->out[0], &n->out[1], --n->n_out * sizeof(n->out[0]));
+	sbuf_fini(&p->bytes);
+	free(p);
+}
+
+static void on_disk(struct sim *s, struct node *n)
+{
+	uint64_t below = disk_last(&n->disk);
+
+	if (sim_random(s, 2) == 0)
+		n->full = !n->full;
+	else if (below > 4 && !n->write.open)
+		disk_compact(&n->disk, below - 2);
+}
+
+void faults_one(struct sim *s)
+{
+	struct node *n = &s->nodes[sim_random(s, s->n)];
+
+	if (s->holding)
+		return;
+	s->faults++;
+	switch (sim_random(s, 16)) {
+	case 0:
+	case 1:
+	case 2:
+		split(s);
+		break;
+	case 3:
+		net_install(s, n->component);
+		break;
+	case 4:
+	case 5:
+	case 6:
+		crash_or_start(s, n);
+		break;
+	case 7:
+		pause_one(s, n);
+		break;
+	case 8:
+		crash_damaged(s, n);
+		break;
+	case 9:
+		if (sim_random(s, 3) == 0)
+			wipe(s, n);
+		break;
+	case 10:
+		snapshot(s, n);
+		break;
+	case 11:
+		lose_message(s, n);
+		break;
+	case 12:
+	case 13:
+		on_disk(s, n);
+		break;
+	default: /* all together again */
+		for (size_t i = 0; i < s->n; i++)
+			s->nodes[i].component = 0;
+		net_install(s, 0);
+		break;
+	}
+}
+
+void faults_heal(struct sim *s)
+{
+	sim_trace(s, "all heals");
+	for (size_t i = 0; i < s->n; i++) {
+		struct node *n = &s->nodes[i];
+		n->component = 0;
+		n->full = false;
+		n->paused_until = 0;
+		if (n->core == NULL)
+			node_start(n);
+	}
+	net_install(s, 0);
+	s->calm = true;
+	s->holding = false;
+}

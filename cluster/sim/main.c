@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Runs schedules: `sim [--plant NAME] [--seed N] [--seeds N] [--trace]`. Ends with 1 at the first seed that fails and
+ * prints the line that replays it.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cluster/sim/sim.h"
+
+enum core_plant core_planted = PLANT_NONE;
+
+static const char *const plant_names[PLANT_COUNT] = { "none",       "ack-before-adoption", "promise-unpersisted",
+						      "stale-view", "damaged-votes",       "both-halves" };
+
+static enum core_plant plant_of(const char *name)
+{
+	for (int i = 0; i < PLANT_COUNT; i++)
+		if (strcmp(name, plant_names[i]) == 0)
+			return (enum core_plant)i;
+	fprintf(stderr, "sim: no such bug: %s\n", name);
+	exit(2);
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	unsigned long long n = strtoull(text, &end, 10);
+
+	if (*text == '\0' || *end != '\0') {
+		fprintf(stderr, "sim: not a number: %s\n", text);
+		exit(2);
+	}
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	static struct sim counts;
+	uint64_t first = 1, n = 10000;
+	bool trace = false;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+		if (strcmp(argv[i], "--trace") == 0)
+			trace = true;
+		else if (strcmp(argv[i], "--plant") == 0)
+			core_planted = plant_of(value), i++;
+		else if (strcmp(argv[i], "--seed") == 0)
+			first = number(value), n = 1, i++;
+		else if (strcmp(argv[i], "--seeds") == 0)
+			n = number(value), i++;
+		else
+			return fprintf(stderr, "sim: unknown option: %s\n", argv[i]), 2;
+	}
+	for (uint64_t seed = first; seed < first + n; seed++) {
+		char *failed = sim_run(seed, trace, &counts);
+		if (failed != NULL) {
+			printf("seed %llu: %s\nreplay: %s --plant %s --seed %llu --trace\n", (unsigned long long)seed,
+			       failed, argv[0], plant_names[core_planted], (unsigned long long)seed);
+			free(failed);
+			return 1;
+		}
+	}
+	printf("%llu schedules held: %llu inputs, %llu views, %llu faults, %zu writes asked, %llu committed\n",
+	       (unsigned long long)n, (unsigned long long)counts.inputs, (unsigned long long)counts.view_changes,
+	       (unsigned long long)counts.faults, counts.n_ops, (unsigned long long)counts.highest);
+	return 0;
+}
