@@ -85,7 +85,7 @@ static void send_suffix(struct core *c, bool whole, uint64_t after)
 		sbuf_reset(&entries);
 		s = (struct wire_suffix) { .whole = true, .last = s.last, .committed = s.committed };
 		collect_whole(c, &s, &entries);
-		ops_encode(&c->ledger.ops, &answers);
+		ops_encode(&c->ledger.ops, c->committed, &answers);
 	}
 	s.entries = (struct str) { entries.p, entries.n };
 	s.answers = (struct str) { answers.p, answers.n };

@@ -99,6 +99,7 @@ void commit_on_ack(struct core *c, struct member *m, uint64_t epoch, struct str 
 	}
 	m->ack_epoch = epoch;
 	m->ack = a.position;
+	m->forgot = false;
 	if (m->has_state) {
 		struct wire_state *s = &m->state;
 		s->promised = epoch > s->promised ? epoch : s->promised;

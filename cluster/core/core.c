@@ -152,7 +152,7 @@ static void on_message(struct core *c, struct member *m, const struct wire_head 
 		view_on_start(c, m, h->epoch);
 		break;
 	case WIRE_PROMISED:
-		view_on_promised(c, m, h->epoch);
+		view_on_promised(c, m, h->epoch, body);
 		break;
 	case WIRE_ACK:
 		commit_on_ack(c, m, h->epoch, body);
@@ -336,5 +336,5 @@ struct str core_soft_of(const struct core *c, uint32_t id)
 void core_answers(const struct core *c, struct sbuf *out)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
-	ops_encode(&c->ledger.ops, out);
+	ops_encode(&c->ledger.ops, c->committed, out);
 }

@@ -168,7 +168,8 @@ uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
 /* A member's newest soft state; empty = none. Valid until the next input. */
 struct str core_soft_of(const struct core *c, uint32_t id);
-/* Appends the table of answers, for a store that is about to forget entries. */
+/* Appends the table of answers, for a store that is about to forget entries: with the same durable step, and none
+ * behind core_committed(). The newest of each kind and the two newest tables of voters are never forgotten. */
 void core_answers(const struct core *c, struct sbuf *out);
 
 #endif

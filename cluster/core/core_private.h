@@ -90,8 +90,10 @@ void joining_fini(struct joining *j);
 
 struct member {
 	uint32_t id;
-	uint32_t sequence;                 /* of its newest message */
-	bool has_state, promised, covered; /* covered: a suffix was sent since its state */
+	uint32_t sequence; /* of its newest message */
+	bool has_state, promised, covered;
+	bool forgot; /* had more on stable storage once, and has not adopted since */
+	/* covered: a suffix was sent since its state */
 	struct wire_state state;
 	uint64_t ack_epoch, ack;
 	struct joining joining;
@@ -187,12 +189,14 @@ void view_say_state(struct core *c);
 void view_tick(struct core *c);
 void view_on_state(struct core *c, struct member *m, struct str body);
 void view_on_start(struct core *c, struct member *m, uint64_t epoch);
-void view_on_promised(struct core *c, struct member *m, uint64_t epoch);
+void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct str body);
+void view_say_promised(struct core *c);
 /* Notes what a member reported as durable. */
 void view_witness(struct core *c, const struct wire_witness *w);
 bool view_able(const struct core *c);
 /* Whether `done` and those able are a quorum by the tables that count for this log. */
 typedef bool view_member_fn(const struct core *c, const struct member *m, uint64_t arg);
+bool view_quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg);
 bool view_quorum(const struct core *c, view_member_fn *done, uint64_t arg);
 
 /* ---- adopt.c ---- */

@@ -130,7 +130,7 @@ uint64_t ops_find(const struct ops *o, const char *operation, const char *idempo
 	return position != 0 ? position : find(o, 'k', idempotency_key);
 }
 
-void ops_encode(const struct ops *o, struct sbuf *out)
+void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out)
 {
 	const struct op *op;
 	struct list *next;
@@ -138,6 +138,8 @@ void ops_encode(const struct ops *o, struct sbuf *out)
 	LIST_FOR_EACH(op, next, &o->all, link) {
 		uint8_t p[RECORD_LEN];
 		uint64_t wall;
+		if (op->position > up_to)
+			continue;
 		memcpy(&wall, &op->wall, sizeof(wall));
 		memcpy(p, op->name, NAME_LEN);
 		le_put(p + 16, op->position, 8);

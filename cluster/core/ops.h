@@ -25,8 +25,9 @@ void ops_note(struct ops *o, const struct entry *e);
 void ops_cut(struct ops *o, uint64_t after);
 /* Positions, 0 = not known. Either may be NULL or "". */
 uint64_t ops_find(const struct ops *o, const char *operation, const char *idempotency_key);
-/* All of it as bytes, and back; ops_decode() adds to what is there, false = malformed. */
-void ops_encode(const struct ops *o, struct sbuf *out);
+/* What stands up to a position as bytes, and back; what may still be cut off must not be kept apart from its entry.
+ * ops_decode() adds to what is there, false = malformed. */
+void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out);
 bool ops_decode(struct ops *o, struct str in) MUST_CHECK;
 
 #endif

@@ -98,6 +98,11 @@ static bool able(const struct core *c, const struct member *m, uint64_t arg)
 	return m->has_state && (m->state.flags & WIRE_ABLE);
 }
 
+static bool in_sync(const struct core *c, const struct member *m, uint64_t base)
+{
+	return m->ack_epoch == c->view.epoch && m->ack >= base;
+}
+
 /* A vote is for members that have the log: one without would lower what a quorum has. */
 static bool new_voters_synced(struct core *c, const struct voters *table)
 {
@@ -107,8 +112,7 @@ static bool new_voters_synced(struct core *c, const struct voters *table)
 		const struct member *m = core_member(c, v->id);
 		if (v->votes == 0 || (before >= 0 && c->ledger.newest.list[before].votes > 0))
 			continue;
-		if (m == NULL || !m->has_state || m->state.instance != v->instance || m->ack_epoch != c->view.epoch ||
-		    m->ack < c->view.base)
+		if (m == NULL || !m->has_state || m->state.instance != v->instance || !in_sync(c, m, c->view.base))
 			return false;
 	}
 	return true;
@@ -119,7 +123,7 @@ static bool membership_allowed(struct core *c, const struct entry *e)
 	struct voters table;
 
 	return voters_decode(e->document, &table) && !table.forced && c->ledger.newest_at <= c->committed &&
-	       new_voters_synced(c, &table);
+	       new_voters_synced(c, &table) && view_quorum_of(c, &table, in_sync, c->view.base);
 }
 
 static enum core_result judge(struct core *c, const struct entry *e, uint64_t *ret_position)

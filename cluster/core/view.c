@@ -51,12 +51,13 @@ static bool speaks(const struct wire_state *s)
 
 static bool counts(const struct core *c, const struct member *m, uint64_t arg)
 {
+	UNUSED(c);
 	UNUSED(arg);
 	uint8_t need = WIRE_ABLE | WIRE_TRUSTED;
 
 	if (PLANTED(PLANT_DAMAGED_VOTES))
 		return m->has_state && (m->state.flags & WIRE_ABLE);
-	return m->has_state && (m->state.flags & need) == need && speaks(&m->state) && !forgot(c, m);
+	return m->has_state && (m->state.flags & need) == need && speaks(&m->state) && !m->forgot;
 }
 
 static bool promised(const struct core *c, const struct member *m, uint64_t arg)
@@ -73,7 +74,8 @@ static voters_set able_of(const struct core *c, const struct voters *v)
 
 	for (size_t i = 0; i < c->view.n; i++) {
 		const struct member *m = &c->view.members[i];
-		bool whole = (m->state.flags & WIRE_TRUSTED) || (m->ack_epoch != 0 && m->ack_epoch == c->view.epoch);
+		bool whole = ((m->state.flags & WIRE_TRUSTED) && !m->forgot) ||
+			     (m->ack_epoch != 0 && m->ack_epoch == c->view.epoch);
 		for (size_t k = 0; k < v->n; k++)
 			if (v->list[k].id == m->id && (!m->has_state || (v->list[k].instance == m->state.instance &&
 									 (m->state.flags & WIRE_ABLE) && whole)))
@@ -82,7 +84,7 @@ static voters_set able_of(const struct core *c, const struct voters *v)
 	return able;
 }
 
-static bool quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg)
+bool view_quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg)
 {
 	voters_set set = 0;
 
@@ -101,39 +103,60 @@ static bool is_alone(const struct core *c)
 	return c->config.alone && c->ledger.newest.n == 0 && c->view.n == 1;
 }
 
+static bool votes_in(const struct core *c, const struct voters *v)
+{
+	int index = voters_index(v, c->config.id, c->config.instance);
+
+	return index >= 0 && v->list[index].votes > 0;
+}
+
+/* The table before the newest counts, while it does: who is to go may hold the newest log. */
+static const struct voters *table_before(const struct core *c)
+{
+	const struct ledger *l = &c->ledger;
+
+	return l->newest_at <= c->committed || l->newest.forced || l->previous.n == 0 ? NULL : &l->previous;
+}
+
 bool view_quorum(const struct core *c, view_member_fn *done, uint64_t arg)
 {
 	const struct ledger *l = &c->ledger;
 
 	if (is_alone(c))
 		return done(c, &c->view.members[0], arg);
-	if (l->newest.n == 0 || !quorum_of(c, &l->newest, done, arg))
+	if (l->newest.n == 0 || !view_quorum_of(c, &l->newest, done, arg))
 		return false;
 	/* A table that is not known to be committed rests on the one before it: both must agree. */
-	if (l->newest_at <= c->committed || l->newest.forced || l->previous.n == 0)
-		return true;
-	return quorum_of(c, &l->previous, done, arg);
+	const struct voters *before = table_before(c);
+	return before == NULL || view_quorum_of(c, before, done, arg);
 }
 
 static bool is_voter(const struct core *c)
 {
-	int index = voters_index(&c->ledger.newest, c->config.id, c->config.instance);
+	const struct voters *before = table_before(c);
 
-	return is_alone(c) || (index >= 0 && c->ledger.newest.list[index].votes > 0);
+	return is_alone(c) || votes_in(c, &c->ledger.newest) || (before != NULL && votes_in(c, before));
 }
 
-/* The newest log among voters that count; NULL = none. */
+static bool is_better(const struct member *m, const struct member *than)
+{
+	const struct wire_state *s = &m->state, *t = &than->state;
+	bool votes = s->flags & WIRE_VOTER, other_votes = t->flags & WIRE_VOTER;
+
+	if (s->adopted != t->adopted || s->last != t->last)
+		return is_older(t->adopted, t->last, s->adopted, s->last);
+	return votes != other_votes ? votes : m->id < than->id;
+}
+
+/* The newest log among those that count; NULL = none. Who is no voter (any more) may have it and be the donor: it needs
+ * the promises of those who are. */
 static struct member *best(struct core *c)
 {
 	struct member *found = NULL;
 
 	for (size_t i = 0; i < c->view.n; i++) {
 		struct member *m = &c->view.members[i];
-		if (!counts(c, m, 0) || !(m->state.flags & WIRE_VOTER))
-			continue;
-		const struct wire_state *s = &m->state;
-		if (found == NULL || is_older(found->state.adopted, found->state.last, s->adopted, s->last) ||
-		    (s->adopted == found->state.adopted && s->last == found->state.last && m->id < found->id))
+		if (counts(c, m, 0) && (found == NULL || is_better(m, found)))
 			found = m;
 	}
 	return found;
@@ -344,16 +367,33 @@ void view_on_state(struct core *c, struct member *m, struct str body)
 	if (!speaks(&s))
 		core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u speaks levels %u to %u, this node %d to %d",
 				m->id, s.features_low, s.features_high, CORE_FEATURES_LOW, CORE_FEATURES_HIGH);
-	if (first && forgot(c, m))
+	for (size_t i = 0; i < c->view.n; i++) {
+		struct member *other = &c->view.members[i];
+		other->forgot = other->has_state && other->ack_epoch == 0 && forgot(c, other);
+	}
+	if (first && m->forgot)
 		core_event_text(c, CORE_EVENT_UNTRUSTED,
 				"member %u has forgotten what it had written: no vote until "
 				"it has the log again",
 				m->id);
 	note_witness(c, m);
+	/* Logs of one epoch do not differ: what is known of the other's to be committed is known of this one. */
+	uint64_t common = s.committed < c->ledger.stable_to ? s.committed : c->ledger.stable_to;
+	if (c->view.state_sent && !c->view.following && s.adopted == c->adopted && s.adopted != 0 &&
+	    common > c->committed)
+		c->committed = common;
 	if (c->view.following && c->view.donor == c->config.id && !m->covered)
 		adopt_cover(c, m);
 	commit_advance(c);
 	evaluate(c);
+}
+
+void view_say_promised(struct core *c)
+{
+	struct sbuf body = { 0 };
+
+	wire_promise_encode(c->view.promise_to, &body);
+	lanes_send(c, WIRE_PROMISED, c->promised, &body);
 }
 
 void view_on_start(struct core *c, struct member *m, uint64_t epoch)
@@ -382,9 +422,8 @@ void view_on_start(struct core *c, struct member *m, uint64_t epoch)
 	v->promise_to_epoch = epoch;
 	v->promise_to = m->id;
 	if (PLANTED(PLANT_PROMISE_UNPERSISTED)) {
-		struct sbuf none = { 0 };
 		c->promised = epoch;
-		lanes_send(c, WIRE_PROMISED, epoch, &none);
+		view_say_promised(c);
 	}
 	writes_kick(c);
 }
@@ -394,13 +433,18 @@ static bool forced_quorum(const struct core *c)
 	struct voters table;
 
 	ASSERT(voters_decode((struct str) { c->view.forced.p, c->view.forced.n }, &table));
-	return quorum_of(c, &table, promised, 0);
+	return view_quorum_of(c, &table, promised, 0);
 }
 
-void view_on_promised(struct core *c, struct member *m, uint64_t epoch)
+void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct str body)
 {
+	uint32_t donor;
 	struct view *v = &c->view;
 
+	if (!wire_promise_decode(body, &donor)) {
+		core_lose_view(c, "a promise cannot be read");
+		return;
+	}
 	if (!m->has_state)
 		return;
 	bool counted = counts(c, m, 0);
@@ -408,7 +452,7 @@ void view_on_promised(struct core *c, struct member *m, uint64_t epoch)
 	note_witness(c, m);
 	if (PLANTED(PLANT_STALE_VIEW) && v->start_epoch != 0)
 		epoch = v->start_epoch;
-	if (epoch != v->start_epoch || v->following || v->lost)
+	if (donor != c->config.id || epoch != v->start_epoch || v->following || v->lost)
 		return;
 	m->promised = counted;
 	if (v->forced.n > 0 ? forced_quorum(c) : view_quorum(c, promised, 0))

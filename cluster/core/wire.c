@@ -182,6 +182,19 @@ bool wire_state_decode(struct str in, struct wire_state *ret)
 	return true;
 }
 
+void wire_promise_encode(uint32_t donor, struct sbuf *out)
+{
+	put(out, donor, 4);
+}
+
+bool wire_promise_decode(struct str in, uint32_t *ret)
+{
+	if (in.n != 4)
+		return false;
+	*ret = (uint32_t)le_get((const uint8_t *)in.p, 4);
+	return true;
+}
+
 void wire_ack_encode(const struct wire_ack *a, struct sbuf *out)
 {
 	put(out, a->position, 8);

@@ -68,6 +68,10 @@ struct wire_ack {
 	uint64_t position;
 	uint8_t hash[ENTRY_HASH_LEN];
 };
+/* WIRE_PROMISED: to whom. Two may ask for one epoch; a promise is to one of them. */
+void wire_promise_encode(uint32_t donor, struct sbuf *out);
+bool wire_promise_decode(struct str in, uint32_t *ret) MUST_CHECK;
+
 void wire_ack_encode(const struct wire_ack *a, struct sbuf *out);
 bool wire_ack_decode(struct str in, struct wire_ack *ret) MUST_CHECK;
 

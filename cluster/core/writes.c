@@ -81,7 +81,7 @@ static void begin(struct core *c, enum core_write_kind kind)
 	if (kind != CORE_WRITE_META)
 		add_entries(c, w->adopted != c->adopted, &entries);
 	if (kind == CORE_WRITE_WHOLE)
-		ops_encode(&l->ops, &answers);
+		ops_encode(&l->ops, c->committed, &answers);
 	meta_encode(c, &meta);
 	out.meta = (struct str) { meta.p, meta.n };
 	out.entries = (struct str) { entries.p, entries.n };
@@ -168,10 +168,8 @@ static void failed(struct core *c, int rc)
 
 static void tell(struct core *c, uint64_t promised_before)
 {
-	struct sbuf none = { 0 };
-
 	if (c->promised > promised_before && c->promised == c->view.promise_to_epoch)
-		lanes_send(c, WIRE_PROMISED, c->promised, &none);
+		view_say_promised(c);
 	if (c->view.following && c->adopted == c->view.epoch)
 		commit_say_ack(c);
 }

@@ -89,12 +89,21 @@ static void remove_at(struct voters *v, size_t i)
 	v->n--;
 }
 
+/* While a node's disk is gone the only change is to name its new instance: less could leave nobody. */
+static struct node *forgetful(struct sim *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->nodes[i].forgetful)
+			return &s->nodes[i];
+	return NULL;
+}
+
 static void change(struct sim *s, struct voters *v)
 {
-	struct node *n = &s->nodes[sim_random(s, s->n)];
+	struct node *only = forgetful(s), *n = only != NULL ? only : &s->nodes[sim_random(s, s->n)];
 	int at = find(v, n->id);
 
-	switch (sim_random(s, 4)) {
+	switch (only != NULL ? 2 : sim_random(s, 4)) {
 	case 0: /* another tie-breaker */
 		v->tie_breaker = v->list[sim_random(s, v->n)].id;
 		break;
@@ -124,9 +133,9 @@ bool client_membership(struct sim *s, struct node *n)
 	struct sbuf document = { 0 };
 	struct voters v;
 
-	for (size_t i = 0; i < s->n; i++)
-		if (s->nodes[i].forgetful && s->nodes[i].instance == s->nodes[i].id)
-			return false;
+	struct node *only = forgetful(s);
+	if (only != NULL && only->instance == only->id)
+		return false;
 	if (!node_runs(n) || s->n_ops >= SIM_OPS_MAX || s->highest + 64 > SIM_POSITIONS_MAX ||
 	    oracle_table(s, &v) == NULL)
 		return false;

@@ -79,7 +79,6 @@ static void wipe(struct sim *s, struct node *n)
 	n->instance += 1000;
 	n->forgetful = true;
 	n->has_snapshot = false;
-	memset(n->written, 0, sizeof(n->written));
 }
 
 /* Whoever knew what the node had written must be there when it returns, or nobody could tell. */
@@ -136,12 +135,14 @@ static void lose_message(struct sim *s, struct node *n)
 
 static void on_disk(struct sim *s, struct node *n)
 {
-	uint64_t below = disk_last(&n->disk);
-
-	if (sim_random(s, 2) == 0)
+	if (sim_random(s, 2) == 0) {
 		n->full = !n->full;
-	else if (below > 4 && !n->write.open)
-		disk_compact(&n->disk, below - 2);
+	} else if (n->core != NULL && !n->write.open && core_committed(n->core) > 4) {
+		sim_trace(s, "node %u forgets old entries", n->id);
+		sbuf_reset(&n->disk.answers);
+		core_answers(n->core, &n->disk.answers);
+		disk_compact(&n->disk, core_committed(n->core) - 2);
+	}
 }
 
 void faults_one(struct sim *s)

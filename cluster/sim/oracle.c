@@ -23,7 +23,8 @@ void oracle_written(struct node *n)
 		w->epoch = epoch;
 		memcpy(w->hash, e->hash, ENTRY_HASH_LEN);
 	}
-	for (uint64_t p = last + 1; p < SIM_POSITIONS_MAX; p++)
+	/* What a fault took from it was acknowledged rightly. */
+	for (uint64_t p = last + 1; !n->forgetful && p < SIM_POSITIONS_MAX; p++)
 		n->written[p].any = false;
 }
 
@@ -39,9 +40,9 @@ static bool at_quorum(struct sim *s, const struct voters *v, const struct entry 
 	voters_set have = 0;
 
 	for (size_t i = 0; i < s->n; i++) {
-		int index = voters_index(v, s->nodes[i].id, s->nodes[i].instance);
-		if (index >= 0 && holds(&s->nodes[i], e, epoch))
-			have |= (voters_set)1 << index;
+		for (size_t k = 0; k < v->n; k++)
+			if (v->list[k].id == s->nodes[i].id && holds(&s->nodes[i], e, epoch))
+				have |= (voters_set)1 << k;
 	}
 	/* Counted here, not by the code under test. */
 	unsigned all = 0, sum = 0, n = 0;
