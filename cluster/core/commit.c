@@ -72,6 +72,7 @@ void commit_advance(struct core *c)
 		}
 	}
 	order_pending(c);
+	writes_kick(c);
 }
 
 void commit_on_ack(struct core *c, struct member *m, uint64_t epoch, struct str body)

@@ -144,6 +144,7 @@ struct writes {
 	uint64_t valid_to; /* of it, what the log in memory still holds */
 	uint64_t promised, adopted;
 	enum core_write_kind kind;
+	uint64_t committed, committed_written; /* as the write under way says it, and the last one did */
 	uint8_t target_hash[ENTRY_HASH_LEN];
 	uint8_t disk_hash[ENTRY_HASH_LEN]; /* of the disk's newest entry */
 };

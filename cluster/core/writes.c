@@ -13,7 +13,7 @@ enum { META_VERSION = 1, META_FIXED = 28, RETRY_MS = 1000, BATCH_MAX = 8 << 20 }
 
 _Static_assert(META_FIXED + CORE_MEMBERS_MAX * WIRE_WITNESS_LEN <= CORE_META_MAX, "meta fits");
 
-static void meta_encode(const struct core *c, struct sbuf *out)
+static void meta_encode(struct core *c, struct sbuf *out)
 {
 	uint8_t p[META_FIXED] = { META_VERSION };
 
@@ -23,7 +23,8 @@ static void meta_encode(const struct core *c, struct sbuf *out)
 	le_put(p + 12, c->writes.adopted, 8);
 	/* Known of the log in memory; the disk has that log up to the write's end. */
 	uint64_t same_to = c->writes.kind == CORE_WRITE_META ? c->ledger.stable_to : c->writes.target;
-	le_put(p + 20, c->committed < same_to ? c->committed : same_to, 8);
+	c->writes.committed = c->committed < same_to ? c->committed : same_to;
+	le_put(p + 20, c->writes.committed, 8);
 	sbuf_add(out, p, sizeof(p));
 	for (size_t i = 0; i < c->n_witness; i++)
 		wire_put_witness(out, &c->witness[i]);
@@ -40,7 +41,7 @@ bool writes_meta_decode(struct core *c, struct str meta)
 	c->n_witness = p[2];
 	c->promised = le_get(p + 4, 8);
 	c->adopted = le_get(p + 12, 8);
-	c->committed = le_get(p + 20, 8);
+	c->committed = c->writes.committed_written = le_get(p + 20, 8);
 	for (size_t i = 0; i < c->n_witness; i++)
 		c->witness[i] = wire_get_witness(p + META_FIXED + i * WIRE_WITNESS_LEN);
 	return true;
@@ -94,6 +95,15 @@ static void begin(struct core *c, enum core_write_kind kind)
 	sbuf_fini(&answers);
 }
 
+/* That a table is committed is written down at once: until a node knows, it needs those whom the table removed. */
+static bool table_unwritten(const struct core *c)
+{
+	const struct ledger *l = &c->ledger;
+
+	return l->newest_at <= c->committed && l->newest_at <= l->stable_to &&
+	       c->writes.committed_written < l->newest_at;
+}
+
 static void begin_next(struct core *c, bool probe)
 {
 	struct writes *w = &c->writes;
@@ -112,7 +122,7 @@ static void begin_next(struct core *c, bool probe)
 		begin(c, CORE_WRITE_META);
 	} else if (!adopt && l->last > l->stable_to && c->view.following) {
 		begin(c, CORE_WRITE_APPEND);
-	} else if (probe || (!c->trusted && !c->distrust_written)) {
+	} else if (probe || (!c->trusted && !c->distrust_written) || table_unwritten(c)) {
 		begin(c, CORE_WRITE_META);
 	}
 }
@@ -136,6 +146,7 @@ static void done(struct core *c)
 
 	c->promised = w->promised > c->promised ? w->promised : c->promised;
 	c->distrust_written = !c->trusted;
+	w->committed_written = w->committed;
 	if (w->adopted != c->adopted) {
 		c->adopted = w->adopted;
 		c->trusted = true;

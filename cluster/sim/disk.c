@@ -7,7 +7,7 @@
 #include "cluster/core/le.h"
 #include "cluster/sim/sim.h"
 
-enum { META_ADOPTED = 12 };
+enum { META_ADOPTED = 12, META_COMMITTED = 20 };
 
 static void unref(struct blob *b)
 {
@@ -126,6 +126,11 @@ uint64_t disk_last(const struct disk *d)
 uint64_t disk_adopted(const struct disk *d)
 {
 	return d->meta.n == 0 ? 0 : le_get((const uint8_t *)d->meta.p + META_ADOPTED, 8);
+}
+
+uint64_t disk_committed(const struct disk *d)
+{
+	return d->meta.n == 0 ? 0 : le_get((const uint8_t *)d->meta.p + META_COMMITTED, 8);
 }
 
 void pending_fini(struct pending_write *p)

@@ -18,10 +18,16 @@ static bool may_forget(struct sim *s, const struct node *n)
 	for (size_t i = 0; i < s->n; i++)
 		if (s->nodes[i].forgetful)
 			return false;
-	if (s->membership_open > 0 || s->holding || oracle_table(s, &v) == NULL)
+	const struct entry *table = s->membership_open > 0 || s->holding ? NULL : oracle_table(s, &v);
+	if (table == NULL)
 		return false;
-	for (size_t i = 0; i < v.n; i++)
+	for (size_t i = 0; i < v.n; i++) {
+		const struct node *other = &s->nodes[v.list[i].id - 1];
 		voting += v.list[i].votes > 0;
+		/* Who does not know yet that a table is committed may need the ones it removed. */
+		if (other != n && disk_committed(&other->disk) < table->position)
+			return false;
+	}
 	int at = voters_index(&v, n->id, n->instance);
 	return at < 0 || voting > 2 || (voting == 2 && v.tie_breaker != 0 && v.tie_breaker != n->id);
 }

@@ -42,6 +42,7 @@ const struct entry *disk_entry(const struct disk *d, uint64_t position);
 uint64_t disk_next(const struct disk *d, uint64_t position);
 uint64_t disk_last(const struct disk *d);
 uint64_t disk_adopted(const struct disk *d);
+uint64_t disk_committed(const struct disk *d);
 void pending_fini(struct pending_write *p);
 
 /* ---- nodes ---- */
