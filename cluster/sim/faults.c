@@ -60,6 +60,25 @@ static void crash_or_start(struct sim *s, struct node *n)
 			node_crash(&s->nodes[i], sim_random(s, 2));
 }
 
+/* A node returns at once, on the other side of a split from one it had just agreed with. */
+static void change_sides(struct sim *s, struct node *n)
+{
+	const struct node *other = &s->nodes[sim_random(s, s->n)];
+
+	if (n->core == NULL || other == n)
+		return;
+	node_crash(n, false);
+	unsigned away = 1 + other->component;
+	for (size_t i = 0; i < s->n; i++) {
+		bool with_other = &s->nodes[i] == other || (&s->nodes[i] != n && sim_random(s, 4) == 0);
+		s->nodes[i].component = with_other ? away : 0;
+	}
+	node_start(n);
+	net_install(s, 0);
+	if (sim_random(s, 2) == 0)
+		net_install(s, away);
+}
+
 static void crash_damaged(struct sim *s, struct node *n)
 {
 	if (!may_forget(s, n))
@@ -158,7 +177,7 @@ void faults_one(struct sim *s)
 	if (s->holding)
 		return;
 	s->faults++;
-	switch (sim_random(s, 16)) {
+	switch (sim_random(s, 20)) {
 	case 0:
 	case 1:
 	case 2:
@@ -191,6 +210,11 @@ void faults_one(struct sim *s)
 	case 12:
 	case 13:
 		on_disk(s, n);
+		break;
+	case 14:
+	case 15:
+	case 16:
+		change_sides(s, n);
 		break;
 	default: /* all together again */
 		for (size_t i = 0; i < s->n; i++)
