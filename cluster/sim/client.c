@@ -45,10 +45,10 @@ static uint64_t last_of(const struct node *n, enum entry_kind kind)
 
 void client_write(struct sim *s, struct node *n)
 {
-	static char text[200 * 1024];
+	static char text[64 * 1024];
 	struct sim_op o = { 0 };
 	/* Now and then longer than a multicast takes. */
-	size_t length = sim_random(s, 200) == 0 ? sizeof(text) : sim_random(s, 100);
+	size_t length = sim_random(s, 300) == 0 ? sizeof(text) : sim_random(s, 100);
 	struct core_proposal p = { .kind = sim_random(s, 2) ? ENTRY_CONFIG : ENTRY_RUNTIME,
 				   .expect_position = UINT64_MAX,
 				   .document = { text, length } };
