@@ -78,7 +78,7 @@ static bool make_frame(struct core *c, struct out_message *m)
 			       .sequence = c->lanes.sequence + 1,
 			       .total = (uint32_t)m->body.n };
 
-	wire_frame(&c->lanes.frame, &h, (struct str) { m->body.p + m->sent, n });
+	wire_frame(&c->lanes.frame, &h, (struct str) { n == 0 ? "" : m->body.p + m->sent, n });
 	m->sent += n;
 	return n == left;
 }

@@ -143,6 +143,12 @@ struct wire_witness wire_get_witness(const uint8_t *p)
 	return w;
 }
 
+/* An epoch near the end of its numbers comes from a broken member, and following it would leave none to use. */
+static bool is_sane(uint64_t epoch)
+{
+	return epoch >> 32 < UINT32_MAX - 1 && (uint32_t)epoch < UINT32_MAX / 2;
+}
+
 void wire_state_encode(const struct wire_state *s, struct sbuf *out)
 {
 	put(out, s->instance, 8);
@@ -174,6 +180,8 @@ bool wire_state_decode(struct str in, struct wire_state *ret)
 	ret->last = get(&p, 8);
 	ret->committed = get(&p, 8);
 	get_hash(&p, ret->hash);
+	if (!is_sane(ret->promised) || !is_sane(ret->adopted) || ret->last == UINT64_MAX)
+		return false;
 	ret->n_witness = (size_t)get(&p, 1);
 	if (ret->n_witness > CORE_MEMBERS_MAX || in.n != STATE_FIXED + ret->n_witness * WIRE_WITNESS_LEN)
 		return false;

@@ -211,7 +211,7 @@ static void fix_init(struct fix *f, size_t voters, uint32_t tie_breaker)
 	sbuf_fini(&bytes);
 }
 
-static void fix_view(struct fix *f, uint64_t group, const uint32_t *ids, size_t n)
+static inline void fix_view(struct fix *f, uint64_t group, const uint32_t *ids, size_t n)
 {
 	f->ring++;
 	for (size_t i = 0; i < n; i++)
@@ -219,6 +219,10 @@ static void fix_view(struct fix *f, uint64_t group, const uint32_t *ids, size_t 
 	for (size_t i = 0; i < n; i++)
 		core_view(f->nodes[ids[i] - 1].core, (struct core_view_id) { f->ring, ids[0] }, ids, n);
 }
+/* A view that only the first of these has: the others are not there, or are played by the test. */
+#define FIX_VIEW_OF(f, ...)                                                                                            \
+	core_view((f)->nodes[0].core, (struct core_view_id) { ++(f)->ring, 1 }, (uint32_t[]) { __VA_ARGS__ },          \
+		  sizeof((uint32_t[]) { __VA_ARGS__ }) / sizeof(uint32_t))
 #define FIX_VIEW(f, group, ...)                                                                                        \
 	fix_view(f, group, (uint32_t[]) { __VA_ARGS__ }, sizeof((uint32_t[]) { __VA_ARGS__ }) / sizeof(uint32_t))
 
@@ -247,13 +251,13 @@ static bool fix_step(struct fix *f)
 	return true;
 }
 
-static void fix_run(struct fix *f)
+static inline void fix_run(struct fix *f)
 {
 	while (fix_step(f))
 		;
 }
 
-static void fix_wait(struct fix *f, uint64_t ms)
+static inline void fix_wait(struct fix *f, uint64_t ms)
 {
 	for (uint64_t end = f->now + ms; f->now < end; f->now += 100) {
 		for (size_t i = 0; i < FIX_NODES; i++)
