@@ -186,6 +186,8 @@ static void deliver_part(struct core *c, struct member *m, const struct wire_hea
 {
 	struct str body = part;
 
+	if (m->has_state && !view_speaks(c, &m->state) && h->kind != WIRE_STATE)
+		return;
 	if (h->kind < WIRE_FIRST_BULK) {
 		on_message(c, m, h, body);
 		return;

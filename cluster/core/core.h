@@ -17,7 +17,8 @@ enum {
 	CORE_MEMBERS_MAX = 32,        /* of a view, and of the table of voters */
 	CORE_MESSAGE_MAX = 60 * 1024, /* bytes of a multicast, header included */
 	CORE_IN_FLIGHT_MAX = 32,      /* own multicasts that did not come back yet */
-	CORE_PROPOSALS_MAX = 32,      /* own proposals that are not answered yet */
+	CORE_PROPOSALS_MAX = 32,      /* own proposals that are not answered yet: so many, */
+	CORE_PROPOSED_MAX = 32 << 20, /* and of so many bytes */
 	CORE_SOFT_MAX = 16 * 1024,    /* bytes of a soft state */
 	CORE_DOCUMENT_MAX = 8 << 20,  /* bytes of a document that is replicated */
 	CORE_SUFFIX_MAX = 64 << 20,   /* bytes of entries sent to a member that lacks them */
@@ -47,7 +48,7 @@ enum core_event {
 	CORE_EVENT_BEHIND,       /* too much is not durable: follows no longer until the disk works */
 	CORE_EVENT_DIVERGED,     /* this node's log differs from the log in force */
 	CORE_EVENT_UNTRUSTED,    /* a member forgot what it had promised (an old copy of its disk) */
-	CORE_EVENT_INCOMPATIBLE, /* a member speaks no feature level that this one does */
+	CORE_EVENT_INCOMPATIBLE, /* a member is of another cluster, or speaks no feature level that this one does */
 	CORE_EVENT_BAD_MESSAGE,  /* a message could not be read */
 	CORE_EVENT_COUNT
 };
@@ -107,6 +108,7 @@ struct core_env {
 struct core_config {
 	uint32_t id;       /* not 0, never given to another node */
 	uint64_t instance; /* random, made with the store: a node set up anew is another instance under its old id */
+	uint64_t cluster;  /* random, made with the cluster and learnt when joining: members of another are not heard */
 	char node[64];     /* its name */
 	bool damaged;    /* the store lost something that was durable: no vote until resynced. To be said at each start
 			  * until a write after it was durable */
@@ -144,8 +146,8 @@ struct core_proposal {
 	struct str document;                      /* ENTRY_MEMBERSHIP: begins as voters.h says */
 	uint64_t deadline_ms;                     /* on the clock of core_tick() */
 };
-/* 0 and a ticket: exactly one answer comes. -ENOTCONN: no quorum; -EBUSY: CORE_PROPOSALS_MAX; -EFBIG, -EINVAL: cannot
- * be an entry. */
+/* 0 and a ticket: exactly one answer comes. -ENOTCONN: no quorum; -EBUSY: CORE_PROPOSALS_MAX or CORE_PROPOSED_MAX;
+ * -EFBIG, -EINVAL: cannot be an entry. */
 int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ticket) MUST_CHECK;
 
 /* This node's soft state: sent each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */

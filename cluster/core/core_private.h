@@ -116,6 +116,7 @@ struct view {
 	bool state_sent, minority, lost; /* lost: a message is missing, nothing counts until the next view */
 	uint64_t pending_start;          /* came before this node had said its state */
 	uint32_t pending_from;
+	unsigned starts;      /* how often this node asked */
 	uint64_t start_epoch; /* asked by this node, not decided */
 	struct sbuf forced;   /* the table of a new generation, while it is asked for */
 	uint64_t promise_to_epoch;
@@ -170,7 +171,7 @@ struct core {
 	struct lanes lanes;
 	struct view view;
 	struct list own;
-	size_t n_own;
+	size_t n_own, own_bytes;
 	uint64_t ticket;
 	struct sbuf soft;
 };
@@ -193,6 +194,7 @@ void view_on_start(struct core *c, struct member *m, uint64_t epoch);
 void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct str body);
 void view_say_promised(struct core *c);
 /* Notes what a member reported as durable. */
+bool view_speaks(const struct core *c, const struct wire_state *s);
 void view_witness(struct core *c, const struct wire_witness *w);
 bool view_able(const struct core *c);
 /* Whether `done` and those able are a quorum by the tables that count for this log. */

@@ -37,15 +37,19 @@ static struct proposal *find(struct core *c, uint32_t proposer, uint64_t ticket)
 	return NULL;
 }
 
-static size_t count_of(struct core *c, uint32_t proposer)
+/* More than a member that keeps the rules can have open. */
+static bool too_many(struct core *c, uint32_t proposer)
 {
 	struct proposal *p;
 	struct list *next;
-	size_t n = 0;
+	size_t n = 0, bytes = 0;
 
 	LIST_FOR_EACH(p, next, &c->view.proposals, link)
-		n += p->proposer == proposer;
-	return n;
+		if (p->proposer == proposer) {
+			n++;
+			bytes += p->bytes.n;
+		}
+	return n > 2 * CORE_PROPOSALS_MAX || bytes > 2 * CORE_PROPOSED_MAX;
 }
 
 void order_on_propose(struct core *c, struct member *m, struct str body)
@@ -57,7 +61,7 @@ void order_on_propose(struct core *c, struct member *m, struct str body)
 	list_append(&c->view.proposals, &p->link);
 	c->view.n_proposals++;
 	if (!entry_decode((struct str) { p->bytes.p, p->bytes.n }, &p->entry) || p->entry.operation[0] == '\0' ||
-	    count_of(c, m->id) > CORE_PROPOSALS_MAX) {
+	    too_many(c, m->id)) {
 		drop(c, p);
 		core_lose_view(c, "a proposal cannot be taken");
 		return;

@@ -13,6 +13,7 @@ static void finish(struct core *c, struct own *o, enum core_result result, uint6
 {
 	uint64_t ticket = o->ticket;
 
+	c->own_bytes -= o->bytes.n;
 	list_remove(&o->link);
 	sbuf_fini(&o->bytes);
 	free(o->operation);
@@ -127,7 +128,7 @@ static int check(const struct core *c, const struct core_proposal *p, struct ent
 
 	if (c->state == CORE_OFFLINE || c->state == CORE_MINORITY)
 		return -ENOTCONN;
-	if (c->n_own == CORE_PROPOSALS_MAX)
+	if (c->n_own == CORE_PROPOSALS_MAX || c->own_bytes + p->document.n > CORE_PROPOSED_MAX)
 		return -EBUSY;
 	if (p->document.n > CORE_DOCUMENT_MAX)
 		return -EFBIG;
@@ -164,6 +165,7 @@ int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ti
 	entry_encode(&e, &o->bytes);
 	list_append(&c->own, &o->link);
 	c->n_own++;
+	c->own_bytes += o->bytes.n;
 	if (c->state == CORE_ACTIVE)
 		send(c, o);
 	return 0;

@@ -9,7 +9,7 @@
 
 #include "cluster/core/core_private.h"
 
-enum { WAIT_MS = 1000, RETRY_MS = 2000 };
+enum { WAIT_MS = 1000, RETRY_MS = 2000, RETRIES_DOUBLED = 5 };
 
 bool view_able(const struct core *c)
 {
@@ -44,20 +44,21 @@ static bool forgot(const struct core *c, const struct member *m)
 	return false;
 }
 
-static bool speaks(const struct wire_state *s)
+/* Whether what it says is meant for this node at all. */
+bool view_speaks(const struct core *c, const struct wire_state *s)
 {
-	return s->features_low <= CORE_FEATURES_HIGH && s->features_high >= CORE_FEATURES_LOW;
+	return s->cluster == c->config.cluster && s->features_low <= CORE_FEATURES_HIGH &&
+	       s->features_high >= CORE_FEATURES_LOW;
 }
 
 static bool counts(const struct core *c, const struct member *m, uint64_t arg)
 {
-	UNUSED(c);
 	UNUSED(arg);
 	uint8_t need = WIRE_ABLE | WIRE_TRUSTED;
 
 	if (PLANTED(PLANT_DAMAGED_VOTES))
-		return m->has_state && (m->state.flags & WIRE_ABLE);
-	return m->has_state && (m->state.flags & need) == need && speaks(&m->state) && !m->forgot;
+		return m->has_state && (m->state.flags & WIRE_ABLE) && view_speaks(c, &m->state);
+	return m->has_state && (m->state.flags & need) == need && view_speaks(c, &m->state) && !m->forgot;
 }
 
 static bool promised(const struct core *c, const struct member *m, uint64_t arg)
@@ -214,6 +215,7 @@ static void send_start(struct core *c, uint64_t epoch)
 	struct sbuf none = { 0 };
 
 	c->view.started_ms = c->now_ms;
+	c->view.starts += epoch != 0;
 	c->view.start_epoch = epoch != 0 ? epoch : c->view.start_epoch;
 	for (size_t i = 0; i < c->view.n; i++)
 		c->view.members[i].promised = false;
@@ -228,6 +230,12 @@ static bool all_spoke(const struct core *c)
 	return true;
 }
 
+/* Longer each time: a disk that takes longer than this for a promise must catch up once. */
+static uint64_t retry_ms(const struct view *v)
+{
+	return (uint64_t)RETRY_MS << (v->starts < RETRIES_DOUBLED ? v->starts - 1 : RETRIES_DOUBLED - 1);
+}
+
 /* All members are waited for, so that the newest log that is there is the one taken; but not for one that is stuck. */
 static void evaluate(struct core *c)
 {
@@ -235,7 +243,7 @@ static void evaluate(struct core *c)
 
 	if (!v->open || v->lost || !v->state_sent || v->following || v->forced.n > 0)
 		return;
-	if (v->start_epoch != 0 && c->now_ms - v->started_ms < RETRY_MS)
+	if (v->start_epoch != 0 && c->now_ms - v->started_ms < retry_ms(v))
 		return;
 	bool all = all_spoke(c);
 	if (!all && c->now_ms - v->since_ms < WAIT_MS)
@@ -285,7 +293,8 @@ void view_say_state(struct core *c)
 {
 	struct sbuf body = { 0 };
 	struct ledger *l = &c->ledger;
-	struct wire_state s = { .instance = c->config.instance,
+	struct wire_state s = { .cluster = c->config.cluster,
+				.instance = c->config.instance,
 				.features_low = CORE_FEATURES_LOW,
 				.features_high = CORE_FEATURES_HIGH,
 				.promised = c->promised,
@@ -364,9 +373,12 @@ void view_on_state(struct core *c, struct member *m, struct str body)
 	}
 	m->state = s;
 	m->has_state = true;
-	if (!speaks(&s))
-		core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u speaks levels %u to %u, this node %d to %d",
-				m->id, s.features_low, s.features_high, CORE_FEATURES_LOW, CORE_FEATURES_HIGH);
+	if (!view_speaks(c, &s)) {
+		core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u: %s", m->id,
+				s.cluster == c->config.cluster ? "another version" : "another cluster");
+		evaluate(c);
+		return;
+	}
 	for (size_t i = 0; i < c->view.n; i++) {
 		struct member *other = &c->view.members[i];
 		other->forgot = other->has_state && other->ack_epoch == 0 && forgot(c, other);

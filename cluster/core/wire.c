@@ -13,7 +13,7 @@
 
 enum { VERSION = 1, OFF_VERSION = 4, OFF_KIND = 5, OFF_FLAGS = 6, OFF_ZERO = 7, OFF_RING = 8, OFF_LOWEST = 16 };
 enum { OFF_SENDER = 20, OFF_EPOCH = 24, OFF_SEQUENCE = 32, OFF_TOTAL = 36 };
-enum { STATE_FIXED = 8 + 4 + 1 + 4 * 8 + ENTRY_HASH_LEN + 1, ACK_LEN = 8 + ENTRY_HASH_LEN };
+enum { STATE_FIXED = 2 * 8 + 4 + 1 + 4 * 8 + ENTRY_HASH_LEN + 1, ACK_LEN = 8 + ENTRY_HASH_LEN };
 enum { ORDER_LEN = 4 + 8 + 8 + 1 + 8 + ENTRY_HASH_LEN, SUFFIX_FIXED = 1 + 8 + ENTRY_HASH_LEN + 8 + 8 + 4 + 4 };
 
 _Static_assert(OFF_TOTAL + 4 == WIRE_HEAD_LEN, "the head's fields fill it");
@@ -151,6 +151,7 @@ static bool is_sane(uint64_t epoch)
 
 void wire_state_encode(const struct wire_state *s, struct sbuf *out)
 {
+	put(out, s->cluster, 8);
 	put(out, s->instance, 8);
 	put(out, s->features_low, 2);
 	put(out, s->features_high, 2);
@@ -171,6 +172,7 @@ bool wire_state_decode(struct str in, struct wire_state *ret)
 
 	if (in.n < STATE_FIXED)
 		return false;
+	ret->cluster = get(&p, 8);
 	ret->instance = get(&p, 8);
 	ret->features_low = (uint16_t)get(&p, 2);
 	ret->features_high = (uint16_t)get(&p, 2);

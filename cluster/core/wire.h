@@ -53,7 +53,7 @@ struct wire_witness wire_get_witness(const uint8_t *p);
 enum { WIRE_ABLE = 1, WIRE_TRUSTED = 2, WIRE_VOTER = 4 };
 
 struct wire_state {
-	uint64_t instance;
+	uint64_t cluster, instance;
 	uint16_t features_low, features_high;
 	uint8_t flags;
 	uint64_t promised, adopted, last, committed;

@@ -184,6 +184,10 @@ void faults_one(struct sim *s)
 		split(s);
 		break;
 	case 3:
+		if (n->core != NULL && sim_random(s, 2) == 0) {
+			net_clear(n);
+			core_disconnected(n->core);
+		}
 		net_install(s, n->component);
 		break;
 	case 4:
