@@ -65,15 +65,21 @@ static void change_sides(struct sim *s, struct node *n)
 {
 	const struct node *other = &s->nodes[sim_random(s, s->n)];
 
+	/* Where it hurts: in a write. */
+	for (size_t i = 0; !n->write.open && i < s->n; i++)
+		n = s->nodes[i].write.open ? &s->nodes[i] : n;
 	if (n->core == NULL || other == n)
 		return;
-	node_crash(n, false);
 	unsigned away = 1 + other->component;
+	bool all = sim_random(s, 2); /* a power cut that spares one */
 	for (size_t i = 0; i < s->n; i++) {
 		bool with_other = &s->nodes[i] == other || (&s->nodes[i] != n && sim_random(s, 4) == 0);
 		s->nodes[i].component = with_other ? away : 0;
+		if (!with_other && s->nodes[i].core != NULL && (all || &s->nodes[i] == n)) {
+			node_crash(&s->nodes[i], false);
+			node_start(&s->nodes[i]);
+		}
 	}
-	node_start(n);
 	net_install(s, 0);
 	if (sim_random(s, 2) == 0)
 		net_install(s, away);

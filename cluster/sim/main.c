@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 {
 	static struct sim counts;
 	uint64_t first = 1, n = 10000;
-	bool trace = false, safety = false;
+	bool trace = false, safety = false, many = false;
 
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -48,9 +48,9 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--plant") == 0)
 			core_planted = plant_of(value), i++;
 		else if (strcmp(argv[i], "--seed") == 0)
-			first = number(value), n = 1, i++;
+			first = number(value), n = many ? n : 1, i++;
 		else if (strcmp(argv[i], "--seeds") == 0)
-			n = number(value), i++;
+			n = number(value), many = true, i++;
 		else
 			return fprintf(stderr, "sim: unknown option: %s\n", argv[i]), 2;
 	}

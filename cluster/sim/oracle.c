@@ -10,16 +10,51 @@
 
 #include "cluster/sim/sim.h"
 
+/* An epoch has one log: whoever has an entry of it at a position has the same. */
+static void check_ordered(struct node *n, const struct entry *e)
+{
+	struct sim_ordered *o = &n->sim->ordered[e->position];
+
+	for (unsigned i = 0; i < o->n; i++) {
+		if (o->epoch[i] != e->epoch)
+			continue;
+		if (memcmp(o->hash[i], e->hash, ENTRY_HASH_LEN) != 0)
+			sim_fail(n->sim, "node %u: epoch %llx has two entries at %llu", n->id,
+				 (unsigned long long)e->epoch, (unsigned long long)e->position);
+		return;
+	}
+	if (o->n == ARRAY_LEN(o->epoch))
+		return;
+	o->epoch[o->n] = e->epoch;
+	memcpy(o->hash[o->n++], e->hash, ENTRY_HASH_LEN);
+}
+
+/* An epoch has one donor. */
+static void check_donor(struct node *n, uint64_t epoch)
+{
+	uint32_t donor = n->core == NULL || core_epoch(n->core) != epoch ? 0 : core_donor(n->core);
+
+	if (donor == 0 || epoch >= SIM_EPOCHS_MAX)
+		return;
+	uint32_t *first = &n->sim->donors[epoch];
+	if (*first != 0 && *first != donor)
+		sim_fail(n->sim, "epoch %llx was adopted from node %u and from node %u", (unsigned long long)epoch,
+			 *first, donor);
+	*first = donor;
+}
+
 /* Notes what the node's disk holds after a write. */
 void oracle_written(struct node *n)
 {
 	uint64_t epoch = disk_adopted(&n->disk);
 	uint64_t last = disk_last(&n->disk);
 
+	check_donor(n, epoch);
 	for (size_t i = 0; i < n->disk.n; i++) {
 		const struct entry *e = &n->disk.entries[i]->entry;
 		struct written *w = &n->written[e->position];
 		w->any = true;
+		check_ordered(n, e);
 		w->epoch = epoch;
 		memcpy(w->hash, e->hash, ENTRY_HASH_LEN);
 	}

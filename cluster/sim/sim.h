@@ -8,7 +8,7 @@
 #include "cluster/core/planted.h"
 #include "cluster/core/voters.h"
 
-enum { SIM_NODES_MAX = 16, SIM_POSITIONS_MAX = 512, SIM_OPS_MAX = 512 };
+enum { SIM_NODES_MAX = 16, SIM_POSITIONS_MAX = 512, SIM_OPS_MAX = 512, SIM_EPOCHS_MAX = 1024 };
 
 /* ---- disk.c ---- */
 
@@ -114,6 +114,12 @@ struct sim_committed {
 	struct blob *blob;
 };
 
+struct sim_ordered { /* entries of different epochs at one position */
+	unsigned n;
+	uint64_t epoch[8];
+	uint8_t hash[8][ENTRY_HASH_LEN];
+};
+
 struct sim {
 	uint64_t seed, random, now_ms, ring;
 	size_t n;
@@ -124,6 +130,8 @@ struct sim {
 	size_t n_ops;
 	unsigned keys, membership_open;
 	struct sim_committed committed[SIM_POSITIONS_MAX];
+	uint32_t donors[SIM_EPOCHS_MAX];
+	struct sim_ordered ordered[SIM_POSITIONS_MAX];
 	uint64_t highest;
 	bool calm;    /* no more faults */
 	bool holding; /* the network stays as it is: a node came back with an old disk */
