@@ -422,14 +422,19 @@ void view_on_start(struct core *c, struct member *m, uint64_t epoch)
 	core_set_state(c);
 	if (epoch == 0 || !m->has_state)
 		return;
-	/* What this node has on disk, not what it has in memory, is what a promise compares. */
-	bool newer = is_older(s->adopted, s->last, c->adopted, c->ledger.disk_last);
+	/* What is followed now counts like what is on disk: it may be in a write that ends after this promise. */
+	uint64_t adopted = v->following ? v->epoch : c->adopted;
+	uint64_t last = v->following ? c->ledger.last : c->ledger.disk_last;
+	bool newer = is_older(s->adopted, s->last, adopted, last);
 	if (epoch <= c->promised || epoch <= c->promising || (newer && m->id != c->config.id)) {
 		view_say_state(c); /* so that the asker knows better */
 		return;
 	}
 	if (!c->trusted && !PLANTED(PLANT_DAMAGED_VOTES))
 		return;
+	/* And nothing more is acknowledged in an earlier epoch: who is asked to lead could not know of it. */
+	v->following = v->active = false;
+	core_set_state(c);
 	c->promising = epoch;
 	v->promise_to_epoch = epoch;
 	v->promise_to = m->id;
