@@ -43,6 +43,18 @@ static void warning_free(struct api_warning *w)
 	free(w);
 }
 
+static void tell_begin(struct api *a, const char *key, const char *text)
+{
+	log_msg(LOG_LEVEL_WARNING, "warning", "%s: %s", key, text);
+	events_add(a, "warning", json_pack("{s:s, s:o}", "key", key, "text", json_text(text)));
+}
+
+static void tell_end(struct api *a, const char *key)
+{
+	log_msg(LOG_LEVEL_NOTICE, "warning_over", "%s", key);
+	events_add(a, "warning_over", json_pack("{s:s}", "key", key));
+}
+
 void api_warn(struct api *a, const char *key, const char *text)
 {
 	struct api_warning **at = &a->warnings;
@@ -57,14 +69,17 @@ void api_warn(struct api *a, const char *key, const char *text)
 		*at = old->next;
 		warning_free(old);
 	}
-	if (text == NULL)
+	if (text == NULL) {
+		if (old != NULL)
+			tell_end(a, key);
 		return;
+	}
 	struct api_warning *w = xcalloc(1, sizeof(*w));
 	w->key = xstrdup(key);
 	w->text = xstrdup(text);
 	w->next = a->warnings;
 	a->warnings = w;
-	log_msg(LOG_LEVEL_WARNING, "warning", "%s: %s", key, text);
+	tell_begin(a, key, text);
 }
 
 json_t *status_warnings(struct api *a)
@@ -83,12 +98,35 @@ json_t *status_warnings(struct api *a)
 
 /* ---- the configuration in force ---- */
 
+static bool has_warning(const struct conf *c, const struct error *e)
+{
+	for (size_t i = 0; c != NULL && i < c->warnings.n; i++)
+		if (strcmp(c->warnings.list[i].path, e->path) == 0 &&
+		    strcmp(c->warnings.list[i].detail, e->detail) == 0)
+			return true;
+	return false;
+}
+
+/* What a check of the configuration alone found, as far as it is new. */
+static void tell_warnings(struct api *a, const struct conf *before)
+{
+	for (size_t i = 0; i < a->conf->warnings.n; i++) {
+		const struct error *e = &a->conf->warnings.list[i];
+		if (has_warning(before, e))
+			continue;
+		char *text = xasprintf("%s: %s", e->path, e->detail);
+		tell_begin(a, "configuration", text);
+		free(text);
+	}
+}
+
 void api_set_conf(struct api *a, struct conf *c)
 {
 	CHECK_OBJ(a, API_MAGIC);
 	struct conf *old = a->conf;
 
 	a->conf = conf_ref(c);
+	tell_warnings(a, old);
 	if (old != NULL)
 		conf_unref(old);
 	metrics_set(a->m_revision, (int64_t)c->revision);

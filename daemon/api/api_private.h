@@ -252,6 +252,9 @@ const char *runtime_node_admin(struct api *a);
 
 /* ---- events and streams (events.c, push.c) ---- */
 
+/* api_event() without the line in the log. */
+void events_add(struct api *a, const char *type, json_t *data);
+
 struct event_item {
 	uint64_t seq;
 	char *text; /* the whole SSE record */

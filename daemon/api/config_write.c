@@ -280,7 +280,10 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 void config_commit(struct call *c, struct config_write *w)
 {
 	struct errors errors = { 0 };
-	struct conf *conf = conf_parse(w->next, &c->api->env.conf_env, &errors);
+	struct conf_env env = c->api->env.conf_env;
+
+	env.before = c->api->conf;
+	struct conf *conf = conf_parse(w->next, &env, &errors);
 
 	if (conf == NULL) {
 		call_problem(c, PROBLEM_INVALID, &errors, "the configuration does not validate");

@@ -63,13 +63,18 @@ static char *record(const char *instance, uint64_t seq, const char *type, json_t
 
 void api_event(struct api *a, const char *type, json_t *data)
 {
+	log_event(type, data);
+	events_add(a, type, data);
+}
+
+void events_add(struct api *a, const char *type, json_t *data)
+{
 	CHECK_OBJ(a, API_MAGIC);
 	struct events *e = a->events;
 	struct event_item *item = &e->ring[e->next % API_EVENTS_KEPT];
 	struct list *tmp;
 	struct push *p;
 
-	log_event(type, data);
 	json_object_set_new(data, "time", json_time(clock_wall()));
 	json_object_set_new(data, "node", json_text(a->env.node->node));
 	free(item->text);

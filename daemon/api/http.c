@@ -156,11 +156,15 @@ void call_empty(struct call *c, int status)
 static void send_json(struct call *c, int status, const char *reason, json_t *json)
 {
 	char *text = json_dumps(json, JSON_INDENT(2));
+	struct sbuf body = { 0 };
 
 	ASSERT(text != NULL);
 	json_decref(json);
-	send_answer(c, status, reason, str_from(text));
+	sbuf_puts(&body, text);
+	sbuf_putc(&body, '\n'); /* at a terminal the next prompt begins a line */
 	free(text);
+	send_answer(c, status, reason, (struct str) { body.p, body.n });
+	sbuf_fini(&body);
 }
 
 void call_json(struct call *c, int status, json_t *json)

@@ -7,7 +7,7 @@
 #include "daemon/api/api_private.h"
 
 #define RECIPIENTS_MAX 1000
-#define EXPLAIN_KEYS "listener,client,client_certificate,helo,user,sender,recipients,size"
+#define EXPLAIN_KEYS "listener,client,client_certificate,helo,user,sender,recipients,size,extensions"
 
 struct question {
 	const struct snapshot *snapshot;
@@ -18,6 +18,7 @@ struct question {
 	const char *certificate_name;
 	char sender_domain[SMTP_DOMAIN_MAX + 1], recipient_domain[SMTP_DOMAIN_MAX + 1];
 	uint64_t size;
+	unsigned need_exts; /* SMTP_EXT_* that MAIL and RCPT would ask for */
 	int64_t now_ms;
 	struct errors errors;
 };
@@ -90,6 +91,43 @@ static void read_certificate(struct question *q, const char *name)
 	q->envelope.certificate = &q->certificate;
 }
 
+/* Those that a message can ask for. */
+static unsigned extension_of(const char *name)
+{
+	static const unsigned known[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN };
+
+	for (size_t i = 0; name != NULL && i < ARRAY_LEN(known); i++)
+		if (str_ieq(str_from(name), str_from(smtp_ext_names[__builtin_ctz(known[i])])))
+			return known[i];
+	return 0;
+}
+
+static void read_extensions(struct question *q, json_t *list)
+{
+	json_t *name;
+	size_t i;
+
+	if (list != NULL && !json_is_null(list) && !json_is_array(list))
+		errors_add(&q->errors, "/extensions", NULL, "a list of names", NULL, "not a list");
+	json_array_foreach(list, i, name) {
+		unsigned one = extension_of(json_string_value(name));
+		char path[40];
+		snprintf(path, sizeof(path), "/extensions/%zu", i);
+		if (one == 0)
+			errors_add(&q->errors, path, json_string_value(name), "\"8BITMIME\", \"SMTPUTF8\", \"DSN\"",
+				   NULL, "not an extension that a message asks for");
+		q->need_exts |= one;
+	}
+}
+
+/* RFC 6531 3.5: an address that is not ASCII travels with SMTPUTF8 alone. */
+static void look_at_address(struct question *q, const char *address)
+{
+	for (; address != NULL && *address != '\0'; address++)
+		if ((unsigned char)*address >= 0x80)
+			q->need_exts |= SMTP_EXT_SMTPUTF8;
+}
+
 static void read_question(struct question *q, json_t *body)
 {
 	json_t *size = json_object_get(body, "size");
@@ -102,7 +140,9 @@ static void read_question(struct question *q, json_t *body)
 	q->envelope.helo = str_from(text_of(q, body, "helo", ""));
 	q->envelope.user = text_of(q, body, "user", NULL);
 	read_certificate(q, text_of(q, body, "client_certificate", NULL));
+	read_extensions(q, json_object_get(body, "extensions"));
 	const char *sender = text_of(q, body, "sender", "<>");
+	look_at_address(q, sender);
 	q->envelope.sender = sender[0] == '\0' ? STR("<>") : without_brackets(sender);
 	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);
 	if (json_is_integer(size) && json_integer_value(size) >= 0)
@@ -123,6 +163,7 @@ static void add_candidate(const struct server *s, bool usable, const char *why, 
 static json_t *candidates_json(const struct question *q, const struct pool *pool)
 {
 	struct pick_query query = { .hash = balance_hash(pool->config, &q->envelope),
+				    .need_exts = q->need_exts,
 				    .need_size = q->size,
 				    .now_ms = q->now_ms };
 	json_t *list = json_array();
@@ -208,6 +249,7 @@ static bool recipients_fit(struct question *q, json_t *recipients)
 	}
 	json_array_foreach(recipients, i, recipient) {
 		char path[40];
+		look_at_address(q, json_string_value(recipient));
 		if (json_is_string(recipient))
 			continue;
 		snprintf(path, sizeof(path), "/recipients/%zu", i);

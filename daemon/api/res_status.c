@@ -28,6 +28,16 @@ static void count_usable(const struct pool_config *config, unsigned waiting, voi
 	pool_unref(view);
 }
 
+static void add_closed(struct api *a, json_t *reasons)
+{
+	for (size_t i = 0; i < a->conf->n_listeners; i++) {
+		const struct listener_config *l = &a->conf->listeners[i];
+		if (l->closed)
+			json_array_append_new(reasons,
+					      json_pack("s++", "listener ", l->name, " is closed: see the warnings"));
+	}
+}
+
 json_t *status_not_ready(struct api *a)
 {
 	struct usable_search s = { .reasons = json_array(), .api = a };
@@ -40,6 +50,7 @@ json_t *status_not_ready(struct api *a)
 		json_array_append_new(s.reasons, json_string("the node is draining"));
 	if (engine_worker_silence_ms(a->env.engine) >= WORKER_SILENCE_MAX_MS)
 		json_array_append_new(s.reasons, json_string("a worker does not answer"));
+	add_closed(a, s.reasons);
 	registry_each_pool(a->env.registry, count_usable, &s);
 	if (s.n_usable == 0)
 		json_array_append_new(s.reasons, json_string("no pool has a usable server"));

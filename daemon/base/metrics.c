@@ -24,7 +24,6 @@ static const double buckets_bytes[] = { 1024, 4096, 16384, 65536, 262144, 104857
 #define BUCKETS_NONE NULL, 0
 #define BUCKETS_SECONDS buckets_seconds, ARRAY_LEN(buckets_seconds)
 #define BUCKETS_BYTES buckets_bytes, ARRAY_LEN(buckets_bytes)
-#define BUCKETS_MAX 32
 
 const struct metric_family metric_families[METRIC_COUNT] = {
 #define METRIC(ID, name, type, labels, buckets, scale, help)                                                           \
@@ -54,6 +53,9 @@ static struct copy copies[METRIC_THREADS_MAX];
 /* Threads that never named themselves add here atomically; gauges that are set live here too. */
 static struct copy common = { .known = true };
 static _Thread_local struct copy *own;
+/* Those that are known, so that a sum does not look for threads that do not exist. Written under the lock. */
+static struct copy *in_use[METRIC_THREADS_MAX];
+static _Atomic size_t n_in_use;
 
 /* Everything below is under the lock, but for `bounds`, which is written before the first id of its family is out. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,7 +67,7 @@ static struct {
 	struct metric_series **list;
 	size_t n, cap;
 } families[METRIC_COUNT];
-static uint64_t bounds[METRIC_COUNT][BUCKETS_MAX]; /* the buckets in stored units */
+static uint64_t bounds[METRIC_COUNT][METRIC_BUCKETS_MAX]; /* the buckets in stored units */
 
 void metrics_lock(void)
 {
@@ -112,6 +114,11 @@ void metrics_thread(unsigned slot)
 	metrics_lock();
 	for (uint32_t i = 0; !c->known && i < n_chunks; i++)
 		give_chunk(c, i);
+	if (!c->known) {
+		size_t n = atomic_load_explicit(&n_in_use, memory_order_relaxed);
+		in_use[n] = c;
+		atomic_store_explicit(&n_in_use, n + 1, memory_order_release);
+	}
 	c->known = true;
 	metrics_unlock();
 	own = c;
@@ -152,8 +159,10 @@ uint64_t metrics_cell_sum(uint32_t cell)
 {
 	uint64_t sum = atomic_load_explicit(cell_of(&common, cell), memory_order_relaxed);
 
-	for (size_t t = 0; t < METRIC_THREADS_MAX; t++) {
-		_Atomic uint64_t *p = cell_of(&copies[t], cell);
+	size_t n = atomic_load_explicit(&n_in_use, memory_order_acquire);
+
+	for (size_t t = 0; t < n; t++) {
+		_Atomic uint64_t *p = cell_of(in_use[t], cell);
 		if (p != NULL)
 			sum += atomic_load_explicit(p, memory_order_relaxed);
 	}
@@ -198,7 +207,7 @@ static void set_bounds(enum metric m)
 {
 	const struct metric_family *f = &metric_families[m];
 
-	ASSERT(f->n_buckets <= BUCKETS_MAX);
+	ASSERT(f->n_buckets <= METRIC_BUCKETS_MAX);
 	for (unsigned i = 0; i < f->n_buckets; i++)
 		bounds[m][i] = (uint64_t)(f->buckets[i] / f->scale + 0.5);
 }

@@ -8,9 +8,9 @@ METRIC(CONNECTIONS_TOTAL, "connections_total", METRIC_COUNTER, "listener,result"
 METRIC(CONNECTIONS, "connections", METRIC_GAUGE, "listener", NONE, 1, "Client connections open now.")
 METRIC(CONNECTIONS_LIMIT, "connections_limit", METRIC_GAUGE, "listener", NONE, 1, "The cap on client connections.")
 METRIC(TLS_HANDSHAKES_TOTAL, "tls_handshakes_total", METRIC_COUNTER, "side,version,result", NONE, 1,
-       "TLS handshakes with clients and servers; the version of one that failed is `none`.")
+       "TLS handshakes with clients, with servers for mail, and for checks of them; the version of one that failed is `none`.")
 METRIC(AUTH_ATTEMPTS_TOTAL, "auth_attempts_total", METRIC_COUNTER, "mechanism,result", NONE, 1,
-       "Attempts of clients to log in; `busy`: passwords could not be checked in time.")
+       "Attempts of clients to log in; `busy`: passwords could not be checked in time, or no server could say.")
 METRIC(TRANSACTIONS_TOTAL, "transactions_total", METRIC_COUNTER, "listener,pool,result,cause", NONE, 1,
        "Mail transactions by outcome and by what decided it.")
 METRIC(RECIPIENTS_TOTAL, "recipients_total", METRIC_COUNTER, "pool,provider,result", NONE, 1,

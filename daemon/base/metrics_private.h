@@ -6,11 +6,13 @@
 
 #include "daemon/base/metrics.h"
 
+#define METRIC_BUCKETS_MAX 32
+
 struct metric_series {
 	enum metric family;
 	uint32_t cell; /* the first; histograms: n_buckets + 1 counts (the last is +Inf), then the sum */
 	bool retired;
-	char **values; /* as many as the family has labels */
+	char **values; /* as many as the family has labels, and NULL */
 	metrics_read_fn *read;
 	void *read_arg;
 };

@@ -172,8 +172,18 @@ static int no_such_command(const struct cli *c)
 	return EXIT_USAGE;
 }
 
+/* "help server" is "server --help". */
+static void take_help(struct cli *c)
+{
+	if (c->n_args == 0 || strcmp(c->args[0], "help") != 0)
+		return;
+	c->options[OPT_HELP] = "";
+	memmove(c->args, c->args + 1, --c->n_args * sizeof(*c->args));
+}
+
 static int dispatch(struct cli *c)
 {
+	take_help(c);
 	if (c->n_args == 0) {
 		help_overview();
 		return cli_has(c, OPT_HELP) ? EXIT_DONE : EXIT_USAGE;

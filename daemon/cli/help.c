@@ -52,7 +52,7 @@ void help_overview(void)
 	puts("  --version                        the version\n"
 	     "\nExit codes: 0 done, 1 it failed, 2 usage or a configuration that does not validate, 3 not healthy "
 	     "(status).\n"
-	     "`postroad COMMAND --help` shows more.");
+	     "`postroad help COMMAND` and `postroad COMMAND --help` show more.");
 }
 
 void help_command(const struct command *k)

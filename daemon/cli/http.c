@@ -381,6 +381,11 @@ static int explain_trouble(const struct cli *c, CURLcode code)
 			cli_error("name its certificate with --fingerprint (postroad status on the node shows it) or "
 				  "--ca-file");
 	} else {
+		/* curl speaks of the host in the URL, which stands for nothing here. */
+		long error = 0;
+		curl_easy_getinfo(c->http->curl, CURLINFO_OS_ERRNO, &error);
+		if (code == CURLE_COULDNT_CONNECT && error != 0)
+			why = strerror((int)error);
 		cli_error("%s: %s", socket_path(c), why);
 		if (code == CURLE_COULDNT_CONNECT)
 			cli_error("is postroadd running, and may you open its admin socket? (--socket names another)");

@@ -58,7 +58,7 @@ struct certificate_config {
 	const char *name;
 	const char *certificate_file, *key_file;
 	const char *certificate_pem, *key_pem;
-	struct tls_certificate *loaded; /* NULL when it cannot be, which is an error */
+	struct tls_certificate *loaded; /* NULL when it cannot be: an error, or in `kept` */
 };
 
 /* A parsed, valid configuration: the typed form of one document, for one node. */
@@ -80,6 +80,7 @@ struct conf {
 	struct token_config *tokens;
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
+	struct errors kept;     /* files that cannot be used now, and what holds in their place */
 	struct arena *arena;
 	/* Built by the first conf_snapshot() (control thread), immutable, shared by all snapshots of this
 	 * configuration. */
@@ -96,6 +97,12 @@ struct conf_env {
 	struct tls_tickets *tickets; /* of the node's server contexts; NULL = no resumption */
 	struct loop *home; /* where a configuration is freed, whoever lets it go last: documents share values, and their
 			      reference counts are one thread's. NULL = where the last reference is dropped */
+	/* The configuration in force: what it has read stays in force where the same file cannot be used any more, and
+	 * is no error. NULL = none. */
+	const struct conf *before;
+	/* It was valid when it was stored: a file that went bad since closes the listeners and empties the pools that
+	 * need it, and is no error. */
+	bool starting;
 };
 
 /* Parses and validates. NULL: errors has every one. The document is referenced, not changed. */

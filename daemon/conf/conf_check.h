@@ -31,9 +31,22 @@ void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
 
 void conf_check_listeners(struct conf_checker *k);
 void conf_check_pools(struct conf_checker *k);
+/* Notes in each pool which inbound listeners lead to it. */
+void conf_check_reach(struct conf_checker *k);
 void conf_check_routes(struct conf_checker *k);
 /* Loads certificates and makes the contexts, too. */
 void conf_check_tls(struct conf_checker *k);
+
+/* What the configuration in force read from the same files for the same purpose; NULL = nothing of the kind. */
+const struct certificate_config *conf_before_certificate(const struct conf_checker *k,
+							 const struct certificate_config *c);
+const struct listener_config *conf_before_listener(const struct conf_checker *k, const struct listener_config *l);
+const struct pool_config *conf_before_pool(const struct conf_checker *k, const struct pool_config *p);
+/* The file at the path cannot be used, and that is no error. */
+void conf_check_keep(struct conf_checker *k, const char *why, const char *instead);
+/* Mail for it is deferred until the file at the path can be used. */
+void conf_check_empty_pool(struct conf_checker *k, struct pool_config *p, const char *why);
+
 void conf_check_users(struct conf_checker *k);
 void conf_check_auth(struct conf_checker *k);
 

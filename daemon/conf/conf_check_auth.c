@@ -38,6 +38,21 @@ static const char *first_line(int fd, char out[PASSWORD_MAX + 2])
 					    : NULL;
 }
 
+static bool keep_password(struct conf_checker *k, struct pool_config *p, const char *why)
+{
+	const struct pool_config *was = conf_before_pool(k, p);
+
+	if (was == NULL && !k->p->env->starting)
+		return false;
+	if (was != NULL && was->auth.password != NULL) {
+		p->auth.password = arena_strdup(k->p->arena, was->auth.password);
+		conf_check_keep(k, why, "what was read before stays in force");
+	} else {
+		conf_check_empty_pool(k, p, why);
+	}
+	return true;
+}
+
 static void read_password(struct conf_checker *k, struct pool_config *p)
 {
 	char line[PASSWORD_MAX + 2] = "";
@@ -54,7 +69,7 @@ static void read_password(struct conf_checker *k, struct pool_config *p)
 		why = first_line(fd, line);
 	if (why == NULL)
 		p->auth.password = arena_strdup(k->p->arena, line);
-	else
+	else if (!keep_password(k, p, why))
 		errors_add(k->p->errors, k->p->path.p, NULL, NULL, NULL, "cannot be used: %s", why);
 	OPENSSL_cleanse(line, sizeof(line));
 	if (fd >= 0)
@@ -71,6 +86,12 @@ static bool all_on_loopback(const struct pool_config *p)
 	return true;
 }
 
+/* Where TLS is a mere wish, whoever is on the way can do without it. */
+static bool goes_in_the_clear(const struct pool_config *p)
+{
+	return p->tls.mode < POOL_TLS_ENCRYPT && !p->auth.plaintext && !all_on_loopback(p);
+}
+
 static void check_pool(struct conf_checker *k, struct pool_config *p)
 {
 	struct pool_auth_config *a = &p->auth;
@@ -85,7 +106,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 		return;
 	if (!any || (a->password != NULL && a->password_file != NULL))
 		bad(k, "\"password\" or \"password_file\"", "one password is needed");
-	if (p->tls.mode < POOL_TLS_ENCRYPT && !a->plaintext && !all_on_loopback(p))
+	if (goes_in_the_clear(p))
 		bad(k, "`tls.mode` \"encrypt\" or \"verify\", or \"plaintext\": true",
 		    "without TLS the password could be read on the way");
 	if (a->password == NULL && a->password_file != NULL)
@@ -114,6 +135,11 @@ static void check_passed(struct conf_checker *k, const struct listener_config *l
 	if (p != NULL && p->auth.user != NULL)
 		errors_add(k->p->errors, k->p->path.p, "\"passthrough\"", NULL, NULL,
 			   "logins may go to pool \"%s\", where we log in ourselves: the servers take one login only",
+			   pool);
+	if (p != NULL && !k->fields_are_bad && goes_in_the_clear(p))
+		errors_add(k->p->errors, k->p->path.p, "\"passthrough\"", NULL, NULL,
+			   "logins may go to pool \"%s\" without TLS, and passwords could be read on the way: its "
+			   "`tls.mode` must be \"encrypt\" or \"verify\", or its `auth.plaintext` true",
 			   pool);
 }
 

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/smtp/smtp.h"
+
 #define SESSIONS_MAX 1024 /* of one pool, remembered for resumption */
 
 /* An error without a value: what was found is a file's content, or a secret. */
@@ -38,9 +40,23 @@ static bool sources_fit(struct conf_checker *k, const struct certificate_config 
 	return by_file || by_text;
 }
 
+static bool keep_certificate(struct conf_checker *k, struct certificate_config *c, const char *why)
+{
+	const struct certificate_config *was = conf_before_certificate(k, c);
+
+	if (c->certificate_file == NULL || (was == NULL && !k->p->env->starting))
+		return false;
+	if (was != NULL && was->loaded != NULL) {
+		c->loaded = tls_certificate_ref(was->loaded);
+		conf_check_keep(k, why, "what was read before stays in force");
+	} else {
+		conf_check_keep(k, why, "listeners that have no other are closed");
+	}
+	return true;
+}
+
 static void check_certificate(struct conf_checker *k, struct certificate_config *c)
 {
-	size_t before = k->p->errors->n;
 	char *why = NULL;
 
 	conf_check_at(k, "certificates", c->name, NULL);
@@ -49,15 +65,14 @@ static void check_certificate(struct conf_checker *k, struct certificate_config 
 	c->loaded = load(c, &why);
 	conf_check_at(k, "certificates", c->name, c->certificate_file != NULL ? "certificate_file" : "certificate_pem",
 		      NULL);
-	if (c->loaded == NULL)
+	if (c->loaded == NULL && !keep_certificate(k, c, why))
 		bad(k, NULL, why);
-	ASSERT(c->loaded != NULL || k->p->errors->n > before || k->p->errors->dropped > 0);
 	free(why);
 }
 
 /* ---- listeners ---- */
 
-/* The loaded ones among those the listener names; *ret_n < all = an error was added already. */
+/* The loaded ones among those the listener names; the others are errors already, or in `kept`. */
 static struct tls_certificate **certificates_of(struct conf_checker *k, const struct listener_config *l, size_t *ret_n)
 {
 	const struct str_list *names = &l->tls.certificates;
@@ -73,6 +88,29 @@ static struct tls_certificate **certificates_of(struct conf_checker *k, const st
 			list[(*ret_n)++] = c->loaded;
 	}
 	return list;
+}
+
+/* Without a context for TLS it must not speak to anybody. */
+static void close_listener(struct listener_config *l)
+{
+	l->closed = true;
+	l->n_bind = 0;
+}
+
+static bool keep_listener(struct conf_checker *k, struct listener_config *l, const char *why)
+{
+	const struct listener_config *was = conf_before_listener(k, l);
+
+	if (was == NULL && !k->p->env->starting)
+		return false;
+	if (was != NULL && was->tls.server != NULL) {
+		l->tls.server = tls_server_ref(was->tls.server);
+		conf_check_keep(k, why, "the listener goes on as it was");
+	} else {
+		close_listener(l);
+		conf_check_keep(k, why, "the listener is closed");
+	}
+	return true;
 }
 
 static void check_listener(struct conf_checker *k, struct listener_config *l)
@@ -91,12 +129,18 @@ static void check_listener(struct conf_checker *k, struct listener_config *l)
 	}
 	if (l->tls.certificates.n == 0)
 		bad(k, "names of certificates", "TLS needs a certificate");
-	if (k->fields_are_bad || l->tls.certificates.n == 0 || cf.n_certificates < l->tls.certificates.n)
+	bool is_wrong = k->p->errors->n > 0 || k->p->errors->dropped > 0;
+	if (k->fields_are_bad || l->tls.certificates.n == 0 || (cf.n_certificates < l->tls.certificates.n && is_wrong))
 		return;
+	if (cf.n_certificates == 0) {
+		close_listener(l);
+		conf_check_keep(k, "none of them can be used", "the listener is closed");
+		return;
+	}
 	cf.min_version = strcmp(l->tls.min_version, "1.3") == 0 ? TLS_VERSION_1_3 : TLS_VERSION_1_2;
 	l->tls.server = tls_server_new(&cf, &why);
 	conf_check_at(k, "listeners", l->name, "tls", "client_ca_file", NULL);
-	if (l->tls.server == NULL)
+	if (l->tls.server == NULL && !keep_listener(k, l, why))
 		bad(k, NULL, why);
 	free(why);
 }
@@ -116,6 +160,36 @@ static bool any_from_srv(const struct pool_config *p)
 	return false;
 }
 
+static bool keep_pool(struct conf_checker *k, struct pool_config *p, const char *why)
+{
+	const struct pool_config *was = conf_before_pool(k, p);
+
+	if (p->tls.ca_file == NULL || (was == NULL && !k->p->env->starting))
+		return false;
+	if (was != NULL && was->tls.client != NULL) {
+		p->tls.client = tls_client_ref(was->tls.client);
+		conf_check_keep(k, why, "what was read before stays in force");
+	} else {
+		conf_check_empty_pool(k, p, why);
+	}
+	return true;
+}
+
+/* What a certificate can hold: an address, or a name without a dot at its end; a dot in front would stand for all names
+ * below it (X509_check_host(3)). */
+static void check_server_name(struct conf_checker *k, struct pool_config *p)
+{
+	char folded[SMTP_DOMAIN_MAX + 1];
+	struct addr ip;
+
+	if (p->tls.server_name == NULL || addr_parse_ip(p->tls.server_name, &ip))
+		return;
+	if (p->tls.server_name[0] == '[' || !smtp_domain_fold(str_from(p->tls.server_name), folded))
+		bad(k, "a host name or an IP address", "no certificate has such a name");
+	else
+		p->tls.server_name = arena_strdup(k->p->arena, folded);
+}
+
 static void check_pool(struct conf_checker *k, struct pool_config *p)
 {
 	struct tls_client_conf cf = { .verify = p->tls.mode == POOL_TLS_VERIFY,
@@ -130,6 +204,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 	if (p->tls.ca_file != NULL && p->tls.mode != POOL_TLS_VERIFY)
 		conf_check_warn(k, "has no effect while the mode is not \"verify\"");
 	conf_check_at(k, "pools", p->name, "tls", "server_name", NULL);
+	check_server_name(k, p);
 	if (p->tls.mode == POOL_TLS_VERIFY && p->tls.server_name == NULL && any_from_srv(p))
 		bad(k, "a host name", "servers found by \"srv:\" have no name of their own that could be verified");
 	conf_check_at(k, "pools", p->name, "health", "type", NULL);
@@ -140,7 +215,7 @@ static void check_pool(struct conf_checker *k, struct pool_config *p)
 		return;
 	p->tls.client = tls_client_new(&cf, &why);
 	conf_check_at(k, "pools", p->name, "tls", "ca_file", NULL);
-	if (p->tls.client == NULL)
+	if (p->tls.client == NULL && !keep_pool(k, p, why))
 		bad(k, NULL, why);
 	free(why);
 }

@@ -56,7 +56,7 @@ static json_t *read_file(const char *file, struct errors *errors)
 	char *text = fd < 0 ? NULL : read_fd(fd, &n);
 
 	if (text == NULL)
-		errors_add(errors, "", NULL, NULL, NULL, "cannot read %s: %s", file, strerror(errno));
+		errors_add(errors, "", NULL, NULL, NULL, "cannot be read: %s", strerror(errno));
 	else
 		v = conf_read_json(text, n, errors);
 	free(text);

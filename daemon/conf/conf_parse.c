@@ -108,6 +108,7 @@ static void free_conf(void *conf)
 	conf_free_tls(c);
 	conf_wipe_auth(c);
 	errors_fini(&c->warnings);
+	errors_fini(&c->kept);
 	json_decref(c->document);
 	arena_free(c->arena);
 	FREE_OBJ(c);

@@ -22,11 +22,13 @@ static const struct conf_field caps_fields[] = {
 	{ "message_size", CONF_SIZE(L, caps.message_size), CONF_RANGE(1, CONF_MIB(1 << 20)), .def = "\"50MiB\"",
 	  .flags = CONF_UNLIMITED, .doc = "Largest message; announced with SIZE, 552 beyond it." },
 	{ "recipients", CONF_COUNT(L, caps.recipients), CONF_RANGE(1, 50000), .def = "1000",
-	  .doc = "Recipients of one message; 452 4.5.3 beyond it. RFC 5321 asks for 100 at least." },
+	  .doc = "Recipients of one message; 452 4.5.3 beyond it, and beyond 256 KiB of them, though never below 100 "
+		 "(RFC 5321)." },
 	{ "errors", CONF_COUNT(L, caps.errors), CONF_RANGE(1, 1000000), .def = "20", .flags = CONF_UNLIMITED,
 	  .doc = "Error replies in one session before it is ended with 421." },
 	{ "junk_commands", CONF_COUNT(L, caps.junk_commands), CONF_RANGE(1, 1000000), .def = "100",
-	  .flags = CONF_UNLIMITED, .doc = "NOOP, RSET, VRFY, tiny BDAT and the like between two messages before 421." },
+	  .flags = CONF_UNLIMITED,
+	  .doc = "NOOP, RSET, VRFY, tiny or rare BDAT and the like between two messages before 421." },
 	{ "auth_failures", CONF_COUNT(L, caps.auth_failures), CONF_RANGE(1, 1000), .def = "5", .flags = CONF_UNLIMITED,
 	  .doc = "Failed logins in one session before it is ended with 421." },
 	{ "transactions", CONF_STORED(rate, struct rate, L, caps.transactions), .def = "\"unlimited\"",
@@ -64,7 +66,7 @@ static const struct conf_field auth_fields[] = {
 	  .doc = "`offer`: clients may log in as one of `users`; `require`: no mail before that; "
 		 "`passthrough`: a server decides, of the pool that routes choose for the client before anybody is "
 		 "known, and the session's mail to that pool goes over the same connection; should that be lost, the "
-		 "client gets 421." },
+		 "client gets 421. Such pools need TLS (their `tls.mode`), or `auth.plaintext`." },
 	{ "plaintext", CONF_BOOL(L, auth.plaintext), .def = "false",
 	  .doc = "Offer it without TLS too. PLAIN and LOGIN then send passwords for everybody to read." },
 	{ "mechanisms", CONF_SET(L, auth.mechanisms, sasl_mechanism_names, SASL_MECHANISM_COUNT),

@@ -47,6 +47,11 @@ static const struct conf_field health_fields[] = {
 	  .doc = "Checks use STARTTLS although `tls.mode` is `none`; a server without it is down." },
 	{ "rcpt_to", CONF_TEXT(mailbox, P, health.rcpt_to),
 	  .doc = "Go on to RCPT with this recipient; needs `mail_from`. A 4xx answer is greylisting, not failure." },
+	{ "relay_check", CONF_BOOL(P, health.relay_check), .def = "true",
+	  .doc = "Ask servers that an inbound listener leads to whether they relay for this node: `RCPT "
+		 "TO:<probe@relay-check.invalid>` behind the first good check, then every 12h and when the pool "
+		 "changes; no message is sent. A warning says so if they take it. It stands in the server's log. Not "
+		 "asked where PROXY or XCLIENT tells the server the client's address." },
 };
 
 static const struct conf_object health_object =
@@ -68,14 +73,13 @@ static const struct conf_field outlier_fields[] = {
 static const struct conf_object outlier_object =
 	CONF_OBJECT("PoolOutlier", "pools/NAME/outlier", "What traffic itself tells about servers.", P, outlier_fields);
 
-/* Only what is parsed may be announced: PIPELINING to ENHANCEDSTATUSCODES. */
-#define N_EXTS 6
+/* Only what is parsed may be announced: PIPELINING to CHUNKING. */
+#define N_EXTS 7
 
 static const struct conf_field capabilities_fields[] = {
 	{ "off", CONF_SET(P, caps_off, smtp_ext_names, N_EXTS), .def = "[]",
-	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING and "
-		 "SIZE "
-		 "are our own and always announced." },
+	  .doc = "Never announce these to clients nor use them with the servers, whatever those say. PIPELINING, SIZE "
+		 "and CHUNKING are our own and always announced." },
 	{ "force", CONF_SET(P, caps_force, smtp_ext_names, N_EXTS), .def = "[]",
 	  .doc = "Announce these to clients, whatever the servers say." },
 };
@@ -136,8 +140,8 @@ static const struct conf_field auth_fields[] = {
 	{ "mechanism", CONF_ENUM(enum sasl_mechanism, P, auth.mechanism), CONF_NAMES(auth_mechanisms, 0),
 	  .def = "\"PLAIN\"", .doc = "How it is sent." },
 	{ "plaintext", CONF_BOOL(P, auth.plaintext), .def = "false",
-	  .doc = "Send it without TLS too, for everybody on the way to read. To servers on loopback it is sent either "
-		 "way." },
+	  .doc = "Send it without TLS too, for everybody on the way to read, as also logins of clients that are passed "
+		 "on to this pool. To servers on loopback they are sent either way." },
 };
 
 static const struct conf_object auth_object = CONF_OBJECT(
@@ -185,7 +189,7 @@ static const struct conf_field timeouts_fields[] = {
 	{ "rcpt", CONF_DURATION(P, timeouts.rcpt_ms), UP_TO_A_DAY, .def = "\"60s\"",
 	  .doc = "Until the answer to RCPT." },
 	{ "data", CONF_DURATION(P, timeouts.data_ms), UP_TO_A_DAY, .def = "\"2m\"",
-	  .doc = "Until the answer to DATA." },
+	  .doc = "Until the answer to DATA, and to each chunk of BDAT but the last." },
 	{ "block", CONF_DURATION(P, timeouts.block_ms), UP_TO_A_DAY, .def = "\"3m\"",
 	  .doc = "Until the server takes the next piece of a message." },
 	{ "dot", CONF_DURATION(P, timeouts.dot_ms), UP_TO_A_DAY, .def = "\"10m\"",
@@ -211,6 +215,11 @@ static const struct conf_field fields[] = {
 	{ "health", CONF_INSIDE(health_object), .doc = "Checks of the servers." },
 	{ "outlier", CONF_INSIDE(outlier_object), .doc = "What traffic itself tells about servers." },
 	{ "capabilities", CONF_INSIDE(capabilities_object), .doc = "Corrections of what EHLO offers." },
+	{ "chunking", CONF_ENUM(enum pool_chunking, P, chunking), CONF_NAMES(pool_chunking_names, 0),
+	  .def = "\"client\"",
+	  .doc = "Content to servers that announce CHUNKING (and `capabilities.off` does not name it): `client`, by "
+		 "BDAT "
+		 "if the client used it; `always`, by BDAT; `never`, by DATA. To all others by DATA." },
 	{ "helo", CONF_TEXT(helo, P, helo), .def = "\"own\"",
 	  .doc = "Our name in EHLO: `own` = the listener's `hostname`, `client` = what the client said there. "
 		 "Connections "

@@ -108,15 +108,15 @@ static void on_servers_changed(const char *pool, void *arg)
 	loop_post(n->loop, publish_views, n);
 }
 
-static void on_identity_trouble(const char *pool, const char *server, const char *text, void *arg)
+static void on_finding(const struct server *s, enum server_finding what, const char *text, void *arg)
 {
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	if (n->api == NULL)
 		return;
-	char *key = xasprintf("identity/%s/%s", pool, server);
-	char *warning = text != NULL ? xasprintf("server %s of pool %s: %s", server, pool, text) : NULL;
+	char *key = xasprintf("%s/%s/%s", server_finding_names[what], s->pool, s->name);
+	char *warning = text != NULL ? xasprintf("server %s of pool %s: %s", s->name, s->pool, text) : NULL;
 	api_warn(n->api, key, warning);
 	free(warning);
 	free(key);
@@ -134,6 +134,6 @@ void activate_hooks(struct node *n, struct registry_hooks *ret)
 	*ret = (struct registry_hooks) { .on_transition = on_transition,
 					 .on_servers_changed = on_servers_changed,
 					 .is_own_address = is_own_address,
-					 .on_identity_trouble = on_identity_trouble,
+					 .on_finding = on_finding,
 					 .arg = n };
 }

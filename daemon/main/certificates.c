@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Certificates in the course of time: files that change are read again, ticket keys rotate, expiry is told.
  *
- * The hard thing is that nothing may break by a certificate that is half written or wrong: a new one is loaded into a
- * new form of the same document, which takes the place of the old one only when all of it is valid. Connections keep
- * the context they began with.
+ * The hard thing is that nothing may break by a certificate that is half written or wrong: files are read into a new
+ * form of the same document, in which what cannot be used stays as the form before read it. Connections keep the
+ * context they began with.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,10 +70,13 @@ static uint64_t fingerprint(const struct conf *c)
 
 /* ---- expiry ---- */
 
-static const char *expiry_text(const struct certificate_config *c, char *out, size_t cap)
+const char *certificates_expiry(const struct certificate_config *c, char *out, size_t cap)
 {
-	int64_t left = tls_certificate_not_after(c->loaded) - (int64_t)clock_wall();
+	int64_t left;
 
+	if (c->loaded == NULL)
+		return NULL;
+	left = tls_certificate_not_after(c->loaded) - (int64_t)clock_wall();
 	if (left > WARN_BEFORE_S)
 		return NULL;
 	if (left < 0)
@@ -86,7 +89,7 @@ static const char *expiry_text(const struct certificate_config *c, char *out, si
 static void tell_expiry(struct node *n, const struct certificate_config *c)
 {
 	char *key = xasprintf("certificate/%s", c->name), text[256];
-	const char *warning = expiry_text(c, text, sizeof(text));
+	const char *warning = certificates_expiry(c, text, sizeof(text));
 
 	api_warn(n->api, key, warning);
 	free(key);
@@ -96,6 +99,8 @@ static void tell_series(struct certificates *cs, const struct certificate_config
 {
 	struct series *s = map_get(cs->series, str_from(c->name));
 
+	if (c->loaded == NULL)
+		return;
 	if (s == NULL) {
 		s = xcalloc(1, sizeof(*s));
 		s->id = metrics_series(METRIC_CERTIFICATE_EXPIRY, (const char *[]) { c->name });
@@ -132,6 +137,12 @@ static void forget_others(struct node *n)
 
 /* ---- in force ---- */
 
+/* The files of c that cannot be used; NULL = all can. Caller frees. */
+static char *kept_text(const struct conf *c)
+{
+	return c->kept.n > 0 ? errors_text(&c->kept) : NULL;
+}
+
 static void tell_all(struct node *n)
 {
 	struct certificates *cs = n->certificates;
@@ -150,14 +161,19 @@ void certificates_in_force(struct node *n)
 
 	if (cs == NULL || n->conf == NULL || n->api == NULL)
 		return;
+	char *kept = kept_text(n->conf);
+
 	cs->fingerprint = fingerprint(n->conf);
-	api_warn(n->api, "certificates", NULL); /* all its files have been read */
+	api_warn(n->api, "certificates", kept);
+	free(kept);
 	tell_all(n);
 }
 
 void certificates_reload(struct node *n)
 {
 	struct errors errors = { 0 };
+	struct conf_env env = n->env;
+	char *text = NULL;
 	struct conf *c;
 	uint64_t before;
 
@@ -165,15 +181,19 @@ void certificates_reload(struct node *n)
 		return;
 	/* What is wrong now is not tried again until it changes; what changes while it is read, is. */
 	before = fingerprint(n->conf);
-	c = conf_parse(n->conf->document, &n->env, &errors);
+	env.before = n->conf;
+	c = conf_parse(n->conf->document, &env, &errors);
 	if (c != NULL) {
 		c->revision = n->conf->revision;
-		if (activate_conf(c, &errors, n))
+		if (activate_conf(c, &errors, n)) {
 			api_set_conf(n->api, c);
+			text = kept_text(c);
+		}
 		conf_unref(c);
 	}
 	n->certificates->fingerprint = before;
-	char *text = errors.n > 0 ? errors_text(&errors) : NULL;
+	if (errors.n > 0)
+		text = errors_text(&errors);
 	api_event(n->api, "certificates", json_pack("{s:b, s:s*}", "reloaded", text == NULL, "error", text));
 	api_warn(n->api, "certificates", text);
 	free(text);

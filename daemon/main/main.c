@@ -78,8 +78,13 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 
 static void print_errors(const char *file, const struct errors *errors)
 {
-	char *text = errors_text(errors);
+	char *text;
 
+	if (errors->n == 1 && errors->list[0].path[0] == '\0') { /* about the file, not about what it says */
+		fprintf(stderr, "postroadd: %s: %s\n", file, errors->list[0].detail);
+		return;
+	}
+	text = errors_text(errors);
 	fprintf(stderr, "%s does not validate:\n%s", file, text);
 	free(text);
 }

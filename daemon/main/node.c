@@ -188,10 +188,13 @@ static void print_errors(const struct start_document *d, const struct errors *er
 static struct conf *load_conf(struct node *n, struct start_document *ret)
 {
 	struct errors errors = { 0 };
+	struct conf_env env = n->env;
 	struct conf *conf = NULL;
 
-	if (document_find(n->config, n->store, ret, &errors))
-		conf = conf_parse(ret->json, &n->env, &errors);
+	if (document_find(n->config, n->store, ret, &errors)) {
+		env.starting = !ret->from_node_file;
+		conf = conf_parse(ret->json, &env, &errors);
+	}
 	if (conf == NULL)
 		print_errors(ret, &errors);
 	else
@@ -347,6 +350,23 @@ int node_run(const struct node_config *config, const char *node_file)
 	return status;
 }
 
+/* What /status would warn of, as far as it can be known without running. */
+static void print_warnings(const struct conf *c)
+{
+	char *files = surroundings_file_limit_text(c), text[256];
+
+	for (size_t i = 0; i < c->warnings.n; i++)
+		printf("warning: %s: %s\n", c->warnings.list[i].path, c->warnings.list[i].detail);
+	for (size_t i = 0; i < c->kept.n; i++)
+		printf("warning: %s: %s\n", c->kept.list[i].path, c->kept.list[i].detail);
+	for (size_t i = 0; i < c->n_certificates; i++)
+		if (certificates_expiry(&c->certificates[i], text, sizeof(text)) != NULL)
+			printf("warning: %s\n", text);
+	if (files != NULL)
+		printf("warning: %s\n", files);
+	free(files);
+}
+
 int node_check(const struct node_config *config)
 {
 	struct start_document d = { 0 };
@@ -357,8 +377,13 @@ int node_check(const struct node_config *config)
 	if (access(log, R_OK | W_OK) == 0)
 		n->store = store_open(config->state_dir, config->node, &why, &warning);
 	struct conf *conf = load_conf(n, &d);
+	surroundings_raise_file_limit();
 	if (conf != NULL)
 		printf("%s is valid\n", d.from);
+	if (conf != NULL)
+		print_warnings(conf);
+	if (d.warning != NULL)
+		printf("warning: %s\n", d.warning);
 	if (why != NULL)
 		printf("the store was not looked into: %s\n", why);
 	int status = conf == NULL ? EXIT_INVALID : 0;

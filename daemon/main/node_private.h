@@ -38,11 +38,16 @@ void surroundings_complain(const struct node *n, const char *fmt, ...) PRINTF_LI
 /* With its parents; complains where it cannot. */
 bool surroundings_make_dir(const struct node *n, const char *path, mode_t mode) MUST_CHECK;
 void surroundings_raise_file_limit(void);
+/* What there is to say where the caps of c add up to more descriptors than this process may have; else NULL. Caller
+ * frees. */
+char *surroundings_file_limit_text(const struct conf *c);
 /* A warning where the caps of the configuration in force add up to more descriptors than the process may have. */
 void surroundings_check_file_limit(struct node *n);
 
 /* ---- certificates.c: files read again, ticket keys, expiry ---- */
 
+/* "… expires in 3 days" into out, where that is near or over; else NULL. */
+const char *certificates_expiry(const struct certificate_config *c, char *out, size_t cap);
 /* Once the api is there. */
 void certificates_start(struct node *n);
 void certificates_stop(struct node *n);

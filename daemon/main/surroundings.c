@@ -66,16 +66,21 @@ void surroundings_raise_file_limit(void)
 		log_msg(LOG_LEVEL_WARNING, "open_files", "the soft limit cannot be raised, ignoring: %m");
 }
 
-void surroundings_check_file_limit(struct node *n)
+char *surroundings_file_limit_text(const struct conf *c)
 {
 	struct rlimit limit;
-	uint64_t needed = files_needed(n->conf);
-	char *text = NULL;
+	uint64_t needed = files_needed(c);
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < needed)
-		text = xasprintf(
-			"the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
-			(unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= needed)
+		return NULL;
+	return xasprintf("the caps on connections add up to %llu descriptors, the process may open %llu (LimitNOFILE=)",
+			 (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+}
+
+void surroundings_check_file_limit(struct node *n)
+{
+	char *text = surroundings_file_limit_text(n->conf);
+
 	api_warn(n->api, "open_files", text);
 	free(text);
 }

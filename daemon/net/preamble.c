@@ -11,13 +11,15 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-static void take(struct preamble *p, size_t n)
+/* False: what was seen is not there any more, which a peer can bring about by urgent data (tcp(7)); it has failed. */
+static bool take(struct preamble *p, size_t n)
 {
-	if (n == 0)
-		return;
-	ssize_t got = recv(p->fd, p->buf + p->n, n, MSG_DONTWAIT);
-	ASSERT(got == (ssize_t)n); /* what was seen is there: nobody else reads */
+	if (n > 0 && recv(p->fd, p->buf + p->n, n, MSG_DONTWAIT) != (ssize_t)n) {
+		p->ops->on_failed(ECONNRESET, p->owner);
+		return false;
+	}
 	p->n += n;
+	return true;
 }
 
 static void look(struct preamble *p, size_t seen)
@@ -28,12 +30,12 @@ static void look(struct preamble *p, size_t seen)
 	case PREAMBLE_MORE:
 		if (p->n + seen == p->max)
 			break;
-		take(p, seen);
+		(void)take(p, seen);
 		return;
 	case PREAMBLE_DONE:
 		ASSERT(len >= p->n && len <= p->n + seen);
-		take(p, len - p->n);
-		p->ops->on_done(p->buf, p->n, p->owner);
+		if (take(p, len - p->n))
+			p->ops->on_done(p->buf, p->n, p->owner);
 		return;
 	case PREAMBLE_BAD:
 		break;

@@ -12,6 +12,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <netinet/tcp.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -66,6 +67,14 @@ void stream_tell_gone(struct stream *st, int err)
 	st->ops->on_gone(st, err, st->owner);
 }
 
+/* A login may have gone through it. */
+static void free_wiped(char *p, size_t n)
+{
+	if (p != NULL)
+		OPENSSL_cleanse(p, n);
+	free(p);
+}
+
 static void keep_bytes(struct stream *st, const char *p, size_t n)
 {
 	char *copy = NULL;
@@ -74,7 +83,7 @@ static void keep_bytes(struct stream *st, const char *p, size_t n)
 		copy = xmalloc(n);
 		memcpy(copy, p, n);
 	}
-	free(st->keep);
+	free_wiped(st->keep, st->keep_n);
 	st->keep = copy;
 	st->keep_n = n;
 }
@@ -238,7 +247,7 @@ static void out_drop(struct stream *st, size_t n)
 	st->out_at += n;
 	if (st->out_at < st->out_n)
 		return;
-	free(st->out);
+	free_wiped(st->out, st->out_n);
 	st->out = NULL;
 	st->out_at = st->out_n = st->out_cap = 0;
 }
@@ -253,7 +262,7 @@ void stream_wire_reserve(struct stream *st, size_t n)
 	char *bigger = xmalloc(cap);
 	if (live > 0)
 		memcpy(bigger, st->out + st->out_at, live);
-	free(st->out);
+	free_wiped(st->out, st->out_n);
 	st->out = bigger;
 	st->out_at = 0;
 	st->out_n = live;
@@ -546,8 +555,8 @@ static void release(struct stream *st)
 	st->fd = -1;
 	if (st->tls != NULL)
 		stream_tls_free(st);
-	free(st->keep);
-	free(st->out);
+	free_wiped(st->keep, st->keep_n);
+	free_wiped(st->out, st->out_n);
 	st->keep = st->out = NULL;
 	st->keep_n = st->out_at = st->out_n = st->out_cap = 0;
 }

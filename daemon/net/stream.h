@@ -23,8 +23,8 @@ struct stream;
 struct stream_ops {
 	/* The connection stands (only for stream_connect). */
 	void (*on_connected)(struct stream *st, void *owner);
-	/* p[0..n) is there; returns how many bytes were used. An owner that uses nothing of STREAM_KEEP_MAX bytes must
-	 * pause. */
+	/* p[0..n) is there, in memory that others use after this; returns how many bytes were used, which an owner may
+	 * overwrite. One that uses nothing of STREAM_KEEP_MAX bytes must pause. */
 	size_t (*on_data)(struct stream *st, const char *p, size_t n, void *owner);
 	/* What was queued above the high-water mark has been written, to the last byte. May be NULL. */
 	void (*on_drained)(struct stream *st, void *owner);

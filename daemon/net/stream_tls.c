@@ -9,6 +9,7 @@
 #include "daemon/net/stream_private.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -99,6 +100,14 @@ static BIO *wire_bio(struct stream *st)
 	return bio;
 }
 
+/* A login may be among it. */
+static void forget_plain(struct stream_tls *t)
+{
+	if (t->plain.p != NULL)
+		OPENSSL_cleanse(t->plain.p, t->plain.n);
+	sbuf_fini(&t->plain);
+}
+
 /* ---- failures ---- */
 
 /* Takes `why`. The first failure counts. */
@@ -110,7 +119,7 @@ static void fail(struct stream_tls *t, int err, char *why)
 		free(why);
 	t->failed = t->ended = t->more = true;
 	t->end_errno = err;
-	sbuf_fini(&t->plain);
+	forget_plain(t);
 }
 
 /* ---- handshake ---- */
@@ -390,7 +399,7 @@ void stream_tls_seal(struct stream *st, const void *p, size_t n)
 		return;
 	if (t->plain.n > 0) {
 		seal(st, t->plain.p, t->plain.n);
-		sbuf_fini(&t->plain);
+		forget_plain(t);
 	}
 	seal(st, p, n);
 	say_end(t);
@@ -415,7 +424,7 @@ void stream_tls_free(struct stream *st)
 	SSL_free(t->ssl);
 	ERR_clear_error();
 	tls_link_fini(&t->link);
-	sbuf_fini(&t->plain);
+	forget_plain(t);
 	free(t->raw);
 	free(t->why);
 	free(t);

@@ -153,11 +153,11 @@ void health_stop(struct server_private *sp)
 		probe_abort(sp->probe);
 	sp->probe = NULL;
 	sp->passes = sp->fails = 0;
-	registry_identity_trouble(sp, NULL);
+	findings_end(sp);
 	server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
 }
 
-void health_reconfigure(struct server_private *sp)
+void health_reconfigure(struct server_private *sp, const struct pool_config *before)
 {
 	struct loop *l = sp->pool->registry->loop;
 	int64_t by = loop_now_ms(l) + with_jitter(interval(sp));
@@ -166,8 +166,7 @@ void health_reconfigure(struct server_private *sp)
 		return;
 	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
 		by = loop_now_ms(l);
-	if (!identity_pins(&sp->pool->config->identity))
-		registry_identity_trouble(sp, NULL);
+	findings_reconfigure(sp, before);
 	if (sp->probe != NULL) {
 		/* It reads the configuration that is about to go. */
 		probe_abort(sp->probe);

@@ -22,6 +22,8 @@ const char *const balance_names[BALANCE_COUNT] = {
 	[BALANCE_USER] = "user",
 };
 
+const char *const pool_chunking_names[POOL_CHUNKING_COUNT] = { "client", "always", "never" };
+
 const char *const health_type_names[HEALTH_TYPE_COUNT] = {
 	[HEALTH_SMTP] = "smtp",
 	[HEALTH_TCP] = "tcp",

@@ -69,6 +69,7 @@ struct health_config {
 	const char *mail_from; /* NULL = no MAIL/RCPT probe; "" = the null sender */
 	const char *rcpt_to;   /* NULL = the probe ends after MAIL */
 	bool starttls;         /* checks use STARTTLS although the pool's mail does not */
+	bool relay_check;      /* servers that inbound mail reaches are asked whether they relay for us */
 };
 
 /* Towards servers. */
@@ -137,6 +138,15 @@ struct back_timeouts {
 	int64_t connect_ms, tls_ms, banner_ms, ehlo_ms, mail_ms, rcpt_ms, data_ms, block_ms, dot_ms, quit_ms;
 };
 
+/* Content to servers by BDAT, where they announce CHUNKING. */
+enum pool_chunking {
+	POOL_CHUNKING_CLIENT, /* if the client used it */
+	POOL_CHUNKING_ALWAYS,
+	POOL_CHUNKING_NEVER,
+	POOL_CHUNKING_COUNT
+};
+extern const char *const pool_chunking_names[POOL_CHUNKING_COUNT];
+
 struct pool_config {
 	const char *name;
 	enum balance balance;
@@ -145,8 +155,9 @@ struct pool_config {
 	struct health_config health;
 	struct outlier_config outlier;
 	unsigned caps_off, caps_force; /* SMTP_EXT_* */
-	const char *helo;              /* NULL = own (the listener's hostname) */
-	bool helo_client;              /* what the client said */
+	enum pool_chunking chunking;
+	const char *helo; /* NULL = own (the listener's hostname) */
+	bool helo_client; /* what the client said */
 	struct reuse_config reuse;
 	struct retry_config retry;
 	struct pool_tls_config tls;
@@ -159,6 +170,7 @@ struct pool_config {
 	unsigned priority_activation;
 	struct addr source_v4, source_v6; /* family 0 = any */
 	const char *check_helo;           /* name to greet with in checks: the node's host name */
+	const char *inbound; /* "listener in", in words: those of direction inbound that lead here; NULL = none */
 };
 
 /* ---- servers ---- */
@@ -193,8 +205,8 @@ struct server {
 	_Alignas(64) _Atomic uint32_t n_txns;  /* open transactions, node-wide */
 	_Alignas(64) _Atomic uint32_t n_conns; /* connections: in use + idle, node-wide */
 	_Atomic uint32_t n_frees; /* counts releases and connections gone idle: what a waiter may have missed */
-	_Atomic uint32_t
-		n_idle; /* of these, idle ones; counted by the session room: add, then server_idle_available() */
+	_Atomic uint32_t n_idle; /* of these, idle ones, lent again or ended for who waits; counted by the session room:
+				    add, then server_idle_available() */
 	_Alignas(64) _Atomic uint32_t caps; /* SMTP_EXT_* last seen; meaningful when caps_known */
 	_Atomic uint64_t size;              /* SIZE last seen, 0 = none */
 	_Atomic uint64_t mechanisms;        /* of AUTH, last seen: mechanisms.h */
@@ -205,6 +217,7 @@ struct server {
 	_Atomic uint32_t bad_streak;              /* consecutive failures by traffic */
 	_Atomic uint32_t eject_times, busy_times; /* holds in a row: each is longer than the one before */
 	_Atomic int64_t ejected_until_ms, busy_until_ms;
+	_Atomic bool xclient_denied; /* the last XCLIENT was */
 	_Atomic bool notify_pending; /* a message to the control thread is on its way */
 	struct server_private *priv; /* control thread; NULL = the registry has forgotten it */
 	_Atomic uint32_t refs;
@@ -237,6 +250,10 @@ void server_report(struct pool *p, struct server *s, enum server_verdict v, int6
 void server_report_latency(struct server *s, int64_t us);
 /* [worker] Capabilities learned from a live EHLO as well as from checks. */
 void server_learn(struct server *s, unsigned exts, uint64_t size);
+/* [worker] Its answer to XCLIENT: denied = 500 to 503, or 550 5.7.0, this node may not speak for others (Postfix's
+ * XCLIENT_README).
+ * Told as FINDING_XCLIENT when it changes. */
+void server_xclient(struct server *s, bool denied);
 /* [worker] The mechanisms of its AUTH line, as mechanisms_of() gives them; to be called before server_learn(). */
 void server_learn_mechanisms(struct server *s, uint64_t mechanisms);
 
@@ -385,6 +402,16 @@ uint64_t pool_waiting_least(const struct pool *p);
 
 struct registry;
 
+/* What is wrong with a server although it may be up, or why it may be down. */
+enum server_finding {
+	FINDING_IDENTITY, /* it cannot be told who clients are, as the pool wants it */
+	FINDING_XCLIENT,  /* it offers XCLIENT and denies it to us */
+	FINDING_BANNER,   /* it has never greeted */
+	FINDING_RELAY,    /* it takes mail for everybody from this node */
+	FINDING_COUNT
+};
+extern const char *const server_finding_names[FINDING_COUNT];
+
 struct registry_hooks {
 	/* A server changed its state. */
 	void (*on_transition)(const struct server *s, enum server_state from, enum server_state to, const char *why,
@@ -400,8 +427,8 @@ struct registry_hooks {
 	/* A new configuration set the weight of this server itself and so ended its run-time override: forget the
 	 * stored one too. Called from registry_apply(). May be NULL, as any hook. */
 	void (*on_weight_override_ended)(const char *pool, const char *server, void *arg);
-	/* Checks found that the server cannot be told who clients are, as the pool wants it; NULL = that is over. */
-	void (*on_identity_trouble)(const char *pool, const char *server, const char *text, void *arg);
+	/* Something was found, or is another than before; text NULL = it is over. */
+	void (*on_finding)(const struct server *s, enum server_finding what, const char *text, void *arg);
 };
 
 /* learned_file: where capabilities last seen are kept over restarts (NULL = nowhere). dns_servers: for tests, NULL =

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/net/stream_tls.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 #include "daemon/pool/self.h"
@@ -34,6 +34,8 @@ enum step {
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_RSET,
+	STEP_RELAY_MAIL,
+	STEP_RELAY_RCPT,
 	STEP_QUIT,
 	STEP_COUNT
 };
@@ -49,6 +51,7 @@ struct probe {
 	bool lingering; /* counted in n_lingering */
 	bool connect_decides, handshake_decides;
 	bool tls_first; /* implicit TLS */
+	bool relay;     /* it goes on to the question whether the server relays for us */
 	enum starttls starttls;
 	struct tls_client *tls; /* referenced; NULL = not needed */
 	char *tls_name;         /* NULL = the address */
@@ -135,6 +138,20 @@ static void give_verdict(struct probe *pr, enum probe_outcome outcome, const cha
 
 static void enter(struct probe *pr, enum step step);
 
+/* Whether it relays is asked behind the verdict: what a server takes from us is no question of its health. Where it is
+ * told the client's address, its own checks see the client, and what it lets us do is its business. */
+static bool begins_relay_check(struct probe *pr)
+{
+	bool sees_us = pr->identity.proxy == IDENTITY_PROXY_NONE &&
+		       !(pr->identity.xclient & pr->ehlo.xclient & SMTP_XATTR_ADDR);
+
+	if (!pr->relay || !sees_us || pr->server->priv == NULL)
+		return false;
+	pr->relay = false;
+	relay_asked(pr->server->priv);
+	return true;
+}
+
 /* A verdict by the text of a reply, then a polite end. */
 static void decide(struct probe *pr, enum probe_outcome outcome, const struct smtp_reply *r)
 {
@@ -146,6 +163,8 @@ static void decide(struct probe *pr, enum probe_outcome outcome, const struct sm
 	/* After 421 the server is closing by itself (RFC 5321 3.8). */
 	if (r->code == 421)
 		end(pr);
+	else if (outcome == PROBE_PASS && begins_relay_check(pr))
+		enter(pr, STEP_RELAY_MAIL);
 	else
 		enter(pr, STEP_QUIT);
 }
@@ -154,15 +173,38 @@ static void decide(struct probe *pr, enum probe_outcome outcome, const struct sm
 static void note_identity(struct probe *pr, const char *trouble)
 {
 	if (pr->server->priv != NULL && identity_pins(&pr->identity))
-		registry_identity_trouble(pr->server->priv, trouble);
+		finding_set(pr->server->priv, FINDING_IDENTITY, trouble);
+}
+
+static const char never_greeted[] = "no greeting so far: does it expect a PROXY header, or TLS from the first byte?";
+
+/* Of a server that has greeted before, silence says something else. */
+static void note_silence(struct probe *pr)
+{
+	struct server_private *sp = pr->server->priv;
+
+	if (sp != NULL && !sp->has_greeted)
+		finding_set(sp, FINDING_BANNER, pr->step == STEP_BANNER ? never_greeted : NULL);
+}
+
+static void note_greeting(struct probe *pr)
+{
+	if (pr->server->priv == NULL)
+		return;
+	pr->server->priv->has_greeted = true;
+	finding_set(pr->server->priv, FINDING_BANNER, NULL);
 }
 
 static const char no_banner[] = "no greeting behind our PROXY header: does it expect one, of this version, from us?";
 
 static void fail(struct probe *pr, const char *what)
 {
+	if (pr->step == STEP_TLS)
+		handshakes_failed(HANDSHAKE_CHECK);
 	if (pr->step == STEP_BANNER && pr->identity.proxy != IDENTITY_PROXY_NONE)
 		note_identity(pr, no_banner);
+	else if (pr->step <= STEP_BANNER)
+		note_silence(pr);
 	give_verdict(pr, PROBE_FAIL, "%s (%s)", what, steps[pr->step].name);
 	end(pr);
 }
@@ -186,6 +228,7 @@ static bool passes(struct probe *pr, const struct smtp_reply *r)
 
 static void on_banner(struct probe *pr, const struct smtp_reply *r)
 {
+	note_greeting(pr);
 	if (!passes(pr, r))
 		return;
 	if (self_greets(r->text))
@@ -347,6 +390,26 @@ static void on_rset(struct probe *pr, const struct smtp_reply *r)
 		decide(pr, PROBE_PASS, r);
 }
 
+/* Without a sender there is nothing to ask. */
+static void on_relay_mail(struct probe *pr, const struct smtp_reply *r)
+{
+	if (r->code == 421)
+		end(pr);
+	else
+		enter(pr, smtp_reply_is(r, 2) ? STEP_RELAY_RCPT : STEP_QUIT);
+}
+
+/* A 4xx is neither yes nor no. */
+static void on_relay_rcpt(struct probe *pr, const struct smtp_reply *r)
+{
+	if (pr->server->priv != NULL && (smtp_reply_is(r, 2) || smtp_reply_is(r, 5)))
+		relay_answered(pr->server->priv, smtp_reply_is(r, 2));
+	if (r->code == 421)
+		end(pr);
+	else
+		enter(pr, STEP_RSET);
+}
+
 static void on_quit(struct probe *pr, const struct smtp_reply *r)
 {
 	UNUSED(r);
@@ -364,6 +427,8 @@ static const struct step_row steps[STEP_COUNT] = {
 	[STEP_MAIL] = { "MAIL", on_mail },
 	[STEP_RCPT] = { "RCPT", on_rcpt },
 	[STEP_RSET] = { "RSET", on_rset },
+	[STEP_RELAY_MAIL] = { "MAIL", on_relay_mail },
+	[STEP_RELAY_RCPT] = { "RCPT", on_relay_rcpt },
 	[STEP_QUIT] = { "QUIT", on_quit },
 };
 
@@ -391,6 +456,12 @@ static void enter(struct probe *pr, enum step step)
 		break;
 	case STEP_RCPT:
 		stream_printf(st, "RCPT TO:<%s>\r\n", pr->config->rcpt_to);
+		break;
+	case STEP_RELAY_MAIL:
+		stream_puts(st, "MAIL FROM:<>\r\n");
+		break;
+	case STEP_RELAY_RCPT:
+		stream_puts(st, "RCPT TO:<" RELAY_CHECK_RCPT ">\r\n");
 		break;
 	case STEP_QUIT:
 		shorten_deadline(pr);
@@ -456,10 +527,12 @@ static void on_connected(struct stream *st, void *owner)
 
 static void on_tls(struct stream *st, void *owner)
 {
+	struct stream_tls_info info;
 	struct probe *pr = owner;
 
-	UNUSED(st);
 	CHECK_OBJ(pr, PROBE_MAGIC);
+	if (stream_tls_info(st, &info))
+		handshakes_succeeded(HANDSHAKE_CHECK, &info);
 	if (pr->handshake_decides && !decided(pr, "TLS ok"))
 		return;
 	enter(pr, pr->tls_first ? STEP_BANNER : STEP_EHLO);
@@ -559,6 +632,7 @@ struct probe *probe_start(struct server_private *sp)
 	pr->config = &pc->health;
 	pr->auth = pc->auth.user != NULL ? &pc->auth : NULL;
 	pr->identity = pc->identity;
+	pr->relay = relay_is_due(sp);
 	pr->connect_decides = pc->health.type == HEALTH_TCP || pc->health.type == HEALTH_NONE;
 	choose_tls(pr, pc);
 	pr->helo = xstrdup(pc->check_helo != NULL ? pc->check_helo : "localhost");

@@ -149,11 +149,12 @@ static void drop_origins(struct reg_pool *rp, bool all)
 
 static void take_config(struct reg_pool *rp, const struct pool_config *pc)
 {
+	const struct pool_config *before = rp->config;
 	struct server_private *sp;
 	struct origin *o;
 	struct list *tmp;
 
-	if (rp->config != NULL)
+	if (before != NULL)
 		end_overrides(rp, pc);
 	rp->config = pc;
 	rp->seen = true;
@@ -170,7 +171,7 @@ static void take_config(struct reg_pool *rp, const struct pool_config *pc)
 	}
 	drop_origins(rp, false);
 	LIST_FOR_EACH(sp, tmp, &rp->servers, link)
-		health_reconfigure(sp);
+		health_reconfigure(sp, before);
 	drop_view(rp);
 }
 

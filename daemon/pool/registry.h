@@ -22,6 +22,9 @@
 
 #define ORIGIN_HOSTS_MAX 64 /* addresses taken from one name */
 
+/* No mail can ever be meant for it (RFC 2606 2). */
+#define RELAY_CHECK_RCPT "probe@relay-check.invalid"
+
 /* Text of a check's outcome, bounded: most of it comes from a server. */
 #define CHECK_TEXT_MAX 160
 
@@ -119,7 +122,9 @@ struct server_private {
 	enum server_state told;
 	double last_change_wall;
 	char why[CHECK_TEXT_MAX];
-	const char *identity_trouble; /* as last told, static text; NULL = none */
+	char *findings[FINDING_COUNT]; /* as last told; NULL = none */
+	bool has_greeted;              /* at least once */
+	int64_t relay_due_ms;          /* the next check whether it relays; 0 = with the next check */
 	/* gone */
 	int64_t gone_ms;
 	struct server_config gone_config;
@@ -170,15 +175,28 @@ void server_private_wake(struct server_private *sp);
 /* A new configuration ended the override of this configured server, if it had one. */
 void registry_end_weight_override(struct reg_pool *rp, const struct server_config *sc);
 
+/* ---- findings.c ---- */
+
 /* Tells the hook, when it is another than before. NULL = it is over. */
-void registry_identity_trouble(struct server_private *sp, const char *text);
+void finding_set(struct server_private *sp, enum server_finding what, const char *text);
+/* All are over: it is not checked any more, or gone. */
+void findings_end(struct server_private *sp);
+/* Those that the configuration in force has no place for are over. `before` = the one before it, NULL = none. */
+void findings_reconfigure(struct server_private *sp, const struct pool_config *before);
+/* The next check is to go on to the question whether it relays. */
+bool relay_is_due(const struct server_private *sp);
+/* It is being asked. */
+void relay_asked(struct server_private *sp);
+/* It said yes or no. */
+void relay_answered(struct server_private *sp, bool relays);
 
 /* ---- health.c ---- */
 
 void health_start(struct server_private *sp);
 void health_stop(struct server_private *sp);
-/* The configuration is another: a running check starts over, the next one comes no later than it asks for. */
-void health_reconfigure(struct server_private *sp);
+/* The configuration is another: a running check starts over, the next one comes no later than it asks for. `before` is
+ * the one until now, NULL = none. */
+void health_reconfigure(struct server_private *sp, const struct pool_config *before);
 
 /* ---- probe.c ---- */
 

@@ -136,6 +136,7 @@ void server_private_free(struct server_private *sp)
 	CHECK_OBJ(sp, SERVER_PRIVATE_MAGIC);
 	sp->origin = NULL;
 	health_stop(sp);
+	findings_end(sp);
 	if (sp->hold.fn != NULL)
 		timer_stop(&sp->hold);
 	learned_note(sp->pool->registry->learned, sp);

@@ -139,18 +139,6 @@ void registry_end_weight_override(struct reg_pool *rp, const struct server_confi
 	sbuf_fini(&prefix);
 }
 
-/* ---- telling who clients are ---- */
-
-void registry_identity_trouble(struct server_private *sp, const char *text)
-{
-	const struct registry_hooks *h = &sp->pool->registry->hooks;
-	const char *before = sp->identity_trouble;
-
-	sp->identity_trouble = text;
-	if (before != text && h->on_identity_trouble != NULL)
-		h->on_identity_trouble(sp->server->pool, sp->server->name, text, h->arg);
-}
-
 /* ---- weight and slow start ---- */
 
 static bool is_starting(const struct server_private *sp)
@@ -305,6 +293,9 @@ static void on_hold_over(void *arg)
 	registry_server_changed(arg);
 }
 
+static const char xclient_denied[] =
+	"it offers XCLIENT and refuses it (500 to 503, or 550 5.7.0): does it let this node speak for others?";
+
 void registry_server_changed(struct server_private *sp)
 {
 	CHECK_OBJ(sp, SERVER_PRIVATE_MAGIC);
@@ -320,4 +311,6 @@ void registry_server_changed(struct server_private *sp)
 		timer_stop(&sp->hold);
 	if (st != sp->told)
 		tell(sp, st);
+	finding_set(sp, FINDING_XCLIENT,
+		    sp->checking && atomic_load(&sp->server->xclient_denied) ? xclient_denied : NULL);
 }

@@ -172,6 +172,16 @@ void server_learn(struct server *s, unsigned exts, uint64_t size)
 		atomic_store_explicit(&s->caps_known, true, memory_order_release);
 }
 
+void server_xclient(struct server *s, bool denied)
+{
+	CHECK_OBJ(s, SERVER_MAGIC);
+	/* Nearly always as it was. */
+	if (atomic_load_explicit(&s->xclient_denied, memory_order_relaxed) == denied)
+		return;
+	atomic_store(&s->xclient_denied, denied);
+	server_notify(s);
+}
+
 void server_learn_mechanisms(struct server *s, uint64_t mechanisms)
 {
 	CHECK_OBJ(s, SERVER_MAGIC);

@@ -183,13 +183,20 @@ int64_t auth_failures_wait(struct auth_failures *f, const struct auth_attempt *a
 	return wait > 0 ? wait : 0;
 }
 
+static int64_t what_is_left(int64_t delay, int64_t took)
+{
+	if (took > delay)
+		delay = (took + AUTH_FAILURES_FIRST_MS - 1) / AUTH_FAILURES_FIRST_MS * AUTH_FAILURES_FIRST_MS;
+	return took > 0 ? delay - took : delay;
+}
+
 int64_t auth_failures_add(struct auth_failures *f, const struct auth_attempt *a, int64_t now_ms)
 {
 	int64_t client = delay_of(add_one(f, client_tag(a), now_ms)), user = 0;
 
 	if (a->user[0] != '\0')
 		user = delay_of(add_one(f, user_tag(a->user), now_ms));
-	return client > user ? client : user;
+	return what_is_left(client > user ? client : user, a->since_ms > 0 ? now_ms - a->since_ms : 0);
 }
 
 void auth_failures_forget_user(struct auth_failures *f, const char *user)

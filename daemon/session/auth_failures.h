@@ -29,12 +29,15 @@ struct auth_attempt {
 	const struct addr *client;
 	const struct listener_caps *caps;
 	const char *user;
+	int64_t since_ms; /* of auth_failures_add(): when the client said its last word; 0 = now */
 };
 
 /* Milliseconds an attempt has to wait before it is looked at; 0 = none. Thread-safe, as all here; now_ms is monotonic.
  */
 int64_t auth_failures_wait(struct auth_failures *f, const struct auth_attempt *a, int64_t now_ms);
-/* One failed. Returns how long to hold back the answer, in milliseconds. */
+/* One failed. Returns how long to hold back the answer, in milliseconds: the delay counts from the client's last word,
+ * and a check that took longer is drawn out to a multiple of AUTH_FAILURES_FIRST_MS, so that what it cost, which
+ * differs by user, does not show. */
 int64_t auth_failures_add(struct auth_failures *f, const struct auth_attempt *a, int64_t now_ms);
 /* One succeeded: the user's failures are forgotten. The client's are not, or one good account would buy any number of
  * guesses. */

@@ -15,7 +15,7 @@
 #include "daemon/session/back_pin.h"
 #include "daemon/session/back_private.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 
@@ -56,6 +56,7 @@ static void free_back(void *arg)
 	free(b->helo);
 	free(b->error);
 	sbuf_fini(&b->commands);
+	sbuf_fini(&b->gathered);
 	FREE_OBJ(b);
 }
 
@@ -229,10 +230,8 @@ static void on_timer(void *arg)
 		back_quit(b);
 		return;
 	}
-	if (b->body_open && b->due_n == 0 && b->st.bytes_out != b->bytes_mark) {
-		back_body_progress(b); /* it reads, slowly */
-		return;
-	}
+	if (back_took_content(b))
+		return; /* it reads, slowly */
 	if (b->state == BACK_QUIT)
 		end(b);
 	else
@@ -298,7 +297,7 @@ struct back *back_borrow(struct worker *w, struct pool *p, struct server *s, str
 		use_pool(b, p);
 	if (b != NULL) {
 		b->txn = t;
-		b->any_reply = false;
+		b->any_reply = b->refused = false;
 	}
 	return b;
 }

@@ -36,7 +36,17 @@ enum back_state {
 };
 
 /* What the next reply answers. */
-enum due_kind { DUE_MAIL, DUE_RCPT, DUE_DATA, DUE_DOT, DUE_RSET, DUE_XFORWARD, DUE_AUTH, DUE_KIND_COUNT };
+enum due_kind {
+	DUE_MAIL,
+	DUE_RCPT,
+	DUE_DATA,
+	DUE_CHUNK, /* BDAT without LAST: its reply promises nothing */
+	DUE_DOT,   /* the end of the content: the final dot, or BDAT with LAST */
+	DUE_RSET,
+	DUE_XFORWARD,
+	DUE_AUTH,
+	DUE_KIND_COUNT
+};
 
 struct due {
 	uint8_t kind;
@@ -56,7 +66,7 @@ struct back {
 	struct txn *txn;         /* the borrower; NULL = none */
 	struct front_pass *pass; /* or the login that borrows it */
 	uint8_t state;
-	bool is_idle;
+	bool is_idle;       /* counted in server.n_idle, linked by idle_link */
 	bool spoke, secure; /* its banner came; TLS is on */
 	/* Of those that serve one session (back_pin.h): */
 	struct session *session; /* which they serve; NULL = shared, or the session has ended */
@@ -72,7 +82,13 @@ struct back {
 	unsigned xclient, xforward; /* SMTP_XATTR_* of its EHLO */
 	bool reused;                /* it has served before: an EOF before any reply is no failure */
 	bool any_reply;             /* since it was lent */
-	bool body_open;             /* DATA was answered by 354 and no final reply came: only a close may follow */
+	bool refused;               /* its newest reply was a refusal: that it ends now may be part of that */
+	/* Content is under way (back_content.h): DATA was answered by 354, or it goes by BDAT, and no final reply came:
+	 * only a close may follow. */
+	bool body_open;
+	bool chunked;            /* by BDAT */
+	struct smtp_eod unstuff; /* towards BDAT: undoes what DATA needs */
+	struct sbuf gathered;    /* for the next chunk */
 	/* How things stood when it last did something, for a borrower whom it failed: */
 	bool dot_left;            /* the final dot had been given to the kernel */
 	bool was_bored;           /* nothing was due: it had waited for our client for too long */
@@ -140,11 +156,11 @@ void back_say(struct back *b, const char *line, size_t n);
 bool back_may_send(const struct back *b);
 /* Queues a command line (with CRLF) and expects a reply for it. */
 void back_command(struct back *b, enum due_kind kind, void *about, const char *line, size_t n);
-/* The final dot: ends the content. */
-void back_dot(struct back *b);
+/* The stage at which a reply of this kind comes: label of metrics, and of failures. */
+enum reply_stage back_due_stage(enum due_kind kind);
 /* The head of the dues, NULL = nothing is due. */
 const struct due *back_due(const struct back *b);
-/* While content flows there is no due, but writing must make progress: arms the block timeout, anew when bytes have
+/* While content flows and nothing is due, writing must make progress: arms the block timeout, anew when bytes have
  * left. */
 void back_body_progress(struct back *b);
 /* All queued bytes, the dot included, went to the kernel. */
@@ -155,7 +171,7 @@ bool back_all_sent(const struct back *b);
 void back_idle_init(struct worker *w);
 /* Ends every connection of the worker, idle or not; no transaction may be open any more. */
 void back_fini(struct worker *w);
-/* Closes one idle connection to s, if there is one. */
+/* Closes one connection to s that is idle, or rests for its session, if there is one. */
 void back_shed(struct worker *w, struct server *s);
 /* Closes all idle connections to servers that may not be used, or that no pool has any more. */
 void back_idle_prune(struct worker *w);

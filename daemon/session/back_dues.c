@@ -26,6 +26,8 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 		return t->rcpt_ms;
 	case DUE_DATA:
 		return t->data_ms;
+	case DUE_CHUNK: /* while its octets wait, they must make progress */
+		return stream_queued(&b->st) > 0 && t->block_ms < t->data_ms ? t->block_ms : t->data_ms;
 	case DUE_DOT:
 		return t->dot_ms;
 	case DUE_AUTH:
@@ -37,10 +39,12 @@ static int64_t due_timeout(const struct back *b, enum due_kind kind)
 	return t->quit_ms;
 }
 
-static enum reply_stage due_stage(enum due_kind kind)
+enum reply_stage back_due_stage(enum due_kind kind)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL, STAGE_MAIL, STAGE_EHLO };
+	static const enum reply_stage stage[DUE_KIND_COUNT] = {
+		[DUE_MAIL] = STAGE_MAIL, [DUE_RCPT] = STAGE_RCPT, [DUE_DATA] = STAGE_DATA,     [DUE_CHUNK] = STAGE_DATA,
+		[DUE_DOT] = STAGE_DOT,   [DUE_RSET] = STAGE_MAIL, [DUE_XFORWARD] = STAGE_MAIL, [DUE_AUTH] = STAGE_EHLO,
+	};
 
 	return stage[kind];
 }
@@ -70,7 +74,7 @@ enum reply_stage back_stage(const struct back *b)
 		break;
 	}
 	if (b->due_n > 0)
-		return due_stage(back_due(b)->kind);
+		return back_due_stage(back_due(b)->kind);
 	return b->body_open ? STAGE_DATA : STAGE_RCPT;
 }
 
@@ -81,15 +85,21 @@ bool back_may_send(const struct back *b)
 	return b->due_n < BACK_DUES;
 }
 
+static void arm(struct back *b)
+{
+	b->bytes_mark = b->st.bytes_out;
+	timer_set_in(b->w->loop, &b->timer, due_timeout(b, back_due(b)->kind));
+}
+
 void back_command(struct back *b, enum due_kind kind, void *about, const char *line, size_t n)
 {
 	ASSERT(back_may_send(b));
 	b->dues[(b->due_at + b->due_n) % BACK_DUES] =
 		(struct due) { .kind = (uint8_t)kind, .sent_us = loop_now_us(b->w->loop), .about = about };
 	b->due_n++;
-	if (b->due_n == 1)
-		timer_set_in(b->w->loop, &b->timer, due_timeout(b, kind));
 	back_say(b, line, n);
+	if (b->due_n == 1)
+		arm(b);
 }
 
 void back_secret(struct back *b, const char *line, size_t n)
@@ -105,21 +115,29 @@ void back_secret(struct back *b, const char *line, size_t n)
 	stream_put(&b->st, line, n);
 }
 
-void back_dot(struct back *b)
-{
-	back_command(b, DUE_DOT, NULL, ".\r\n", 3);
-}
-
 void back_body_progress(struct back *b)
 {
 	if (b->due_n > 0)
-		return; /* the dot is on its way: its own deadline counts */
+		return; /* a chunk or the end is on its way: its own deadline counts */
 	bool waits = stream_queued(&b->st) > 0, stands = b->timer.deadline != 0 && b->st.bytes_out == b->bytes_mark;
 	b->bytes_mark = b->st.bytes_out;
 	if (!waits)
 		timer_stop(&b->timer);
 	else if (!stands) /* what the client sends is no progress of the server */
 		timer_set_in(b->w->loop, &b->timer, back_timeouts(b)->block_ms);
+}
+
+bool back_took_content(struct back *b)
+{
+	bool chunk = b->due_n > 0 && back_due(b)->kind == DUE_CHUNK;
+
+	if (!b->body_open || b->st.bytes_out == b->bytes_mark || (b->due_n > 0 && !chunk))
+		return false;
+	if (chunk)
+		arm(b);
+	else
+		back_body_progress(b);
+	return true;
 }
 
 bool back_all_sent(const struct back *b)
@@ -154,7 +172,7 @@ static struct due pop_due(struct back *b)
 	b->due_at = (b->due_at + 1) % BACK_DUES;
 	b->due_n--;
 	if (b->due_n > 0)
-		timer_set_in(b->w->loop, &b->timer, due_timeout(b, back_due(b)->kind));
+		arm(b);
 	else
 		timer_stop(&b->timer);
 	return d;
@@ -197,9 +215,12 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 			front_pass_on_reply(b->pass, r);
 		return;
 	}
-	if (r->code != 421)
+	bool cleared =
+		b->state == BACK_RSET; /* who asked has gone; who borrows it now waits for the RSET behind this */
+	if (r->code != 421 && !cleared)
 		b->any_reply = true;
-	back_observe(b, due_stage(d.kind), r, d.sent_us);
+	back_observe(b, back_due_stage(d.kind), r, d.sent_us);
+	b->refused = smtp_reply_is(r, 5) || back_is_verdict(b, back_due_stage(d.kind), r);
 	if (d.kind == DUE_DATA && r->code == 354)
 		b->body_open = true;
 	if (d.kind == DUE_DOT)
@@ -208,7 +229,7 @@ static void on_due(struct back *b, const struct smtp_reply *r)
 		b->errors++;
 	else if (d.kind == DUE_DOT)
 		b->errors = 0;
-	if (b->txn != NULL)
+	if (b->txn != NULL && !cleared)
 		txn_on_reply(b->txn, &d, r, took);
 }
 

@@ -15,7 +15,7 @@
 #include "daemon/session/back_pin.h"
 #include "daemon/session/back_private.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn.h"
 
@@ -92,14 +92,27 @@ bool back_is_verdict(const struct back *b, enum reply_stage stage, const struct 
 	return stage <= STAGE_EHLO || (r->enhanced[0] != 0 && r->enhanced[1] == 7);
 }
 
+/* We greeted by the name that the client had chosen, and the server does know the command. */
+static bool is_about_name(const struct back *b, const struct smtp_reply *r)
+{
+	bool unknown = r->code == 500 || r->code == 502 || r->code == 503;
+
+	return b->pool->config->helo_client && (b->state == BACK_EHLO || b->state == BACK_HELO) &&
+	       smtp_reply_is(r, 5) && !unknown && !smtp_reply_is_server_trouble(r);
+}
+
 /* The server, or what it was told, is refused. */
 static void said_no(struct back *b, const struct smtp_reply *r)
 {
 	bool header = b->pool->config->identity.proxy != IDENTITY_PROXY_NONE && b->state == BACK_EHLO;
 
+	if (is_about_name(b, r)) {
+		back_fail(b, BACK_VERDICT, r);
+		return;
+	}
 	if (header && !b->introduced && r->code >= 500 && r->code <= 503) {
-		back_fail(b, BACK_MALFORMED,
-			  r); /* it took the PROXY header for a command: its answers are out of step */
+		/* It took the PROXY header for a command: its answers are out of step. */
+		back_fail(b, BACK_MALFORMED, r);
 		return;
 	}
 	back_fail(b, back_is_verdict(b, back_stage(b), r) ? BACK_VERDICT : BACK_SAID_NO, r);
@@ -206,11 +219,23 @@ static void greeted(struct back *b)
 		back_fail(b, BACK_NO_XCLIENT, NULL);
 }
 
+/* The command, or Postfix's word for a peer that may not speak for others; all else is about the client. */
+static bool denies_xclient(const struct smtp_reply *r)
+{
+	bool is_not_ours = r->code == 550 && r->enhanced[0] == 5 && r->enhanced[1] == 7 && r->enhanced[2] == 0;
+
+	return is_not_ours || (r->code >= 500 && r->code <= 503);
+}
+
 static void on_xclient(struct back *b, const struct smtp_reply *r)
 {
 	back_observe(b, STAGE_EHLO, r, b->since_us);
+	server_xclient(b->server, denies_xclient(r));
 	if (smtp_reply_is(r, 2))
 		introduce(b);
+	else if (r->code >= 500 && r->code <= 503)
+		back_fail(b, BACK_NO_XCLIENT,
+			  r); /* it refuses our command, not the client: 5xx would bounce his mail */
 	else
 		said_no(b, r);
 }

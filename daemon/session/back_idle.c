@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Idle backend connections of one worker, newest first, so that few stay warm.
+ *
+ * The hard thing is the cap of a server: a connection that nobody uses must make room for a transaction that waits, be
+ * it one that cannot be lent because it belongs to a session.
  */
 #include "daemon/session/back_idle.h"
 
@@ -11,6 +14,7 @@
 struct idle_list {
 	struct server *server; /* referenced */
 	struct list head;      /* of back.idle_link, newest first */
+	struct list resting;   /* likewise: those that wait for the next transaction of their session */
 };
 
 static struct str key_of(struct server *const *s)
@@ -49,23 +53,32 @@ static struct idle_list *list_for(struct worker *w, struct server *s)
 	il = xcalloc(1, sizeof(*il));
 	il->server = server_ref(s);
 	list_init(&il->head);
+	list_init(&il->resting);
 	map_put(w->idle, key_of(&s), il);
 	return il;
 }
 
-void back_idle_enter(struct back *b)
+static void enter(struct back *b, struct list *where)
 {
-	const struct reuse_config *cf = &b->pool->config->reuse;
-
-	ASSERT(!b->reserved);
 	b->state = BACK_READY;
 	b->txn = NULL;
-	b->is_idle = true;
-	b->reused = true;
-	list_push(&list_for(b->w, b->server)->head, &b->idle_link);
+	b->is_idle = b->reused = true;
+	list_push(where, &b->idle_link);
 	atomic_fetch_add_explicit(&b->server->n_idle, 1, memory_order_relaxed);
-	timer_set_in(b->w->loop, &b->timer, cf->idle_timeout_ms);
+	timer_set_in(b->w->loop, &b->timer, b->pool->config->reuse.idle_timeout_ms);
 	server_idle_available(b->server);
+}
+
+void back_idle_enter(struct back *b)
+{
+	ASSERT(!b->reserved);
+	enter(b, &list_for(b->w, b->server)->head);
+}
+
+void back_idle_rest(struct back *b)
+{
+	ASSERT(b->session != NULL && !b->login);
+	enter(b, &list_for(b->w, b->server)->resting);
 }
 
 void back_idle_leave(struct back *b)
@@ -101,9 +114,11 @@ void back_shed(struct worker *w, struct server *s)
 {
 	struct idle_list *il = map_get(w->idle, key_of(&s));
 
-	if (il == NULL || list_empty(&il->head))
+	if (il == NULL)
 		return;
-	back_quit(LIST_LAST(&il->head, struct back, idle_link)); /* the oldest is the least warm */
+	struct list *from = list_empty(&il->head) ? &il->resting : &il->head;
+	if (!list_empty(from))
+		back_quit(LIST_LAST(from, struct back, idle_link)); /* the oldest is the least warm */
 }
 
 /* Ends the idle connections of il; all, or those whose server may not be used. True: il is empty. */
@@ -113,8 +128,10 @@ static bool prune(struct idle_list *il, bool all)
 	struct back *b;
 
 	if (!all && back_idle_server_is_usable(il->server))
-		return list_empty(&il->head);
+		return list_empty(&il->head) && list_empty(&il->resting);
 	LIST_FOR_EACH(b, tmp, &il->head, idle_link)
+		back_quit(b);
+	LIST_FOR_EACH(b, tmp, &il->resting, idle_link)
 		back_quit(b);
 	return true;
 }

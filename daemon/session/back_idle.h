@@ -9,7 +9,10 @@
 /* May it be kept for another transaction? By age, errors, the server's state and the cap on idle connections. */
 bool back_idle_worthy(const struct back *b);
 void back_idle_enter(struct back *b);
-/* Not idle any more; does nothing if it was not. */
+/* One that serves a session waits for its next transaction: not to be taken by others, but back_shed() may end it.
+ * Where the session has logged in on it nothing may: it does not come here. */
+void back_idle_rest(struct back *b);
+/* Not idle, or at rest, any more; does nothing if it was not. */
 void back_idle_leave(struct back *b);
 /* Neither down nor on its way out. */
 bool back_idle_server_is_usable(const struct server *s);

@@ -123,8 +123,10 @@ struct back *back_pin_take(struct session *s, const struct pool *p, const struct
 	LIST_FOR_EACH(b, tmp, &s->pinned, pin_link) {
 		if (b->server != server || !waits(b) || !is_true(b, p))
 			continue;
-		if (b->resting)
-			timer_stop(&b->timer); /* an RSET on its way keeps its own deadline */
+		if (b->resting) { /* an RSET on its way keeps its own deadline */
+			back_idle_leave(b);
+			timer_stop(&b->timer);
+		}
 		b->resting = false;
 		return b;
 	}
@@ -147,9 +149,14 @@ void back_pin_rest(struct back *b)
 		back_quit(b);
 		return;
 	}
+	b->resting = true;
+	if (!b->login) { /* a login cannot be made anew for a session: it makes room for nobody */
+		back_idle_rest(b);
+		return;
+	}
 	b->state = BACK_READY;
 	b->txn = NULL;
-	b->resting = b->reused = true;
+	b->reused = true;
 	timer_set_in(b->w->loop, &b->timer, b->pool->config->reuse.idle_timeout_ms);
 }
 
@@ -172,16 +179,6 @@ void back_pin_prune(struct worker *w)
 
 	LIST_FOR_EACH(b, tmp, &w->backs, link)
 		if (b->resting && !back_idle_server_is_usable(b->server))
-			back_quit(b);
-}
-
-void back_pin_shed(struct worker *w)
-{
-	struct list *tmp;
-	struct back *b;
-
-	LIST_FOR_EACH(b, tmp, &w->backs, link)
-		if (b->resting && !b->login && pool_waiting(b->pool) > 0)
 			back_quit(b);
 }
 

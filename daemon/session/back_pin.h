@@ -22,9 +22,6 @@ struct back *back_pin_take(struct session *s, const struct pool *p, const struct
 void back_pin_rest(struct back *b);
 /* Ends those that rest at servers that may not be used. */
 void back_pin_prune(struct worker *w);
-/* Ends those that rest at pools for which others wait; but not one with the session's login, which cannot be had back.
- */
-void back_pin_shed(struct worker *w);
 
 /* The beginning of a conversation of which the server is told the client by XCLIENT: sends the next of its commands.
  * False: there is no more. */

@@ -28,8 +28,10 @@ void back_fail(struct back *b, enum back_trouble why, const struct smtp_reply *r
 enum reply_stage back_stage(const struct back *b);
 /* Counts a reply and the time it took since since_us. r NULL: the time alone. */
 void back_observe(struct back *b, enum reply_stage stage, const struct smtp_reply *r, int64_t since_us);
-/* The newest command is DATA or the dot: after a 354 an RSET would be content. */
+/* The newest command is DATA, or content is open: after a 354 an RSET would be content. */
 bool back_in_content(const struct back *b);
+/* The time is over. True: content is under way and the server has taken some of it meanwhile, so it gets more time. */
+bool back_took_content(struct back *b);
 /* A reply in BACK_READY or BACK_RSET. */
 void back_due_reply(struct back *b, const struct smtp_reply *r);
 

@@ -4,14 +4,15 @@
  * The hard thing is that a chunk outlives its reason: the server may be lost, the message refused, the transaction over
  * while octets are still to come. So a chunk is answered only when its last octet is in; smtp_chunks says with what,
  * and an outcome that is known between two chunks waits in TXN_DRAIN for the next one. The 250 to a chunk before the
- * last is our own: it promises nothing, and the server, which gets DATA, has no part in it.
+ * last is our own: it promises nothing, and the server, which gets DATA or chunks of our making, has no part in it.
  */
 #include "daemon/session/chunk.h"
 
 #include "daemon/session/txn_server.h"
 
-#define DROP_GRACE_MS 10000 /* octets that are dropped may come in slowly for this long */
-#define CHUNK_SMALL 512     /* below it, a chunk before the last is no progress worth the name */
+#define DROP_GRACE_MS 10000               /* octets that are dropped may come in slowly for this long */
+#define CHUNK_SMALL 512                   /* below it, a chunk before the last is no progress worth the name */
+#define CHUNK_US_MAX (1000 * 1000 * 1000) /* a longer pause counts as this long */
 
 void chunk_reset(struct session *s)
 {
@@ -49,11 +50,23 @@ static void say_outcome(struct session *s)
 	txn_say_outcome(s->txn);
 }
 
+/* The clock of the minimum rate stands still between chunks, so a chunk has to make up for the pause before it. */
+static bool is_progress(const struct session *s)
+{
+	uint64_t rate = s->lv->config->caps.min_data_rate;
+	int64_t pause = s->front.chunk_pause_us < CHUNK_US_MAX ? s->front.chunk_pause_us : CHUNK_US_MAX;
+
+	if (s->front.chunk_size < CHUNK_SMALL)
+		return false;
+	return rate == UNLIMITED || s->front.chunk_size >= rate * (uint64_t)pause / 1000000;
+}
+
 static void pass(struct session *s)
 {
 	switch (smtp_chunks_end(&s->front.chunks)) {
 	case SMTP_CHUNK_REPLY_OK:
-		s->front.junk += s->front.chunk_size < CHUNK_SMALL;
+		s->front.junk += !is_progress(s);
+		s->front.chunk_answered_us = loop_now_us(s->w->loop);
 		session_reply(s, 250, "2.0.0", "chunk taken");
 		front_set_command(s);
 		break;
@@ -166,6 +179,8 @@ enum step chunk_begin(struct session *s, struct str args)
 	}
 	s->front.chunk_since_ms = s->front.chunk_fed_ms = loop_now_ms(s->w->loop);
 	s->front.chunk_size = s->front.chunks.left;
+	bool next = s->txn != NULL && s->txn->chunked;
+	s->front.chunk_pause_us = next ? loop_now_us(s->w->loop) - s->front.chunk_answered_us : 0;
 	if (step == SMTP_CHUNK_TAKE && !s->txn->chunked)
 		return start_content(s);
 	if (step == SMTP_CHUNK_TAKE)

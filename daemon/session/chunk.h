@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * BDAT from the client, RFC 3030: chunks in, one reply each. Towards the server their content goes by DATA.
+ * BDAT from the client, RFC 3030: chunks in, one reply each. How their content goes on is back_content.h.
  */
 #ifndef POSTROAD_SESSION_CHUNK_H
 #define POSTROAD_SESSION_CHUNK_H

@@ -18,7 +18,7 @@
 #include "daemon/session/engine_private.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/hashing.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/pressure.h"
 #include "daemon/session/proxied.h"
 #include "daemon/session/session.h"

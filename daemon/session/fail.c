@@ -44,6 +44,7 @@ bool txn_may_retry(const struct txn *t, bool dot_left)
 {
 	if (dot_left || t->client_gone)
 		return false;
-	/* `sent` counts content given to the connection that broke; before the first byte nothing is at risk. */
+	/* `sent` counts content given to the connection that broke, also what waited there for a chunk worth sending:
+	 * before the first byte nothing is at risk. */
 	return t->sent == 0 || t->replay_whole;
 }

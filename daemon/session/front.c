@@ -7,6 +7,7 @@
  */
 #include "daemon/session/front.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -305,6 +306,12 @@ static void note_partial(struct session *s)
 	arm(s);
 }
 
+/* The loop's memory, in which a login was read, is everybody's. */
+static void wipe(const char *p, size_t n)
+{
+	OPENSSL_cleanse((void *)(uintptr_t)p, n);
+}
+
 /* One line; *ret_used bytes are done with. */
 static enum step one_line(struct session *s, const char *p, size_t n, size_t *ret_used)
 {
@@ -328,6 +335,8 @@ static enum step one_line(struct session *s, const char *p, size_t n, size_t *re
 	case SMTP_LINE_OK:
 		s->front.rest = n - len;
 		step = front_command(s, line);
+		if (s->front.after_auth && step != STEP_WAIT)
+			wipe(p, len);
 		break;
 	case SMTP_LINE_BARE_LF:
 		step = bad_line(s, line, REJECT_BARE_LF, "lines must end in CRLF");
@@ -406,12 +415,14 @@ static size_t on_auth(struct session *s, const char *p, size_t n)
 		return 0;
 	case SMTP_LINE_OK:
 		front_auth_line(s, line);
+		wipe(p, len);
 		return len;
 	case SMTP_LINE_BARE_LF:
 	case SMTP_LINE_BAD_BYTE:
 	case SMTP_LINE_TOO_LONG:
 		break;
 	}
+	wipe(p, n);
 	session_reject(s, REJECT_LINE_TOO_LONG);
 	session_close(s, CLOSE_AUTH_LINE); /* what follows cannot be told from commands */
 	return n;

@@ -31,6 +31,7 @@ struct auth_exchange {
 	char *initial; /* while the beginning is held back; a secret */
 	size_t initial_n;
 	enum sasl_step refusal; /* while it is held back */
+	int64_t since_ms;       /* the client's newest word */
 	bool begun, busy;
 };
 
@@ -112,7 +113,9 @@ void front_auth_drop(struct session *s)
 
 static struct auth_attempt attempt_of(const struct session *s, const char *user)
 {
-	return (struct auth_attempt) { .client = &s->client, .caps = &s->lv->config->caps, .user = user };
+	return (struct auth_attempt) {
+		.client = &s->client, .caps = &s->lv->config->caps, .user = user, .since_ms = s->front.auth->since_ms
+	};
 }
 
 static void log_failure(const struct session *s, const struct auth_exchange *a, const char *why)
@@ -131,18 +134,23 @@ static void log_failure(const struct session *s, const struct auth_exchange *a, 
 	log_end(&l);
 }
 
-static void back_to_commands(struct session *s)
+void front_auth_over(struct session *s)
 {
-	front_auth_drop(s);
 	front_set_command(s);
+	session_end_if_due(s);
+}
+
+void front_auth_unanswered(struct session *s)
+{
+	if (front_count_error(s))
+		front_auth_over(s);
 }
 
 static void say_busy_now(struct session *s)
 {
 	session_reply(s, 454, "4.7.0", "cannot check passwords now, try again");
 	front_auth_drop(s);
-	if (front_count_error(s))
-		front_set_command(s);
+	front_auth_unanswered(s);
 }
 
 /* Late, and counted as an error: answered at once, those who brought this about would ask again as fast as they can,
@@ -166,10 +174,12 @@ static void succeed(struct session *s)
 	metrics_add(attempts[a->mechanism][ATTEMPT_OK], 1);
 	auth_failures_forget_user(engine_auth_failures(s->w->engine), user);
 	s->front.user = xstrdup(user);
+	s->front.user_is_ours = true;
 	s->epoch++;
 	session_trace(s, 'i', "authenticated", 13);
 	session_reply(s, 235, "2.7.0", "welcome");
-	back_to_commands(s);
+	front_auth_drop(s);
+	front_auth_over(s);
 }
 
 /* The delay is over: the refusal goes out. */
@@ -189,8 +199,8 @@ void front_auth_refused(struct session *s)
 	session_reject(s, REJECT_AUTH);
 	if (++s->front.auth_failures >= s->lv->config->caps.auth_failures)
 		session_close(s, CLOSE_AUTH_FAILURES);
-	else if (front_count_error(s))
-		front_set_command(s);
+	else
+		front_auth_unanswered(s);
 }
 
 static void refuse_later(struct session *s, enum sasl_step step)
@@ -261,6 +271,11 @@ static void find_verifier(struct session *s)
 	const struct user_config *u = users_find(a->snapshot->users, sasl_user(a->sasl), &s->client);
 	struct scram_verifier v;
 	const char *why;
+	unsigned iterations;
+	size_t salt_len;
+
+	users_look(a->snapshot->users, sasl_user(a->sasl), &iterations, &salt_len);
+	sasl_look_like(a->sasl, iterations, salt_len);
 	bool found = u != NULL && u->scram_sha256 != NULL && scram_verifier_parse(u->scram_sha256, &v, &why);
 
 	take(s, sasl_verifier_found(a->sasl, found ? &v : NULL));
@@ -279,6 +294,15 @@ static void challenge(struct session *s)
 	front_set_auth(s);
 }
 
+/* An exchange may last for minutes, and its configuration be an old one at its end: who was removed meanwhile, or has
+ * another password, is not let in. */
+static bool is_still_so(const struct session *s)
+{
+	const struct auth_exchange *a = s->front.auth;
+
+	return users_agree(a->snapshot->users, s->w->snapshot->users, sasl_user(a->sasl), &s->client);
+}
+
 static void take(struct session *s, enum sasl_step step)
 {
 	switch (step) {
@@ -292,7 +316,10 @@ static void take(struct session *s, enum sasl_step step)
 		find_verifier(s);
 		break;
 	case SASL_DONE:
-		succeed(s);
+		if (is_still_so(s))
+			succeed(s);
+		else
+			refuse_later(s, SASL_REFUSED);
 		break;
 	case SASL_MALFORMED:
 	case SASL_CANCELLED:
@@ -320,8 +347,7 @@ static struct auth_exchange *exchange_new(struct session *s, enum sasl_mechanism
 	uint8_t exporter[STREAM_TLS_BINDING_MAX], end_point[STREAM_TLS_BINDING_MAX];
 	struct sasl_setup setup = { .mechanism = mechanism,
 				    .plus_announced = front_auth_mechanisms(s) & 1u << SASL_SCRAM_SHA_256_PLUS,
-				    .unknown_key = users_unknown_key(s->snapshot->users),
-				    .unknown_iterations = users_iterations(s->snapshot->users) };
+				    .unknown_key = users_unknown_key(s->snapshot->users) };
 
 	make_nonce(nonce);
 	setup.nonce = str_from(nonce);
@@ -348,6 +374,7 @@ static void on_timer(void *arg)
 		return;
 	}
 	a->begun = true;
+	a->since_ms = loop_now_ms(s->w->loop);
 	struct str initial = { a->initial, a->initial_n };
 	take(s, sasl_start(a->sasl, initial));
 }
@@ -362,6 +389,7 @@ static void begin(struct session *s, struct str initial)
 	timer_init(&a->timer, on_timer, s);
 	if (wait == 0) {
 		a->begun = true;
+		a->since_ms = loop_now_ms(s->w->loop);
 		take(s, sasl_start(a->sasl, initial));
 		return;
 	}
@@ -402,6 +430,7 @@ enum step front_auth_line(struct session *s, struct str line)
 		return STEP_DONE;
 	}
 	session_trace(s, 'C', "(a response, not shown)", 23);
+	s->front.auth->since_ms = loop_now_ms(s->w->loop);
 	take(s, sasl_step(s->front.auth->sasl, line));
 	return STEP_DONE;
 }

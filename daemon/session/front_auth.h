@@ -15,6 +15,10 @@ void front_auth_init(void);
 bool front_auth_offer(const struct session *s, struct sbuf *out);
 /* An attempt failed and was answered: counts it, and ends the session where it was one too many. */
 void front_auth_refused(struct session *s);
+/* An attempt ended without a verdict, which was told: counts an error. */
+void front_auth_unanswered(struct session *s);
+/* The exchange is over, and dropped: commands again, or the session's end where that had to wait for the exchange. */
+void front_auth_over(struct session *s);
 /* The command. */
 enum step front_auth_command(struct session *s, struct str args);
 /* A line of the exchange, without its end. */

@@ -37,6 +37,12 @@ enum step front_refuse(struct session *s, enum reject_reason why, unsigned code,
 	return front_count_error(s) ? STEP_MORE : STEP_DONE;
 }
 
+/* 555 says never. What servers have is learned from them, and until one was seen nobody knows: 451, as RCPT gets. */
+static enum step refuse_unknown(struct session *s)
+{
+	return front_refuse(s, REJECT_NO_SERVER, 451, "4.4.1", "no server could be asked for this so far, try again");
+}
+
 static enum step refuse_parse(struct session *s, const struct smtp_refusal *why)
 {
 	return front_refuse(s, why->code == 555 ? REJECT_PARAMETER : REJECT_SYNTAX, why->code, why->enhanced,
@@ -147,6 +153,7 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 	s->front.exts = (o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
 	if (offers_auth(s))
 		s->front.exts |= SMTP_EXT_AUTH; /* for its parameter of MAIL; also behind a login, unannounced then */
+	s->front.unknown = o->known ? 0 : SMTP_EXT_8BITMIME | SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN;
 	ehlo_reply(s, o);
 	return STEP_MORE;
 }
@@ -157,7 +164,7 @@ static enum step cmd_helo(struct session *s, struct str args)
 
 	if (!take_helo(s, args, false, &step))
 		return step;
-	s->front.exts = 0;
+	s->front.exts = s->front.unknown = 0;
 	session_reply(s, 250, "", "%s", s->lv->config->hostname);
 	return STEP_MORE;
 }
@@ -195,8 +202,10 @@ static enum step cmd_mail(struct session *s, struct str args)
 		session_close(s, CLOSE_ERRORS); /* by recipients that servers refused */
 		return STEP_DONE;
 	}
-	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
+	if (!smtp_mail_parse(args, s->front.exts | s->front.unknown, &m, &why))
 		return refuse_parse(s, &why);
+	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
+		return refuse_unknown(s);
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
 		return front_refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
 	if (s->counted != NULL &&
@@ -217,8 +226,10 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 
 	if (s->front.chunks.any)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT comes before BDAT");
-	if (!smtp_rcpt_parse(args, s->front.exts, &r, &why))
+	if (!smtp_rcpt_parse(args, s->front.exts | s->front.unknown, &r, &why))
 		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_parse(s, &why);
+	if (!smtp_rcpt_parse(args, s->front.exts, &r, &why))
+		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_unknown(s);
 	if (r.path.utf8 && !s->txn->mail.smtputf8) {
 		/* RFC 6531 3.5: only after MAIL said SMTPUTF8. */
 		if (txn_pending(s->txn) > 0)
@@ -316,6 +327,21 @@ static bool is_http(struct str word)
 	return false;
 }
 
+/* What may hold a password is not shown in a trace: AUTH with its response, and what follows an AUTH that was refused,
+ * as a client that did not wait goes on with its responses. */
+static void trace_command(struct session *s, const struct smtp_command *c, struct str line)
+{
+	static const char shown[] = "AUTH (a login, not shown)", rest[] = "(behind AUTH and no command, not shown)";
+
+	if (c->verb == SMTP_AUTH)
+		session_trace(s, 'C', shown, sizeof(shown) - 1);
+	else if (c->verb == SMTP_UNKNOWN && s->front.after_auth)
+		session_trace(s, 'C', rest, sizeof(rest) - 1);
+	else
+		session_trace(s, 'C', line.p, line.n);
+	s->front.after_auth = c->verb == SMTP_AUTH || (c->verb == SMTP_UNKNOWN && s->front.after_auth);
+}
+
 /* At every command: the edge of a transaction, and the patience with clients that bring no mail. False: closed. */
 static bool may_go_on(struct session *s, const struct command *row)
 {
@@ -338,7 +364,7 @@ enum step front_command(struct session *s, struct str line)
 	const struct command *row = &commands[c.verb];
 	if (row->flags & EDGE && txn_pending(s->txn) > 0)
 		return STEP_WAIT;
-	session_trace(s, 'C', line.p, line.n);
+	trace_command(s, &c, line);
 	if (c.verb == SMTP_UNKNOWN && is_http(c.word)) {
 		session_close(s, CLOSE_HTTP);
 		return STEP_DONE;

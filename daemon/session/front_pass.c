@@ -18,8 +18,6 @@
 #include "daemon/session/txn.h"
 #include "daemon/smtp/sasl.h"
 
-#define ROUNDS_MAX 16 /* challenges of one exchange: no mechanism needs half as many */
-
 enum { PASSED_OK, PASSED_REFUSED, PASSED_CANCELLED, PASSED_BUSY, PASSED_COUNT };
 static const char *const passed_names[PASSED_COUNT] = { "ok", "refused", "cancelled", "busy" };
 
@@ -33,16 +31,16 @@ struct front_pass {
 	struct back *back;     /* NULL = none yet, or gone */
 	struct server *server; /* of PICK_OK */
 	const struct server *tried[PICK_TRIED_MAX];
-	unsigned n_tried, n_rounds;
+	unsigned n_tried;
 	struct timer timer; /* holds back the beginning, or the refusal */
 	char mechanism[MECHANISM_NAME_MAX + 1];
 	char *line; /* the command; a secret */
 	size_t line_n;
-	char user[SASL_USER_MAX + 1];
-	bool named;     /* the first response was looked at */
-	bool sent;      /* AUTH has gone out */
-	bool cancelled; /* by the client */
-	char *refusal;  /* the server's reply, while it is held back */
+	struct sasl_pass sasl;
+	bool sent;        /* AUTH has gone out */
+	int64_t since_ms; /* the client's newest word */
+	char *refusal;    /* the server's reply, while it is held back */
+	const char *busy; /* our own, while it is held back; static */
 	bool begun;
 };
 
@@ -151,23 +149,36 @@ static void log_failure(const struct front_pass *p, const char *why)
 	log_cstr(&l, "listener", p->s->lv->config->name);
 	log_addr(&l, "client", &p->s->client);
 	log_cstr(&l, "helo", p->s->front.helo);
-	log_cstr(&l, "user", p->user);
+	log_cstr(&l, "user", p->sasl.user);
 	log_cstr(&l, "mechanism", p->mechanism);
 	log_cstr(&l, "server", p->server != NULL ? p->server->name : NULL);
 	log_cstr(&l, "why", why);
 	log_end(&l);
 }
 
-/* No server could say. */
+static void say_busy_now(struct front_pass *p)
+{
+	struct session *s = p->s;
+
+	session_reply(s, 454, "4.7.0", "%s", p->busy);
+	front_pass_drop(s);
+	front_auth_unanswered(s);
+}
+
+/* No server could say. Told late, and counted as an error: at once, who brings this about would have servers connected
+ * to as fast as it can ask, and where a server hangs up on wrong passwords, guess as fast. */
 static void say_busy(struct front_pass *p, const char *text)
 {
 	struct session *s = p->s;
 
 	metrics_add(attempts[PASSED_BUSY], 1);
 	log_failure(p, passed_names[PASSED_BUSY]);
-	session_reply(s, 454, "4.7.0", "%s", text);
-	front_pass_drop(s);
-	front_set_command(s);
+	leave_back(p);
+	leave_server(p);
+	forget_line(p);
+	p->busy = text;
+	front_set_auth_wait(s);
+	timer_set_in(s->w->loop, &p->timer, AUTH_FAILURES_FIRST_MS);
 }
 
 static void succeed(struct front_pass *p, const struct smtp_reply *r)
@@ -176,14 +187,14 @@ static void succeed(struct front_pass *p, const struct smtp_reply *r)
 	struct back *b = p->back;
 
 	metrics_add(attempts[PASSED_OK], 1);
-	auth_failures_forget_user(engine_auth_failures(s->w->engine), p->user);
-	s->front.user = xstrdup(p->user);
+	auth_failures_forget_user(engine_auth_failures(s->w->engine), p->sasl.user);
+	s->front.user = xstrdup(p->sasl.user);
 	s->epoch++;
 	p->back = NULL;
 	back_pin_login(b, s);
 	session_relay_text(s, r->text);
 	front_pass_drop(s);
-	front_set_command(s);
+	front_auth_over(s);
 }
 
 static void refuse_now(struct front_pass *p)
@@ -195,18 +206,19 @@ static void refuse_now(struct front_pass *p)
 	front_auth_refused(s);
 }
 
-static void refuse_later(struct front_pass *p, const struct smtp_reply *r)
+static void refuse_later(struct front_pass *p, const struct smtp_reply *r, int result)
 {
 	struct session *s = p->s;
-	struct auth_attempt who = { .client = &s->client, .caps = &s->lv->config->caps, .user = p->user };
-	int result = p->cancelled ? PASSED_CANCELLED : PASSED_REFUSED;
+	struct auth_attempt who = {
+		.client = &s->client, .caps = &s->lv->config->caps, .user = p->sasl.user, .since_ms = p->since_ms
+	};
 
 	metrics_add(attempts[result], 1);
 	log_failure(p, passed_names[result]);
 	p->refusal = xstrndup(r->text.p, r->text.n);
 	leave_back(p);
 	leave_server(p);
-	if (p->cancelled) {
+	if (result == PASSED_CANCELLED) {
 		refuse_now(p);
 		return;
 	}
@@ -239,8 +251,22 @@ static void seek(struct front_pass *p)
 	seek(p);
 }
 
+static bool offers(const struct back *b, const char *mechanism)
+{
+	for (unsigned i = 0; i < MECHANISMS_MAX; i++)
+		if (b->auth_names & 1ull << i && strcmp(mechanism_name(i), mechanism) == 0)
+			return true;
+	return false;
+}
+
 void front_pass_on_ready(struct front_pass *p)
 {
+	if (!offers(p->back, p->mechanism)) { /* what it says now counts, not what it offered when last seen */
+		leave_back(p);
+		leave_server(p);
+		seek(p);
+		return;
+	}
 	p->sent = true;
 	back_secret(p->back, p->line, p->line_n);
 	forget_line(p);
@@ -260,7 +286,7 @@ static void say_verdict(struct front_pass *p, const struct smtp_reply *r)
 	log_failure(p, "client_refused");
 	session_relay_text(s, r->text);
 	front_pass_drop(s);
-	front_set_command(s);
+	front_auth_unanswered(s);
 }
 
 void front_pass_on_failed(struct front_pass *p, enum reply_stage stage, enum back_trouble why,
@@ -285,38 +311,33 @@ void front_pass_on_failed(struct front_pass *p, enum reply_stage stage, enum bac
 		seek(p);
 }
 
-static void challenge(struct front_pass *p, const struct smtp_reply *r)
-{
-	if (r->lines != 1 || ++p->n_rounds > ROUNDS_MAX) {
-		server_report(p->pool, p->server, SERVER_SAW_FAULT, loop_now_ms(p->s->w->loop));
-		say_busy(p, "the server made no sense, try again");
-		return;
-	}
-	front_relay_secret(p->s, "334 …\r\n", r->text.p, r->text.n);
-	front_set_auth(p->s);
-}
-
 void front_pass_on_reply(struct front_pass *p, const struct smtp_reply *r)
 {
-	if (r->code == 334)
-		challenge(p, r);
-	else if (smtp_reply_is(r, 2))
+	switch (sasl_pass_reply(&p->sasl, r)) {
+	case SASL_PASS_CHALLENGE:
+		front_relay_secret(p->s, "334 …\r\n", r->text.p, r->text.n);
+		front_set_auth(p->s);
+		break;
+	case SASL_PASS_DONE:
 		succeed(p, r);
-	else if (r->code == 421 || smtp_reply_is(r, 3))
+		break;
+	case SASL_PASS_REFUSED:
+		refuse_later(p, r, PASSED_REFUSED);
+		break;
+	case SASL_PASS_CANCELLED:
+		refuse_later(p, r, PASSED_CANCELLED);
+		break;
+	case SASL_PASS_BUSY:
 		say_busy(p, "the server cannot check this now, try again");
-	else
-		refuse_later(p, r);
+		break;
+	case SASL_PASS_BROKEN:
+		server_report(p->pool, p->server, SERVER_SAW_FAULT, loop_now_ms(p->s->w->loop));
+		say_busy(p, "the server made no sense, try again");
+		break;
+	}
 }
 
 /* ---- the client ---- */
-
-static void look_at_name(struct front_pass *p, struct str response)
-{
-	if (p->named)
-		return;
-	p->named = true;
-	sasl_name(str_from(p->mechanism), response, p->user);
-}
 
 void front_pass_line(struct session *s, struct str line)
 {
@@ -324,8 +345,8 @@ void front_pass_line(struct session *s, struct str line)
 	char *copy = xmalloc(line.n + 2);
 
 	session_trace(s, 'C', "(a response, not shown)", 23);
-	look_at_name(p, line);
-	p->cancelled = str_eq(line, STR("*"));
+	sasl_pass_response(&p->sasl, line);
+	p->since_ms = loop_now_ms(s->w->loop);
 	memcpy(copy, line.p, line.n);
 	memcpy(copy + line.n, "\r\n", 2);
 	front_set_auth_wait(s);
@@ -342,11 +363,16 @@ static void on_timer(void *arg)
 	struct front_pass *p = arg;
 
 	CHECK_OBJ(p->s, SESSION_MAGIC);
+	if (p->busy != NULL) {
+		say_busy_now(p);
+		return;
+	}
 	if (p->begun) {
 		refuse_now(p);
 		return;
 	}
 	p->begun = true;
+	p->since_ms = loop_now_ms(p->s->w->loop);
 	seek(p);
 }
 
@@ -389,8 +415,7 @@ enum step front_pass_command(struct session *s, struct str name, struct str init
 	p->snapshot = snapshot_ref(s->snapshot);
 	p->pool = pool_for(s);
 	strcpy(p->mechanism, mechanism);
-	if (initial.p != NULL)
-		look_at_name(p, initial);
+	sasl_pass_init(&p->sasl, p->mechanism, initial);
 	make_line(p, initial);
 	timer_init(&p->timer, on_timer, p);
 	s->front.pass = p;

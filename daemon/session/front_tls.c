@@ -9,7 +9,7 @@
 
 #include "daemon/session/chunk.h"
 #include "daemon/session/front.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 
 bool front_start_tls(struct session *s, enum stream_tls_when when)
 {
@@ -29,7 +29,7 @@ static void forget_plaintext(struct session *s)
 	free(f->helo);
 	f->helo = NULL;
 	f->greeted = f->esmtp = false;
-	f->exts = 0;
+	f->exts = f->unknown = 0;
 	chunk_reset(s);
 }
 

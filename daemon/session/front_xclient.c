@@ -81,10 +81,33 @@ static void take_login(struct session *s)
 {
 	const struct xclient *x = s->told;
 
-	if (!((x->given | x->unavailable) & SMTP_XATTR_LOGIN))
-		return;
+	if (x->given & SMTP_XATTR_LOGIN)
+		s->front.user = xstrdup(x->login);
+}
+
+/* Reads what is said over what was said before. An address other than the one that was named before names another
+ * client, of whom nothing was said yet: NAME, HELO and LOGIN of the former one must not pass for his. False: refused.
+ */
+static bool read_told(const struct session *s, struct str args, struct xclient *ret, struct smtp_refusal *why)
+{
+	const unsigned addr = SMTP_XATTR_ADDR;
+	struct xclient alone = { 0 };
+
+	*ret = s->told != NULL ? *s->told : alone;
+	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, ret, why) || !xclient_parse(args, SMTP_XCLIENT_ATTRS, &alone, why))
+		return false;
+	bool other = s->told != NULL && (alone.given | alone.unavailable) & addr &&
+		     (s->told->given | s->told->unavailable) & addr && !addr_eq_ip(&alone.addr, &s->told->addr);
+	if (other)
+		*ret = alone;
+	return true;
+}
+
+static void forget_user(struct session *s)
+{
 	free(s->front.user);
-	s->front.user = x->given & SMTP_XATTR_LOGIN ? xstrdup(x->login) : NULL;
+	s->front.user = NULL;
+	s->front.user_is_ours = false;
 }
 
 static void begin_anew(struct session *s)
@@ -93,33 +116,31 @@ static void begin_anew(struct session *s)
 
 	free(f->helo);
 	f->helo = NULL;
-	if (s->login_pool != NULL) {
+	if (s->login_pool != NULL)
 		back_pin_forget_login(s);
-		free(f->user);
-		f->user = NULL;
-	}
+	forget_user(s); /* a login is that of the client who made it */
 	f->greeted = f->esmtp = false;
-	f->exts = 0;
+	f->exts = f->unknown = 0;
 	s->epoch++;
 }
 
 enum step front_xclient_command(struct session *s, struct str args)
 {
-	struct xclient said = { 0 };
 	struct smtp_refusal why;
+	struct xclient said;
 
 	if (!is_trusted(s))
 		return front_refuse(s, REJECT_XCLIENT, 550, "5.7.0", "you may not speak for others");
 	if (s->txn != NULL)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "not inside a transaction");
-	if (s->told != NULL)
-		said = *s->told;
-	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, &said, &why))
+	if (!read_told(s, args, &said, &why))
 		return front_refuse(s, REJECT_SYNTAX, why.code, why.enhanced, why.text);
 	if (s->told == NULL)
 		s->told = xcalloc(1, sizeof(*s->told));
 	*s->told = said;
 	struct addr before = s->client;
+	s->client = s->origin;
+	s->local = s->origin_local;
 	session_ends(s, &s->client, &s->local);
 	xclient_ends(s->told, &s->client, &s->local);
 	begin_anew(s);

@@ -6,7 +6,6 @@
  */
 #include "daemon/session/pressure.h"
 
-#include "daemon/session/back_pin.h"
 #include "daemon/session/txn.h"
 
 /* A pool somebody waits for. */
@@ -87,8 +86,6 @@ static void end_idlers(struct worker *w)
 
 void pressure_look(struct worker *w)
 {
-	if (!pool_anybody_waits())
-		return;
-	back_pin_shed(w);
-	end_idlers(w);
+	if (pool_anybody_waits())
+		end_idlers(w);
 }

@@ -13,8 +13,8 @@
 /* Progress: a command that was answered, or content of at least caps.min_data_rate. */
 #define PRESSURE_MS 2000
 
-/* Ends sessions of w that hold back what others wait for, and its connections that rest between one session's
- * transactions. To be called a few times a second; costs nothing while nobody waits. */
+/* Ends sessions of w that hold back what others wait for. To be called a few times a second; costs nothing while nobody
+ * waits. */
 void pressure_look(struct worker *w);
 
 #endif

@@ -2,19 +2,20 @@
  * Content: from the client, through the end-of-data scanner, to the server and into the replay buffer.
  *
  * The hard thing is order under back-pressure and failure: bytes are scanned once, in the client's order, and what
- * leaves the scanner goes to the replay buffer (while it holds everything) and to the connection. The final dot is
- * queued only by give_dot(), only when the scanner saw the true end and nothing was found wrong.
+ * leaves the scanner goes to the replay buffer (while it holds everything) and to the connection, in one form whatever
+ * the server gets (back_content.h). The end, the final dot or BDAT with LAST, is given only by give_dot(), only when
+ * the scanner saw the true end and nothing was found wrong.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/session/back_content.h"
 #include "daemon/session/chunk.h"
 #include "daemon/session/front.h"
 #include "daemon/session/txn_server.h"
 
 #define REPLAY_FIRST (8 * 1024)
-#define SEND_DIRECT (16 * 1024) /* below it, gathering into one write costs less than a write of its own */
-#define HOPS_MAX 100            /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
+#define HOPS_MAX 100 /* RFC 5321 6.3: "at least 100" Received fields before a loop is presumed */
 #define RATE_WINDOW_MS 10000
 #define DRAIN_MAX (1ull << 30)    /* the size cap as far as draining goes, where there is none */
 #define DRAIN_EXTRA (16ull << 20) /* how much beyond the size cap is read and dropped before the session ends */
@@ -56,10 +57,7 @@ static void replay_add(struct txn *t, const char *p, size_t n)
 static void give(struct txn *t, const char *p, size_t n)
 {
 	t->sent += n;
-	if (n < SEND_DIRECT)
-		stream_put(&t->back->st, p, n);
-	else
-		stream_send(&t->back->st, p, n);
+	back_content_put(t->back, p, n);
 }
 
 static void emit(const char *p, size_t n, void *arg)
@@ -72,12 +70,23 @@ static void emit(const char *p, size_t n, void *arg)
 	give(t, p, n);
 }
 
+/* The content is complete and good: from here on the client only waits. */
 static void give_dot(struct txn *t)
 {
 	ASSERT(t->state == TXN_BODY && t->eod && t->outcome.code == 0);
+	if (!t->client_gone)
+		front_set_dot(t->s);
+	if (!back_content_may_end(t->back))
+		return; /* relay_on_chunk() comes */
 	t->state = TXN_DOT;
-	back_dot(t->back);
-	front_set_dot(t->s);
+	back_content_end(t->back);
+}
+
+/* What the client has sent so far may leave, as far as it is worth it. */
+static void push(struct txn *t)
+{
+	back_content_push(t->back);
+	back_body_progress(t->back);
 }
 
 static void trace_body(struct txn *t, size_t n)
@@ -191,10 +200,7 @@ static bool must_pause(struct txn *t)
 		return false;
 	if (t->state != TXN_BODY)
 		return true; /* another server is being sought */
-	if (stream_queued(&t->back->st) < STREAM_HIGH_WATER)
-		return false;
-	stream_notify_drained(&t->back->st);
-	return true;
+	return !back_content_takes(t->back);
 }
 
 uint64_t relay_drain_max(const struct session *s)
@@ -241,7 +247,7 @@ size_t relay_feed(struct txn *t, const char *p, size_t n, bool *ret_pause)
 		if (t->eod)
 			give_dot(t);
 		else
-			back_body_progress(t->back);
+			push(t);
 	}
 	return used;
 }
@@ -291,15 +297,30 @@ void relay_start(struct txn *t)
 		give_dot(t);
 		return;
 	}
-	back_body_progress(t->back);
+	push(t);
 	go_on(t);
 }
 
 void relay_drained(struct txn *t)
 {
-	if (t->state != TXN_BODY)
+	if (t->state != TXN_BODY || t->eod)
 		return;
 	back_body_progress(t->back);
+	relay_grant_pace(t);
+	go_on(t);
+}
+
+void relay_on_chunk(struct txn *t)
+{
+	if (t->state != TXN_BODY)
+		return;
+	if (t->eod) {
+		give_dot(t);
+		return;
+	}
+	push(t);
+	if (!t->s->front.st.paused)
+		return;
 	relay_grant_pace(t);
 	go_on(t);
 }

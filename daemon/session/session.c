@@ -12,8 +12,9 @@
 
 #include "daemon/session/front_auth.h"
 #include "daemon/session/front_pass.h"
-#include "daemon/session/handshakes.h"
+#include "daemon/net/handshakes.h"
 #include "daemon/session/txn.h"
+#include "daemon/session/users.h"
 
 const char *const reject_reason_names[REJECT_COUNT] = {
 #define REJECT(ID, name) name,
@@ -100,7 +101,7 @@ void session_accept(struct worker *w, const struct listener_view *lv, const stru
 	s->counted = a->counted;
 	s->client = s->origin = a->client;
 	s->peer = a->peer;
-	s->local = a->local;
+	s->local = s->origin_local = a->local;
 	list_init(&s->pinned);
 	s->number = w->next_id++;
 	s->started_ms = loop_now_ms(w->loop);
@@ -143,6 +144,10 @@ bool session_at_edge(struct session *s)
 	const struct listener_view *lv = worker_listener(w, s->run);
 	if (lv == NULL || lv->config->mode != LISTENER_SMTP) {
 		session_close(s, CLOSE_REMOVED);
+		return false;
+	}
+	if (s->front.user_is_ours && !users_agree(s->snapshot->users, w->snapshot->users, s->front.user, &s->client)) {
+		session_close(s, CLOSE_LOGIN_ENDED);
 		return false;
 	}
 	snapshot_unref(s->snapshot);
@@ -267,7 +272,7 @@ static void end_txn(struct session *s, enum close_reason reason)
 
 static bool goes_on_without_client(struct session *s, enum close_reason reason)
 {
-	if (reason != CLOSE_CLIENT_GONE || s->txn == NULL || s->txn->state != TXN_DOT)
+	if (reason != CLOSE_CLIENT_GONE || s->txn == NULL || !txn_is_complete(s->txn))
 		return false;
 	s->txn->client_gone = true;
 	s->detached = true;

@@ -68,12 +68,15 @@ struct front {
 	bool discarding;     /* the rest of a line that was too long */
 	bool ending;         /* at the next edge, which is due now */
 	bool yielding;       /* enough commands for one turn */
+	bool after_auth;     /* the newest command was AUTH: what is no command now may be a response of it */
 	bool partial;        /* an incomplete command line is there since line_since_ms */
-	uint16_t errors, junk;
-	unsigned exts; /* announced at the last EHLO */
+	uint32_t errors, junk;
+	unsigned exts;    /* announced at the last EHLO */
+	unsigned unknown; /* those that nobody could know of then: no server was ever seen */
 	char *helo;
-	size_t rest; /* bytes behind the command at hand, in the same read */
-	char *user;  /* who logged in; NULL = nobody */
+	size_t rest;       /* bytes behind the command at hand, in the same read */
+	char *user;        /* who logged in; NULL = nobody */
+	bool user_is_ours; /* of the configuration's users, not a server's or by the word of XCLIENT */
 	struct auth_exchange *auth;
 	struct front_pass *pass; /* a login that is passed on, under way */
 	unsigned auth_failures;
@@ -81,7 +84,8 @@ struct front {
 	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
 	struct smtp_chunks chunks;
-	int64_t chunk_since_ms, chunk_fed_ms; /* its BDAT, its newest octets */
+	int64_t chunk_since_ms, chunk_fed_ms;      /* its BDAT, its newest octets */
+	int64_t chunk_answered_us, chunk_pause_us; /* the one before it; from there to its command */
 	uint64_t chunk_size;
 	uint64_t dropped; /* octets of refused chunks since MAIL */
 };
@@ -99,6 +103,7 @@ struct session {
 	struct addr origin;           /* who it was before XCLIENT: decides who may use that */
 	struct addr peer;             /* the other end of the connection */
 	struct addr local;            /* where the client connected to; family 0 = where the peer did */
+	struct addr origin_local;     /* likewise of `local` */
 	struct xclient *told;         /* by XCLIENT; NULL = nothing */
 	struct list pinned;           /* struct back.pin_link: connections that serve this session only */
 	unsigned epoch;               /* grows when servers would have to be told something else about the client */

@@ -17,6 +17,7 @@ CLOSE(ERRORS, "too_many_errors", 421, "4.7.0", "too many errors", LOG_LEVEL_INFO
 CLOSE(AUTH_LINE, "auth_line", 500, "5.5.6", "a line of the login is too long or no line", LOG_LEVEL_INFO)
 CLOSE(AUTH_FAILURES, "too_many_auth_failures", 421, "4.7.0", "too many failed logins", LOG_LEVEL_INFO)
 CLOSE(LOGIN_LOST, "login_lost", 421, "4.4.2", "the server you logged in at has gone, log in again", LOG_LEVEL_INFO)
+CLOSE(LOGIN_ENDED, "login_ended", 421, "4.7.0", "your login does not hold any more, log in again", LOG_LEVEL_NOTICE)
 CLOSE(JUNK, "too_many_junk_commands", 421, "4.7.0", "too many commands without mail", LOG_LEVEL_INFO)
 CLOSE(OUT_OF_STEP, "out_of_step", 421, "4.7.0", "what follows cannot be told from commands", LOG_LEVEL_INFO)
 CLOSE(HTTP, "http", 421, "4.7.0", "this is a mail server", LOG_LEVEL_INFO)

@@ -83,6 +83,7 @@ struct listener_config {
 	const char *name;
 	struct addr *bind;
 	size_t n_bind;
+	bool closed; /* a file it needs cannot be used: its addresses are not bound, n_bind is 0 */
 	enum listener_mode mode;
 	enum direction direction;
 	struct listener_tls_config tls;

@@ -13,6 +13,10 @@
 
 /* How many recipients of one message may be refused beyond the cap before the session ends. */
 #define RCPT_EXTRA 1000
+/* What the recipients of one message may take of memory, whatever their number; a hundred of any length always may (RFC
+ * 5321 4.5.3.1.8). */
+#define RCPT_BYTES_MAX (256 * 1024)
+#define RCPT_ALWAYS 100
 
 const char *const txn_result_names[RESULT_COUNT] = { "accepted", "tempfail", "permfail", "none" };
 const char *const txn_cause_names[CAUSE_COUNT] = {
@@ -80,6 +84,12 @@ void txn_note_reply(struct txn *t, const struct smtp_reply *r)
 	free(t->last_reply);
 	t->last_reply = xstrndup(r->text.p, n);
 	t->last_code = r->code;
+}
+
+void txn_forget_reply(struct txn *t)
+{
+	free(t->last_reply);
+	t->last_reply = NULL;
 }
 
 static enum txn_result result_of(unsigned code)
@@ -307,6 +317,7 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 
 	rc->line = line;
 	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:<%.*s>%s%.*s\r\n", STR_ARG(to), space, STR_ARG(r->params));
+	t->rcpt_bytes += cap;
 	rc->address = (struct str) { line + strlen("RCPT TO:<"), to.n };
 	rc->state = RCPT_UNSENT;
 	if (needs_dsn(r))
@@ -318,9 +329,15 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 	t->n_out++;
 }
 
+static bool is_full(const struct txn *t)
+{
+	return t->n_promised + t->n_unanswered >= t->s->lv->config->caps.recipients ||
+	       (t->n_rcpts > RCPT_ALWAYS && t->rcpt_bytes >= RCPT_BYTES_MAX);
+}
+
 static bool too_many(struct txn *t, const struct smtp_rcpt *r)
 {
-	if (t->n_promised + t->n_unanswered < t->s->lv->config->caps.recipients)
+	if (!is_full(t))
 		return false;
 	refuse_here(t, &(struct rcpt_refusal) { .to = r->path.mailbox, .code = 452 }, REJECT_RECIPIENTS, "4.5.3",
 		    "too many recipients, send the rest in another message");
@@ -369,10 +386,9 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait)
 	int route = route_of(t, &e);
 	uint64_t cap = t->s->lv->config->caps.recipients;
 	bool same = t->routed && route == t->route;
-	bool full = t->n_promised + t->n_unanswered >= cap;
 
 	/* Verdicts may be due for the same route only, and a refusal of our own must not overtake them. */
-	*ret_wait = t->n_unanswered > 0 && (!same || full || needs_dsn(r));
+	*ret_wait = t->n_unanswered > 0 && (!same || is_full(t) || needs_dsn(r));
 	if (*ret_wait)
 		return;
 	if (++t->n_rcpts > cap + RCPT_EXTRA) {

@@ -19,9 +19,9 @@ enum txn_state {
 	TXN_SEEKING,  /* waiting for a free connection, or for one to become ready */
 	TXN_ENVELOPE, /* MAIL and RCPT go to the server */
 	TXN_DATA,     /* DATA is with the server */
-	TXN_BODY,     /* content flows */
+	TXN_BODY,     /* content flows; behind its end: replies to chunks are awaited */
 	TXN_DRAIN,    /* the outcome is known, the rest of the content is read and dropped */
-	TXN_DOT,      /* the final dot is on its way; its reply is due */
+	TXN_DOT,      /* the final dot, or BDAT with LAST, is on its way; its reply is due */
 	TXN_OVER,     /* logged and counted; freed at the end of the turn */
 	TXN_STATE_COUNT
 };
@@ -72,7 +72,7 @@ struct txn {
 	uint32_t magic;
 	uint8_t state, mail_state; /* mail_state: enum rcpt_state, for MAIL */
 	bool data_wanted;          /* the client has sent DATA, or its first BDAT */
-	bool data_promised;        /* the client has its 354, or the server gave one for its BDAT */
+	bool data_promised;        /* the client has its 354, or a server was ready for its BDAT */
 	bool chunked;              /* content comes by BDAT */
 	bool content_started;      /* the client has sent content: bytes are owed to a server */
 	bool eod;                  /* the client has sent its end of data */
@@ -89,6 +89,7 @@ struct txn {
 	struct list rcpts;   /* but those refused: nothing is sent for them again */
 	struct rcpt *unsent; /* the first that was not sent to the present server; NULL = all were */
 	unsigned n_rcpts;    /* asked for, refused ones included */
+	size_t rcpt_bytes;   /* of all recipients that went to a server, refused ones included */
 	unsigned n_unanswered, n_promised, n_refused;
 	unsigned n_out; /* in rcpts without a verdict of the present server */
 	/* route and server */
@@ -127,7 +128,7 @@ struct txn {
 	struct sbuf replay; /* canonical content so far, while replay_whole */
 	bool replay_whole;
 	uint64_t replay_taken; /* of the node's memory */
-	uint64_t sent;         /* content bytes given to the present connection */
+	uint64_t sent;         /* content bytes given to the present connection, what it has gathered included */
 	struct outcome outcome;
 	struct failure failure;
 	enum reply_stage failed_stage;
@@ -149,6 +150,11 @@ void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait);
 void txn_data(struct txn *t);
 /* RSET, EHLO, QUIT, or the session's end: gives up. Logs the transaction. */
 void txn_abort(struct txn *t, enum txn_cause cause);
+/* The client has sent all of it and it is with a server, but for the end that may wait for replies to chunks. */
+static inline bool txn_is_complete(const struct txn *t)
+{
+	return t->state == TXN_DOT || (t->state == TXN_BODY && t->eod);
+}
 /* Recipients whose verdict is not in. */
 static inline unsigned txn_pending(const struct txn *t)
 {
@@ -168,9 +174,11 @@ void relay_grant_pace(struct txn *t);
 void relay_expect(struct txn *t);
 /* How many octets are read and dropped before the session ends. */
 uint64_t relay_drain_max(const struct session *s);
-/* 354 came: the client may send, or the replay buffer goes first. */
+/* 354 came, or the server takes BDAT: the client may send, or the replay buffer goes first. */
 void relay_start(struct txn *t);
 void relay_drained(struct txn *t);
+/* The server took a chunk: there is room for another, or for the last. */
+void relay_on_chunk(struct txn *t);
 void relay_drop_replay(struct txn *t);
 /* The outcome is known before the end of data: reads on and drops. */
 void relay_begin_drain(struct txn *t);
@@ -206,6 +214,8 @@ void txn_release_back(struct txn *t);
 /* The client's connection ends before the transaction, which is then no longer one of the client's. */
 void txn_leave_client(struct txn *t);
 void txn_note_reply(struct txn *t, const struct smtp_reply *r);
+/* The server at hand has said nothing worth showing. */
+void txn_forget_reply(struct txn *t);
 /* The log line of a transaction: txn_log.c. */
 void txn_log(struct txn *t, enum txn_result result, enum txn_cause cause);
 

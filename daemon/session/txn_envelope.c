@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "daemon/session/back_content.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn_server.h"
 
@@ -103,6 +104,14 @@ static void send_envelope(struct txn *t)
 	}
 }
 
+static bool goes_by_bdat(const struct txn *t)
+{
+	enum pool_chunking when = t->pool->config->chunking;
+
+	return t->back->exts & SMTP_EXT_CHUNKING &&
+	       (when == POOL_CHUNKING_ALWAYS || (when == POOL_CHUNKING_CLIENT && t->chunked));
+}
+
 void txn_pump(struct txn *t)
 {
 	if (t->state == TXN_HELD)
@@ -112,8 +121,13 @@ void txn_pump(struct txn *t)
 	send_envelope(t);
 	if (!t->data_wanted || t->back->due_n > 0 || t->n_out > 0)
 		return;
+	if (goes_by_bdat(t)) {
+		back_content_chunked(t->back);
+		txn_begin_content(t);
+		return;
+	}
 	t->state = TXN_DATA;
-	back_command(t->back, DUE_DATA, NULL, "DATA\r\n", 6);
+	back_content_ask(t->back);
 }
 
 /* What went to the old server counts for nothing on the new one. */

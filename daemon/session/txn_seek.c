@@ -156,6 +156,7 @@ void txn_borrow(struct txn *t)
 	bool ready;
 
 	t->server_name = arena_strdup(t->arena, t->server->name);
+	txn_forget_reply(t); /* another server's */
 	t->back = back_borrow(t->s->w, t->pool, t->server, t, t->fresh_only, &ready);
 	t->fresh_only = false;
 	if (t->back == NULL) {

@@ -114,6 +114,12 @@ static bool is_stale(struct txn *t, const struct back *b, enum back_trouble why,
 	return true;
 }
 
+/* It hung up on a client of whom it had been told, with its refusal: who does that to one is not broken for all. */
+static bool hung_up_on_client(const struct back *b, enum back_trouble why)
+{
+	return why == BACK_EOF && b != NULL && b->told && b->refused;
+}
+
 static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble why, const struct smtp_reply *r,
 		       const struct back *b)
 {
@@ -121,7 +127,7 @@ static void on_failure(struct txn *t, enum reply_stage stage, enum back_trouble 
 	struct failure f;
 
 	fail_policy(stage, why, r, &f);
-	if (f.blamed)
+	if (f.blamed && !hung_up_on_client(b, why))
 		server_report(t->pool, t->server, f.blame, loop_now_ms(t->s->w->loop));
 	log_failure(t, stage, why, b);
 	if (t->n_tried < PICK_TRIED_MAX)
@@ -186,6 +192,8 @@ void txn_on_back_failed(struct txn *t, enum reply_stage stage, enum back_trouble
 	t->back = NULL;
 	if (r != NULL)
 		txn_note_reply(t, r);
+	else
+		txn_forget_reply(t); /* what it said before is not its answer to this */
 	if (t->failing_since_us == 0)
 		t->failing_since_us = b != NULL ? b->asked_us : loop_now_us(t->s->w->loop);
 	if (txn_lost_login(t) || !is_stale(t, b, why, r)) {
@@ -219,6 +227,14 @@ static void trouble(struct txn *t, enum reply_stage stage, enum back_trouble why
 }
 
 /* ---- answers ---- */
+
+/* On the content before its end (too big, a filter): it is the answer, given at the true end. */
+static void early_verdict(struct txn *t, const struct smtp_reply *r)
+{
+	txn_note_reply(t, r);
+	t->outcome_reply = xstrndup(r->text.p, r->text.n);
+	txn_decide(t, r->code, "", "", CAUSE_BACKEND);
+}
 
 static void on_mail(struct txn *t, const struct smtp_reply *r)
 {
@@ -255,26 +271,39 @@ static void on_rcpt(struct txn *t, struct rcpt *rc, const struct smtp_reply *r)
 		txn_pump(t);
 }
 
+void txn_begin_content(struct txn *t)
+{
+	t->state = TXN_BODY;
+	txn_progress(t);
+	relay_start(t);
+}
+
 static void on_data(struct txn *t, const struct smtp_reply *r)
 {
 	if (r->code == 354) {
-		t->state = TXN_BODY;
-		txn_progress(t);
-		relay_start(t);
+		txn_begin_content(t);
 		return;
 	}
 	if (t->data_promised) {
 		verdict_changed(t);
 		return;
 	}
-	txn_note_reply(t, r);
 	if (t->chunked) { /* the octets come all the same: the answer waits for the last of them */
-		t->outcome_reply = xstrndup(r->text.p, r->text.n);
-		txn_decide(t, r->code, "", "", CAUSE_BACKEND);
+		early_verdict(t, r);
 		return;
 	}
+	txn_note_reply(t, r);
 	session_relay_text(t->s, r->text);
 	txn_finish(t, smtp_reply_is(r, 5) ? RESULT_PERMFAIL : RESULT_TEMPFAIL, CAUSE_BACKEND);
+}
+
+/* To a chunk before the last. Its 250 promises nothing; anything else is the server's verdict on the message. */
+static void on_chunk(struct txn *t, const struct smtp_reply *r)
+{
+	if (smtp_reply_is(r, 2))
+		relay_on_chunk(t);
+	else
+		early_verdict(t, r);
 }
 
 static void on_dot(struct txn *t, const struct smtp_reply *r, int64_t took_us)
@@ -313,19 +342,17 @@ static bool expected_class(const struct due *d, const struct smtp_reply *r)
 
 void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r, int64_t took_us)
 {
-	static const enum reply_stage stage[DUE_KIND_COUNT] = { STAGE_MAIL, STAGE_RCPT, STAGE_DATA, STAGE_DOT,
-								STAGE_MAIL, STAGE_MAIL, STAGE_EHLO };
+	enum reply_stage stage = back_due_stage(d->kind);
 
 	CHECK_OBJ(t, TXN_MAGIC);
 	if (!expected_class(d, r)) {
 		if (d->kind == DUE_DOT)
 			t->back->dot_left = true;
-		trouble(t, stage[d->kind], BACK_MALFORMED, r);
+		trouble(t, stage, BACK_MALFORMED, r);
 		return;
 	}
 	if (d->kind != DUE_DOT && smtp_reply_is_server_trouble(r)) {
-		trouble(t, stage[d->kind], back_is_verdict(t->back, stage[d->kind], r) ? BACK_VERDICT : BACK_SAID_NO,
-			r);
+		trouble(t, stage, back_is_verdict(t->back, stage, r) ? BACK_VERDICT : BACK_SAID_NO, r);
 		return;
 	}
 	switch ((enum due_kind)d->kind) {
@@ -337,6 +364,9 @@ void txn_on_reply(struct txn *t, const struct due *d, const struct smtp_reply *r
 		break;
 	case DUE_DATA:
 		on_data(t, r);
+		break;
+	case DUE_CHUNK:
+		on_chunk(t, r);
 		break;
 	case DUE_DOT:
 		on_dot(t, r, took_us);
@@ -364,10 +394,7 @@ void txn_on_early_reply(struct txn *t, const struct smtp_reply *r)
 		trouble(t, STAGE_DATA, BACK_MALFORMED, r);
 		return;
 	}
-	/* A verdict on the content before its end (too big, a filter): it is the answer, given at the true end. */
-	txn_note_reply(t, r);
-	t->outcome_reply = xstrndup(r->text.p, r->text.n);
-	txn_decide(t, r->code, "", "", CAUSE_BACKEND);
+	early_verdict(t, r);
 }
 
 void txn_on_back_drained(struct txn *t)

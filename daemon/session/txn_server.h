@@ -35,6 +35,8 @@ void txn_count_retry(struct txn *t, bool goes_on);
 void txn_final_failure(struct txn *t, const struct failure *f, bool dot_left);
 /* The client got an answer: no failure is being worked on any more. */
 void txn_progress(struct txn *t);
+/* The server is ready for content. */
+void txn_begin_content(struct txn *t);
 
 /* ---- txn.c, txn_log.c ---- */
 

@@ -2,42 +2,58 @@
  * The users of a configuration.
  *
  * The hard thing is that a user who does not exist must look like one who does, on every node and after every restart:
- * the key his salt is made of is a hash of a verifier that all nodes have and nobody else has seen.
+ * the key his salt is made of is a hash of what all nodes have and nobody else has seen, a user included.
  */
 #include "daemon/session/users.h"
 
-#include <openssl/sha.h>
+#include <endian.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 
 #include "daemon/base/hash.h"
+
+struct look {
+	unsigned iterations;
+	size_t salt_len;
+};
 
 struct users {
 	struct map *by_name;
 	size_t n, n_scram, n_passwords;
 	const char *any_hash;
-	unsigned iterations;
-	unsigned char unknown_key[SHA256_DIGEST_LENGTH];
+	struct look *looks; /* of those with a verifier, by name */
+	unsigned char unknown_key[32];
 };
 
-/* The first in the order of names, which is the same on all nodes. */
-static const struct user_config *first_with_secret(const struct user_config *v, size_t n)
+/* By name, which is an order that is the same on all nodes. */
+static int by_name(const void *a, const void *b)
 {
-	const struct user_config *first = NULL;
+	const struct user_config *const *x = a, *const *y = b;
 
-	for (size_t i = 0; i < n; i++)
-		if (first == NULL || strcmp(v[i].name, first->name) < 0)
-			first = &v[i];
-	return first;
+	return strcmp((*x)->name, (*y)->name);
 }
 
-static void make_unknown_key(struct users *u, const struct user_config *v, size_t n)
+/* The first password hash. Its salt is seen by nobody, while a user can work out his own verifier from his password and
+ * what SCRAM tells him: so verifiers are only used where there is nothing else, and then all of them. */
+static void make_unknown_key(struct users *u, const struct user_config *const *v, size_t n)
 {
-	const struct user_config *first = first_with_secret(v, n);
-	const char *secret = first == NULL ? "" : first->scram_sha256 != NULL ? first->scram_sha256 : first->password;
+	EVP_MD_CTX *md;
 
-	if (secret == NULL)
-		secret = "";
-	SHA256((const unsigned char *)secret, strlen(secret), u->unknown_key);
+	for (size_t i = 0; i < n; i++) {
+		if (v[i]->password == NULL)
+			continue;
+		ASSERT(EVP_Digest(v[i]->password, strlen(v[i]->password), u->unknown_key, NULL, EVP_sha256(), NULL));
+		return;
+	}
+	md = EVP_MD_CTX_new();
+	ASSERT(EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1);
+	for (size_t i = 0; i < n; i++)
+		if (v[i]->scram_sha256 != NULL)
+			EVP_DigestUpdate(md, v[i]->scram_sha256, strlen(v[i]->scram_sha256) + 1);
+	ASSERT(EVP_DigestFinal_ex(md, u->unknown_key, NULL) == 1);
+	EVP_MD_CTX_free(md);
 }
 
 static void count(struct users *u, const struct user_config *c)
@@ -49,24 +65,27 @@ static void count(struct users *u, const struct user_config *c)
 		u->n_passwords++;
 		u->any_hash = c->password;
 	}
-	if (c->scram_sha256 != NULL && scram_verifier_parse(c->scram_sha256, &v, &why)) {
-		u->n_scram++;
-		u->iterations = v.iterations;
-	}
+	if (c->scram_sha256 != NULL && scram_verifier_parse(c->scram_sha256, &v, &why))
+		u->looks[u->n_scram++] = (struct look) { v.iterations, v.salt_len };
 }
 
 struct users *users_new(const struct user_config *v, size_t n)
 {
 	struct users *u = xcalloc(1, sizeof(*u));
+	const struct user_config **sorted = xcalloc(n + 1, sizeof(*sorted));
 
 	u->by_name = map_new();
 	u->n = n;
-	u->iterations = SCRAM_ITERATIONS_DEFAULT;
+	u->looks = xcalloc(n + 1, sizeof(*u->looks));
 	for (size_t i = 0; i < n; i++) {
 		map_put(u->by_name, str_from(v[i].name), (void *)(uintptr_t)&v[i]);
-		count(u, &v[i]);
+		sorted[i] = &v[i];
 	}
-	make_unknown_key(u, v, n);
+	qsort(sorted, n, sizeof(*sorted), by_name);
+	for (size_t i = 0; i < n; i++)
+		count(u, sorted[i]);
+	make_unknown_key(u, sorted, n);
+	free(sorted);
 	return u;
 }
 
@@ -75,6 +94,8 @@ void users_free(struct users *u)
 	if (u == NULL)
 		return;
 	map_free(u->by_name, NULL);
+	OPENSSL_cleanse(u->unknown_key, sizeof(u->unknown_key));
+	free(u->looks);
 	free(u);
 }
 
@@ -90,6 +111,20 @@ const struct user_config *users_find(const struct users *u, const char *name, co
 	if (c == NULL || (c->allow.present && !cidr_match_any(c->allow.v, c->allow.n, client)))
 		return NULL;
 	return c;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+bool users_agree(const struct users *was, const struct users *is, const char *name, const struct addr *client)
+{
+	if (was == is)
+		return true;
+	const struct user_config *then = users_find(was, name, client), *now = users_find(is, name, client);
+	return then != NULL && now != NULL && same_text(then->password, now->password) &&
+	       same_text(then->scram_sha256, now->scram_sha256);
 }
 
 bool users_have_scram(const struct users *u)
@@ -112,7 +147,20 @@ struct str users_unknown_key(const struct users *u)
 	return (struct str) { (const char *)u->unknown_key, sizeof(u->unknown_key) };
 }
 
-unsigned users_iterations(const struct users *u)
+void users_look(const struct users *u, const char *name, unsigned *ret_iterations, size_t *ret_salt_len)
 {
-	return u->iterations;
+	unsigned char mac[EVP_MAX_MD_SIZE];
+	uint32_t choice;
+	unsigned n;
+
+	*ret_iterations = SCRAM_ITERATIONS_DEFAULT;
+	*ret_salt_len = SCRAM_SALT_LEN;
+	if (u->n_scram == 0)
+		return;
+	/* Another digest than the one the salt is made by, of which this must tell nothing. */
+	ASSERT(HMAC(EVP_sha384(), u->unknown_key, sizeof(u->unknown_key), (const unsigned char *)name, strlen(name),
+		    mac, &n) != NULL);
+	memcpy(&choice, mac, sizeof(choice));
+	*ret_iterations = u->looks[le32toh(choice) % u->n_scram].iterations;
+	*ret_salt_len = u->looks[le32toh(choice) % u->n_scram].salt_len;
 }

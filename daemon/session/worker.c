@@ -127,6 +127,7 @@ static void work_out(struct offer *o, const struct listener_view *lv)
 	o->size = 0;
 	for (size_t i = 0; i < lv->n_reach; i++)
 		merge(o, &any, &unlimited, lv->reach[i]);
+	o->known = any;
 	if (!any || unlimited || o->size > cap)
 		o->size = cap == UNLIMITED ? (unlimited || !any ? 0 : o->size) : cap;
 }
@@ -138,7 +139,7 @@ const struct offer *worker_offer(struct worker *w, const struct listener_view *l
 
 	if (now >= o->until_ms) {
 		work_out(o, lv);
-		o->until_ms = now + 1000;
+		o->until_ms = o->known ? now + 1000 : now; /* the first server seen counts at once */
 	}
 	return o;
 }

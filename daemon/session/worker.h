@@ -43,6 +43,7 @@ struct offer {
 	int64_t until_ms;
 	unsigned exts;
 	uint64_t size;
+	bool known; /* a server behind the listener was seen at some time */
 };
 
 /* A connection that came, and whose it is. */

@@ -29,8 +29,40 @@ bool sasl_auth_parse(struct str args, struct str *ret_name, struct str *ret_init
 #define SASL_USER_MAX 255 /* bytes (RFC 4616 2) */
 
 /* The name in the first response of an exchange (base64), where the mechanism shows it: PLAIN, LOGIN, SCRAM-…,
- * OAUTHBEARER, XOAUTH2. As the client wrote it: nobody has verified it yet. False = none, out is "". */
+ * OAUTHBEARER, XOAUTH2. As the client wrote it: nobody has verified it yet. False = none that is whole, out is "". */
 bool sasl_name(struct str mechanism, struct str response, char out[SASL_USER_MAX + 1]);
+
+#define SASL_PASS_CHALLENGES_MAX 16 /* of one exchange: no mechanism needs half as many */
+
+/* One exchange between a client and a server, seen from between them. */
+struct sasl_pass {
+	const char *mechanism;        /* the caller's, as long as the exchange lives */
+	char user[SASL_USER_MAX + 1]; /* as sasl_name(); "" = not known, or it cannot be told which name counted */
+	/* private */
+	bool name_due; /* the next response shows the name */
+	bool shown;    /* the client has said what could be right or wrong */
+	bool cancels;  /* its newest response is "*" */
+	unsigned n_secrets, n_challenges;
+};
+
+enum sasl_pass_step {
+	SASL_PASS_CHALLENGE, /* for the client, as it is */
+	SASL_PASS_DONE,      /* sasl_pass.user has logged in */
+	SASL_PASS_REFUSED,   /* a failed login, also where the client cancels after it has shown what it had */
+	SASL_PASS_CANCELLED, /* by the client, which had shown nothing */
+	SASL_PASS_BUSY,      /* the server cannot tell now */
+	SASL_PASS_BROKEN,    /* a reply that makes no sense here */
+};
+
+/* initial: with the command, p NULL = none. */
+void sasl_pass_init(struct sasl_pass *p, const char *mechanism, struct str initial);
+/* The client's line, without its end. */
+void sasl_pass_response(struct sasl_pass *p, struct str line);
+/* The server's answer to the command or to a response. */
+enum sasl_pass_step sasl_pass_reply(struct sasl_pass *p, const struct smtp_reply *r) MUST_CHECK;
+
+/* A prompt of LOGIN, in base64, that asks for the user: its text begins with "user", case ignored. */
+bool sasl_asks_for_user(struct str prompt);
 
 /* ---- the server's side ---- */
 
@@ -54,7 +86,6 @@ struct sasl_setup {
 	/* From which users that do not exist get a salt that is always the same. Must outlive the process, or a restart
 	 * tells them from others; alike on all nodes for the same reason. */
 	struct str unknown_key;
-	unsigned unknown_iterations; /* what most users have */
 };
 
 enum sasl_step {
@@ -79,6 +110,9 @@ enum sasl_step sasl_start(struct sasl *s, struct str initial) MUST_CHECK;
 enum sasl_step sasl_step(struct sasl *s, struct str line) MUST_CHECK;
 /* The answer to SASL_VERIFY_PASSWORD; wipes the password. */
 enum sasl_step sasl_password_verified(struct sasl *s, bool is_good) MUST_CHECK;
+/* Before sasl_verifier_found(): what a user of that name who does not exist has, alike each time. Without it, what is
+ * made here has (SCRAM_ITERATIONS_DEFAULT, SCRAM_SALT_LEN). salt_len is at most SCRAM_SALT_MAX. */
+void sasl_look_like(struct sasl *s, unsigned iterations, size_t salt_len);
 /* The answer to SASL_FIND_VERIFIER. NULL = no such user, or one without a verifier: the exchange goes on and fails
  * where a wrong password would. */
 enum sasl_step sasl_verifier_found(struct sasl *s, const struct scram_verifier *v) MUST_CHECK;

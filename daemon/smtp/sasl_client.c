@@ -66,17 +66,6 @@ void sasl_client_start(struct sasl_client *c, struct sbuf *out)
 	sbuf_puts(out, "\r\n");
 }
 
-/* A prompt that asks for the user: its text, in base64, begins with "user". */
-static bool asks_for_user(const struct smtp_reply *r)
-{
-	struct str text = smtp_trim(r->last);
-	char prompt[64];
-	size_t n;
-
-	return base64_decode(text, prompt, sizeof(prompt), &n) && n >= 4 &&
-	       str_ieq((struct str) { prompt, 4 }, STR("user"));
-}
-
 /* 334: the server wants something. False = it has all there is. */
 static bool answer(struct sasl_client *c, const struct smtp_reply *r, struct sbuf *out)
 {
@@ -86,7 +75,7 @@ static bool answer(struct sasl_client *c, const struct smtp_reply *r, struct sbu
 	if (c->mechanism == SASL_PLAIN) {
 		add_plain(c, out);
 		c->sent = SENT_USER | SENT_PASSWORD;
-	} else if (!(c->sent & SENT_USER) || (asks_for_user(r) && !(c->sent & SENT_USER_AGAIN))) {
+	} else if (!(c->sent & SENT_USER) || (sasl_asks_for_user(r->last) && !(c->sent & SENT_USER_AGAIN))) {
 		add_encoded(out, c->user.p, c->user.n);
 		c->sent = SENT_USER | SENT_USER_AGAIN;
 	} else {

@@ -12,14 +12,14 @@
 
 #define FRONT_MAX 1024 /* of the response, in base64: a multiple of 4 that holds two names */
 
-/* The part before the first `end`, or all; *rest is what stands behind it. */
+/* The part before the first `end`; *rest is what stands behind it. Without an `end` there is no such part: of a long
+ * response only the front is here, and half a name would be another one. */
 static struct str take_until(struct str *rest, char end)
 {
 	const char *at = rest->n > 0 ? memchr(rest->p, end, rest->n) : NULL;
-	size_t n = at != NULL ? (size_t)(at - rest->p) : rest->n;
-	struct str part = { rest->p, n };
+	struct str part = { rest->p, at != NULL ? (size_t)(at - rest->p) : 0 };
 
-	*rest = smtp_skip(*rest, at != NULL ? n + 1 : n);
+	*rest = smtp_skip(*rest, at != NULL ? part.n + 1 : rest->n);
 	return part;
 }
 

@@ -32,6 +32,7 @@ struct sasl_scram {
 	unsigned char unknown_key[64];
 	size_t unknown_key_len;
 	unsigned unknown_iterations;
+	size_t unknown_salt_len;
 	struct scram_verifier verifier;
 	/* What the client-final-message must repeat, and what both sides sign. */
 	struct sbuf gs2_header, both_nonces, auth_message;

@@ -15,6 +15,8 @@
 
 #define CLIENT_NONCE_MAX 255
 
+_Static_assert(SCRAM_SALT_MAX <= 64, "the made up salts come from one HMAC-SHA-512");
+
 /* ---- memory ---- */
 
 static void copy_binding(struct sasl_binding *b, struct str from)
@@ -35,7 +37,8 @@ void sasl_scram_init(struct sasl_scram *scram, const struct sasl_setup *setup)
 	ASSERT(setup->unknown_key.n > 0 && setup->unknown_key.n <= sizeof(scram->unknown_key));
 	memcpy(scram->unknown_key, setup->unknown_key.p, setup->unknown_key.n);
 	scram->unknown_key_len = setup->unknown_key.n;
-	scram->unknown_iterations = setup->unknown_iterations;
+	scram->unknown_iterations = SCRAM_ITERATIONS_DEFAULT;
+	scram->unknown_salt_len = SCRAM_SALT_LEN;
 }
 
 void sasl_scram_fini(struct sasl_scram *scram)
@@ -43,6 +46,14 @@ void sasl_scram_fini(struct sasl_scram *scram)
 	sbuf_fini(&scram->gs2_header);
 	sbuf_fini(&scram->both_nonces);
 	sbuf_fini(&scram->auth_message);
+}
+
+void sasl_look_like(struct sasl *s, unsigned iterations, size_t salt_len)
+{
+	CHECK_OBJ(s, SASL_MAGIC);
+	ASSERT(salt_len <= SCRAM_SALT_MAX);
+	s->scram.unknown_iterations = iterations;
+	s->scram.unknown_salt_len = salt_len;
 }
 
 /* ---- grammar (RFC 5802 7) ---- */
@@ -197,10 +208,10 @@ static void make_up(struct sasl *s)
 	unsigned char mac[EVP_MAX_MD_SIZE];
 	unsigned n;
 
-	ASSERT(HMAC(EVP_sha256(), c->unknown_key, (int)c->unknown_key_len, (const unsigned char *)s->user,
+	ASSERT(HMAC(EVP_sha512(), c->unknown_key, (int)c->unknown_key_len, (const unsigned char *)s->user,
 		    strlen(s->user), mac, &n) != NULL);
-	c->verifier = (struct scram_verifier) { .iterations = c->unknown_iterations, .salt_len = SCRAM_SALT_LEN };
-	memcpy(c->verifier.salt, mac, SCRAM_SALT_LEN);
+	c->verifier = (struct scram_verifier) { .iterations = c->unknown_iterations, .salt_len = c->unknown_salt_len };
+	memcpy(c->verifier.salt, mac, c->unknown_salt_len);
 }
 
 enum sasl_step sasl_scram_challenge(struct sasl *s, const struct scram_verifier *v)

@@ -37,8 +37,9 @@ struct xclient {
  * value. `announced` are the attributes this client was told of; others are unknown. Names and the words in brackets
  * may be in either case. False = refused with 501, *ret_why filled and *io untouched: an unknown or repeated attribute,
  * a malformed value, none at all. Behind success the session is at its greeting again (220, or the reply a connection
- * of that client would have met), and what HELO, MAIL and RCPT said is forgotten; TLS stays, a login does too unless
- * LOGIN speaks of it. Refusing it in a transaction (503) and from strangers (550) is the caller's. */
+ * of that client would have met), and what HELO, MAIL, RCPT and AUTH said is forgotten; TLS stays, and what LOGIN said.
+ * Where another ADDR is named than before, that is another client, and the caller begins with an empty *io. Refusing it
+ * in a transaction (503) and from strangers (550) is the caller's. */
 bool xclient_parse(struct str args, unsigned announced, struct xclient *io, struct smtp_refusal *ret_why) MUST_CHECK;
 
 /* The ends of the client's connection as *x has them, over *real_src and *real_dst. An end whose address is unavailable

@@ -190,10 +190,10 @@ class Node:
         path.write_text(json.dumps(self.file))
         return str(path)
 
-    def start(self, ready=True):
-        log = open(self.log_path, "ab")
-        self.process = subprocess.Popen([BINARY, "-c", self.write_file()], stdout=log, stderr=log)
-        log.close()
+    def start(self, ready=True, **options):
+        """options are Popen's."""
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([BINARY, "-c", self.write_file()], stdout=log, stderr=log, **options)
         wait_for(self.answers, "the admin socket answers")
         if ready:
             wait_for(lambda: self.get("/readyz").status == 200, "the node is ready")

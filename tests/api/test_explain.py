@@ -37,10 +37,22 @@ def test_explain_says_why_a_server_is_out(node):
 
 
 @pytest.mark.parametrize("question", [{"listener": "none"}, {"recipients": []}, {"recipients": "x@y"}, {"recipients": [1]},
-                                      {"client": "nowhere"}, {"size": -1}, {"size": "big"}, {"colour": "red"}])
+                                      {"client": "nowhere"}, {"extensions": "DSN"}, {"extensions": ["SIZE"]}, {"extensions": [8]}, {"size": -1}, {"size": "big"}, {"colour": "red"}])
 def test_explain_refuses_what_it_does_not_understand(node, question):
     answer = explain(node, **question)
     assert answer.status == 422 and answer.json["errors"], answer.body
+
+
+@pytest.mark.parametrize("question, usable", [
+    ({"extensions": ["8BITMIME"]}, True), ({"extensions": ["8bitmime", "SMTPUTF8"]}, False), ({"extensions": ["DSN"]}, False),
+    ({"recipients": ["j\u00f6rg@y.test"]}, False), ({"sender": "j\u00f6rg@x.test"}, False), ({"extensions": []}, True),
+])
+def test_explain_leaves_out_servers_that_lack_what_mail_asks_for(node, question, usable):
+    wait_for(lambda: node.get("/api/v1/pools/main").json["servers"]["b1"]["state"] == "up", "b1 is up")
+    answer = explain(node, **{"sender": "a@y.test"} | question)
+    candidate = answer.json["recipients"][0]["candidates"][0]
+    assert (candidate["server"], candidate["usable"]) == ("b1", usable), answer.body
+    assert usable or "EHLO" in candidate["why"] or "extension" in candidate["why"]
 
 
 # ---- the whole answer ----

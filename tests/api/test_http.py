@@ -18,6 +18,11 @@ def test_unknown_paths_are_404(node):
         assert (answer.status, answer.problem) == (404, "not-found"), path
 
 
+def test_every_json_body_ends_its_last_line(node):
+    for answer in (node.get("/api/v1/status"), node.get("/api/v1/none"), node.call("PUT", "/api/v1/config", {"version": 9}, {"If-Match": "*"})):
+        assert answer.body.endswith(b"}\n"), answer.body
+
+
 def test_methods_a_resource_does_not_have_are_405_with_allow(node):
     answer = node.call("DELETE", "/api/v1/config")
     assert (answer.status, answer.problem) == (405, "method-not-allowed")

@@ -1,18 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process: arguments, start, signals, what it tells systemd."""
+import base64
+import contextlib
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 
 import pytest
-from conftest import BINARY, DEADLINE, wait_for
+from conftest import BINARY, DEADLINE, ask, smtp, wait_for
 
 
 def run(*arguments):
     return subprocess.run([BINARY, *arguments], capture_output=True, text=True, timeout=DEADLINE)
+
+
+@contextlib.contextmanager
+def in_a_message(node, *more):
+    """A client with a recipient taken: its side of the connection."""
+    s, f = smtp(node)
+    with s:
+        for line in ("EHLO c", "MAIL FROM:<a@b.test>", "RCPT TO:<c@d.test>", *more):
+            ask(f, line)
+        yield f
 
 
 def test_version_help_and_manual():
@@ -26,13 +40,25 @@ def test_wrong_usage_is_2():
     assert run("--nonsense").returncode == 2
     assert run("extra").returncode == 2
     missing = run("-c", "/nonexistent/node.json")
-    assert missing.returncode == 2 and "/nonexistent/node.json" in missing.stderr
+    assert missing.returncode == 2
+    assert missing.stderr == "postroadd: /nonexistent/node.json: cannot be read: No such file or directory\n"
 
 
 def test_check_accepts_a_valid_configuration_and_makes_nothing(idle_node):
     checked = run("-c", idle_node.write_file(), "--check")
     assert checked.returncode == 0, checked.stderr
     assert not (idle_node.directory / "state").exists() and not (idle_node.directory / "run").exists()
+
+
+def test_check_warns_of_what_status_would_warn_of(idle_node):
+    import resource
+    idle_node.config["listeners"]["relay"]["caps"] = {"recipients": 50}
+    low = subprocess.run([BINARY, "-c", idle_node.write_file(), "--check"], capture_output=True, text=True,
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    assert low.returncode == 0
+    warnings = [line for line in low.stdout.splitlines() if line.startswith("warning: ")]
+    assert any("/listeners/relay/caps/recipients" in w for w in warnings)
+    assert any("the process may open 1024" in w for w in warnings)
 
 
 def test_check_tells_every_error_with_its_path(idle_node):
@@ -130,14 +156,7 @@ def test_interrupt_ends_it_with_0(node):
 def test_a_second_term_ends_it_at_once(idle_node):
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node, "DATA"):
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         assert node.get("/healthz").status == 200
@@ -150,14 +169,7 @@ def test_ready_does_not_call_off_an_end(idle_node):
     """It is for the next start; what ends is never ready again."""
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node) as f:
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         assert node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "ready"}).status == 200
@@ -172,14 +184,7 @@ def test_a_configuration_that_comes_while_it_ends(idle_node):
     """Also a name that resolves differently makes one. What is under way is finished all the same."""
     idle_node.file["shutdown_grace"] = "1h"
     node = idle_node.start()
-    with socket.create_connection(("127.0.0.1", node.smtp_port), 10) as s:
-        f = s.makefile("rwb")
-        f.readline()
-        for line in (b"EHLO c", b"MAIL FROM:<a@b.test>", b"RCPT TO:<c@d.test>", b"DATA"):
-            f.write(line + b"\r\n")
-            f.flush()
-            while f.readline()[3:4] == b"-":
-                pass
+    with in_a_message(node, "DATA") as f:
         node.process.send_signal(signal.SIGTERM)
         wait_for(lambda: "event=stopping" in node.log, "stopping")
         for n in range(3):
@@ -229,15 +234,8 @@ def test_systemd_is_told(idle_node, monkeypatch):
 
 
 def test_too_few_descriptors_is_a_warning(idle_node):
-    import resource
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    node = idle_node
-    log = open(node.log_path, "ab")
-    node.process = subprocess.Popen([BINARY, "-c", node.write_file()], stdout=log, stderr=log,
-                                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
-    log.close()
-    wait_for(node.answers, "the admin socket answers")
-    assert "open_files" in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
+    idle_node.start(ready=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)))
+    assert "open_files" in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"node": 1}', json.dumps({"admin": {"listen": ["0.0.0.0:1"], "tls": "off"}})])
@@ -246,3 +244,49 @@ def test_node_files_that_are_none(tmp_path, text):
     path.write_text(text)
     checked = run("-c", str(path), "--check")
     assert checked.returncode == 2 and checked.stderr
+
+
+# ---- memory ----
+
+PASSWORD = "Zq8kLongUniquePassword77"
+PASSWORD_HASH = "$5$rounds=1000$postroad$1OFI6J5iA/pjC0HcJ1Txz/buuumfOKyALOIbA142.r7"
+
+
+def memory_of(pid):
+    """Its writable memory, piece by piece."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            found = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
+            # Sanitizers map the whole address space; nothing is there.
+            if found and int(found[2], 16) - int(found[1], 16) < 1 << 30 and "[v" not in line:
+                memory.seek(int(found[1], 16))
+                yield memory.read(int(found[2], 16) - int(found[1], 16))
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("piece", [7, 1000])
+def test_no_password_stays_in_memory(idle_node, mechanism, piece):
+    node = idle_node
+    node.config["listeners"]["relay"]["auth"] = {"mode": "offer", "plaintext": True}
+    node.config["users"] = {"app1": {"password": PASSWORD_HASH}}
+    del node.config["routes"]
+    node.file["workers"] = 1
+    node.start()
+    s, f = smtp(node)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    ask(f, "EHLO client.test")
+    secret = base64.b64encode(PASSWORD.encode()).decode()
+    if mechanism == "PLAIN":
+        secret = base64.b64encode(b"\0app1\0" + PASSWORD.encode()).decode()
+    else:
+        assert ask(f, "AUTH LOGIN YXBwMQ==").startswith("334 ")
+    line = (secret if mechanism == "LOGIN" else "AUTH PLAIN " + secret) + "\r\n"
+    for at in range(0, len(line), piece):
+        s.sendall(line[at:at + piece].encode())
+    assert f.readline().startswith(b"235 ")
+    try:
+        left = [p for p in memory_of(node.process.pid) if PASSWORD.encode() in p or secret[10:-4].encode() in p]
+    except PermissionError:
+        pytest.skip("may not read the memory of another process")
+    assert not left, "a password was left behind"
+    s.close()

@@ -254,6 +254,23 @@ def test_a_session_is_traced_as_it_goes(node, stream):
     assert node.get("/api/v1/sessions/none/trace").status == 404
 
 
+def test_a_trace_shows_no_login(node, stream):
+    secret = "AGFwcDEAZ2VoZWlt"
+    s, f = smtp(node)
+    ask(f, "EHLO client.test")
+    found = wait_for(lambda: sessions(node), "the session is listed")[0]
+    trace = stream(node, f"/api/v1/sessions/{found['id']}/trace")
+    wait_for(lambda: sessions(node)[0]["traced"], "the trace has begun")
+    for line in ("AUTH PLAIN " + secret, secret, secret, "auth " + secret, "NOOP", secret + "x", "NOOP shown"):
+        ask(f, line)
+    texts = []
+    while not texts or "NOOP shown" not in texts[-1]:
+        texts.append(trace.until("line")["data"]["text"])
+    assert [t for t in texts if secret in t] == [secret + "x"], "behind another command it is a command"
+    assert len([t for t in texts if t.startswith("AUTH")]) == 2
+    s.close()
+
+
 def test_a_session_among_many_is_traced(idle_node, stream):
     node = idle_node
     node.config["listeners"]["relay"]["caps"] = {"connections_per_client": "unlimited"}
@@ -356,6 +373,22 @@ def test_events_come_as_they_happen(node, stream):
     config = events.until("config")["data"]
     assert config["revision"] == 2 and config["author"].startswith("local:") and config["node"] == "n1"
     assert "event=server_state" in node.log
+
+
+def test_warnings_are_events_and_lines_of_the_log(node, stream):
+    events = stream(node, "/api/v1/events")
+    node.write("PATCH", "/api/v1/config", {"listeners": {"relay": {"caps": {"recipients": 50}}}})
+    warning = events.until("warning")["data"]
+    assert warning["key"] == "configuration" and "/listeners/relay/caps/recipients" in warning["text"]
+    node.write("PATCH", "/api/v1/config", {"pools": {"huge": {"servers": {
+        f"s{i}": {"address": f"127.0.1.{i}:9", "max_connections": 1000000} for i in range(1, 255)},
+        "health": {"type": "none", "interval": "1h"}}}})
+    while warning["key"] != "open_files":
+        warning = events.until("warning")["data"]
+    assert "descriptors, the process may open" in warning["text"]
+    node.write("PATCH", "/api/v1/config", {"pools": {"huge": None}})
+    assert events.until("warning_over")["data"]["key"] == "open_files"
+    assert node.log.count("event=warning ") >= 2 and "event=warning_over" in node.log
 
 
 def test_a_reader_resumes_where_it_was(node, stream):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates in the configuration: from files, as text, as secrets; what is wrong is told with path and file."""
 import json
+import signal
+import socket
 import subprocess
 
 import pytest
-from conftest import BINARY, DEADLINE, wait_for
+from conftest import BINARY, DEADLINE, free_port, wait_for
 
 
 def make(folder, name, *more):
@@ -128,13 +130,14 @@ def test_a_directory_is_no_certificate(idle_node, pair):
     assert done.returncode == 2 and str(pair[0].parent) in done.stderr
 
 
-def test_a_change_of_something_else_warns_no_more_of_a_broken_file(idle_node, pair):
+def test_a_broken_file_stops_no_other_change_and_its_warning_goes_with_it(idle_node, pair):
     node = with_tls(idle_node, by_file(pair)).start()
     good = pair[0].read_text()
     pair[0].write_text("nothing")
     node.process.send_signal(1)
     wait_for(lambda: "certificates" in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}, "a warning")
-    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"balance": "first"}}}).status == 422
+    assert node.write("PATCH", "/api/v1/config", {"pools": {"main": {"balance": "first"}}}).status == 200
+    assert "certificates" in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
     other = make(node.directory, "other.test")
     assert node.write("PATCH", "/api/v1/config", {"certificates": {"main": by_file(other)}}).status == 200
     assert "certificates" not in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
@@ -151,3 +154,52 @@ def test_events_tell_of_certificates_read_again(idle_node, pair, stream):
     node.process.send_signal(1)
     event = events.until("certificates")["data"]
     assert event["reloaded"] is False and str(pair[1]) in event["error"]
+
+
+def connects(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), DEADLINE).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_files_that_went_bad_close_what_needs_them_at_a_start_and_nothing_else(idle_node, pair):
+    node = with_tls(idle_node, by_file(pair))
+    plain = free_port()
+    authorities = node.directory / "ca.pem"
+    authorities.write_text(pair[0].read_text())
+    node.config["listeners"]["plain"] = dict(node.config["listeners"]["relay"], bind=[f"127.0.0.1:{plain}"], tls={})
+    node.config["pools"]["other"]["tls"] = {"mode": "verify", "ca_file": str(authorities)}
+    node.start()
+    node.stop()
+    good = pair[0].read_text()
+    pair[0].write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    authorities.write_text("nothing")
+    checked = check(node)
+    assert checked.returncode == 0 and "warning: /certificates/main/certificate_file" in checked.stdout, checked.stderr
+
+    node.start(ready=False)
+    wait_for(lambda: connects(plain), "the listener without TLS serves")
+    assert not connects(node.smtp_port)
+    ready = node.get("/readyz")
+    assert ready.status == 503 and "listener relay is closed: see the warnings" in ready.json["not_ready"]
+    warning, = [w["text"] for w in node.get("/api/v1/status").json["warnings"] if w["key"] == "certificates"]
+    assert "/certificates/main/certificate_file" in warning and "/listeners/relay/tls/certificates" in warning
+    assert "/pools/other/tls/ca_file" in warning and node.get("/api/v1/pools/other").json["servers"] == {}
+    assert node.write("PATCH", "/api/v1/config", {"comment": "beside"}).status == 200
+    assert not connects(node.smtp_port)
+
+    pair[0].write_text(good)
+    authorities.write_text(good)
+    node.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: node.get("/readyz").status == 200, "the node is ready")
+    assert shown_certificate(node) in good
+    assert list(node.get("/api/v1/pools/other").json["servers"]) == ["o1"]
+    assert "certificates" not in {w["key"] for w in node.get("/api/v1/status").json["warnings"]}
+
+
+def test_what_is_not_stored_yet_must_be_right_as_a_whole(idle_node, pair):
+    pair[0].write_text("-----BEGIN CERTIFICATE-----\nMIIB")
+    checked = check(with_tls(idle_node, by_file(pair)))
+    assert checked.returncode == 2 and "/certificates/main/certificate_file" in checked.stderr

@@ -43,6 +43,22 @@ def test_a_group_alone_lists_its_commands(postroad):
     assert [line.split()[1] for line in r.lines] == ["list", "drain", "ready", "maint", "weight"]
 
 
+@pytest.mark.parametrize("typed,asked", [
+    (["help"], ["--help"]), (["help", "server"], ["server", "--help"]), (["help", "config", "apply"], ["config", "apply", "--help"]),
+])
+def test_help_is_a_word_too(postroad, typed, asked):
+    r = postroad(*typed)
+    assert r.code == 0 and r.out and r.out == postroad(*asked).out
+    assert postroad("help", "zzzzzzzzzz").code == 2
+
+
+def test_a_socket_that_does_not_exist_is_what_is_said(postroad, tmp_path):
+    r = postroad("--socket", str(tmp_path / "none.sock"), "status")
+    assert r.code == 1
+    assert f"{tmp_path}/none.sock: No such file or directory\n" in r.err and "port" not in r.err
+    assert "is postroadd running" in r.err
+
+
 @pytest.mark.parametrize("typed,meant", [
     (["stats"], "status"), (["confg", "apply", "x"], "config apply"), (["config", "aply", "x"], "config apply"),
     (["server", "drian", "a/b"], "server drain"), (["sesion", "kil", "x"], "session kill"),

@@ -4,9 +4,8 @@
  * model without a state says; what leaves is canonical. The first byte chooses the pair, the setting and how many cuts
  * follow, a byte each.
  */
-#include <stdlib.h>
-
 #include "daemon/smtp/bdat.h"
+#include "tests/fuzz/eod_fuzz.h"
 #include "tests/lib/eod_pair_model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,34 +59,9 @@ static void dialogue(struct str text)
 
 /* ---- content ---- */
 
-static void collect(const char *p, size_t n, void *arg)
+static void agree(const struct smtp_eod *e, const struct eod_sink *out, struct eod_model m)
 {
-	ASSERT(n > 0);
-	sbuf_add(arg, p, n);
-}
-
-static size_t feed(struct smtp_eod *e, struct str text, struct str cuts, struct sbuf *out)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i <= cuts.n && !e->done; i++) {
-		size_t rest = text.n - at, want = i < cuts.n ? (unsigned char)cuts.p[i] : rest;
-		size_t n = want < rest ? want : rest;
-		size_t used = smtp_eod_feed(e, text.p + at, n, collect, out);
-		ASSERT(used == n || e->done);
-		at += used;
-	}
-	return at;
-}
-
-static void agree(const struct smtp_eod *e, const struct sbuf *out, struct eod_model m)
-{
-	bool all_leaves = e->normalize || (!m.saw_cr && !m.saw_lf);
-
-	ASSERT(e->done == m.done && e->content == m.content);
-	ASSERT(e->saw_bare_cr == m.saw_cr && e->saw_bare_lf == m.saw_lf && e->saw_nul == m.saw_nul);
-	ASSERT(all_leaves ? out->n == m.n : out->n < m.n);
-	ASSERT(out->n == 0 || memcmp(out->p, m.out, out->n) == 0);
+	ASSERT(eod_agrees(e, out, &m));
 	ASSERT(!m.done || eod_pair_is_canonical(&m, (enum smtp_by)e->to));
 	free(m.out);
 }
@@ -99,19 +73,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	enum smtp_by from = data[0] & 1 ? SMTP_BY_BDAT : SMTP_BY_DATA, to = data[0] & 2 ? SMTP_BY_BDAT : SMTP_BY_DATA;
 	struct str cuts = { (const char *)data + 1, data[0] / 8 };
 	struct str text = { cuts.p + cuts.n, size - 1 - cuts.n };
-	struct sbuf out = { 0 };
+	struct eod_sink out = eod_fuzz_sink(text.n);
 	struct smtp_eod e;
 
 	dialogue(text);
 	smtp_eod_init_pair(&e, (data[0] & 4) == 0, from, to);
-	size_t used = feed(&e, text, cuts, &out);
+	size_t used = eod_fuzz_feed(&e, &out, text, cuts);
 	struct eod_model m = eod_pair_model(text.p, text.n, from, to, false);
 	ASSERT(used == m.consumed);
 	agree(&e, &out, m);
 	if (from == SMTP_BY_BDAT) {
-		smtp_eod_finish(&e, collect, &out);
+		smtp_eod_finish(&e, eod_collect, &out);
 		agree(&e, &out, eod_pair_model(text.p, text.n, from, to, true));
 	}
-	sbuf_fini(&out);
+	free(out.text);
 	return 0;
 }

@@ -16,12 +16,14 @@ sys.path[:0] = [str(HERE / "interop")]
 import bodies  # noqa: E402
 import report  # noqa: E402
 from cells import FAILED, PASSED, UNSUPPORTED, Arrival, Cell  # noqa: E402
-from columns import CLIENTS, COLUMNS, SERVERS, Column, not_supported  # noqa: E402
+from columns import ADDRESSES, CLIENTS, COLUMNS, SERVERS, Column, not_supported  # noqa: E402
 from tap import Recording, Turn  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or HERE.parents[1] / "build")
-HEAD = ("Received: from lb.test\n\tby mta.test (Postfix) with {back} id 1\n"
-        "Received: from client.test ([127.0.0.1])\n\tby lb.test (Postroad) with {front} id 2.1\n")
+HEAD = ("Received: from {helo} (unknown [{told}])\n\tby mta.test (Postfix) with {back} id 1\n"
+        "Received: from client.test ([{client}])\n\tby lb.test (Postroad) with {front} id 2.1\n"
+        "Received: from source.test (unknown [127.0.0.1])\n\tby client.test (Postfix) with ESMTP id 3\n")
+CLIENT = ADDRESSES["smtplib"]
 DIALOGUE = b"MAIL FROM:<a@b>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n"
 
 
@@ -31,10 +33,14 @@ def recording(*turns):
     return tap
 
 
+def head(front="ESMTP", back="ESMTP", told="127.0.0.1", helo="lb.test", client=CLIENT):
+    return HEAD.format(front=front, back=back, told=told, helo=helo, client=client)
+
+
 def a_cell(column=None, **arrival):
     cell = Cell("smtplib", "postfix", column or Column("plain", bodies=("plain",)), recording=recording(*DIALOGUE))
     content = bodies.split(cell.content("plain"))[1]
-    values = {"head": HEAD.format(front="ESMTP", back="ESMTP"), "digest": bodies.digest(content)}
+    values = {"head": head(), "digest": bodies.digest(content)}
     return cell, {cell.ident("plain"): [Arrival(**dict(values, **arrival))]}
 
 
@@ -46,8 +52,10 @@ def test_a_message_that_arrived_as_it_was_sent_passes():
 
 @pytest.mark.parametrize("change,finding", [
     ({"digest": "0"}, "altered"),
-    ({"head": HEAD.format(front="ESMTPS", back="ESMTP")}, "the way to the balancer was ESMTPS"),
-    ({"head": HEAD.format(front="ESMTP", back="ESMTPS")}, "the way to the server was ESMTPS"),
+    ({"head": head(front="ESMTPS")}, "the way to the balancer was ESMTPS"),
+    ({"head": head(back="ESMTPS")}, "the way to the server was ESMTPS"),
+    ({"head": head(client="127.0.0.1")}, f"the way to the balancer was for 127.0.0.1, not for {CLIENT}"),
+    ({"head": head(told=CLIENT)}, f"the way to the server was for {CLIENT}, not for 127.0.0.1"),
     ({"head": "Received: by nobody\n"}, "no Received field"),
 ])
 def test_what_arrived_otherwise_fails(change, finding):
@@ -86,6 +94,61 @@ def test_a_column_without_its_evidence_fails(use, turns):
         cell.recording = tap
         cell.judge(arrivals, {})
         assert cell.result == result, cell.failures
+
+
+@pytest.mark.parametrize("identity,good,bad,finding", [
+    ("v1", {"told": CLIENT}, {}, f"for 127.0.0.1, not for {CLIENT}"),
+    ("v2", {"told": CLIENT}, {"told": ADDRESSES["curl"]}, f"for {ADDRESSES['curl']}, not for {CLIENT}"),
+    ("xclient", {"told": CLIENT, "helo": "client.test"}, {"helo": "client.test"}, f"for 127.0.0.1, not for {CLIENT}"),
+    ("xclient", {"told": CLIENT, "helo": "client.test"}, {"told": CLIENT}, "the server was not told that the client is client.test"),
+])
+def test_a_server_that_was_not_told_who_the_client_is_fails(identity, good, bad, finding):
+    for values, result in ((good, PASSED), (bad, FAILED)):
+        cell, arrivals = a_cell(Column("told", identity=identity, bodies=("plain",)), head=head(**values))
+        cell.judge(arrivals, {})
+        assert cell.result == result and all(finding in f for f in cell.failures), cell.failures
+
+
+def test_what_belongs_to_one_sender_is_found_among_others():
+    tap = recording(b"EHLO a\r\n", b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", b"DATA\r\n", b"MAIL FROM:<e@f> SIZE=1\r\n", b"DATA\r\n",
+                    b"MAIL FROM:<a@b>\r\n")
+    assert [t[:4] for t in tap.of("a@b").client_turns()] == [b"MAIL", b"DATA", b"MAIL"] and tap.of("a@b").pipelined()
+    assert [t[:4] for t in tap.of("e@f").client_turns()] == [b"MAIL", b"DATA"] and not tap.of("e@f").pipelined()
+    assert not tap.of("e").client_turns()
+
+
+@pytest.mark.parametrize("announced,bare,turns,finding", [
+    ({"PIPELINING"}, False, [b"MAIL FROM:<%s>\r\n", b"RCPT TO:<c@d>\r\n", b"DATA\r\n"], "did not pipeline"),
+    ({"PIPELINING"}, True, [b"MAIL FROM:<%s>\r\nRCPT TO:<c@d>\r\n", b"DATA\r\n"], "used PIPELINING, which"),
+    ({"CHUNKING"}, True, [b"MAIL FROM:<%s>\r\n", b"BDAT 3\r\nabc"], "used CHUNKING, which"),
+    (set(), False, [b"MAIL FROM:<%s>\r\n", b"RCPT TO:<c@d>\r\n"], "no content"),
+    (set(), False, [b"MAIL FROM:<x@y>\r\n", b"DATA\r\n"], "no content"),
+])
+def test_what_the_balancer_said_to_the_server_is_judged(announced, bare, turns, finding):
+    pipelined = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n", b"DATA\r\n"
+    cell, arrivals = a_cell(Column("what", use="pipelining", bare=bare, bodies=("plain",)))
+    cell.recording, cell.announced = recording(*pipelined), announced
+    cell.back = recording(*(t.replace(b"%s", cell.sender.encode()) for t in turns))
+    cell.judge(arrivals, {})
+    assert len(cell.failures) == 1 and finding in cell.failures[0], cell.failures
+
+
+@pytest.mark.parametrize("column", [Column("to", chunking="always", bodies=("plain",)), Column("through", use="chunking", bodies=("plain",))])
+def test_a_server_with_chunking_that_gets_data_fails(column):
+    for command, result in ((b"DATA\r\n", FAILED), (b"BDAT 3 LAST\r\nabc", PASSED)):
+        cell, arrivals = a_cell(column)
+        cell.announced = {"CHUNKING"}
+        cell.recording = recording(b"MAIL FROM:<a@b>\r\n", b"BDAT 3 LAST\r\nabc", b"DATA\r\n")
+        cell.back = recording(b"MAIL FROM:<%s>\r\n" % cell.sender.encode(), command)
+        cell.judge(arrivals, {})
+        assert cell.result == result, cell.failures
+
+
+def test_a_server_that_does_not_take_an_identity_is_not_supported_and_says_so():
+    for column in (c for c in COLUMNS if c.identity):
+        for needs, finding in (({"TLS"}, "PROXY header" if column.service == "proxy" else "XCLIENT"), ({"TLS", column.server_needs}, "")):
+            why = not_supported("curl", column, "postfix", {"postfix": needs})
+            assert finding in why and bool(finding) == bool(why)
 
 
 def test_the_end_of_content_with_the_next_mail_is_not_a_pipelined_envelope():

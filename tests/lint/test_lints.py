@@ -108,6 +108,23 @@ def test_a_folder_with_sources_needs_a_readme(run):
     assert run("readmes", files={"daemon/x/README.md": "", "tests/unit/README.md": ""})[0] == 0
 
 
+def test_each_play_is_named_and_each_that_is_named_is_there(run):
+    plays = {f"tests/spec/{name}.spec": "" for name in ("b01_x", "b02_y", "b04_z", "c01_lost", "c01_again", "odd")}
+    code, out = run("plays", files={**plays, "tests/spec/RULES.md": "# Page\n| all | `b01-b04` |\n| one | `d07` |\n"})
+    assert code == 1
+    assert out.splitlines() == [
+        "tests/spec/c01_lost.spec:1: c01 is also the number of tests/spec/c01_again.spec",
+        "tests/spec/odd.spec:1: is not named x00_what_it_shows.spec",
+        "tests/spec/RULES.md:3: there is no play d07",
+        "tests/spec/c01_again.spec:1: is not named in tests/spec/RULES.md",
+    ]
+
+
+def test_plays_all_named_pass(run):
+    files = {"tests/spec/b01_x.spec": "", "tests/spec/b02_y.spec": "", "tests/spec/RULES.md": "| all | `b01` `b02` |\n"}
+    assert run("plays", files=files) == (0, "")
+
+
 @pytest.mark.parametrize("line", ["TO" + "DO later", "/ho" + "me/me/x", "<<<<" + "<<< HEAD", "white" + "list"])
 def test_forbidden_words_fail(run, line):
     code, out = run("words", files={"a.md": "fine\n" + line + "\n"})

@@ -86,11 +86,21 @@ class Caged:
     def argv(self):
         raise NotImplementedError
 
+    def _caged(self, argv):
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", SCRIPT, "sh", str(self.dir), str(self.root), *argv]
+
+    def ask(self, argv, timeout=20):
+        """What a program of the instance prints, run where the instance runs."""
+        done = subprocess.run(self._caged(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout,
+                              env=unpacking.environment(self.root), check=False)
+        if done.returncode:
+            raise unpacking.PeerError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stderr}")
+        return done.stdout
+
     def start(self, timeout=20):
         """Starts it and returns when it greets."""
-        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", SCRIPT, "sh", str(self.dir), str(self.root)]
         with open(self.dir / "stderr", "ab") as err:
-            self.process = subprocess.Popen(argv + self.argv(), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
+            self.process = subprocess.Popen(self._caged(self.argv()), stdin=subprocess.DEVNULL, stdout=err, stderr=err,
                                             env=unpacking.environment(self.root), start_new_session=True)
         deadline = time.monotonic() + timeout
         while not probe_banner("127.0.0.1", self.port):

@@ -10,12 +10,14 @@ from tests.peers.caged import Caged
 
 
 class OpenSmtpd(Caged):
-    """`routes` maps a domain to (URL, options of `relay`); all other mail is delivered here."""
+    """`routes` maps a domain to (URL, options of `relay`); all other mail is delivered here. `services` are
+    further ports: `implicit` begins with TLS, `proxy` wants a PROXY header of version 2, `bare` announces as little as it
+    can be told to, `xclient` is like the first one."""
 
     peer = "opensmtpd"
     directories = {"var/spool/smtpd": ("root", 0o711), "var/lib/opensmtpd/empty": ("root", 0o755)}
 
-    def __init__(self, dir, port, implicit=None, hostname="mta.test", certificate=None, routes=None, build=None):
+    def __init__(self, dir, port, services=None, hostname="mta.test", certificate=None, routes=None, build=None):
         super().__init__(dir, port, build)
         lines, tls = ["smtp max-message-size 100M", "table all { \"@\" = vmail }"], ""
         if certificate:
@@ -25,8 +27,9 @@ class OpenSmtpd(Caged):
             lines += ["pki own cert \"/etc/smtpd.cert\"", "pki own key \"/etc/smtpd.key\""]
             tls = "tls pki own "
         lines.append(f"listen on 127.0.0.1 port {port} {tls}hostname {hostname}")
-        if implicit:
-            lines.append(f"listen on 127.0.0.1 port {implicit} smtps pki own hostname {hostname}")
+        kinds = {"implicit": "smtps pki own ", "proxy": f"{tls}proxy-v2 ", "xclient": tls, "bare": "no-dsn "}
+        for name, at in (services or {}).items():
+            lines.append(f"listen on 127.0.0.1 port {at} {kinds[name]}hostname {hostname}")
         for n, (url, options) in enumerate((routes or {}).values()):
             lines.append(f"action \"to{n}\" relay host \"{url}\" helo \"{hostname}\" {options}")
         lines.append("action \"local\" maildir \"/var/mail/all\" virtual <all>")

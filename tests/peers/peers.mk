@@ -3,4 +3,4 @@
 
 .PHONY: peers
 peers: ## unpack Postfix, Exim, OpenSMTPD, Dovecot, HAProxy, nginx, swaks, msmtp into the build
-	$(Q)tests/peers/unpack --build $(BUILD) postfix exim4-daemon-light opensmtpd dovecot haproxy nginx swaks msmtp
+	$(Q)tests/peers/unpack --build $(BUILD) postfix exim4-daemon-light exim4-daemon-heavy opensmtpd dovecot haproxy nginx swaks msmtp

@@ -16,6 +16,7 @@ from pathlib import Path
 PEERS = {
     "postfix": (["postfix"], ["usr/lib/postfix/sbin/master", "usr/lib/postfix/sbin/smtpd", "usr/sbin/postconf"]),
     "exim4-daemon-light": (["exim4-daemon-light", "exim4-base"], ["usr/sbin/exim4"]),
+    "exim4-daemon-heavy": (["exim4-daemon-heavy", "exim4-base"], ["usr/sbin/exim4"]),
     "opensmtpd": (["opensmtpd"], ["usr/sbin/smtpd"]),
     "haproxy": (["haproxy"], ["usr/sbin/haproxy"]),
     "nginx": (["nginx", "libnginx-mod-stream", "libnginx-mod-mail"], ["usr/sbin/nginx"]),

@@ -142,6 +142,7 @@ def report(run, books):
     print(f"sent {s.count}, accepted {s.answered}, given up {len(s.given_up)}, attempts {len(s.attempts)}, retried {s.retried}")
     styles = collections.Counter(a.style for a in s.attempts)
     print("styles:", ", ".join(f"{k} {v}" for k, v in sorted(styles.items())))
+    print("stored by:", ", ".join(f"{k} {v}" for k, v in sorted(books.ways.items())))
     print("attempts:", ", ".join(f"{k} {v}" for k, v in sorted(outcomes.items())))
     print("faults:", ", ".join(f"{k} {v}" for k, v in sorted(run.schedule.counts.items())) or "none")
     if causes:

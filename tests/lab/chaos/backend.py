@@ -129,11 +129,12 @@ class Server:
         while view:
             view = view[os.write(self.fd, view):]
 
-    def store(self, envelope, content, canonical):
+    def store(self, envelope, content, canonical, chunks):
+        """chunks: how many BDAT brought it; 0 = DATA did."""
         self.stored += 1
         ident = f"{self.name}.{self.stored}"
         record = {"id": ident, "from": envelope["from"], "rcpts": envelope["rcpts"], "size": len(content), "canonical": canonical,
-                  "sha256": hashlib.sha256(content).hexdigest()}
+                  "chunks": chunks, "sha256": hashlib.sha256(content).hexdigest()}
         if self.sabotage and self.stored % 50 == 0:
             if self.sabotage == "lose":
                 return ident
@@ -284,13 +285,13 @@ class Session:
         self.chunks.append(data)
         if is_last:
             content = b"".join(self.chunks)
-            await self.finish(content, is_canonical(content))
+            await self.finish(content, is_canonical(content), len(self.chunks))
         elif await self.fault("data"):
             self.has_failed_chunk = True
         else:
             await self.send("250 2.0.0 chunk")
 
-    async def finish(self, content, canonical):
+    async def finish(self, content, canonical, chunks=0):
         envelope = self.envelope
         self.reset_envelope()
         if self.server.happens("vanish_unstored"):
@@ -298,7 +299,7 @@ class Session:
             raise Gone
         if await self.fault("dot"):
             return
-        ident = self.server.store(envelope, content, canonical)
+        ident = self.server.store(envelope, content, canonical, chunks)
         if self.server.happens("vanish_stored"):
             self.wire.abort()
             raise Gone

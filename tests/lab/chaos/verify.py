@@ -66,7 +66,7 @@ class Books:
         self.seed, self.attempts, self.kills, self.received_port = seed, attempts, kills, received_port
         self.is_direct = logs is None
         self.violations = []
-        self.explained = collections.Counter()
+        self.explained, self.ways = collections.Counter(), collections.Counter()
         self.by_sender = {a.sender: a for a in attempts}
         self.copies, self.lines = collections.defaultdict(list), collections.defaultdict(list)
         self.n_lost = self.n_corrupted = self.n_unexplained = 0
@@ -89,6 +89,8 @@ class Books:
             self.violations.append((-1, f"a backend holds a message nobody sent: {record}", ""))
             return
         self.copies[record["from"]].append(record)
+        chunks = record.get("chunks", 0)
+        self.ways["DATA" if chunks == 0 else "one chunk" if chunks == 1 else "several chunks"] += 1
         why = self.compare(attempt, record, content)
         if why is not None:
             self.n_corrupted += 1

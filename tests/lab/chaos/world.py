@@ -96,9 +96,11 @@ class Balancer:
         self.process = None
         self.logs, self.kills = [], []
         servers = {b.name: {"address": f"127.0.0.1:{b.port}"} for b in backends}
-        listeners = {"relay": {**LISTENER, "bind": [f"127.0.0.1:{self.ports[0]}"], "add_received": "always"},
+        # Two of the servers take BDAT: with the second pool everything goes to them so, and failover changes the way.
+        listeners = {"relay": {**LISTENER, "pool": "chunks", "bind": [f"127.0.0.1:{self.ports[0]}"], "add_received": "always"},
                      "plain": {**LISTENER, "bind": [f"127.0.0.1:{self.ports[1]}"], "add_received": "never"}}
-        config = {"version": 1, "listeners": listeners, "pools": {"mta": {**POOL, "servers": servers}}}
+        pools = {"mta": {**POOL, "servers": servers}, "chunks": {**POOL, "servers": servers, "chunking": "always"}}
+        config = {"version": 1, "listeners": listeners, "pools": pools}
         node = {**NODE, "node": "n1", "state_dir": str(directory / "state"), "run_dir": str(directory / "run"),
                 "initial_config": config}
         for d in ("state", "run"):

@@ -17,7 +17,8 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPOSITORY))
 RUN_SECONDS = 590
-PEERS = ["postfix", "exim", "opensmtpd", "swaks", "msmtp"]  # the others are on the machine
+PEERS = {"postfix": ["postfix"], "exim": ["exim4-daemon-light", "exim4-daemon-heavy"], "opensmtpd": ["opensmtpd"],
+         "swaks": ["swaks"], "msmtp": ["msmtp"]}  # the others are on the machine
 
 
 def arguments():
@@ -61,9 +62,8 @@ def outside(o):
         return 0
     build = pathlib.Path(o.build).resolve()
     wanted = ",".join([o.clients or ",".join(PEERS), o.servers or ",".join(PEERS)]).split(",")
-    for name in PEERS:
-        if name in wanted:
-            unpacking.unpack(name, build)
+    for package in [p for name in PEERS if name in wanted for p in PEERS[name]] + ["haproxy"]:
+        unpacking.unpack(package, build)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="postroad-interop-"))
     directory.chmod(0o755)
     argv = ["unshare", "-mnp", "--propagation", "private", "--fork", "--kill-child", "--mount-proc", "/usr/bin/python3",
@@ -85,12 +85,15 @@ def outside(o):
 
 
 def inside(o):
+    from columns import ADDRESSES
     from run import Run
     # Should whoever waits for us be killed, we end all the same.
     signal.signal(signal.SIGALRM, lambda *_: os._exit(1))
     signal.alarm(RUN_SECONDS)
     started = time.monotonic()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in ADDRESSES.values():
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
     run = Run(o, pathlib.Path(o.inside))
     try:
         failed = run.go()

@@ -4,11 +4,13 @@ import dataclasses
 import re
 
 import bodies
-from columns import CLIENT_LACKS, Column, left_out
+from columns import ADDRESSES, CLIENT_LACKS, HELO, OURS, Column, left_out
 
 PASSED, UNSUPPORTED, FAILED = "passed", "not supported", "FAILED"
-BY_US = re.compile(r"by lb\.test \(Postroad\)\s+with (\S+)")
-BY_SERVER = re.compile(r"\bwith ((?:utf8|e|l)*smtp\w*)", re.I)
+FIELD = re.compile(r"^Received: from (.*(?:\n[ \t].*)*)", re.M)
+BY_US, BY_SERVER = "by lb.test (Postroad)", "by mta.test"
+PROTOCOL = re.compile(r"\bwith ((?:utf8|e|l)*smtp\w*)", re.I)
+ADDRESS = re.compile(r"\[([\d.]+)\]")
 
 
 @dataclasses.dataclass
@@ -26,7 +28,9 @@ class Cell:
     large: bool = False  # a large message besides
     port: int = 0
     reason: str = ""  # why it is not supported
-    recording: object = None
+    recording: object = None  # of what the client and the balancer said
+    back: object = None  # of what the balancer and the server said, for all cells of this column and server
+    announced: set = dataclasses.field(default_factory=set)  # what the server said when it was asked
     left_out: dict = dataclasses.field(default_factory=dict)
     errors: dict = dataclasses.field(default_factory=dict)  # kind: what the client said
     failures: list = dataclasses.field(default_factory=list)
@@ -38,6 +42,13 @@ class Cell:
     @property
     def utf8(self):
         return self.column.use == "smtputf8"
+
+    @property
+    def address(self):
+        return ADDRESSES[self.client]
+
+    def uses(self, what):
+        return self.column.uses(self.client, what)
 
     @property
     def sender(self):
@@ -95,25 +106,49 @@ class Cell:
         for arrival in found:
             if arrival.digest != bodies.wanted(kind):
                 yield f"altered: {arrival.difference}"
-            yield from self._wrong_protocol(arrival.head)
+            yield from self._wrong_hops(arrival.head)
 
-    def _wrong_protocol(self, head):
-        """Whether each hop had TLS as the column says, by the fields both ends wrote."""
-        ours, theirs = BY_US.search(head), BY_SERVER.search(head)
-        for hop, match, mode in (("to the balancer", ours, self.column.front), ("to the server", theirs, self.column.back)):
-            if match is None:
+    def _wrong_hops(self, head):
+        """What each end of the way wrote into its field: whether there was TLS, and who its client was."""
+        told = self.address if self.column.identity else OURS
+        for hop, by, mode, client in (("to the balancer", BY_US, self.column.front, self.address),
+                                      ("to the server", BY_SERVER, self.column.back, told)):
+            field = next((f[1] for f in FIELD.finditer(head) if by in f[1]), "")
+            protocol, address = PROTOCOL.search(field), ADDRESS.search(field)
+            if not protocol or not address:
                 yield f"no Received field about the way {hop}"
-            elif match[1].upper().endswith("S") != (mode != "none"):
-                yield f"the way {hop} was {match[1]}, in a column with TLS {mode}"
+                continue
+            if protocol[1].upper().endswith("S") != (mode != "none"):
+                yield f"the way {hop} was {protocol[1]}, in a column with TLS {mode}"
+            if address[1] != client:
+                yield f"the way {hop} was for {address[1]}, not for {client}"
+            if by == BY_SERVER and self.column.identity == "xclient" and HELO not in field:
+                yield f"the server was not told that the client is {HELO}"
 
     def _missing_evidence(self):
         """What the column is about must have happened; encrypted dialogues are judged by the fields alone."""
         tap = self.recording
-        if self.column.use == "pipelining" and not tap.pipelined():
+        if self.uses("pipelining") and not tap.pipelined():
             yield "the client did not pipeline"
-        if self.column.use == "chunking" and not tap.chunked():
+        if self.uses("chunking") and not tap.chunked():
             yield "the client did not use BDAT"
-        if self.column.use == "smtputf8" and not tap.utf8():
+        if self.uses("smtputf8") and not tap.utf8():
             yield "the client did not say SMTPUTF8"
-        if self.column.front == "none" and self.column.use != "chunking" and not tap.sent_data():
+        if self.column.front == "none" and not self.uses("chunking") and not tap.sent_data():
             yield "the client did not use DATA"
+        if self.back is not None:
+            yield from self._missing_behind(self.back.of(self.sender))
+
+    def _missing_behind(self, tap):
+        """What the balancer and the server said: what the server can, and nothing else."""
+        if not tap.sent_data() and not tap.chunked():
+            yield "the balancer sent the server no content"
+        if self.uses("pipelining") and "PIPELINING" in self.announced and not self.column.bare and not tap.pipelined():
+            yield "the balancer did not pipeline"
+        by_chunks = self.uses("chunking") or self.column.chunking == "always"
+        if by_chunks and "CHUNKING" in self.announced and not self.column.bare and not tap.chunked():
+            yield "the balancer did not use BDAT"
+        able = set() if self.column.bare else self.announced
+        for extension, seen in (("PIPELINING", tap.pipelined()), ("CHUNKING", tap.chunked()), ("SMTPUTF8", tap.utf8())):
+            if seen and extension not in able:
+                yield f"the balancer used {extension}, which the server does not announce"

@@ -10,9 +10,11 @@ import ssl
 import subprocess
 
 from tests.peers import unpacking
+from columns import HELO
 from programs import CLIENT_PORTS
 
 SECONDS = 60
+NEEDS = {"BODY=8BITMIME": "8bitmime", "SMTPUTF8": "smtputf8"}
 
 
 def send(programs, cell, kind, content):
@@ -49,14 +51,16 @@ def _opensmtpd(_programs, cell, _kind, content):
 def _smtplib(programs, cell, _kind, content):
     context = ssl.create_default_context(cafile=programs.tls.ca)
     if cell.column.front == "implicit":
-        connection = smtplib.SMTP_SSL("127.0.0.1", cell.port, "client.test", timeout=SECONDS, context=context)
+        connection = smtplib.SMTP_SSL("127.0.0.1", cell.port, HELO, timeout=SECONDS, context=context,
+                                      source_address=(cell.address, 0))
     else:
-        connection = smtplib.SMTP("127.0.0.1", cell.port, "client.test", timeout=SECONDS)
+        connection = smtplib.SMTP("127.0.0.1", cell.port, HELO, timeout=SECONDS, source_address=(cell.address, 0))
     with connection as s:
         if cell.column.front == "starttls":
             s.starttls(context=context)
         s.command_encoding = "utf-8" if cell.utf8 else "ascii"
-        s.sendmail(cell.sender, [cell.rcpt], content, mail_options=_options(cell))
+        s.ehlo_or_helo_if_needed()
+        s.sendmail(cell.sender, [cell.rcpt], content, mail_options=[o for o in _options(cell) if s.has_extn(NEEDS[o])])
     return ""
 
 
@@ -80,25 +84,25 @@ def _swaks(programs, cell, kind, content):
     root = unpacking.peers_dir(programs.build) / "swaks"
     # It stuffs dots itself, and takes one line with a dot off the end, if there is one, before it adds its own.
     path = _file(programs, cell, kind, content + b".\r\n")
-    argv = [root / "usr/bin/swaks", "--server", "127.0.0.1", "--port", cell.port, "--ehlo", "client.test", "--from", cell.sender,
-            "--to", cell.rcpt, "--data", f"@{path}", "--suppress-data", "--timeout", SECONDS]
+    argv = [root / "usr/bin/swaks", "--server", "127.0.0.1", "--port", cell.port, "--local-interface", cell.address, "--ehlo", HELO,
+            "--from", cell.sender, "--to", cell.rcpt, "--data", f"@{path}", "--suppress-data", "--timeout", SECONDS]
     tls = {"none": [], "starttls": ["--tls"], "implicit": ["--tls-on-connect"]}[cell.column.front]
     if tls:
         tls += ["--tls-verify", "--tls-ca-path", programs.tls.ca]
-    return _run(argv + tls + (["--pipeline"] if cell.column.use == "pipelining" else []), root)
+    return _run(argv + tls + (["--pipeline"] if cell.uses("pipelining") else []), root)
 
 
 def _curl(programs, cell, kind, content):
     scheme = "smtps" if cell.column.front == "implicit" else "smtp"
-    argv = ["curl", "--silent", "--show-error", "--url", f"{scheme}://127.0.0.1:{cell.port}/client.test", "--mail-from", cell.sender,
-            "--mail-rcpt", cell.rcpt, "--upload-file", _file(programs, cell, kind, content), "--max-time", SECONDS]
+    argv = ["curl", "--silent", "--show-error", "--url", f"{scheme}://127.0.0.1:{cell.port}/{HELO}", "--interface", cell.address,
+            "--mail-from", cell.sender, "--mail-rcpt", cell.rcpt, "--upload-file", _file(programs, cell, kind, content), "--max-time", SECONDS]
     return _run(argv + (["--ssl-reqd", "--cacert", programs.tls.ca] if cell.column.front != "none" else []))
 
 
 def _msmtp(programs, cell, kind, content):
     root = unpacking.peers_dir(programs.build) / "msmtp"
-    argv = [root / "usr/bin/msmtp", "--file=/dev/null", "--host=127.0.0.1", f"--port={cell.port}", "--domain=client.test",
-            f"--from={cell.sender}", f"--timeout={SECONDS}"]
+    argv = [root / "usr/bin/msmtp", "--file=/dev/null", "--host=127.0.0.1", f"--port={cell.port}", f"--domain={HELO}",
+            f"--source-ip={cell.address}", f"--from={cell.sender}", f"--timeout={SECONDS}"]
     if cell.column.front != "none":
         argv += ["--tls=on", f"--tls-trust-file={programs.tls.ca}",
                  f"--tls-starttls={'on' if cell.column.front == 'starttls' else 'off'}"]

@@ -13,7 +13,7 @@ import report
 from cells import FAILED, Arrival, Cell
 from columns import CLIENTS, COLUMNS, LARGE_COLUMNS, SERVERS, not_supported
 from tap import Taps
-from programs import Programs, listener_port, tap_port
+from programs import BACK_TAPS, SERVER_PORTS, Programs, front_port, port_of, tap_port
 
 WORKERS = 4
 QUIET_SECONDS = 40
@@ -50,6 +50,7 @@ class Run:
         """True when something failed."""
         self.programs.start()
         self._make_cells()
+        self.programs.start_balancer()
         live = [c for c in self.cells if not c.reason]
         self._send(live)
         self._await(live)
@@ -71,19 +72,23 @@ class Run:
         self.taps.close()
 
     def _make_cells(self):
+        backs = {(c.name, server): self.taps.open(port_of(BACK_TAPS, c, server), SERVER_PORTS[server][c.service])
+                 for c, server in self.programs.ways() if c.tapped}
         for client in self.clients:
             for server in self.servers:
-                row = [self._make_cell(client, server, column) for column in self.columns]
+                row = [self._make_cell(client, server, column, backs) for column in self.columns]
                 self.cells += row
                 able = [c for name in LARGE_COLUMNS for c in row if c.column.name == name and not c.reason]
                 if able and not self.options.quick:
                     able[0].large = True
 
-    def _make_cell(self, client, server, column):
-        cell = Cell(client, server, column, port=tap_port(client, column.name, server))
+    def _make_cell(self, client, server, column, backs):
+        cell = Cell(client, server, column, client in column.large, port=tap_port(client, column.name, server))
         cell.reason = not_supported(client, column, server, self.programs.announced)
         if not cell.reason:
-            cell.recording = self.taps.open(cell.port, listener_port(server, column.front, column.back))
+            cell.recording = self.taps.open(cell.port, front_port(column, server))
+            cell.back = backs.get((column.name, server))
+            cell.announced = self.programs.announced[server]
         return cell
 
     # ---- sending ----

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recorder between a client and the balancer: what was said, in the order in which it was said.
+"""A recorder between two programs: what was said, in the order in which it was said. It connects from the address from
+which it was connected to, so that neither end sees it.
 
 The hard thing: evidence of pipelining is that the client went on before the server spoke, so what came from one side
 without the other in between is one turn, however many segments it took. Content is of no interest: of a long turn
@@ -13,6 +14,7 @@ import threading
 KEPT = 4096
 TURNS_MAX = 4000
 COMMAND = rb"(?:^|\r\n)"
+MAIL = COMMAND + rb"MAIL FROM:<([^>\r]*)>"
 
 
 @dataclasses.dataclass
@@ -41,6 +43,20 @@ class Recording:
     def __init__(self):
         self.connections = []
 
+    def of(self, sender):
+        """What belongs to one sender's messages, of connections that also carry those of others."""
+        found = Recording()
+        for turns in self.connections:
+            mine = False
+            for turn in turns:
+                if turn.client and (mail := re.findall(MAIL, turn.head + turn.tail, re.I)):
+                    if not mine and mail[-1] == sender.encode():
+                        found.connections.append([])
+                    mine = mail[-1] == sender.encode()
+                if mine:
+                    found.connections[-1].append(turn)
+        return found
+
     def client_turns(self):
         return [t.head + t.tail for turns in self.connections for t in turns if t.client]
 
@@ -57,6 +73,10 @@ class Recording:
     def sent_data(self):
         return self.said(COMMAND + rb"DATA\r\n")
 
+    def mail_parameters(self):
+        """Whether MAIL had any: each belongs to an extension."""
+        return self.said(COMMAND + rb"MAIL FROM:<[^>\r]*> +\w")
+
     def utf8(self):
         return self.said(COMMAND + rb"MAIL FROM:[^\r]* SMTPUTF8")
 
@@ -72,13 +92,17 @@ class Taps:
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         self.sabotage = sabotage
+        self.tasks = set()
 
     def open(self, port, to):
         """Records what goes through `port` to the port `to`."""
         recording = Recording()
 
         async def serve(reader, writer):
+            # The loop itself would let the garbage collector have it.
+            self.tasks.add(asyncio.current_task())
             await self._serve(recording, reader, writer, to)
+            self.tasks.discard(asyncio.current_task())
         coroutine = asyncio.start_server(serve, "127.0.0.1", port)
         asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
         return recording
@@ -87,7 +111,8 @@ class Taps:
         turns = []
         recording.connections.append(turns)
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", to)
+            source = writer.get_extra_info("peername")[0]
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", to, local_addr=(source, 0))
         except OSError:
             writer.close()
             return
@@ -111,6 +136,15 @@ class Taps:
         finally:
             writer.write_eof() if writer.can_write_eof() else writer.close()
 
+    async def _end(self):
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def close(self):
+        if not self.thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)

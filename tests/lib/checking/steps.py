@@ -9,7 +9,7 @@ from . import programs
 from .report import Results
 
 NAMES = ("install", "lint", "build", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos", "storm")
-LINT_SKIPPED = 77
+SKIPPED = 77
 FUZZ_SAN = "address,undefined,fuzzer-no-link"
 BUILD_TIMEOUT, UNIT_TIMEOUT, SUITE_TIMEOUT = 1800, 300, 900
 
@@ -93,6 +93,16 @@ def clang(check):
 # ---- the tests ----
 
 
+def judge(results, name, log, status):
+    """A program that is one test by itself: 77 = skipped, and why on its last line."""
+    if status == 0:
+        results.passed.append(name)
+    elif status == SKIPPED:
+        results.skipped[name] = programs.text_of(log).splitlines()[-1]
+    else:
+        results.failed[name] = log
+
+
 def lint(check):
     lints = [p for p in sorted(glob.glob("tests/lint/*")) if "." not in os.path.basename(p) and os.access(p, os.X_OK)]
 
@@ -102,12 +112,7 @@ def lint(check):
             return r
         log = check.log(name)
         status = programs.run([path], log, SUITE_TIMEOUT, {"POSTROADD": os.path.join(check.build, "bin/postroadd")})
-        if status == 0:
-            r.passed.append(name)
-        elif status == LINT_SKIPPED:
-            r.skipped[name] = programs.text_of(log).splitlines()[-1]
-        else:
-            r.failed[name] = log
+        judge(r, name, log, status)
         return r
 
     return check.each(run_one, lints)
@@ -241,12 +246,7 @@ def chaos(check, san):
             continue
         log = check.log(name)
         status = programs.run([path, "--build", check.out(san)], log, SUITE_TIMEOUT)
-        if status == 0:
-            r.passed.append(name)
-        elif status == LINT_SKIPPED:
-            r.skipped[name] = programs.text_of(log).splitlines()[-1]
-        else:
-            r.failed[name] = log
+        judge(r, name, log, status)
     return r
 
 

@@ -10,6 +10,7 @@ import socket
 from .grammar import Fail, value_of
 from .wire import hold_port, written
 
+EXAMPLES = os.path.join(os.path.dirname(__file__), "../../../packaging/examples")
 # Everything a spec does not say: quiet checks, no slow start, bytes unchanged, so that a play is deterministic.
 LISTENER = {"mode": "smtp", "direction": "outbound", "hostname": "lb.test", "pool": "main", "add_received": "never"}
 POOL = {"balance": "first", "slow_start": "0s",
@@ -119,6 +120,18 @@ class Balancer:
         for key, value in s.pairs.items():
             put(route, key, value_of(value))
         self.document.setdefault("routes", []).append(route)
+
+    def conf_example(self, s):
+        """example FILE: one of packaging/examples as it stands, but for what only its operator has: addresses, certificates."""
+        with open(os.path.join(EXAMPLES, str(s.args[0])), encoding="utf-8") as f:
+            self.document = json.load(f)
+        for name, li in self.document["listeners"].items():
+            li["bind"] = [written(self.host(name), self.port(name))]
+        for pool in self.document["pools"].values():
+            for name, server in pool["servers"].items():
+                server["address"] = written(*self.play.backends[name].address)
+        for own in self.document["certificates"].values():
+            own.update(certificate_file="@tls/server@", key_file="@tls/server-key@")
 
     def conf_certificate(self, s):
         self.add_object("certificates", s)

@@ -4,7 +4,7 @@ import re
 
 from .grammar import Fail, Token
 from .script import text_of
-from .wire import generate
+from .wire import Gone, generate
 
 
 class BdatClient:
@@ -53,6 +53,19 @@ class BdatServer:
         self.unanswered = message
         if more:
             await self.answer(more)
+
+    async def do_broken_chunks(self, s):
+        """Chunks that end without the last: the peer gave up. Those that came whole are answered with 250."""
+        try:
+            while True:
+                _, message = await self.read_chunk(await self.next_command("BDAT"))
+                if message is not None:
+                    raise Fail("the last chunk came, of %d bytes" % message["chunks"][-1])
+                await self.respond([Token("word", "250")])
+        except Gone:
+            pass
+        self.backend.bodies.append({"wire": b"".join(self.chunks)})
+        self.chunks = []
 
     async def at_BDAT(self, line, reply, replies):
         if not any(c.upper() == "CHUNKING" for c in self.announced()):

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One connection to a scripted mail server: the words of its script, and the books about what came."""
+import asyncio
+
 from .auth import AuthServer
 from .bdat import BdatServer
 from .grammar import Fail, Statement, Token
@@ -245,8 +247,17 @@ class Session(Server, TlsServer, AuthServer, ProxyServer, XclientServer, BdatSer
         return Token("str", b"220 %s.test ESMTP" % self.backend.name.encode())
 
     async def do_greet(self, s):
+        """greet ["220 …" | as=LISTENER]"""
         self.greeted = True
-        await self.respond(s.args or [self.banner()])
+        words = [Token("str", await self.greeting_of(str(s.pairs["as"])))] if "as" in s.pairs else s.args
+        await self.respond(words or [self.banner()])
+
+    async def greeting_of(self, listener):
+        """What that listener of the balancer says first, now."""
+        reader, writer = await asyncio.open_connection(*self.play.address_of("lb", listener))
+        line = await reader.readline()
+        writer.close()
+        return line.rstrip(b"\r\n")
 
     async def do_hello(self, s):
         """greet, expect EHLO, reply ehlo [CAPS]"""

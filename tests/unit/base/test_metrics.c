@@ -246,6 +246,42 @@ static void a_gauge_is_what_was_set_or_what_its_function_says(void **state)
 	metrics_retire(asked);
 }
 
+static double huge(void *arg)
+{
+	return *(const double *)arg;
+}
+
+static void numbers_are_written_whole_and_exact(void **state)
+{
+	UNUSED(state);
+	static double value;
+	static const struct {
+		double value;
+		const char *text;
+	} gauges[] = { { 0, "0" },
+		       { 1, "1" },
+		       { -3, "-3" },
+		       { 0.25, "0.25" },
+		       { 999999999999999, "999999999999999" },
+		       { 1e15, "1e+15" },
+		       { HUGE_VAL, "+Inf" } };
+	series_id counter = metrics_series(METRIC_BYTES_TOTAL, (const char *const[]) { "exact", "in" });
+	series_id gauge = metrics_series(METRIC_CONNECTIONS, (const char *const[]) { "exact" });
+	char want[100];
+
+	metrics_add(counter, UINT64_MAX);
+	assert_lines("side=\"exact\"", false,
+		     "postroad_bytes_total{side=\"exact\",direction=\"in\"} 18446744073709551615\n");
+	metrics_retire(counter);
+	metrics_read_with(gauge, huge, &value);
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++) {
+		value = gauges[i].value;
+		snprintf(want, sizeof(want), "postroad_connections{listener=\"exact\"} %s\n", gauges[i].text);
+		assert_lines("listener=\"exact\"", true, want);
+	}
+	metrics_retire(gauge);
+}
+
 static void each_family_has_one_head_and_openmetrics_ends_with_eof(void **state)
 {
 	UNUSED(state);
@@ -335,6 +371,7 @@ int main(void)
 		cmocka_unit_test(a_histogram_is_cumulative_and_scaled),
 		cmocka_unit_test(a_histogram_without_labels_has_le_alone),
 		cmocka_unit_test(a_gauge_is_what_was_set_or_what_its_function_says),
+		cmocka_unit_test(numbers_are_written_whole_and_exact),
 		cmocka_unit_test(each_family_has_one_head_and_openmetrics_ends_with_eof),
 		cmocka_unit_test(the_process_is_described),
 		cmocka_unit_test(open_descriptors_are_counted_without_the_counting_one),

@@ -111,13 +111,29 @@ static void a_login_at_servers_is_whole(void **state)
 	assert_refused(POOL_AUTH("'user': 'u', 'password': 'a\\nb'"), "/pools/p/auth/password", "control");
 }
 
+#define PASSED_TO(auth) "'pools': {'p': {'auth': " auth "}}}"
+
 static void a_login_passed_on_finds_no_other(void **state)
 {
 	UNUSED(state);
 	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'auth': {'user': 'u', "
 		       "'password': 'p', 'plaintext': true}}}}",
 		       "/listeners/l/auth/mode", "one login only");
-	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}}");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, " PASSED_TO("{'plaintext': true}"));
+}
+
+static void a_login_passed_on_is_not_for_everybody_to_read(void **state)
+{
+	UNUSED(state);
+	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}}", "/listeners/l/auth/mode",
+		       "read on the way");
+	assert_refused("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'tls': {'mode': "
+		       "'may'}}}}",
+		       "/listeners/l/auth/mode", "read on the way");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'tls': {'mode': "
+			"'encrypt'}}}}");
+	assert_accepted("{'listeners': {'l': {'auth': {'mode': 'passthrough'}}}, 'pools': {'p': {'servers': {'s': "
+			"{'address': '127.0.0.1:25'}}}}}");
 }
 
 static void who_logs_in_must_be_told_about_mixed_recipients(void **state)
@@ -343,6 +359,33 @@ static void doubtful_settings_warn(void **state)
 	}
 }
 
+static const char *inbound_of(const struct conf *c, const char *pool)
+{
+	for (size_t i = 0; i < c->n_pools; i++)
+		if (strcmp(c->pools[i].name, pool) == 0)
+			return c->pools[i].inbound;
+	fail_msg("no pool %s", pool);
+	return NULL;
+}
+
+static void pools_know_the_inbound_listeners_that_lead_to_them(void **state)
+{
+	UNUSED(state);
+	struct conf *c = parse_with(
+		"{'listeners': {'l': {'direction': 'inbound'},"
+		"               'm': {'bind': ['127.0.0.1:2526'], 'pool': 'q', 'direction': 'inbound'},"
+		"               'o': {'bind': ['127.0.0.1:2527'], 'pool': 'r'}},"
+		" 'pools': {'q': {}, 'r': {}, 's': {}},"
+		" 'routes': [{'name': 'x', 'when': {'listener': ['l'], 'recipient_domain': ['a.test']}, 'pool': 's'},"
+		"            {'name': 'y', 'when': {'listener': ['o'], 'recipient_domain': ['b.test']}, 'pool': 'r'},"
+		"            {'name': 'z', 'when': {'recipient_domain': ['c.test']}, 'pool': 'q'}]}");
+	assert_string_equal(inbound_of(c, "p"), "listener l");
+	assert_string_equal(inbound_of(c, "q"), "inbound listeners");
+	assert_string_equal(inbound_of(c, "s"), "listener l");
+	assert_null(inbound_of(c, "r"));
+	conf_unref(c);
+}
+
 static void the_defaults_do_not_warn(void **state)
 {
 	struct conf *c = parse_with("{}");
@@ -392,6 +435,7 @@ int main(void)
 		cmocka_unit_test(a_password_goes_where_nobody_can_read_it),
 		cmocka_unit_test(a_login_at_servers_is_whole),
 		cmocka_unit_test(a_login_passed_on_finds_no_other),
+		cmocka_unit_test(a_login_passed_on_is_not_for_everybody_to_read),
 		cmocka_unit_test(who_logs_in_must_be_told_about_mixed_recipients),
 		cmocka_unit_test(names_in_certificates_have_one_spelling),
 		cmocka_unit_test(an_address_is_bound_once),
@@ -405,6 +449,7 @@ int main(void)
 		cmocka_unit_test(settings_of_a_pool_fit_together),
 		cmocka_unit_test(doubtful_settings_warn),
 		cmocka_unit_test(the_defaults_do_not_warn),
+		cmocka_unit_test(pools_know_the_inbound_listeners_that_lead_to_them),
 		cmocka_unit_test(what_a_search_for_names_to_suggest_may_cost_is_bounded),
 	};
 

@@ -157,7 +157,7 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 		assert_null(node_config_load(files[i], &errors));
 		assert_int_equal(errors.n, 1);
 		assert_string_equal(errors.list[0].path, "");
-		assert_non_null(strstr(errors.list[0].detail, files[i]));
+		assert_non_null(strstr(errors.list[0].detail, "cannot be read: "));
 		errors_fini(&errors);
 	}
 }

@@ -334,6 +334,15 @@ static void a_pool_says_what_it_trusts(void **state)
 	assert_refused("{'pools': {'p': {'tls': {'mode': 'verify'}, 'servers': {'s': {'address': "
 		       "'srv:_smtp._tcp.example.net'}}}}}",
 		       "/pools/p/tls/server_name", "no name of their own");
+	assert_refused(POOL_TLS("{'mode': 'verify', 'server_name': '.example.net'}"), "/pools/p/tls/server_name",
+		       "no certificate");
+	assert_refused(POOL_TLS("{'mode': 'verify', 'server_name': '[192.0.2.1]'}"), "/pools/p/tls/server_name",
+		       "no certificate");
+	conf_unref(parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'server_name': '192.0.2.1'}"))));
+	struct conf *c =
+		parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'server_name': 'MX.example.net.'}")));
+	assert_string_equal(c->pools[0].tls.server_name, "mx.example.net");
+	conf_unref(c);
 	conf_unref(parse_with(filled(POOL_TLS("{'mode': 'verify', 'ca_file': 'CA', 'implicit': true, "
 					      "'server_name': 'mx.example.net'}"))));
 }
@@ -407,6 +416,92 @@ static void keys_are_secrets(void **state)
 	json_decref(stored);
 }
 
+/* ---- files that went bad ---- */
+
+static const char with_file[] =
+	"{'certificates': {'a': {'certificate_file': '%s', 'key_file': '%s'}, 'b': {'certificate_file': '%s', "
+	"'key_file': '%s'}},"
+	" 'listeners': {'l': {'tls': {'mode': 'starttls', 'certificates': ['a']}},"
+	"               'm': {'bind': ['127.0.0.1:2526'], 'pool': 'p', 'tls': {'mode': 'starttls', "
+	"'certificates': ['a', 'b']}}}}";
+
+static struct conf *parse_under(const char *certificate, const struct conf *before, bool starting)
+{
+	char *patch = xasprintf(with_file, certificate, given.key, given.cert, given.key);
+	struct conf_env env = test_env;
+	struct errors errors = { 0 };
+	json_t *document = document_with(patch);
+
+	env.before = before;
+	env.starting = starting;
+	struct conf *c = conf_parse(document, &env, &errors);
+	assert_int_equal(c == NULL, errors.n > 0);
+	errors_fini(&errors);
+	json_decref(document);
+	free(patch);
+	return c;
+}
+
+static void break_file(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs("nothing", f);
+	fclose(f);
+}
+
+static void a_file_that_went_bad_is_an_error_only_for_who_names_it_anew(void **state)
+{
+	UNUSED(state);
+	char file[32];
+
+	made_file(given.good.cert_pem, file);
+	struct conf *before = parse_under(file, NULL, false);
+	assert_non_null(before);
+	assert_int_equal(before->kept.n, 0);
+	break_file(file);
+	assert_null(parse_under(file, NULL, false));
+	struct conf *after = parse_under(file, before, false), *other = parse_under(given.cert, NULL, false);
+	assert_non_null(after);
+	assert_ptr_equal(after->certificates[0].loaded, before->certificates[0].loaded);
+	assert_int_equal(after->kept.n, 1);
+	assert_string_equal(after->kept.list[0].path, "/certificates/a/certificate_file");
+	assert_false(after->listeners[0].closed);
+	assert_non_null(after->listeners[0].tls.server);
+	assert_null(parse_under(file, other, false));
+	conf_unref(before);
+	conf_unref(after);
+	conf_unref(other);
+	unlink(file);
+}
+
+static void at_a_start_it_closes_the_listeners_that_have_no_other(void **state)
+{
+	UNUSED(state);
+	struct conf *c = parse_under(given.garbage, NULL, true);
+
+	assert_non_null(c);
+	assert_null(c->certificates[0].loaded);
+	assert_true(c->listeners[0].closed);
+	assert_int_equal(c->listeners[0].n_bind, 0);
+	assert_null(c->listeners[0].tls.server);
+	assert_false(c->listeners[1].closed);
+	assert_int_equal(c->listeners[1].n_bind, 1);
+	assert_non_null(c->listeners[1].tls.server);
+	assert_int_equal(c->kept.n, 2);
+	/* And so it stays while nothing about it changes. */
+	struct conf *after = parse_under(given.garbage, c, false), *mended = parse_under(given.cert, c, false);
+	assert_non_null(after);
+	assert_true(after->listeners[0].closed);
+	assert_non_null(mended);
+	assert_false(mended->listeners[0].closed);
+	assert_int_equal(mended->kept.n, 0);
+	conf_unref(c);
+	conf_unref(after);
+	conf_unref(mended);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -426,6 +521,8 @@ int main(void)
 		cmocka_unit_test(what_has_no_effect_is_a_warning),
 		cmocka_unit_test(checks_that_cannot_succeed_are_a_warning),
 		cmocka_unit_test(keys_are_secrets),
+		cmocka_unit_test(a_file_that_went_bad_is_an_error_only_for_who_names_it_anew),
+		cmocka_unit_test(at_a_start_it_closes_the_listeners_that_have_no_other),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -145,6 +145,34 @@ static void none_too_long_and_left_are_failures(void **state)
 	close_end(&e);
 }
 
+/* Stands in for TCP's urgent data: a mark that arrives between the two looks takes a byte out of the stream. */
+static enum preamble_verdict judge_and_steal(const char *p, size_t n, size_t *ret_len, void *owner)
+{
+	const struct end *e = owner;
+	char byte;
+
+	assert_int_equal(recv(e->fd, &byte, 1, MSG_DONTWAIT), 1);
+	return judge(p, n, ret_len, owner);
+}
+
+static void bytes_that_vanish_are_a_failure(void **state)
+{
+	static const struct preamble_ops stealing = { judge_and_steal, on_done, on_failed };
+	static const char *const texts[] = { "abc!", "abc" };
+	struct end e;
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		open_end(&e);
+		preamble_end(&e.p);
+		preamble_start(&e.p, e.l, e.fd, MAX, &stealing, &e);
+		say(&e, texts[i]);
+		assert_true(e.failed && !e.done);
+		assert_int_equal(e.err, ECONNRESET);
+		close_end(&e);
+	}
+}
+
 static void no_event_comes_behind_its_end(void **state)
 {
 	struct end e;
@@ -165,6 +193,7 @@ int main(void)
 		cmocka_unit_test(what_follows_stays_in_the_socket),
 		cmocka_unit_test(it_may_come_byte_by_byte),
 		cmocka_unit_test(none_too_long_and_left_are_failures),
+		cmocka_unit_test(bytes_that_vanish_are_a_failure),
 		cmocka_unit_test(no_event_comes_behind_its_end),
 	};
 

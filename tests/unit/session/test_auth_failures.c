@@ -30,14 +30,14 @@ static int64_t fail_once(struct auth_failures *f, const char *client, const char
 {
 	struct addr a = ip(client);
 
-	return auth_failures_add(f, &(struct auth_attempt) { &a, &caps, user }, now);
+	return auth_failures_add(f, &(struct auth_attempt) { &a, &caps, user, 0 }, now);
 }
 
 static int64_t wait_of(struct auth_failures *f, const char *client, const char *user, int64_t now)
 {
 	struct addr a = ip(client);
 
-	return auth_failures_wait(f, &(struct auth_attempt) { &a, &caps, user }, now);
+	return auth_failures_wait(f, &(struct auth_attempt) { &a, &caps, user, 0 }, now);
 }
 
 static void each_failure_doubles_the_delay_up_to_a_bound(void **state)
@@ -51,6 +51,24 @@ static void each_failure_doubles_the_delay_up_to_a_bound(void **state)
 		want = want * 2 < AUTH_FAILURES_MAX_MS ? want * 2 : AUTH_FAILURES_MAX_MS;
 	}
 	auth_failures_free(f);
+}
+
+/* What a check cost differs by the user's hash, and must not show. */
+static void the_delay_counts_from_the_clients_last_word(void **state)
+{
+	static const struct {
+		int64_t took, left;
+	} rows[] = { { 0, 500 }, { 20, 480 }, { 499, 1 }, { 500, 0 }, { 501, 499 }, { 1000, 0 }, { 1200, 300 } };
+	struct addr a = ip("192.0.2.1");
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct auth_failures *f = auth_failures_new(64);
+		struct auth_attempt who = { &a, &caps, "u", T0 - rows[i].took };
+		assert_int_equal(auth_failures_add(f, &who, T0), rows[i].left);
+		assert_int_equal(auth_failures_add(f, &who, T0), 1000 - rows[i].took + (rows[i].took > 1000 ? 500 : 0));
+		auth_failures_free(f);
+	}
 }
 
 static void failures_decay(void **state)
@@ -167,7 +185,7 @@ static void a_flood_of_names_takes_no_memory_and_hides_nobody(void **state)
 	struct mallinfo2 before = mallinfo2();
 	for (int i = 0; i < 200000; i++) {
 		snprintf(user, sizeof(user), "user%d", i);
-		auth_failures_add(f, &(struct auth_attempt) { &flood, &caps, user }, T0);
+		auth_failures_add(f, &(struct auth_attempt) { &flood, &caps, user, 0 }, T0);
 	}
 	assert_true(mallinfo2().uordblks <= before.uordblks + 4096);
 	assert_int_equal(wait_of(f, "192.0.2.1", "", T0), AUTH_FAILURES_MAX_MS);
@@ -204,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_failure_doubles_the_delay_up_to_a_bound),
+		cmocka_unit_test(the_delay_counts_from_the_clients_last_word),
 		cmocka_unit_test(failures_decay),
 		cmocka_unit_test(the_most_hurried_guesser_is_forgiven_in_time),
 		cmocka_unit_test(a_client_that_failed_waits_before_it_may_try_again),

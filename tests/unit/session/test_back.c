@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The deadline of a server that takes content: progress moves it, and nothing else.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/session/back.h"
-
-static size_t on_data(struct stream *st, const char *p, size_t n, void *owner)
-{
-	UNUSED(st);
-	UNUSED(p);
-	UNUSED(owner);
-	return n;
-}
-
-static void on_gone(struct stream *st, int err, void *owner)
-{
-	UNUSED(st);
-	UNUSED(err);
-	UNUSED(owner);
-}
-
-static void on_timer(void *arg)
-{
-	UNUSED(arg);
-}
-
-static const struct stream_ops ops = { NULL, on_data, NULL, on_gone, NULL };
+#include "tests/unit/session/quiet_stream.h"
 
 /* A connection in its content, over a pair of sockets. */
 struct server_end {
@@ -46,8 +19,6 @@ struct server_end {
 
 static void open_end(struct server_end *e)
 {
-	int fds[2];
-
 	memset(e, 0, sizeof(*e));
 	e->l = e->w.loop = loop_new();
 	e->config.timeouts.block_ms = 60000;
@@ -55,10 +26,8 @@ static void open_end(struct server_end *e)
 	e->b.w = &e->w;
 	e->b.pool = &e->pool;
 	e->b.body_open = true;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	e->peer = fds[1];
-	timer_init(&e->b.timer, on_timer, e);
-	stream_open(&e->b.st, e->l, fds[0], &ops, e);
+	timer_init(&e->b.timer, quiet_timer, e);
+	e->peer = quiet_stream_open(&e->b.st, e->l, e);
 }
 
 static void close_end(struct server_end *e)

@@ -12,57 +12,15 @@
 
 #include "daemon/base/hash.h"
 #include "daemon/smtp/scan.h"
-#include "tests/lib/eod_model.h"
+#include "tests/lib/eod_feed.h"
 
 #define OUT_MAX 4096
 
+static char room[OUT_MAX]; /* of one test at a time */
+
 /* ---- helpers ---- */
 
-struct sink {
-	char text[OUT_MAX];
-	size_t n, pieces;
-};
-
-static void collect(const char *p, size_t n, void *arg)
-{
-	struct sink *s = arg;
-
-	assert_true(n > 0 && s->n + n <= sizeof(s->text));
-	memcpy(s->text + s->n, p, n);
-	s->n += n;
-	s->pieces++;
-}
-
-/* Feeds p[0..n) cut at the given places (ascending, the last one n). Returns how much was consumed. */
-static size_t feed_cut(struct smtp_eod *e, struct sink *s, const char *p, const size_t *cuts, size_t n_cuts)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < n_cuts && !e->done; i++) {
-		size_t used = smtp_eod_feed(e, p + at, cuts[i] - at, collect, s);
-		assert_true(e->done || used == cuts[i] - at);
-		at += used;
-	}
-	return at;
-}
-
-static size_t feed_whole(struct smtp_eod *e, struct sink *s, const char *p, size_t n)
-{
-	return feed_cut(e, s, p, &n, 1);
-}
-
-static size_t feed_trickle(struct smtp_eod *e, struct sink *s, const char *p, size_t n)
-{
-	size_t at = 0;
-
-	while (at < n && !e->done) {
-		size_t end = at + 1;
-		at += feed_cut(e, s, p + at, &(size_t) { end - at }, 1);
-	}
-	return at;
-}
-
-static void check(const struct smtp_eod *e, const struct sink *s, const char *want, size_t n)
+static void check(const struct smtp_eod *e, const struct eod_sink *s, const char *want, size_t n)
 {
 	assert_int_equal(s->n, n);
 	assert_memory_equal(s->text, want, n);
@@ -117,9 +75,9 @@ static void known_forms_never_leave_an_end_of_data(void **state)
 		const struct form *f = &forms[i];
 		for (int trickle = 0; trickle < 2; trickle++) {
 			struct smtp_eod e;
-			struct sink s = { 0 };
+			struct eod_sink s = EOD_SINK(room);
 			smtp_eod_init(&e, true);
-			(trickle ? feed_trickle : feed_whole)(&e, &s, f->in.p, f->in.n);
+			(trickle ? eod_feed_trickle : eod_feed_whole)(&e, &s, f->in.p, f->in.n);
 			if (s.n != f->want.n || e.done != f->done)
 				print_error("%s%s\n", f->name, trickle ? ", byte by byte" : "");
 			check(&e, &s, f->want.p, f->want.n);
@@ -135,12 +93,12 @@ static void only_the_mark_is_consumed_of_what_follows(void **state)
 {
 	static const char in[] = "a\r\n.\r\nRSET\r\n";
 	struct smtp_eod e;
-	struct sink s = { 0 };
+	struct eod_sink s = EOD_SINK(room);
 
 	UNUSED(state);
 	smtp_eod_init(&e, true);
-	assert_int_equal(feed_whole(&e, &s, in, sizeof(in) - 1), 6);
-	assert_int_equal(smtp_eod_feed(&e, in + 6, 6, collect, &s), 0);
+	assert_int_equal(eod_feed_whole(&e, &s, in, sizeof(in) - 1), 6);
+	assert_int_equal(smtp_eod_feed(&e, in + 6, 6, eod_collect, &s), 0);
 	check(&e, &s, "a\r\n", 3);
 }
 
@@ -148,11 +106,11 @@ static void reject_sends_nothing_from_the_bad_byte_on_and_still_finds_the_end(vo
 {
 	static const char in[] = "a\r\nb\nc\r\n.\r\r\nd\n.\r\ne\r\n.\r\nQUIT\r\n";
 	struct smtp_eod e;
-	struct sink s = { 0 };
+	struct eod_sink s = EOD_SINK(room);
 
 	UNUSED(state);
 	smtp_eod_init(&e, false);
-	assert_int_equal(feed_trickle(&e, &s, in, sizeof(in) - 1), sizeof(in) - 1 - 6);
+	assert_int_equal(eod_feed_trickle(&e, &s, in, sizeof(in) - 1), sizeof(in) - 1 - 6);
 	assert_true(e.done && e.saw_bare_lf && e.saw_bare_cr);
 	assert_int_equal(s.n, 4);
 	assert_memory_equal(s.text, "a\r\nb", 4);
@@ -162,16 +120,16 @@ static void clean_text_comes_out_in_one_piece_per_call(void **state)
 {
 	static const char in[] = "Subject: x\r\n\r\n..stuffed\r\n.too\r\nlast\r\n";
 	struct smtp_eod e;
-	struct sink s = { 0 };
+	struct eod_sink s = EOD_SINK(room);
 
 	UNUSED(state);
 	smtp_eod_init(&e, true);
 	for (int i = 1; i <= 20; i++) {
-		feed_whole(&e, &s, in, sizeof(in) - 1);
+		eod_feed_whole(&e, &s, in, sizeof(in) - 1);
 		assert_int_equal(s.pieces, i);
 		assert_int_equal(s.n, (sizeof(in) - 1) * (size_t)i); /* nothing is held back behind CRLF */
 	}
-	feed_whole(&e, &s, ".\r\n", 3);
+	eod_feed_whole(&e, &s, ".\r\n", 3);
 	assert_int_equal(s.pieces, 20);
 	assert_true(e.done);
 }
@@ -183,16 +141,11 @@ static const char alphabet[] = { '\r', '\n', '.', '\0', 'a' };
 
 static bool same_in_mode(const struct eod_model *m, const char *p, const size_t *cuts, size_t n_cuts, bool normalize)
 {
+	struct eod_sink s = EOD_SINK(room);
 	struct smtp_eod e;
-	struct sink s;
 
-	s.n = s.pieces = 0;
 	smtp_eod_init(&e, normalize);
-	size_t consumed = feed_cut(&e, &s, p, cuts, n_cuts);
-	bool all_leaves = normalize || (!m->saw_cr && !m->saw_lf); /* else a part of it, from the front */
-	return consumed == m->consumed && (all_leaves ? s.n == m->n : s.n < m->n) && memcmp(s.text, m->out, s.n) == 0 &&
-	       e.done == m->done && e.saw_bare_cr == m->saw_cr && e.saw_bare_lf == m->saw_lf &&
-	       e.saw_nul == m->saw_nul && e.content == m->content;
+	return eod_feed_cut(&e, &s, p, cuts, n_cuts) == m->consumed && eod_agrees(&e, &s, m);
 }
 
 static void same_as_model(const struct eod_model *m, const char *p, const size_t *cuts, size_t n_cuts)

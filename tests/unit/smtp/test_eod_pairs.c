@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "daemon/base/hash.h"
+#include "tests/lib/eod_feed.h"
 #include "tests/lib/eod_pair_model.h"
 
 #define OUT_MAX 4096
@@ -26,39 +27,7 @@ static const struct pair pairs[] = {
 
 /* ---- helpers ---- */
 
-struct sink {
-	size_t n, pieces;
-	char text[OUT_MAX];
-};
-
-static void collect(const char *p, size_t n, void *arg)
-{
-	struct sink *s = arg;
-
-	assert_true(n > 0 && s->n + n <= sizeof(s->text));
-	memcpy(s->text + s->n, p, n);
-	s->n += n;
-	s->pieces++;
-}
-
-/* Feeds p cut at the given places (ascending, the last one its length). Returns how much was consumed. */
-static size_t feed_cut(struct smtp_eod *e, struct sink *s, const char *p, const size_t *cuts, size_t n_cuts)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < n_cuts && !e->done; i++) {
-		size_t used = smtp_eod_feed(e, p + at, cuts[i] - at, collect, s);
-		assert_true(e->done || used == cuts[i] - at);
-		at += used;
-	}
-	return at;
-}
-
-static void feed_trickle(struct smtp_eod *e, struct sink *s, const char *p, size_t n)
-{
-	for (size_t at = 0; at < n && !e->done; at++)
-		assert_int_equal(smtp_eod_feed(e, p + at, 1, collect, s), 1);
-}
+static char room[OUT_MAX]; /* of one test at a time */
 
 /* ---- named forms ---- */
 
@@ -125,14 +94,12 @@ static void named_forms_become_what_a_server_must_get(void **state)
 		const struct form *f = &forms[i];
 		for (int trickle = 0; trickle < 2; trickle++) {
 			struct smtp_eod e;
-			struct sink s = { 0 };
+			struct eod_sink s = EOD_SINK(room);
 			smtp_eod_init_pair(&e, true, f->by.from, f->by.to);
-			if (trickle)
-				feed_trickle(&e, &s, f->in.p, f->in.n);
-			else
-				assert_int_equal(feed_cut(&e, &s, f->in.p, &f->in.n, 1), f->in.n);
+			size_t used = (trickle ? eod_feed_trickle : eod_feed_whole)(&e, &s, f->in.p, f->in.n);
+			assert_int_equal(used, f->in.n);
 			if (f->by.from == SMTP_BY_BDAT)
-				smtp_eod_finish(&e, collect, &s);
+				smtp_eod_finish(&e, eod_collect, &s);
 			if (s.n != f->want.n || memcmp(s.text, f->want.p, s.n) != 0)
 				fail_msg("%s%s", f->name, trickle ? ", byte by byte" : "");
 			assert_true(e.done);
@@ -146,14 +113,14 @@ static void named_forms_become_what_a_server_must_get(void **state)
 static void the_end_is_said_once(void **state)
 {
 	struct smtp_eod e;
-	struct sink s = { 0 };
+	struct eod_sink s = EOD_SINK(room);
 
 	UNUSED(state);
 	smtp_eod_init_pair(&e, true, SMTP_BY_BDAT, SMTP_BY_DATA);
-	assert_int_equal(smtp_eod_feed(&e, "a\r", 2, collect, &s), 2);
-	smtp_eod_finish(&e, collect, &s);
-	smtp_eod_finish(&e, collect, &s);
-	assert_int_equal(smtp_eod_feed(&e, "b", 1, collect, &s), 0);
+	assert_int_equal(smtp_eod_feed(&e, "a\r", 2, eod_collect, &s), 2);
+	smtp_eod_finish(&e, eod_collect, &s);
+	smtp_eod_finish(&e, eod_collect, &s);
+	assert_int_equal(smtp_eod_feed(&e, "b", 1, eod_collect, &s), 0);
 	assert_int_equal(s.n, 3);
 	assert_memory_equal(s.text, "a\r\n", 3);
 }
@@ -163,22 +130,22 @@ static void clean_chunks_come_out_in_one_piece_per_call(void **state)
 	static const char in[] = "Subject: x\r\n\r\n text. more\r\n..not at a start.\r\n";
 	static const char lines[] = "Subject: x\r\n\r\n text. more\r\nlast\r\n";
 	struct smtp_eod e;
-	struct sink s = { 0 };
+	struct eod_sink s = EOD_SINK(room);
 
 	UNUSED(state);
 	smtp_eod_init_pair(&e, true, SMTP_BY_BDAT, SMTP_BY_BDAT);
 	for (size_t i = 1; i <= 20; i++) {
-		assert_int_equal(smtp_eod_feed(&e, in, sizeof(in) - 1, collect, &s), sizeof(in) - 1);
+		assert_int_equal(smtp_eod_feed(&e, in, sizeof(in) - 1, eod_collect, &s), sizeof(in) - 1);
 		assert_int_equal(s.pieces, i);
 		assert_int_equal(s.n, (sizeof(in) - 1) * i);
 	}
-	s.n = s.pieces = 0;
+	eod_sink_reset(&s);
 	smtp_eod_init_pair(&e, true, SMTP_BY_BDAT, SMTP_BY_DATA);
 	for (size_t i = 1; i <= 20; i++) {
-		assert_int_equal(smtp_eod_feed(&e, lines, sizeof(lines) - 1, collect, &s), sizeof(lines) - 1);
+		assert_int_equal(smtp_eod_feed(&e, lines, sizeof(lines) - 1, eod_collect, &s), sizeof(lines) - 1);
 		assert_int_equal(s.pieces, i);
 	}
-	assert_int_equal(smtp_eod_feed(&e, in, sizeof(in) - 1, collect, &s), sizeof(in) - 1);
+	assert_int_equal(smtp_eod_feed(&e, in, sizeof(in) - 1, eod_collect, &s), sizeof(in) - 1);
 	assert_int_equal(s.pieces, 22); /* one dot to stuff: two pieces */
 }
 
@@ -187,48 +154,50 @@ static void clean_chunks_come_out_in_one_piece_per_call(void **state)
 static const char alphabet[] = { '\r', '\n', '.', '\0', 'a' };
 #define WORD_MAX 6
 
-static bool agrees(const struct smtp_eod *e, const struct sink *s, const struct eod_model *m)
-{
-	bool all_leaves = e->normalize || (!m->saw_cr && !m->saw_lf); /* else a part of it, from the front */
+/* What the model says of an input between one pair: before its end was said, and behind. It knows no cuts. */
+struct expected {
+	struct pair by;
+	struct eod_model part, whole;
+};
 
-	return (all_leaves ? s->n == m->n : s->n < m->n) && memcmp(s->text, m->out, s->n) == 0 && e->done == m->done &&
-	       e->saw_bare_cr == m->saw_cr && e->saw_bare_lf == m->saw_lf && e->saw_nul == m->saw_nul &&
-	       e->content == m->content;
+static void expect_pair(struct expected *x, const struct pair *by, const char *p, size_t n)
+{
+	x->by = *by;
+	x->part = eod_pair_model(p, n, by->from, by->to, false);
+	x->whole = eod_pair_model(p, n, by->from, by->to, true);
+	assert_true(eod_pair_is_canonical(&x->whole, by->to));
 }
 
-static bool same_in_mode(const struct pair *by, bool normalize, const char *p, const size_t *cuts, size_t n_cuts)
+static void expected_free(struct expected *x)
 {
-	size_t n = cuts[n_cuts - 1];
-	struct eod_model part = eod_pair_model(p, n, by->from, by->to, false);
-	struct eod_model whole = eod_pair_model(p, n, by->from, by->to, true);
+	free(x->part.out);
+	free(x->whole.out);
+}
+
+static bool same_in_mode(const struct expected *x, bool normalize, const char *p, const size_t *cuts, size_t n_cuts)
+{
+	struct eod_sink s = EOD_SINK(room);
 	struct smtp_eod e;
-	struct sink s;
 
-	s.n = s.pieces = 0;
-	smtp_eod_init_pair(&e, normalize, by->from, by->to);
-	bool ok = feed_cut(&e, &s, p, cuts, n_cuts) == part.consumed && agrees(&e, &s, &part);
-	if (by->from == SMTP_BY_BDAT)
-		smtp_eod_finish(&e, collect, &s);
-	ok = ok && agrees(&e, &s, &whole) && eod_pair_is_canonical(&whole, by->to);
-	free(part.out);
-	free(whole.out);
-	return ok;
+	smtp_eod_init_pair(&e, normalize, x->by.from, x->by.to);
+	if (eod_feed_cut(&e, &s, p, cuts, n_cuts) != x->part.consumed || !eod_agrees(&e, &s, &x->part))
+		return false;
+	if (x->by.from == SMTP_BY_BDAT)
+		smtp_eod_finish(&e, eod_collect, &s);
+	return eod_agrees(&e, &s, &x->whole);
 }
 
-static void same_as_model(const char *p, const size_t *cuts, size_t n_cuts)
+static void same_as_model(const struct expected *x, const char *p, const size_t *cuts, size_t n_cuts)
 {
-	for (size_t i = 0; i < ARRAY_LEN(pairs) * 2; i++) {
-		const struct pair *by = &pairs[i / 2];
-		if (same_in_mode(by, i % 2 == 0, p, cuts, n_cuts))
-			continue;
-		print_error("%s to %s, %s: ", by->from == SMTP_BY_DATA ? "DATA" : "BDAT",
-			    by->to == SMTP_BY_DATA ? "DATA" : "BDAT", i % 2 == 0 ? "normalize" : "reject");
-		for (size_t k = 0; k < cuts[n_cuts - 1]; k++)
-			print_error("%02x ", (unsigned char)p[k]);
-		for (size_t k = 0; k < n_cuts; k++)
-			print_error("| cut at %zu ", cuts[k]);
-		fail_msg("differs from the model");
-	}
+	if (same_in_mode(x, true, p, cuts, n_cuts) && same_in_mode(x, false, p, cuts, n_cuts))
+		return;
+	print_error("%s to %s: ", x->by.from == SMTP_BY_DATA ? "DATA" : "BDAT",
+		    x->by.to == SMTP_BY_DATA ? "DATA" : "BDAT");
+	for (size_t k = 0; k < cuts[n_cuts - 1]; k++)
+		print_error("%02x ", (unsigned char)p[k]);
+	for (size_t k = 0; k < n_cuts; k++)
+		print_error("| cut at %zu ", cuts[k]);
+	fail_msg("differs from the model");
 }
 
 typedef void word_fn(const char *p, size_t n);
@@ -246,11 +215,17 @@ static void for_every_word(word_fn *fn)
 	}
 }
 
+/* From DATA to DATA is what test_eod.c does, with longer words. */
 static void all_splits(const char *p, size_t n)
 {
-	for (size_t a = 0; a <= n; a++)
-		for (size_t b = a; b <= n; b++)
-			same_as_model(p, (size_t[]) { a, b, n }, 3);
+	for (size_t i = 1; i < ARRAY_LEN(pairs); i++) {
+		struct expected x;
+		expect_pair(&x, &pairs[i], p, n);
+		for (size_t a = 0; a <= n; a++)
+			for (size_t b = a; b <= n; b++)
+				same_as_model(&x, p, (size_t[]) { a, b, n }, 3);
+		expected_free(&x);
+	}
 }
 
 static void every_short_input_in_every_split_agrees_with_the_model(void **state)
@@ -281,26 +256,33 @@ static void long_random_input_in_random_splits_agrees_with_the_model(void **stat
 		for (size_t at = 0; n_cuts < 7; n_cuts++)
 			cuts[n_cuts] = at += random_u64() % (n - at + 1);
 		cuts[n_cuts++] = n;
-		same_as_model(text, cuts, n_cuts);
+		for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+			struct expected x;
+			expect_pair(&x, &pairs[i], text, n);
+			same_as_model(&x, text, cuts, n_cuts);
+			expected_free(&x);
+		}
 	}
 }
 
 /* ---- property: there and back ---- */
 
-static void convert(const struct pair *by, const char *p, size_t n, struct sink *s)
+static char rooms[3][OUT_MAX];
+
+static void convert(const struct pair *by, const char *p, size_t n, struct eod_sink *s)
 {
 	struct smtp_eod e;
 
-	s->n = s->pieces = 0;
+	eod_sink_reset(s);
 	smtp_eod_init_pair(&e, true, by->from, by->to);
-	assert_int_equal(smtp_eod_feed(&e, p, n, collect, s), n);
+	assert_int_equal(smtp_eod_feed(&e, p, n, eod_collect, s), n);
 	if (by->from == SMTP_BY_BDAT)
-		smtp_eod_finish(&e, collect, s);
+		smtp_eod_finish(&e, eod_collect, s);
 	else
 		assert_true(e.done);
 }
 
-static void same(const struct sink *a, const struct sink *b)
+static void same(const struct eod_sink *a, const struct eod_sink *b)
 {
 	assert_int_equal(a->n, b->n);
 	assert_memory_equal(a->text, b->text, a->n);
@@ -310,7 +292,7 @@ static void same(const struct sink *a, const struct sink *b)
 static void there_and_back(const char *p, size_t n)
 {
 	static const struct pair raw = BDAT_BDAT, stuff = BDAT_DATA, unstuff = DATA_BDAT, pass = { 0 };
-	struct sink content, wire, again;
+	struct eod_sink content = EOD_SINK(rooms[0]), wire = EOD_SINK(rooms[1]), again = EOD_SINK(rooms[2]);
 
 	convert(&raw, p, n, &content);
 	convert(&raw, content.text, content.n, &again);
@@ -323,6 +305,64 @@ static void there_and_back(const char *p, size_t n)
 	same(&again, &content);
 	convert(&pass, wire.text, wire.n + 3, &again);
 	same(&again, &wire);
+}
+
+/* ---- property: stuffed on the way, piece by piece ---- */
+
+struct on_the_way {
+	struct smtp_eod unstuff;
+	struct eod_sink out;
+};
+
+static void unstuff_piece(const char *p, size_t n, void *arg)
+{
+	struct on_the_way *w = arg;
+
+	assert_int_equal(smtp_eod_feed(&w->unstuff, p, n, eod_collect, &w->out), n);
+	assert_false(w->unstuff.done);
+}
+
+/* To DATA and from there to BDAT, in the pieces that come out, is the same as to BDAT. */
+static void in_two_steps(enum smtp_by from, const char *p, size_t n, size_t cut)
+{
+	struct on_the_way w = { .out = EOD_SINK(rooms[0]) };
+	struct smtp_eod one, first;
+	struct eod_sink direct = EOD_SINK(rooms[1]);
+
+	smtp_eod_init_pair(&one, true, from, SMTP_BY_BDAT);
+	smtp_eod_init_pair(&first, true, from, SMTP_BY_DATA);
+	smtp_eod_init_pair(&w.unstuff, true, SMTP_BY_DATA, SMTP_BY_BDAT);
+	size_t used = smtp_eod_feed(&one, p, n, eod_collect, &direct),
+	       used_first = smtp_eod_feed(&first, p, cut, unstuff_piece, &w);
+	used_first += smtp_eod_feed(&first, p + used_first, n - used_first, unstuff_piece, &w);
+	assert_int_equal(used, used_first);
+	if (from == SMTP_BY_BDAT) {
+		smtp_eod_finish(&one, eod_collect, &direct);
+		smtp_eod_finish(&first, unstuff_piece, &w);
+	}
+	assert_true(one.done && first.done);
+	assert_int_equal(smtp_eod_feed(&w.unstuff, ".\r\n", 3, eod_collect, &w.out), 3);
+	assert_true(w.unstuff.done);
+	assert_int_equal(w.unstuff.content, one.content);
+	same(&w.out, &direct);
+}
+
+static void two_steps_at_every_cut(const char *p, size_t n)
+{
+	char text[WORD_MAX + 5];
+
+	memcpy(text, p, n);
+	memcpy(text + n, "\r\n.\r\n", 5);
+	for (size_t cut = 0; cut <= n; cut++) {
+		in_two_steps(SMTP_BY_BDAT, p, n, cut);
+		in_two_steps(SMTP_BY_DATA, text, n + 5, cut);
+	}
+}
+
+static void what_is_stuffed_and_unstuffed_on_the_way_is_the_content(void **state)
+{
+	UNUSED(state);
+	for_every_word(two_steps_at_every_cut);
 }
 
 static void what_goes_from_bdat_to_data_comes_back_as_the_same_content(void **state)
@@ -342,13 +382,13 @@ static void data_is_the_same_message_by_either_way(void **state)
 	for (unsigned round = 0; round < 20000; round++) {
 		char text[1000 + 5];
 		size_t n = random_text(text, 1000);
-		struct sink wire = { 0 }, content = { 0 };
+		struct eod_sink wire = EOD_SINK(rooms[0]), content = EOD_SINK(rooms[1]);
 		struct smtp_eod to_data, to_bdat;
 		memcpy(text + n, "\r\n.\r\n", 5);
 		smtp_eod_init(&to_data, true);
 		smtp_eod_init_pair(&to_bdat, true, SMTP_BY_DATA, SMTP_BY_BDAT);
-		size_t used = smtp_eod_feed(&to_data, text, n + 5, collect, &wire);
-		assert_int_equal(smtp_eod_feed(&to_bdat, text, n + 5, collect, &content), used);
+		size_t used = smtp_eod_feed(&to_data, text, n + 5, eod_collect, &wire);
+		assert_int_equal(smtp_eod_feed(&to_bdat, text, n + 5, eod_collect, &content), used);
 		assert_true(to_data.done && to_bdat.done);
 		wire.n = eod_pair_unstuff(wire.text, wire.n);
 		same(&wire, &content);
@@ -366,6 +406,7 @@ int main(void)
 		cmocka_unit_test(every_short_input_in_every_split_agrees_with_the_model),
 		cmocka_unit_test(long_random_input_in_random_splits_agrees_with_the_model),
 		cmocka_unit_test(what_goes_from_bdat_to_data_comes_back_as_the_same_content),
+		cmocka_unit_test(what_is_stuffed_and_unstuffed_on_the_way_is_the_content),
 		cmocka_unit_test(data_is_the_same_message_by_either_way),
 	};
 

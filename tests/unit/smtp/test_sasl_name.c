@@ -80,6 +80,12 @@ static void a_long_response_shows_its_front_alone(void **state)
 	assert_string_equal(name_in("XOAUTH2", message, sizeof(message), out), "tim");
 	assert_string_equal(name_in("LOGIN", message, sizeof(message), out), "");
 	memset(message, 'x', sizeof(message));
+	memcpy(message + 760, "\0tim", 4); /* cut in the middle of a longer name, "timxx…" */
+	assert_string_equal(name_in("PLAIN", message, sizeof(message), out), "");
+	memcpy(message, "n,", 2);
+	memcpy(message + 757, ",n=tim", 6);
+	assert_string_equal(name_in("SCRAM-SHA-256", message, sizeof(message), out), "");
+	memset(message, 'x', sizeof(message));
 	assert_string_equal(name_in("LOGIN", message, 255, out), strndupa(message, 255));
 	assert_string_equal(name_in("LOGIN", message, 256, out), "");
 }

@@ -195,7 +195,12 @@ static void malformed_final_messages_are_refused(void **state)
 
 /* ---- users that do not exist ---- */
 
-static char *challenge_for(const char *user, const char *key)
+struct look {
+	unsigned iterations;
+	size_t salt_len;
+};
+
+static char *challenge_like(const char *user, const char *key, const struct look *look)
 {
 	struct sasl_setup setup = setup_of(SASL_SCRAM_SHA_256);
 	char *first = xasprintf("n,,n=%s,r=abc", user);
@@ -203,11 +208,36 @@ static char *challenge_for(const char *user, const char *key)
 	setup.unknown_key = str_from(key);
 	struct sasl *s = sasl_new(&setup);
 	assert_int_equal(start(s, first), SASL_FIND_VERIFIER);
+	if (look != NULL)
+		sasl_look_like(s, look->iterations, look->salt_len);
 	assert_int_equal(sasl_verifier_found(s, NULL), SASL_CHALLENGE);
 	char *text = xstrdup(challenge(s));
 	sasl_free(s);
 	free(first);
 	return text;
+}
+
+static char *challenge_for(const char *user, const char *key)
+{
+	return challenge_like(user, key, NULL);
+}
+
+static void an_unknown_user_can_look_like_any_other(void **state)
+{
+	const struct look looks[] = { { 4096, SCRAM_SALT_MIN }, { 1000000, SCRAM_SALT_MAX } };
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(looks); i++) {
+		char *text = challenge_like("nobody", "key", &looks[i]);
+		const char *salt = strstr(text, ",s=") + 3, *iterations = strstr(salt, ",i=");
+		unsigned char bytes[SCRAM_SALT_MAX];
+		size_t n;
+		assert_true(
+			base64_decode((struct str) { salt, (size_t)(iterations - salt) }, bytes, sizeof(bytes), &n));
+		assert_int_equal(n, looks[i].salt_len);
+		assert_int_equal(atoi(iterations + 3), looks[i].iterations);
+		free(text);
+	}
 }
 
 static void an_unknown_user_has_the_same_salt_each_time(void **state)
@@ -219,8 +249,8 @@ static void an_unknown_user_has_the_same_salt_each_time(void **state)
 	assert_string_equal(a, again);
 	assert_string_not_equal(a, other);
 	assert_string_not_equal(a, elsewhere);
-	assert_non_null(strstr(a, ",i=4096"));
-	assert_int_equal(strlen(a), strlen("r=abc" SERVER_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"));
+	assert_non_null(strstr(a, ",i=10000"));
+	assert_int_equal(strlen(a), strlen("r=abc" SERVER_NONCE ",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=10000"));
 	free(a);
 	free(again);
 	free(other);
@@ -334,6 +364,7 @@ int main(void)
 		cmocka_unit_test(names_and_nonces_have_a_longest_length),
 		cmocka_unit_test(commas_and_equal_signs_in_names_are_escaped),
 		cmocka_unit_test(malformed_final_messages_are_refused),
+		cmocka_unit_test(an_unknown_user_can_look_like_any_other),
 		cmocka_unit_test(an_unknown_user_has_the_same_salt_each_time),
 		cmocka_unit_test(an_unknown_user_fails_at_the_proof_and_like_a_wrong_password),
 		cmocka_unit_test(a_bound_exchange_succeeds),

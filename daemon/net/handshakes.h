@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * TLS handshakes, counted: tls_handshakes_total.
  */
-#ifndef POSTROAD_SESSION_HANDSHAKES_H
-#define POSTROAD_SESSION_HANDSHAKES_H
+#ifndef POSTROAD_NET_HANDSHAKES_H
+#define POSTROAD_NET_HANDSHAKES_H
 
 #include "daemon/net/stream_tls.h"
 
-enum handshake_side { HANDSHAKE_CLIENT, HANDSHAKE_SERVER, HANDSHAKE_SIDES };
+/* With clients, with servers for mail, and with servers for health checks. */
+enum handshake_side { HANDSHAKE_CLIENT, HANDSHAKE_SERVER, HANDSHAKE_CHECK, HANDSHAKE_SIDES };
+extern const char *const handshake_side_names[HANDSHAKE_SIDES];
 
 /* Makes the series, so that they are there from the start. Before any worker. */
 void handshakes_init(void);
