@@ -442,6 +442,35 @@ static void a_long_document_travels_in_pieces_of_which_few_are_under_way(void **
 	free(text);
 }
 
+static void a_member_that_lacks_too_much_gets_the_newest_of_it(void **state)
+{
+	UNUSED(state);
+	char operation[32];
+	char *text = xcalloc(1, CORE_DOCUMENT_MAX);
+	struct fix_node *last = &f.nodes[2];
+
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	for (int i = 0; i < 9; i++) { /* 72 MiB */
+		snprintf(operation, sizeof(operation), "op-%d", i);
+		assert_int_equal(fix_write(&f, 1, operation, (struct str) { text, CORE_DOCUMENT_MAX }), 0);
+		fix_run(&f);
+	}
+	free(text);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	assert_int_equal(state_of(3), CORE_ACTIVE);
+	assert_int_equal(last->disk[0].entry.position, 1); /* the table */
+	assert_true(last->n_disk > 2 && last->n_disk < 10);
+	assert_int_equal(last->disk[last->n_disk - 1].entry.position, 10);
+	assert_int_equal(core_find(last->core, "op-0", NULL), 2); /* not kept, and known all the same */
+	assert_int_equal(fix_write(&f, 3, "more", STR("")), 0);
+	fix_run(&f);
+	assert_true(last->result == CORE_COMMITTED && last->position == 11);
+	assert_int_equal(last->n_lost, 0);
+}
+
 static void the_newest_soft_state_is_known_and_goes_with_the_member(void **state)
 {
 	UNUSED(state);
@@ -675,6 +704,7 @@ int main(void)
 		T(an_old_copy_of_a_disk_is_known_by_those_who_heard_more),
 		T(a_missing_message_asks_for_another_view),
 		T(a_long_document_travels_in_pieces_of_which_few_are_under_way),
+		T(a_member_that_lacks_too_much_gets_the_newest_of_it),
 		T(the_newest_soft_state_is_known_and_goes_with_the_member),
 		T(no_promise_is_given_to_a_log_that_lacks_what_is_being_written),
 		T(a_member_of_another_cluster_is_not_heard),
