@@ -214,6 +214,14 @@ void core_deliver(struct core *c, uint32_t sender, struct str bytes)
 	if (!c->view.open || c->view.lost)
 		return;
 	struct member *m = core_member(c, sender);
+	if (wire_other_version(bytes)) {
+		/* Its next message that can be read shows a gap, if this one was only damaged. */
+		if (m != NULL && !m->foreign)
+			core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u: another version", sender);
+		if (m != NULL)
+			m->foreign = true;
+		return;
+	}
 	bool good = wire_unframe(bytes, &h, &part) && h.sender == sender;
 	if (!good) {
 		core_event_text(c, CORE_EVENT_BAD_MESSAGE, "a message of member %u cannot be read", sender);

@@ -92,7 +92,8 @@ struct member {
 	uint32_t id;
 	uint32_t sequence; /* of its newest message */
 	bool has_state, promised, covered;
-	bool forgot; /* had more on stable storage once, and has not adopted since */
+	bool forgot;  /* had more on stable storage once, and has not adopted since */
+	bool foreign; /* speaks another version */
 	/* covered: a suffix was sent since its state */
 	struct wire_state state;
 	uint64_t ack_epoch, ack;

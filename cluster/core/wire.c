@@ -64,6 +64,11 @@ void wire_frame(struct sbuf *out, const struct wire_head *h, struct str part)
 	le_put(p, wire_crc(0, p + OFF_VERSION, WIRE_HEAD_LEN - OFF_VERSION + part.n), 4);
 }
 
+bool wire_other_version(struct str in)
+{
+	return in.n >= WIRE_HEAD_LEN && (uint8_t)in.p[OFF_VERSION] != VERSION;
+}
+
 uint32_t wire_body_max(enum wire_kind kind)
 {
 	if (kind == WIRE_SUFFIX)

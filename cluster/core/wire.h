@@ -38,6 +38,8 @@ struct wire_head {
 void wire_frame(struct sbuf *out, const struct wire_head *h, struct str part);
 /* False: not a frame of this version, or its checksum is wrong. *ret_part points into in. */
 bool wire_unframe(struct str in, struct wire_head *ret, struct str *ret_part) MUST_CHECK;
+/* Whether the frame is of another version than this one: it cannot be read, and need not be. */
+bool wire_other_version(struct str in);
 /* The largest body of a kind. */
 uint32_t wire_body_max(enum wire_kind kind);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Runs schedules: `[--plant NAME] [--seed N] [--seeds N] [--safety] [--trace]`. Ends with 1 at the first seed that
- * fails and prints the line that replays it. --safety: a cluster that does not come to rest is no failure.
+ * Runs schedules: `[--plant NAME] [--seed N] [--seeds N] [--nodes N] [--safety] [--trace]`. Ends with 1 at the first
+ * seed that fails and prints the line that replays it. --safety: a cluster that does not come to rest is no failure.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +49,8 @@ int main(int argc, char **argv)
 			core_planted = plant_of(value), i++;
 		else if (strcmp(argv[i], "--seed") == 0)
 			first = number(value), n = many ? n : 1, i++;
+		else if (strcmp(argv[i], "--nodes") == 0)
+			counts.n = number(value) % (SIM_NODES_MAX + 1), i++;
 		else if (strcmp(argv[i], "--seeds") == 0)
 			n = number(value), many = true, i++;
 		else
@@ -57,8 +59,9 @@ int main(int argc, char **argv)
 	for (uint64_t seed = first; seed < first + n; seed++) {
 		char *failed = sim_run(seed, trace, &counts);
 		if (failed != NULL && !(safety && strncmp(failed, "not quiet", 9) == 0)) {
-			printf("seed %llu: %s\nreplay: %s --plant %s --seed %llu --trace\n", (unsigned long long)seed,
-			       failed, argv[0], plant_names[core_planted], (unsigned long long)seed);
+			printf("seed %llu: %s\nreplay: %s --plant %s --nodes %zu --seed %llu --trace\n",
+			       (unsigned long long)seed, failed, argv[0], plant_names[core_planted], counts.n,
+			       (unsigned long long)seed);
 			free(failed);
 			return 1;
 		}

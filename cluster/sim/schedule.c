@@ -71,13 +71,14 @@ static void first_entry(struct sim *s, size_t voters, struct sbuf *out)
 	sbuf_fini(&document);
 }
 
-static void begin(struct sim *s)
+static void begin(struct sim *s, size_t nodes)
 {
 	static const unsigned char sizes[] = { 3, 3, 3, 3, 3, 2, 2, 2, 4, 4, 5, 5, 5, 6, 7, 3 };
 	struct sbuf first = { 0 };
 	bool large = sim_random(s, 50) == 0;
 
 	s->n = large ? 2 + sim_random(s, SIM_NODES_MAX - 1) : sizes[sim_random(s, sizeof(sizes))];
+	s->n = nodes == 0 ? s->n : nodes;
 	/* Some are members later, or never. */
 	size_t voters = sim_random(s, 4) == 0 ? 1 + sim_random(s, s->n) : s->n;
 	first_entry(s, voters, &first);
@@ -217,7 +218,7 @@ char *sim_run(uint64_t seed, bool trace, struct sim *ret_counts)
 	s->random = seed * 0xd1342543de82ef95u + 1;
 	s->trace = trace;
 	s->next_index = 1;
-	begin(s);
+	begin(s, ret_counts->n);
 	unsigned rounds = 40 + (unsigned)sim_random(s, 200);
 	unsigned fault_of = 3 + (unsigned)sim_random(s, 25);
 	for (unsigned i = 0; i < rounds && s->failed[0] == '\0'; i++)

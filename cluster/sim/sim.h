@@ -143,7 +143,8 @@ struct sim {
 uint64_t sim_random(struct sim *s, uint64_t below);
 void sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void sim_trace(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Runs one schedule. NULL = everything held; or what did not, for the caller to free. */
+/* Runs one schedule, of ret_counts->n nodes where that is not 0. NULL = everything held; or what did not, for the
+ * caller to free. */
 char *sim_run(uint64_t seed, bool trace, struct sim *ret_counts);
 
 /* ---- net.c ---- */

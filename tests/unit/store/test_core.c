@@ -669,6 +669,17 @@ static void a_member_of_another_cluster_is_not_heard(void **state)
 	assert_int_equal(f.nodes[0].n_applied, 2);
 }
 
+static void a_member_of_another_version_is_not_heard_and_stops_nobody(void **state)
+{
+	UNUSED(state);
+	static const char later[WIRE_HEAD_LEN] = { 0, 0, 0, 0, 99 };
+
+	play_following();
+	core_deliver(f.nodes[0].core, 3, (struct str) { later, sizeof(later) });
+	assert_int_equal(f.nodes[0].n_resync, 0);
+	assert_int_equal(core_donor(f.nodes[0].core), 2);
+}
+
 static void whoever_differs_from_the_donor_says_so_and_stops_voting(void **state)
 {
 	UNUSED(state);
@@ -708,6 +719,7 @@ int main(void)
 		T(the_newest_soft_state_is_known_and_goes_with_the_member),
 		T(no_promise_is_given_to_a_log_that_lacks_what_is_being_written),
 		T(a_member_of_another_cluster_is_not_heard),
+		T(a_member_of_another_version_is_not_heard_and_stops_nobody),
 		T(whoever_differs_from_the_donor_says_so_and_stops_voting),
 		T(more_than_can_be_kept_in_memory_is_said_and_fetched_later),
 	};
