@@ -34,7 +34,7 @@ static bool highest(const struct core *c, uint64_t *ret)
 		uint64_t at = m->ack < c->ledger.last ? m->ack : c->ledger.last;
 		if (m->ack_epoch != c->view.epoch || at < c->view.base || (found && at <= *ret))
 			continue;
-		if ((at > c->committed || !c->view.active) && view_quorum(c, acked, at)) {
+		if ((at > c->committed || !c->view.active) && quorum_has(c, acked, at)) {
 			*ret = at;
 			found = true;
 		}
@@ -106,7 +106,7 @@ void commit_on_ack(struct core *c, struct member *m, uint64_t epoch, struct str 
 		s->promised = epoch > s->promised ? epoch : s->promised;
 		s->adopted = epoch;
 		s->last = a.position;
-		view_witness(c, &(struct wire_witness) { m->id, s->instance, s->promised, epoch, a.position });
+		quorum_witness(c, &(struct wire_witness) { m->id, s->instance, s->promised, epoch, a.position });
 	}
 	commit_advance(c);
 }

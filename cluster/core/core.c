@@ -186,7 +186,7 @@ static void deliver_part(struct core *c, struct member *m, const struct wire_hea
 {
 	struct str body = part;
 
-	if (m->has_state && !view_speaks(c, &m->state) && h->kind != WIRE_STATE)
+	if (m->has_state && !quorum_speaks(c, &m->state) && h->kind != WIRE_STATE)
 		return;
 	if (h->kind < WIRE_FIRST_BULK) {
 		on_message(c, m, h, body);
@@ -317,7 +317,7 @@ uint64_t core_epoch(const struct core *c)
 bool core_can_vote(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
-	return c->trusted && view_able(c);
+	return c->trusted && quorum_able(c);
 }
 
 uint32_t core_donor(const struct core *c)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The inside of the core: its parts and what they call of each other.
  *
- * core.c takes inputs apart; view.c finds the donor of a view; adopt.c brings members to the donor's log; order.c gives
- * proposals their places; commit.c counts acknowledgements and applies; writes.c has one write under way at a time;
- * ledger.c is the log as it is in memory; lanes.c cuts messages into multicasts and puts them together again.
+ * core.c takes inputs apart; view.c finds the donor of a view, quorum.c knows who counts in it; adopt.c brings members
+ * to the donor's log; order.c gives proposals their places; commit.c counts acknowledgements and applies; writes.c has
+ * one write under way at a time; ledger.c is the log as it is in memory; lanes.c cuts messages into multicasts and puts
+ * them together again.
  */
 #ifndef POSTROAD_CLUSTER_CORE_CORE_PRIVATE_H
 #define POSTROAD_CLUSTER_CORE_CORE_PRIVATE_H
@@ -194,14 +195,27 @@ void view_on_state(struct core *c, struct member *m, struct str body);
 void view_on_start(struct core *c, struct member *m, uint64_t epoch);
 void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct str body);
 void view_say_promised(struct core *c);
-/* Notes what a member reported as durable. */
-bool view_speaks(const struct core *c, const struct wire_state *s);
-void view_witness(struct core *c, const struct wire_witness *w);
-bool view_able(const struct core *c);
-/* Whether `done` and those able are a quorum by the tables that count for this log. */
-typedef bool view_member_fn(const struct core *c, const struct member *m, uint64_t arg);
-bool view_quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg);
-bool view_quorum(const struct core *c, view_member_fn *done, uint64_t arg);
+
+/* ---- quorum.c ---- */
+/* Whether this node's disk works and it keeps up. */
+bool quorum_able(const struct core *c);
+/* Whether the first log is older than the second: adopted epoch, then length. */
+bool quorum_older(uint64_t adopted, uint64_t last, uint64_t than_adopted, uint64_t than_last);
+/* Whether what a member says is meant for this node at all: its cluster, its levels. */
+bool quorum_speaks(const struct core *c, const struct wire_state *s);
+/* Whether somebody here knows that the member had more on stable storage than it says. */
+bool quorum_forgot(const struct core *c, const struct member *m);
+/* Notes what a member reported as durable; quorum_witness_of(): by its state. */
+void quorum_witness(struct core *c, const struct wire_witness *w);
+void quorum_witness_of(struct core *c, const struct member *m);
+bool quorum_is_voter(const struct core *c);
+struct member *quorum_best(struct core *c);
+/* Whether the members that `done` says yes of are a quorum: of a table; of all tables that count for this log. */
+typedef bool quorum_fn(const struct core *c, const struct member *m, uint64_t arg);
+bool quorum_of(const struct core *c, const struct voters *v, quorum_fn *done, uint64_t arg);
+bool quorum_has(const struct core *c, quorum_fn *done, uint64_t arg);
+/* Such a function: whether a member's promise counts. */
+bool quorum_counts(const struct core *c, const struct member *m, uint64_t arg);
 
 /* ---- adopt.c ---- */
 void adopt_elected(struct core *c);

@@ -127,7 +127,7 @@ static bool membership_allowed(struct core *c, const struct entry *e)
 	struct voters table;
 
 	return voters_decode(e->document, &table) && !table.forced && c->ledger.newest_at <= c->committed &&
-	       new_voters_synced(c, &table) && view_quorum_of(c, &table, in_sync, c->view.base);
+	       new_voters_synced(c, &table) && quorum_of(c, &table, in_sync, c->view.base);
 }
 
 static enum core_result judge(struct core *c, const struct entry *e, uint64_t *ret_position)
@@ -135,7 +135,7 @@ static enum core_result judge(struct core *c, const struct entry *e, uint64_t *r
 	*ret_position = ops_find(&c->ledger.ops, e->operation, e->idempotency_key);
 	if (*ret_position != 0)
 		return CORE_DUPLICATE;
-	if (!view_quorum(c, able, 0))
+	if (!quorum_has(c, able, 0))
 		return CORE_FULL;
 	if (e->position != UINT64_MAX && e->position != c->ledger.last_of_kind[e->kind])
 		return CORE_STALE;

@@ -11,190 +11,11 @@
 
 enum { WAIT_MS = 1000, RETRY_MS = 2000, RETRIES_DOUBLED = 5 };
 
-bool view_able(const struct core *c)
-{
-	return !c->writes.failing && !c->behind;
-}
-
-/* ---- who counts ---- */
-
-static bool is_older(uint64_t adopted, uint64_t last, uint64_t than_adopted, uint64_t than_last)
-{
-	return adopted < than_adopted || (adopted == than_adopted && last < than_last);
-}
-
-static bool contradicts(const struct wire_witness *w, const struct member *m)
-{
-	return w->id == m->id && w->instance == m->state.instance &&
-	       (m->state.promised < w->promised || is_older(m->state.adopted, m->state.last, w->adopted, w->last));
-}
-
-/* Whether somebody here knows that the member had more on stable storage than it says: an old copy of its disk. */
-static bool forgot(const struct core *c, const struct member *m)
-{
-	for (size_t i = 0; i < c->n_witness; i++)
-		if (contradicts(&c->witness[i], m))
-			return true;
-	for (size_t i = 0; i < c->view.n; i++) {
-		const struct member *other = &c->view.members[i];
-		for (size_t k = 0; other != m && other->has_state && k < other->state.n_witness; k++)
-			if (contradicts(&other->state.witness[k], m))
-				return true;
-	}
-	return false;
-}
-
-/* Whether what it says is meant for this node at all. */
-bool view_speaks(const struct core *c, const struct wire_state *s)
-{
-	return s->cluster == c->config.cluster && s->features_low <= CORE_FEATURES_HIGH &&
-	       s->features_high >= CORE_FEATURES_LOW;
-}
-
-static bool counts(const struct core *c, const struct member *m, uint64_t arg)
-{
-	UNUSED(arg);
-	uint8_t need = WIRE_ABLE | WIRE_TRUSTED;
-
-	if (PLANTED(PLANT_DAMAGED_VOTES))
-		return m->has_state && (m->state.flags & WIRE_ABLE) && view_speaks(c, &m->state);
-	return m->has_state && (m->state.flags & need) == need && view_speaks(c, &m->state) && !m->forgot;
-}
-
 static bool promised(const struct core *c, const struct member *m, uint64_t arg)
 {
 	UNUSED(c);
 	UNUSED(arg);
 	return m->promised;
-}
-
-/* Of two voters the one that is there and can write must have written; who has not spoken is taken to be able. */
-static voters_set able_of(const struct core *c, const struct voters *v)
-{
-	voters_set able = 0;
-
-	for (size_t i = 0; i < c->view.n; i++) {
-		const struct member *m = &c->view.members[i];
-		bool whole = ((m->state.flags & WIRE_TRUSTED) && !m->forgot) ||
-			     (m->ack_epoch != 0 && m->ack_epoch == c->view.epoch);
-		for (size_t k = 0; k < v->n; k++)
-			if (v->list[k].id == m->id && (!m->has_state || (v->list[k].instance == m->state.instance &&
-									 (m->state.flags & WIRE_ABLE) && whole)))
-				able |= (voters_set)1 << k;
-	}
-	return able;
-}
-
-bool view_quorum_of(const struct core *c, const struct voters *v, view_member_fn *done, uint64_t arg)
-{
-	voters_set set = 0;
-
-	for (size_t i = 0; i < c->view.n; i++) {
-		const struct member *m = &c->view.members[i];
-		int index = m->has_state ? voters_index(v, m->id, m->state.instance) : -1;
-		if (index >= 0 && done(c, m, arg))
-			set |= (voters_set)1 << index;
-	}
-	return voters_quorum(v, set, able_of(c, v));
-}
-
-/* A log without a table is a single node's, and only while nobody else is there. */
-static bool is_alone(const struct core *c)
-{
-	return c->config.alone && c->ledger.newest.n == 0 && c->view.n == 1;
-}
-
-static bool votes_in(const struct core *c, const struct voters *v)
-{
-	int index = voters_index(v, c->config.id, c->config.instance);
-
-	return index >= 0 && v->list[index].votes > 0;
-}
-
-/* The table before the newest counts, while it does: who is to go may hold the newest log. */
-static const struct voters *table_before(const struct core *c)
-{
-	const struct ledger *l = &c->ledger;
-
-	return l->newest_at <= c->committed || l->newest.forced || l->previous.n == 0 ? NULL : &l->previous;
-}
-
-bool view_quorum(const struct core *c, view_member_fn *done, uint64_t arg)
-{
-	const struct ledger *l = &c->ledger;
-
-	if (is_alone(c))
-		return done(c, &c->view.members[0], arg);
-	if (l->newest.n == 0 || !view_quorum_of(c, &l->newest, done, arg))
-		return false;
-	/* A table that is not known to be committed rests on the one before it: both must agree. */
-	const struct voters *before = table_before(c);
-	return before == NULL || view_quorum_of(c, before, done, arg);
-}
-
-static bool is_voter(const struct core *c)
-{
-	const struct voters *before = table_before(c);
-
-	return is_alone(c) || votes_in(c, &c->ledger.newest) || (before != NULL && votes_in(c, before));
-}
-
-static bool is_better(const struct member *m, const struct member *than)
-{
-	const struct wire_state *s = &m->state, *t = &than->state;
-	bool votes = s->flags & WIRE_VOTER, other_votes = t->flags & WIRE_VOTER;
-
-	if (s->adopted != t->adopted || s->last != t->last)
-		return is_older(t->adopted, t->last, s->adopted, s->last);
-	return votes != other_votes ? votes : m->id < than->id;
-}
-
-/* The newest log among those that count; NULL = none. Who is no voter (any more) may have it and be the donor: it needs
- * the promises of those who are. */
-static struct member *best(struct core *c)
-{
-	struct member *found = NULL;
-
-	for (size_t i = 0; i < c->view.n; i++) {
-		struct member *m = &c->view.members[i];
-		if (counts(c, m, 0) && (found == NULL || is_better(m, found)))
-			found = m;
-	}
-	return found;
-}
-
-void view_witness(struct core *c, const struct wire_witness *w)
-{
-	struct wire_witness *to = NULL;
-
-	for (size_t i = 0; i < c->n_witness; i++)
-		if (c->witness[i].id == w->id)
-			to = &c->witness[i];
-	if (to == NULL && c->n_witness == CORE_MEMBERS_MAX) {
-		/* Full of members that came and went: the oldest makes room. */
-		memmove(&c->witness[0], &c->witness[1], sizeof(c->witness) - sizeof(c->witness[0]));
-		c->n_witness--;
-	}
-	if (to == NULL) {
-		to = &c->witness[c->n_witness++];
-		*to = *w;
-	}
-	if (to->instance != w->instance)
-		*to = *w;
-	to->promised = w->promised > to->promised ? w->promised : to->promised;
-	if (is_older(to->adopted, to->last, w->adopted, w->last)) {
-		to->adopted = w->adopted;
-		to->last = w->last;
-	}
-}
-
-static void note_witness(struct core *c, const struct member *m)
-{
-	view_witness(c, &(struct wire_witness) { .id = m->id,
-						 .instance = m->state.instance,
-						 .promised = m->state.promised,
-						 .adopted = m->state.adopted,
-						 .last = m->state.last });
 }
 
 /* ---- asking ---- */
@@ -248,10 +69,10 @@ static void evaluate(struct core *c)
 	bool all = all_spoke(c);
 	if (!all && c->now_ms - v->since_ms < WAIT_MS)
 		return;
-	const struct member *m = best(c);
+	const struct member *m = quorum_best(c);
 	if (m != NULL && m->id != c->config.id)
 		return;
-	if (m != NULL && view_quorum(c, counts, 0))
+	if (m != NULL && quorum_has(c, quorum_counts, 0))
 		send_start(c, highest_promise(c) + 1);
 	else if (m != NULL && all && !v->minority)
 		send_start(c, 0);
@@ -263,7 +84,7 @@ static void evaluate(struct core *c)
 int core_force_quorum(struct core *c)
 {
 	struct voters table = c->ledger.newest;
-	const struct member *m = best(c);
+	const struct member *m = quorum_best(c);
 	size_t voting = 0;
 
 	CHECK_OBJ(c, CORE_MAGIC);
@@ -271,7 +92,8 @@ int core_force_quorum(struct core *c)
 		return -EAGAIN;
 	for (size_t i = table.n; i > 0; i--) {
 		const struct member *other = core_member(c, table.list[i - 1].id);
-		if (other == NULL || other->state.instance != table.list[i - 1].instance || !counts(c, other, 0)) {
+		if (other == NULL || other->state.instance != table.list[i - 1].instance ||
+		    !quorum_counts(c, other, 0)) {
 			memmove(&table.list[i - 1], &table.list[i], (table.n - i) * sizeof(table.list[0]));
 			table.n--;
 		}
@@ -304,8 +126,8 @@ void view_say_state(struct core *c)
 	if (!c->view.open || c->view.lost || !c->view.state_sent)
 		return;
 	s.committed = c->committed < l->stable_to ? c->committed : l->stable_to;
-	s.flags = (uint8_t)((view_able(c) ? WIRE_ABLE : 0) | (c->trusted ? WIRE_TRUSTED : 0) |
-			    (is_voter(c) ? WIRE_VOTER : 0));
+	s.flags = (uint8_t)((quorum_able(c) ? WIRE_ABLE : 0) | (c->trusted ? WIRE_TRUSTED : 0) |
+			    (quorum_is_voter(c) ? WIRE_VOTER : 0));
 	if (PLANTED(PLANT_DAMAGED_VOTES))
 		s.flags |= WIRE_TRUSTED;
 	memcpy(s.hash, c->writes.disk_hash, ENTRY_HASH_LEN);
@@ -373,7 +195,7 @@ void view_on_state(struct core *c, struct member *m, struct str body)
 	}
 	m->state = s;
 	m->has_state = true;
-	if (!view_speaks(c, &s)) {
+	if (!quorum_speaks(c, &s)) {
 		core_event_text(c, CORE_EVENT_INCOMPATIBLE, "member %u: %s", m->id,
 				s.cluster == c->config.cluster ? "another version" : "another cluster");
 		evaluate(c);
@@ -381,14 +203,14 @@ void view_on_state(struct core *c, struct member *m, struct str body)
 	}
 	for (size_t i = 0; i < c->view.n; i++) {
 		struct member *other = &c->view.members[i];
-		other->forgot = other->has_state && other->ack_epoch == 0 && forgot(c, other);
+		other->forgot = other->has_state && other->ack_epoch == 0 && quorum_forgot(c, other);
 	}
 	if (first && m->forgot)
 		core_event_text(c, CORE_EVENT_UNTRUSTED,
 				"member %u has forgotten what it had written: no vote until "
 				"it has the log again",
 				m->id);
-	note_witness(c, m);
+	quorum_witness_of(c, m);
 	/* Logs of one epoch do not differ: what is known of the other's to be committed is known of this one. */
 	uint64_t common = s.committed < c->ledger.stable_to ? s.committed : c->ledger.stable_to;
 	if (c->view.state_sent && !c->view.following && s.adopted == c->adopted && s.adopted != 0 &&
@@ -425,7 +247,7 @@ void view_on_start(struct core *c, struct member *m, uint64_t epoch)
 	/* What is followed now counts like what is on disk: it may be in a write that ends after this promise. */
 	uint64_t adopted = v->following ? v->epoch : c->adopted;
 	uint64_t last = v->following ? c->ledger.last : c->ledger.disk_last;
-	bool newer = is_older(s->adopted, s->last, adopted, last);
+	bool newer = quorum_older(s->adopted, s->last, adopted, last);
 	if (epoch <= c->promised || epoch <= c->promising || (newer && m->id != c->config.id)) {
 		view_say_state(c); /* so that the asker knows better */
 		return;
@@ -450,7 +272,7 @@ static bool forced_quorum(const struct core *c)
 	struct voters table;
 
 	ASSERT(voters_decode((struct str) { c->view.forced.p, c->view.forced.n }, &table));
-	return view_quorum_of(c, &table, promised, 0);
+	return quorum_of(c, &table, promised, 0);
 }
 
 void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct str body)
@@ -464,14 +286,14 @@ void view_on_promised(struct core *c, struct member *m, uint64_t epoch, struct s
 	}
 	if (!m->has_state)
 		return;
-	bool counted = counts(c, m, 0);
+	bool counted = quorum_counts(c, m, 0);
 	m->state.promised = epoch > m->state.promised ? epoch : m->state.promised;
-	note_witness(c, m);
+	quorum_witness_of(c, m);
 	if (PLANTED(PLANT_STALE_VIEW) && v->start_epoch != 0)
 		epoch = v->start_epoch;
 	if (donor != c->config.id || epoch != v->start_epoch || v->following || v->lost)
 		return;
 	m->promised = counted;
-	if (v->forced.n > 0 ? forced_quorum(c) : view_quorum(c, promised, 0))
+	if (v->forced.n > 0 ? forced_quorum(c) : quorum_has(c, promised, 0))
 		adopt_elected(c);
 }
