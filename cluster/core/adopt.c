@@ -53,23 +53,27 @@ static bool collect(struct core *c, uint64_t after, struct wire_suffix *s, struc
 	return true;
 }
 
-/* What is kept, and where that is too much the newest of it: the last of each kind is never left out. */
+/* What is kept, and where that is too much the newest of it. The last committed of each kind is never left out: what
+ * follows it may yet be cut off. */
 static void collect_whole(struct core *c, struct wire_suffix *s, struct sbuf *out)
 {
 	const struct ledger *l = &c->ledger;
+	uint64_t from = 1, last[ENTRY_KIND_COUNT] = { 0 };
 	size_t bytes = 0, n = 0;
-	uint64_t from = 1;
 
-	for (uint64_t p = ledger_next(c, 1); p != 0; p = ledger_next(c, p + 1), n++)
-		bytes += ledger_entry(c, p)->document.n + 1024;
-	while (bytes > CORE_SUFFIX_MAX / 2 || n > CORE_TAIL_MAX / 2) {
+	for (uint64_t p = ledger_next(c, 1); p != 0; p = ledger_next(c, p + 1), n++) {
+		const struct entry *e = ledger_entry(c, p);
+		bytes += e->document.n + 1024;
+		last[e->kind] = p <= c->committed ? p : last[e->kind];
+	}
+	while ((bytes > CORE_SUFFIX_MAX / 2 || n > CORE_TAIL_MAX / 2) && from <= c->committed) {
 		from = ledger_next(c, from);
 		bytes -= ledger_entry(c, from)->document.n + 1024;
 		from++;
 		n--;
 	}
 	for (uint64_t p = ledger_next(c, 1); p != 0; p = ledger_next(c, p + 1)) {
-		bool newest = p == l->last_of_kind[ENTRY_CONFIG] || p == l->last_of_kind[ENTRY_RUNTIME] ||
+		bool newest = p == last[ENTRY_CONFIG] || p == last[ENTRY_RUNTIME] || p == last[ENTRY_MEMBERSHIP] ||
 			      p == l->newest_at || p == l->previous_at;
 		if (p >= from || newest)
 			add_entry(c, p, s, out);

@@ -302,6 +302,12 @@ uint64_t core_committed(const struct core *c)
 	return c->committed;
 }
 
+uint64_t core_settled(const struct core *c)
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return c->committed < c->ledger.stable_to ? c->committed : c->ledger.stable_to;
+}
+
 uint64_t core_applied(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
@@ -346,5 +352,5 @@ struct str core_soft_of(const struct core *c, uint32_t id)
 void core_answers(const struct core *c, struct sbuf *out)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
-	ops_encode(&c->ledger.ops, c->committed, out);
+	ops_encode(&c->ledger.ops, core_settled(c), out);
 }

@@ -162,6 +162,8 @@ int core_force_quorum(struct core *c) MUST_CHECK;
 
 enum core_state core_state(const struct core *c);
 uint64_t core_committed(const struct core *c);
+/* Up to here the disk holds what is committed: a store may forget entries up to here and no further. */
+uint64_t core_settled(const struct core *c);
 uint64_t core_applied(const struct core *c);
 uint64_t core_epoch(const struct core *c); /* the one followed in this view, or the last adopted */
 bool core_can_vote(const struct core *c);  /* its store is whole and its disk works */
@@ -170,8 +172,8 @@ uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
 /* A member's newest soft state; empty = none. Valid until the next input. */
 struct str core_soft_of(const struct core *c, uint32_t id);
-/* Appends the table of answers, for a store that is about to forget entries: with the same durable step, and none
- * behind core_committed(). The newest of each kind and the two newest tables of voters are never forgotten. */
+/* Appends the table of answers, for a store that is about to forget entries: in the same durable step, and none behind
+ * core_settled(). The newest up to there of each kind and the two newest tables of voters are never forgotten. */
 void core_answers(const struct core *c, struct sbuf *out);
 
 #endif

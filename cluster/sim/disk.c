@@ -58,20 +58,22 @@ void disk_cut(struct disk *d, size_t keep)
 		unref(d->entries[--d->n]);
 }
 
-void disk_compact(struct disk *d, uint64_t below)
+void disk_compact(struct disk *d, uint64_t committed)
 {
 	size_t kept = 0;
 	const struct entry *last[ENTRY_KIND_COUNT] = { 0 }, *table = NULL;
 
 	for (size_t i = 0; i < d->n; i++) {
 		const struct entry *e = &d->entries[i]->entry;
+		if (e->position > committed)
+			break;
 		if (e->kind == ENTRY_MEMBERSHIP)
 			table = last[e->kind];
 		last[e->kind] = e;
 	}
 	for (size_t i = 0; i < d->n; i++) {
 		const struct entry *e = &d->entries[i]->entry;
-		if (e->position >= below || e == last[e->kind] || e == table || i + 1 == d->n)
+		if (e->position + 2 >= committed || e == last[e->kind] || e == table || i + 1 == d->n)
 			d->entries[kept++] = d->entries[i];
 		else
 			unref(d->entries[i]);

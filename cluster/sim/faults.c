@@ -168,11 +168,11 @@ static void on_disk(struct sim *s, struct node *n)
 {
 	if (sim_random(s, 2) == 0) {
 		n->full = !n->full;
-	} else if (n->core != NULL && !n->write.open && core_committed(n->core) > 4) {
+	} else if (n->core != NULL && !n->write.open && core_settled(n->core) > 4) {
 		sim_trace(s, "node %u forgets old entries", n->id);
 		sbuf_reset(&n->disk.answers);
 		core_answers(n->core, &n->disk.answers);
-		disk_compact(&n->disk, core_committed(n->core) - 2);
+		disk_compact(&n->disk, core_settled(n->core));
 	}
 }
 

@@ -2,6 +2,7 @@
  * Runs schedules: `[--plant NAME] [--seed N] [--seeds N] [--nodes N] [--safety] [--trace]`. Ends with 1 at the first
  * seed that fails and prints the line that replays it. --safety: a cluster that does not come to rest is no failure.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,6 +34,24 @@ static uint64_t number(const char *text)
 	return n;
 }
 
+static char **arguments;
+static uint64_t running; /* the seed */
+static size_t nodes;
+
+static void print_replay(void)
+{
+	printf("replay: %s --plant %s --nodes %zu --seed %llu --trace\n", arguments[0], plant_names[core_planted],
+	       nodes, (unsigned long long)running);
+}
+
+/* An assertion of the core that fails is a find like any other. There is nobody whose output this could disturb. */
+static void on_abort(int signal_number)
+{
+	UNUSED(signal_number);
+	print_replay();
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	static struct sim counts;
@@ -56,12 +75,15 @@ int main(int argc, char **argv)
 		else
 			return fprintf(stderr, "sim: unknown option: %s\n", argv[i]), 2;
 	}
+	arguments = argv;
+	nodes = counts.n;
+	signal(SIGABRT, on_abort);
 	for (uint64_t seed = first; seed < first + n; seed++) {
+		running = seed;
 		char *failed = sim_run(seed, trace, &counts);
 		if (failed != NULL && !(safety && strncmp(failed, "not quiet", 9) == 0)) {
-			printf("seed %llu: %s\nreplay: %s --plant %s --nodes %zu --seed %llu --trace\n",
-			       (unsigned long long)seed, failed, argv[0], plant_names[core_planted], counts.n,
-			       (unsigned long long)seed);
+			printf("seed %llu: %s\n", (unsigned long long)seed, failed);
+			print_replay();
 			free(failed);
 			return 1;
 		}

@@ -37,7 +37,7 @@ void disk_copy(struct disk *to, const struct disk *from);
 void disk_add(struct disk *d, struct str bytes);
 void disk_apply(struct disk *d, const struct core_write *w);
 void disk_cut(struct disk *d, size_t keep); /* damage: only the first so many entries are left */
-void disk_compact(struct disk *d, uint64_t below);
+void disk_compact(struct disk *d, uint64_t committed);
 const struct entry *disk_entry(const struct disk *d, uint64_t position);
 uint64_t disk_next(const struct disk *d, uint64_t position);
 uint64_t disk_last(const struct disk *d);
