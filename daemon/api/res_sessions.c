@@ -15,12 +15,13 @@
 
 static json_t *session_json(const struct session_info *s)
 {
-	return json_pack("{s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "id", json_text(s->id),
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "id", json_text(s->id),
 			 "client", json_text(s->client), "listener", json_text(s->listener), "helo", json_text(s->helo),
-			 "stage", s->stage, "backend", s->backend[0] == '\0' ? json_null() : json_text(s->backend),
-			 "age", (double)s->age_ms / 1e3, "transaction_age", (double)s->transaction_age_ms / 1e3,
-			 "bytes_in", (json_int_t)s->bytes_in, "bytes_out", (json_int_t)s->bytes_out, "transactions",
-			 (json_int_t)s->transactions, "traced", s->traced);
+			 "user", s->user[0] == '\0' ? json_null() : json_text(s->user), "stage", s->stage, "backend",
+			 s->backend[0] == '\0' ? json_null() : json_text(s->backend), "age", (double)s->age_ms / 1e3,
+			 "transaction_age", (double)s->transaction_age_ms / 1e3, "bytes_in", (json_int_t)s->bytes_in,
+			 "bytes_out", (json_int_t)s->bytes_out, "transactions", (json_int_t)s->transactions, "traced",
+			 s->traced);
 }
 
 static void on_sessions(const struct session_info *list, size_t n, size_t total, void *arg)

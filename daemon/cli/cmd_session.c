@@ -13,7 +13,7 @@
 
 static void print_sessions(const struct cli *c, const json_t *answer)
 {
-	struct table *t = table_new("ID CLIENT LISTENER HELO STAGE BACKEND >AGE >IN >OUT >MESSAGES");
+	struct table *t = table_new("ID CLIENT LISTENER HELO USER STAGE BACKEND >AGE >IN >OUT >MESSAGES");
 	const json_t *list = json_object_get(answer, "sessions");
 	char text[64];
 	json_t *s;
@@ -24,6 +24,7 @@ static void print_sessions(const struct cli *c, const json_t *answer)
 		table_add(t, cli_str(s, "client"));
 		table_add(t, cli_str(s, "listener"));
 		table_add(t, cli_str(s, "helo"));
+		table_add(t, cli_str(s, "user"));
 		table_add(t, cli_str(s, "stage"));
 		table_add(t, cli_str(s, "backend"));
 		table_add(t, cli_duration(json_number_value(json_object_get(s, "age")), text, sizeof(text)));

@@ -103,8 +103,10 @@ static json_t *make_secrets(const char *password)
 	if (scram_verifier_make(str_from(password), &v))
 		json_object_set_new(secrets, "scram_sha256", json_string(scram_verifier_format(&v, text)));
 	else
-		cli_error("the password is not plain ASCII, so clients might spell it in other bytes: no SCRAM "
-			  "verifier was made, only PLAIN and LOGIN will work");
+		cli_error(
+			"the password is not plain ASCII, so clients might spell it in other bytes: no SCRAM "
+			"verifier was made, only PLAIN and LOGIN will work, and listeners offer SCRAM to nobody while "
+			"one user has none");
 	OPENSSL_cleanse(hash, sizeof(hash));
 	OPENSSL_cleanse(text, sizeof(text));
 	OPENSSL_cleanse(&v, sizeof(v));

@@ -164,7 +164,9 @@ static const struct conf_field identity_fields[] = {
 	  .n_names = N_XCLIENT, .def = "false",
 	  .doc = "Tell the client with XCLIENT: `true` for all that the server takes, or a list of attributes. A "
 		 "server "
-		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. With HELO "
+		 "that does not offer XCLIENT gets no mail: it would take all clients for this balancer. NAME is "
+		 "[UNAVAILABLE] but for clients that told one by XCLIENT; Postfix joins an ADDR without NAME with this "
+		 "balancer's name. With HELO "
 		 "among "
 		 "them, EHLO behind it says the client's name." },
 	{ "xforward", CONF_BOOL(P, identity.xforward), .def = "false",

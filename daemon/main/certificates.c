@@ -137,10 +137,22 @@ static void forget_others(struct node *n)
 
 /* ---- in force ---- */
 
+/* In one line, as the status and the log want it; NULL = no errors. Caller frees. */
+static char *one_line(const struct errors *e)
+{
+	struct sbuf b = { 0 };
+	char *lines = errors_text(e), *save = NULL;
+
+	for (char *line = strtok_r(lines, "\n", &save); line != NULL; line = strtok_r(NULL, "\n", &save))
+		sbuf_printf(&b, "%s%s", b.n > 0 ? "; " : "", line);
+	free(lines);
+	return b.n > 0 ? sbuf_steal(&b) : NULL;
+}
+
 /* The files of c that cannot be used; NULL = all can. Caller frees. */
 static char *kept_text(const struct conf *c)
 {
-	return c->kept.n > 0 ? errors_text(&c->kept) : NULL;
+	return one_line(&c->kept);
 }
 
 static void tell_all(struct node *n)
@@ -193,7 +205,7 @@ void certificates_reload(struct node *n)
 	}
 	n->certificates->fingerprint = before;
 	if (errors.n > 0)
-		text = errors_text(&errors);
+		text = one_line(&errors);
 	api_event(n->api, "certificates", json_pack("{s:b, s:s*}", "reloaded", text == NULL, "error", text));
 	api_warn(n->api, "certificates", text);
 	free(text);

@@ -82,6 +82,7 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 		ret->pointer = "/initial_config";
 		ret->from_node_file = true;
 	} else {
+		ret->from = "an empty configuration";
 		ret->json = json_pack("{s:i}", "version", 1);
 	}
 	return ret->json != NULL;

@@ -20,6 +20,7 @@
 #define LISTENER_MAGIC 0x4c535452u
 #define ACCEPT_BATCH 16
 #define STEP_BACK_MS 100
+#define TELL_AGAIN_MS 60000
 #define BACKLOG 4096
 
 struct listener {
@@ -31,9 +32,10 @@ struct listener {
 	void *arg;
 	struct event rd;
 	struct timer retry;
-	bool started;  /* until then its loop's thread does not know it */
-	int batch;     /* how many to accept in a turn */
-	uint64_t turn; /* the last one that filled its batch */
+	bool started;    /* until then its loop's thread does not know it */
+	int batch;       /* how many to accept in a turn */
+	uint64_t turn;   /* the last one that filled its batch */
+	int64_t told_ms; /* when the log was told that no descriptor is left; 0 = never */
 };
 
 static int open_socket(const struct addr *at, int *ret_errno)
@@ -59,6 +61,17 @@ static int open_socket(const struct addr *at, int *ret_errno)
 	return fd;
 }
 
+/* It lasts, as a rule; a line for each try would bury all others. */
+static void tell_lack(struct listener *li, int error)
+{
+	int64_t now = loop_now_ms(li->loop);
+
+	if (li->told_ms != 0 && now - li->told_ms < TELL_AGAIN_MS)
+		return;
+	li->told_ms = now;
+	log_msg(LOG_LEVEL_ERROR, "accept", "no descriptor for a new connection: %s", strerror(error));
+}
+
 /* False: nothing more to take now. */
 static bool accept_one(struct listener *li)
 {
@@ -72,7 +85,7 @@ static bool accept_one(struct listener *li)
 		return true;
 	}
 	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-		log_msg(LOG_LEVEL_ERROR, "accept", "no descriptor for a new connection: %s", strerror(errno));
+		tell_lack(li, errno);
 		event_del(&li->rd);
 		timer_set_in(li->loop, &li->retry, STEP_BACK_MS);
 		return false;

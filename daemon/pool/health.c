@@ -164,7 +164,8 @@ void health_reconfigure(struct server_private *sp, const struct pool_config *bef
 
 	if (!sp->checking)
 		return;
-	if (sp->pool->config->health.type == HEALTH_NONE && word_health(sp->server) != WORD_HEALTH_UP)
+	/* What kept it down may be what was just written anew. */
+	if (word_health(sp->server) != WORD_HEALTH_UP)
 		by = loop_now_ms(l);
 	findings_reconfigure(sp, before);
 	if (sp->probe != NULL) {

@@ -8,28 +8,46 @@
  */
 #include "daemon/session/chunk.h"
 
+#include <stdlib.h>
+
 #include "daemon/session/txn_server.h"
 
 #define DROP_GRACE_MS 10000               /* octets that are dropped may come in slowly for this long */
 #define CHUNK_SMALL 512                   /* below it, a chunk before the last is no progress worth the name */
 #define CHUNK_US_MAX (1000 * 1000 * 1000) /* a longer pause counts as this long */
 
+/* Of a session that says BDAT, from its first one on. */
+struct chunking {
+	struct smtp_chunks chunks;
+	int64_t since_ms, fed_ms;      /* its BDAT, its newest octets */
+	int64_t answered_us, pause_us; /* the one before it; from there to its command */
+	uint64_t size;
+	uint64_t dropped; /* octets of refused chunks since MAIL */
+};
+
+bool chunk_any(const struct session *s)
+{
+	return s->front.chunking != NULL && s->front.chunking->chunks.any;
+}
+
 void chunk_reset(struct session *s)
 {
-	smtp_chunks_reset(&s->front.chunks);
-	s->front.dropped = 0;
+	if (s->front.chunking == NULL)
+		return;
+	smtp_chunks_reset(&s->front.chunking->chunks);
+	s->front.chunking->dropped = 0;
 }
 
 int64_t chunk_deadline_ms(const struct session *s)
 {
-	return s->front.chunk_fed_ms + s->lv->config->timeouts.body_ms;
+	return s->front.chunking->fed_ms + s->lv->config->timeouts.body_ms;
 }
 
 /* ---- the end of a chunk ---- */
 
 static void refuse(struct session *s)
 {
-	const struct smtp_refusal *why = &s->front.chunks.why;
+	const struct smtp_refusal *why = &s->front.chunking->chunks.why;
 
 	session_reject(s, why->code == 501 ? REJECT_SYNTAX : REJECT_SEQUENCE);
 	session_reply(s, why->code, why->enhanced, "%s", why->text);
@@ -44,8 +62,8 @@ static void say_outcome(struct session *s)
 {
 	static const struct smtp_refusal failed = { 451, "4.3.0", "" }; /* never said */
 
-	smtp_chunks_fail(&s->front.chunks, &failed);
-	enum smtp_chunk_reply reply = smtp_chunks_end(&s->front.chunks);
+	smtp_chunks_fail(&s->front.chunking->chunks, &failed);
+	enum smtp_chunk_reply reply = smtp_chunks_end(&s->front.chunking->chunks);
 	ASSERT(reply == SMTP_CHUNK_REPLY_WHY);
 	txn_say_outcome(s->txn);
 }
@@ -54,19 +72,19 @@ static void say_outcome(struct session *s)
 static bool is_progress(const struct session *s)
 {
 	uint64_t rate = s->lv->config->caps.min_data_rate;
-	int64_t pause = s->front.chunk_pause_us < CHUNK_US_MAX ? s->front.chunk_pause_us : CHUNK_US_MAX;
+	int64_t pause = s->front.chunking->pause_us < CHUNK_US_MAX ? s->front.chunking->pause_us : CHUNK_US_MAX;
 
-	if (s->front.chunk_size < CHUNK_SMALL)
+	if (s->front.chunking->size < CHUNK_SMALL)
 		return false;
-	return rate == UNLIMITED || s->front.chunk_size >= rate * (uint64_t)pause / 1000000;
+	return rate == UNLIMITED || s->front.chunking->size >= rate * (uint64_t)pause / 1000000;
 }
 
 static void pass(struct session *s)
 {
-	switch (smtp_chunks_end(&s->front.chunks)) {
+	switch (smtp_chunks_end(&s->front.chunking->chunks)) {
 	case SMTP_CHUNK_REPLY_OK:
 		s->front.junk += !is_progress(s);
-		s->front.chunk_answered_us = loop_now_us(s->w->loop);
+		s->front.chunking->answered_us = loop_now_us(s->w->loop);
 		session_reply(s, 250, "2.0.0", "chunk taken");
 		front_set_command(s);
 		break;
@@ -82,7 +100,7 @@ static void pass(struct session *s)
 /* Answers a chunk that is complete, if it can be answered now. */
 static void settle(struct session *s)
 {
-	const struct smtp_chunks *c = &s->front.chunks;
+	const struct smtp_chunks *c = &s->front.chunking->chunks;
 
 	if (s->front.state != FRONT_CHUNK || !smtp_chunks_complete(c))
 		return;
@@ -98,7 +116,7 @@ static void settle(struct session *s)
 
 void chunk_go_on(struct session *s)
 {
-	s->front.chunk_fed_ms = loop_now_ms(s->w->loop); /* we were the ones to wait */
+	s->front.chunking->fed_ms = loop_now_ms(s->w->loop); /* we were the ones to wait */
 	if (s->front.state == FRONT_WAIT)
 		front_start_chunk(s);
 	front_resume(s);
@@ -110,12 +128,12 @@ void chunk_go_on(struct session *s)
 static size_t drop(struct session *s, size_t n)
 {
 	uint64_t rate = s->lv->config->caps.min_data_rate;
-	int64_t took = loop_now_ms(s->w->loop) - s->front.chunk_since_ms;
-	size_t used = smtp_chunks_take(&s->front.chunks, n);
-	uint64_t came = s->front.chunk_size - s->front.chunks.left;
+	int64_t took = loop_now_ms(s->w->loop) - s->front.chunking->since_ms;
+	size_t used = smtp_chunks_take(&s->front.chunking->chunks, n);
+	uint64_t came = s->front.chunking->size - s->front.chunking->chunks.left;
 
-	s->front.dropped += used;
-	if (s->front.dropped > relay_drain_max(s))
+	s->front.chunking->dropped += used;
+	if (s->front.chunking->dropped > relay_drain_max(s))
 		session_close(s, CLOSE_TOO_BIG);
 	else if (took > DROP_GRACE_MS && rate != UNLIMITED && came / ((uint64_t)took / 1000) < rate)
 		session_close(s, CLOSE_TOO_SLOW);
@@ -124,7 +142,7 @@ static size_t drop(struct session *s, size_t n)
 
 static size_t take(struct session *s, const char *p, size_t n, bool *ret_pause)
 {
-	struct smtp_chunks *c = &s->front.chunks;
+	struct smtp_chunks *c = &s->front.chunking->chunks;
 	size_t used = relay_feed(s->txn, p, c->left < n ? (size_t)c->left : n, ret_pause);
 
 	return s->closing ? used : smtp_chunks_take(c, used);
@@ -132,12 +150,12 @@ static size_t take(struct session *s, const char *p, size_t n, bool *ret_pause)
 
 size_t chunk_feed(struct session *s, const char *p, size_t n, bool *ret_pause)
 {
-	struct smtp_chunks *c = &s->front.chunks;
+	struct smtp_chunks *c = &s->front.chunking->chunks;
 
 	*ret_pause = smtp_chunks_complete(c); /* its answer is due: not a byte behind it is looked at */
 	if (*ret_pause)
 		return 0;
-	s->front.chunk_fed_ms = loop_now_ms(s->w->loop);
+	s->front.chunking->fed_ms = loop_now_ms(s->w->loop);
 	size_t used = c->why.code == 0 ? take(s, p, n, ret_pause) : drop(s, n);
 	if (!s->closing)
 		settle(s);
@@ -168,19 +186,21 @@ static enum step start_content(struct session *s)
 
 enum step chunk_begin(struct session *s, struct str args)
 {
-	enum smtp_chunk_step step = smtp_chunks_begin(&s->front.chunks, args, place_of(s));
+	if (s->front.chunking == NULL)
+		s->front.chunking = xcalloc(1, sizeof(*s->front.chunking));
+	enum smtp_chunk_step step = smtp_chunks_begin(&s->front.chunking->chunks, args, place_of(s));
 
 	if (step == SMTP_CHUNK_CLOSE) {
-		const struct smtp_refusal *why = &s->front.chunks.why;
+		const struct smtp_refusal *why = &s->front.chunking->chunks.why;
 		session_reject(s, REJECT_SYNTAX);
 		session_reply(s, why->code, why->enhanced, "%s", why->text);
 		session_close(s, CLOSE_OUT_OF_STEP);
 		return STEP_DONE;
 	}
-	s->front.chunk_since_ms = s->front.chunk_fed_ms = loop_now_ms(s->w->loop);
-	s->front.chunk_size = s->front.chunks.left;
+	s->front.chunking->since_ms = s->front.chunking->fed_ms = loop_now_ms(s->w->loop);
+	s->front.chunking->size = s->front.chunking->chunks.left;
 	bool next = s->txn != NULL && s->txn->chunked;
-	s->front.chunk_pause_us = next ? loop_now_us(s->w->loop) - s->front.chunk_answered_us : 0;
+	s->front.chunking->pause_us = next ? loop_now_us(s->w->loop) - s->front.chunking->answered_us : 0;
 	if (step == SMTP_CHUNK_TAKE && !s->txn->chunked)
 		return start_content(s);
 	if (step == SMTP_CHUNK_TAKE)

@@ -12,6 +12,8 @@ enum step chunk_begin(struct session *s, struct str args);
 size_t chunk_feed(struct session *s, const char *p, size_t n, bool *ret_pause);
 /* The transaction takes content now, or its outcome is known: reads on, and ends a chunk that is complete. */
 void chunk_go_on(struct session *s);
+/* A chunk of this transaction came. */
+bool chunk_any(const struct session *s);
 /* MAIL, RSET, EHLO, HELO were accepted: chunks may be content again. */
 void chunk_reset(struct session *s);
 /* When a client that stays silent in a chunk has been waited for long enough. */

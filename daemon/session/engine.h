@@ -57,6 +57,7 @@ struct session_info {
 	char client[ADDR_TEXT_MAX];
 	char listener[64];
 	char helo[256];
+	char user[256];                     /* who logged in, "" = nobody */
 	char stage[24];                     /* "command", "envelope", "data", "dot", "tcp" … */
 	char backend[128];                  /* pool/server, "" = none */
 	int64_t age_ms, transaction_age_ms; /* the latter 0 without one */

@@ -61,6 +61,7 @@ static void describe(const struct session *s, struct session_info *info)
 	addr_format(&s->client, info->client);
 	snprintf(info->listener, sizeof(info->listener), "%.63s", s->lv->config->name);
 	snprintf(info->helo, sizeof(info->helo), "%.255s", s->front.helo != NULL ? s->front.helo : "");
+	snprintf(info->user, sizeof(info->user), "%.255s", s->front.user != NULL ? s->front.user : "");
 	snprintf(info->stage, sizeof(info->stage), "%s", session_stage(s));
 	if (s->txn == NULL)
 		return;

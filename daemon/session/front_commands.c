@@ -224,7 +224,7 @@ static enum step cmd_rcpt(struct session *s, struct str args)
 	struct smtp_rcpt r;
 	bool wait;
 
-	if (s->front.chunks.any)
+	if (chunk_any(s))
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT comes before BDAT");
 	if (!smtp_rcpt_parse(args, s->front.exts | s->front.unknown, &r, &why))
 		return txn_pending(s->txn) > 0 ? STEP_WAIT : refuse_parse(s, &why);
@@ -244,7 +244,7 @@ static enum step cmd_data(struct session *s, struct str args)
 {
 	if (args.n > 0)
 		return front_refuse(s, REJECT_SYNTAX, 501, "5.5.4", "DATA takes no argument");
-	if (s->front.chunks.any) /* RFC 3030 2 */
+	if (chunk_any(s)) /* RFC 3030 2 */
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "DATA and BDAT do not mix");
 	if (s->txn->n_promised == 0 && s->txn->n_refused == 0)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "RCPT first");

@@ -19,7 +19,7 @@ static bool is_trusted(const struct session *s)
 {
 	const struct cidr_list *nets = &s->lv->config->accept_xclient;
 
-	return nets->present && cidr_match_any(nets->v, nets->n, &s->origin);
+	return nets->present && cidr_match_any(nets->v, nets->n, s->naming == NULL ? &s->client : &s->naming->origin);
 }
 
 void front_xclient_announce(const struct session *s, struct sbuf *out)
@@ -34,10 +34,11 @@ void front_xclient_announce(const struct session *s, struct sbuf *out)
 
 void front_take_name(struct session *s, struct str name, bool esmtp)
 {
+	const struct xclient *told = session_told(s);
 	struct front *f = &s->front;
 
-	if (s->told != NULL && s->told->given & SMTP_XATTR_HELO)
-		name = str_from(s->told->helo);
+	if (told != NULL && told->given & SMTP_XATTR_HELO)
+		name = str_from(told->helo);
 	bool same = f->helo != NULL && str_eq(str_from(f->helo), name) && f->esmtp == esmtp;
 	char *copy = xstrndup(name.p, name.n);
 	free(f->helo);
@@ -79,7 +80,7 @@ static bool admit(struct session *s)
 
 static void take_login(struct session *s)
 {
-	const struct xclient *x = s->told;
+	const struct xclient *x = session_told(s);
 
 	if (x->given & SMTP_XATTR_LOGIN)
 		s->front.user = xstrdup(x->login);
@@ -91,13 +92,14 @@ static void take_login(struct session *s)
 static bool read_told(const struct session *s, struct str args, struct xclient *ret, struct smtp_refusal *why)
 {
 	const unsigned addr = SMTP_XATTR_ADDR;
+	const struct xclient *told = session_told(s);
 	struct xclient alone = { 0 };
 
-	*ret = s->told != NULL ? *s->told : alone;
+	*ret = told != NULL ? *told : alone;
 	if (!xclient_parse(args, SMTP_XCLIENT_ATTRS, ret, why) || !xclient_parse(args, SMTP_XCLIENT_ATTRS, &alone, why))
 		return false;
-	bool other = s->told != NULL && (alone.given | alone.unavailable) & addr &&
-		     (s->told->given | s->told->unavailable) & addr && !addr_eq_ip(&alone.addr, &s->told->addr);
+	bool other = told != NULL && (alone.given | alone.unavailable) & addr &&
+		     (told->given | told->unavailable) & addr && !addr_eq_ip(&alone.addr, &told->addr);
 	if (other)
 		*ret = alone;
 	return true;
@@ -124,6 +126,22 @@ static void begin_anew(struct session *s)
 	s->epoch++;
 }
 
+static void name_client(struct session *s, const struct xclient *said)
+{
+	static const struct addr unknown;
+
+	if (s->naming == NULL)
+		session_naming(s, &s->client, &unknown);
+	struct naming *n = s->naming;
+	if (n->told == NULL)
+		n->told = xcalloc(1, sizeof(*n->told));
+	*n->told = *said;
+	s->client = n->origin;
+	n->local = n->origin_local;
+	session_ends(s, &s->client, &n->local);
+	xclient_ends(n->told, &s->client, &n->local);
+}
+
 enum step front_xclient_command(struct session *s, struct str args)
 {
 	struct smtp_refusal why;
@@ -135,14 +153,8 @@ enum step front_xclient_command(struct session *s, struct str args)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "not inside a transaction");
 	if (!read_told(s, args, &said, &why))
 		return front_refuse(s, REJECT_SYNTAX, why.code, why.enhanced, why.text);
-	if (s->told == NULL)
-		s->told = xcalloc(1, sizeof(*s->told));
-	*s->told = said;
 	struct addr before = s->client;
-	s->client = s->origin;
-	s->local = s->origin_local;
-	session_ends(s, &s->client, &s->local);
-	xclient_ends(s->told, &s->client, &s->local);
+	name_client(s, &said);
 	begin_anew(s);
 	chunk_reset(s);
 	take_login(s);

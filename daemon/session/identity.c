@@ -71,8 +71,9 @@ void identity_client(const struct session *s, const char *ident, struct xclient_
 					 .ident = str_from(ident != NULL ? ident : ""),
 					 .esmtp = f->esmtp };
 	session_ends(s, &ret->src, &ret->dst);
-	if (s->told == NULL)
+	const struct xclient *told = session_told(s);
+	if (told == NULL)
 		return;
-	ret->name = str_from(s->told->name);
-	ret->name_tempfail = (s->told->tempunavail & SMTP_XATTR_NAME) != 0;
+	ret->name = str_from(told->name);
+	ret->name_tempfail = (told->tempunavail & SMTP_XATTR_NAME) != 0;
 }

@@ -99,9 +99,9 @@ void session_accept(struct worker *w, const struct listener_view *lv, const stru
 	s->lv = lv;
 	s->run = listener_runtime_ref(lv->run);
 	s->counted = a->counted;
-	s->client = s->origin = a->client;
-	s->peer = a->peer;
-	s->local = s->origin_local = a->local;
+	s->client = a->client;
+	if (!addr_eq(&a->peer, &a->client) || a->local.sa.sa_family != 0)
+		session_naming(s, &a->peer, &a->local);
 	list_init(&s->pinned);
 	s->number = w->next_id++;
 	s->started_ms = loop_now_ms(w->loop);
@@ -110,12 +110,27 @@ void session_accept(struct worker *w, const struct listener_view *lv, const stru
 	front_start(s, a->fd);
 }
 
+void session_naming(struct session *s, const struct addr *peer, const struct addr *local)
+{
+	s->naming = xcalloc(1, sizeof(*s->naming));
+	s->naming->peer = *peer;
+	s->naming->origin = s->client;
+	s->naming->local = s->naming->origin_local = *local;
+}
+
+const struct addr *session_via(const struct session *s)
+{
+	return s->naming == NULL || addr_eq(&s->naming->peer, &s->client) ? NULL : &s->naming->peer;
+}
+
 void session_ends(const struct session *s, struct addr *ret_client, struct addr *ret_local)
 {
 	socklen_t size = sizeof(*ret_local);
 
 	*ret_client = s->client;
-	*ret_local = s->local;
+	memset(ret_local, 0, sizeof(*ret_local));
+	if (s->naming != NULL)
+		*ret_local = s->naming->local;
 	if (ret_local->sa.sa_family != 0)
 		return;
 	if (!stream_is_open(&s->front.st) || getsockname(s->front.st.fd, &ret_local->sa, &size) != 0)
@@ -170,7 +185,10 @@ static void free_session(void *arg)
 
 	free(s->front.helo);
 	free(s->front.user);
-	free(s->told);
+	if (s->naming != NULL)
+		free(s->naming->told);
+	free(s->naming);
+	free(s->front.chunking);
 	free(s->login_pool);
 	front_forget_certificate(s);
 	FREE_OBJ(s);
@@ -189,8 +207,8 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_cstr(&l, "id", session_id(s, id));
 	log_cstr(&l, "listener", s->lv->config->name);
 	log_addr(&l, "client", &s->client);
-	if (!addr_eq(&s->peer, &s->client))
-		log_addr(&l, "via", &s->peer);
+	if (session_via(s) != NULL)
+		log_addr(&l, "via", session_via(s));
 	log_cstr(&l, "helo", s->front.helo);
 	log_cstr(&l, "user", s->front.user);
 	log_cstr(&l, "tls", s->front.tls);

@@ -83,11 +83,15 @@ struct front {
 	const char *tls;                          /* version, static; NULL = plaintext */
 	struct envelope_certificate *certificate; /* a verified one of the client's; NULL = none */
 	int64_t line_since_ms, idle_since_ms;
-	struct smtp_chunks chunks;
-	int64_t chunk_since_ms, chunk_fed_ms;      /* its BDAT, its newest octets */
-	int64_t chunk_answered_us, chunk_pause_us; /* the one before it; from there to its command */
-	uint64_t chunk_size;
-	uint64_t dropped; /* octets of refused chunks since MAIL */
+	struct chunking *chunking; /* chunk.c's; NULL = no BDAT yet */
+};
+
+/* What others said of the client. */
+struct naming {
+	struct addr peer;                /* the other end of the connection */
+	struct addr origin;              /* who the client was before XCLIENT: decides who may use that */
+	struct addr local, origin_local; /* where the client connected to; family 0 = where the peer did */
+	struct xclient *told;            /* by XCLIENT; NULL = nothing */
 };
 
 struct session {
@@ -100,11 +104,7 @@ struct session {
 	struct listener_runtime *run; /* referenced */
 	struct client *counted;       /* NULL = exempt from the caps per client */
 	struct addr client;           /* who it is: the peer, or whom PROXY or XCLIENT named */
-	struct addr origin;           /* who it was before XCLIENT: decides who may use that */
-	struct addr peer;             /* the other end of the connection */
-	struct addr local;            /* where the client connected to; family 0 = where the peer did */
-	struct addr origin_local;     /* likewise of `local` */
-	struct xclient *told;         /* by XCLIENT; NULL = nothing */
+	struct naming *naming;        /* NULL = nobody named a client: it is the other end of the connection */
 	struct list pinned;           /* struct back.pin_link: connections that serve this session only */
 	unsigned epoch;               /* grows when servers would have to be told something else about the client */
 	uint64_t number;
@@ -121,6 +121,15 @@ struct session {
 void session_accept(struct worker *w, const struct listener_view *lv, const struct arrival *a);
 /* The ends of the client's connection, as far as they are known: *ret_local is where it connected to. */
 void session_ends(const struct session *s, struct addr *ret_client, struct addr *ret_local);
+/* From now on others name the client: so far s->client. local: where it connected to, family 0 = where the peer did. */
+void session_naming(struct session *s, const struct addr *peer, const struct addr *local);
+/* The other end of the connection, if that is not the client; else NULL. */
+const struct addr *session_via(const struct session *s);
+/* What XCLIENT said; NULL = nothing. */
+static inline const struct xclient *session_told(const struct session *s)
+{
+	return s->naming == NULL ? NULL : s->naming->told;
+}
 /* The one exit: says the reason's reply, if it has one, logs, counts, closes. A transaction in its dot state keeps the
  * session alive, without its client, until the final reply. */
 void session_close(struct session *s, enum close_reason reason);

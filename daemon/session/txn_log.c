@@ -17,8 +17,8 @@ static void log_who(struct logline *l, const struct session *s)
 	log_cstr(line, "id", id);
 	log_cstr(line, "listener", s->lv->config->name);
 	log_addr(line, "client", &s->client);
-	if (!addr_eq(&s->peer, &s->client))
-		log_addr(line, "via", &s->peer);
+	if (session_via(s) != NULL)
+		log_addr(line, "via", session_via(s));
 	log_cstr(line, "helo", s->front.helo);
 	log_cstr(line, "user", s->front.user);
 	log_cstr(line, "tls", s->front.tls);

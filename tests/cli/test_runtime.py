@@ -142,11 +142,12 @@ def test_node_drain_dry_run(postroad, node):
 
 def test_session_list(postroad, node):
     node["GET /api/v1/sessions?limit=100"] = {"total": 7, "sessions": [
-        {"id": "n1-1", "client": "10.0.0.1:999", "listener": "relay", "helo": "evil\x1b[31m", "stage": "data", "backend": "mta/mta1",
+        {"id": "n1-1", "client": "10.0.0.1:999", "listener": "relay", "helo": "evil\x1b[31m", "user": "app1",
+         "stage": "data", "backend": "mta/mta1",
          "age": 75.2, "bytes_in": 2048, "bytes_out": 100, "transactions": 2}]}
     r = postroad("session", "list")
     assert r.code == 0 and "\x1b" not in r.out
-    assert r.lines[1].split() == ["n1-1", "10.0.0.1:999", "relay", "evil?[31m", "data", "mta/mta1", "1m", "15s", "2.0KiB", "100B", "2"]
+    assert r.lines[1].split() == ["n1-1", "10.0.0.1:999", "relay", "evil?[31m", "app1", "data", "mta/mta1", "1m", "15s", "2.0KiB", "100B", "2"]
     assert r.lines[2] == "1 of 7; --limit shows more"
 
 

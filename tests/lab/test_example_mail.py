@@ -149,8 +149,7 @@ def start_inbound(network, directory, services, identity=None, settings=None):
 def inbound(request, network, tmp_path_factory):
     """(servers, the name that they see the client give), for each way of the page to tell them who the client is."""
     how = {"proxy": (HEADER,), "postscreen": (POSTSCREEN,), "xclient": (PLAIN, BY_XCLIENT, XCLIENT)}[request.param]
-    return (start_inbound(network, tmp_path_factory.mktemp(request.param), *how),
-            "client.test" if request.param == "xclient" else "mx.example.com")
+    return start_inbound(network, tmp_path_factory.mktemp(request.param), *how), "client.test"
 
 
 def test_inbound_servers_own_checks_see_the_real_client(network, tmp_path, inbound):

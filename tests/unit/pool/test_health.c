@@ -257,6 +257,23 @@ static void our_own_listener_is_never_connected_to(void **state)
 	scene_fini(&sc);
 }
 
+static void a_server_that_is_down_is_checked_at_once_when_its_pool_is_written_anew(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+
+	scene_with_one(&sc);
+	sc.config.pool.health.down_interval_ms = 3600000;
+	sc.smtp.script.banner = "554 5.3.2 no\r\n";
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	sc.smtp.script.banner = well_behaved.banner;
+	scene_apply(&sc, &sc.config);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	scene_fini(&sc);
+}
+
 static void checks_come_from_the_configured_source(void **state)
 {
 	UNUSED(state);
@@ -286,6 +303,7 @@ int main(void)
 		cmocka_unit_test(a_tcp_check_needs_a_connection_only_and_still_learns),
 		cmocka_unit_test(without_checks_a_server_is_up_whatever_the_probe_finds),
 		cmocka_unit_test(our_own_listener_is_never_connected_to),
+		cmocka_unit_test(a_server_that_is_down_is_checked_at_once_when_its_pool_is_written_anew),
 		cmocka_unit_test(checks_come_from_the_configured_source),
 	};
 
