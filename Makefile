@@ -32,7 +32,7 @@ ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now
 ROOMS := base store smtp net policy pool session conf api
 ROOM_DIR_store := cluster
 room_dir = $(or $(ROOM_DIR_$(1)),daemon/$(1))
-room_src = $(if $(filter store,$(1)),$(wildcard cluster/*/*.c cluster/*.c),$(wildcard daemon/$(1)/*.c))
+room_src = $(if $(filter store,$(1)),$(filter-out cluster/sim/%,$(wildcard cluster/*/*.c cluster/*.c)),$(wildcard daemon/$(1)/*.c))
 to_obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 
 LIBS_NET := -levent_core -levent_pthreads -lcares

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Operations by what names them. Names are kept as half a SHA-256, so that a name of any length takes the same place
+ * and nobody can choose two that collide.
+ *
+ * Each record as bytes: name [16], position u64, wall u64 (the bits of a double), little-endian.
+ */
+#include "cluster/core/ops.h"
+
+#include <math.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#include "cluster/core/le.h"
+#include "daemon/base/hash.h"
+
+enum { NAME_LEN = 16, RECORD_LEN = 32 };
+
+struct op {
+	struct list link;
+	uint8_t name[NAME_LEN];
+	uint64_t position;
+	double wall;
+};
+
+static struct str name_str(const uint8_t name[NAME_LEN])
+{
+	return (struct str) { (const char *)name, NAME_LEN };
+}
+
+/* What kind of name it is comes first: an operation never equals a key. */
+static void name_of(char what, const char *text, uint8_t ret[NAME_LEN])
+{
+	uint8_t hash[ENTRY_HASH_LEN];
+	char buf[ENTRY_TEXT_MAX + 1];
+	size_t n = strnlen(text, ENTRY_TEXT_MAX);
+
+	buf[0] = what;
+	memcpy(buf + 1, text, n);
+	ASSERT(EVP_Digest(buf, n + 1, hash, NULL, EVP_sha256(), NULL) == 1);
+	memcpy(ret, hash, NAME_LEN);
+}
+
+void ops_init(struct ops *o)
+{
+	o->by_key = map_new();
+	list_init(&o->all);
+	o->n = 0;
+}
+
+static void drop(struct ops *o, struct op *op)
+{
+	map_remove(o->by_key, name_str(op->name));
+	list_remove(&op->link);
+	free(op);
+	o->n--;
+}
+
+void ops_fini(struct ops *o)
+{
+	while (!list_empty(&o->all))
+		drop(o, LIST_FIRST(&o->all, struct op, link));
+	map_free(o->by_key, NULL);
+	o->by_key = NULL;
+}
+
+static void put(struct ops *o, const uint8_t name[NAME_LEN], uint64_t position, double wall)
+{
+	struct op *op = map_get(o->by_key, name_str(name));
+
+	if (op != NULL) /* the first use of a name counts; after a day it may be used again */
+		drop(o, op);
+	if (o->n == OPS_MAX)
+		drop(o, LIST_FIRST(&o->all, struct op, link));
+	op = xcalloc(1, sizeof(*op));
+	memcpy(op->name, name, NAME_LEN);
+	op->position = position;
+	op->wall = wall;
+	list_append(&o->all, &op->link);
+	map_put(o->by_key, name_str(name), op);
+	o->n++;
+}
+
+static void expire(struct ops *o, double now)
+{
+	while (!list_empty(&o->all) && LIST_FIRST(&o->all, struct op, link)->wall < now - OPS_KEEP_SEC)
+		drop(o, LIST_FIRST(&o->all, struct op, link));
+}
+
+void ops_note(struct ops *o, const struct entry *e)
+{
+	uint8_t name[NAME_LEN];
+
+	expire(o, e->wall);
+	if (e->operation[0] != '\0') {
+		name_of('o', e->operation, name);
+		put(o, name, e->position, e->wall);
+	}
+	if (e->idempotency_key[0] != '\0') {
+		name_of('k', e->idempotency_key, name);
+		put(o, name, e->position, e->wall);
+	}
+}
+
+void ops_cut(struct ops *o, uint64_t after)
+{
+	struct op *op;
+	struct list *next;
+
+	/* Not only from the end: after a snapshot's answers the order is not strict. */
+	LIST_FOR_EACH(op, next, &o->all, link)
+		if (op->position > after)
+			drop(o, op);
+}
+
+static uint64_t find(const struct ops *o, char what, const char *text)
+{
+	uint8_t name[NAME_LEN];
+
+	if (text == NULL || text[0] == '\0')
+		return 0;
+	name_of(what, text, name);
+	const struct op *op = map_get(o->by_key, name_str(name));
+	return op == NULL ? 0 : op->position;
+}
+
+uint64_t ops_find(const struct ops *o, const char *operation, const char *idempotency_key)
+{
+	uint64_t position = find(o, 'o', operation);
+
+	return position != 0 ? position : find(o, 'k', idempotency_key);
+}
+
+void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out)
+{
+	const struct op *op;
+	struct list *next;
+
+	LIST_FOR_EACH(op, next, &o->all, link) {
+		uint8_t p[RECORD_LEN];
+		uint64_t wall;
+		if (op->position > up_to)
+			continue;
+		memcpy(&wall, &op->wall, sizeof(wall));
+		memcpy(p, op->name, NAME_LEN);
+		le_put(p + 16, op->position, 8);
+		le_put(p + 24, wall, 8);
+		sbuf_add(out, p, sizeof(p));
+	}
+}
+
+bool ops_decode(struct ops *o, struct str in)
+{
+	if (in.n % RECORD_LEN != 0 || in.n / RECORD_LEN > OPS_MAX)
+		return false;
+	for (; in.n > 0; in = (struct str) { in.p + RECORD_LEN, in.n - RECORD_LEN }) {
+		const uint8_t *p = (const uint8_t *)in.p;
+		uint64_t bits = le_get(p + 24, 8);
+		double wall;
+		memcpy(&wall, &bits, sizeof(wall));
+		if (!isfinite(wall))
+			return false;
+		put(o, p, le_get(p + 16, 8), wall);
+	}
+	return true;
+}
