@@ -186,7 +186,9 @@ int report_view_heard(struct report_view *v, uint32_t id, struct str bytes, int6
 
 bool view_node_is_fresh(const struct view_node *n, int64_t now_ms)
 {
-	return n->used && n->member && n->report != NULL && now_ms - n->heard_ms < REPORT_FRESH_MS;
+	if (!n->used || !n->member || n->report == NULL)
+		return false;
+	return n->own || now_ms - n->heard_ms < REPORT_FRESH_MS;
 }
 
 enum report_state view_node_state(const struct view_node *n, int64_t now_ms)
