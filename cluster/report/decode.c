@@ -212,7 +212,7 @@ static bool read_fields(struct input *in, struct node_report *r)
 	while (in->n > 0) {
 		unsigned kind = (unsigned)take(in, 1);
 		size_t n = take(in, 2);
-		if (in->bad || n > in->n)
+		if (in->bad || n > in->n || (seen == 0 && kind != FIELD_NODE))
 			return false;
 		struct input field = { .p = in->p, .n = n };
 		in->p += n;
@@ -227,6 +227,21 @@ static bool read_fields(struct input *in, struct node_report *r)
 			return false;
 	}
 	return (seen & singles) == singles;
+}
+
+bool report_peek(struct str bytes, struct node_report *ret)
+{
+	struct input in = { .p = (const uint8_t *)bytes.p, .n = bytes.n };
+
+	*ret = (struct node_report) { 0 };
+	if (take(&in, 1) != REPORT_FORMAT || take(&in, 1) != FIELD_NODE)
+		return false;
+	size_t n = take(&in, 2);
+	if (in.bad || n > in.n)
+		return false;
+	in.n = n;
+	read_node(&in, ret);
+	return !in.bad;
 }
 
 bool report_decode(struct str bytes, struct node_report *ret)

@@ -126,6 +126,8 @@ void report_text(char *out, size_t cap, const char *text);
 void report_encode(const struct node_report *r, struct sbuf *out);
 /* False: not a report, or of another major version; *ret is then as zeroed. Else report_fini() it. */
 bool report_decode(struct str in, struct node_report *ret) MUST_CHECK;
+/* Reads only id, started_ms, sequence and names; true where report_decode() would read these too. Nothing to free. */
+bool report_peek(struct str in, struct node_report *ret) MUST_CHECK;
 /* Wipes and frees the bytes of a report. */
 void report_wipe(struct sbuf *bytes);
 

@@ -12,7 +12,8 @@
 enum { REPORT_FORMAT = 1, FIELD_HEAD_LEN = 3 };
 
 enum field_kind {
-	FIELD_NODE = 1, /* id u32, features u16 u16, started u64, sequence u64, name, version. The first field */
+	FIELD_NODE = 1, /* id u32, features u16 u16, started u64, sequence u64, name, version. Comes first, in every
+			   version */
 	FIELD_STATE,    /* wall u64, state u8, flags u8, sessions u64, transactions u64, view changes u16 */
 	FIELD_REASON,   /* text; one field each, as for those below */
 	FIELD_CONFIG,   /* revision u64, flags u8, hash, unapplied u16, text */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cluster/core/voters.h"
 #include "cluster/report/view_private.h"
 
 struct report_view *report_view_new(void)
@@ -94,6 +95,19 @@ void report_view_members(struct report_view *v, uint32_t own, const struct repor
 	}
 }
 
+size_t report_members_of(struct str table, struct report_member list[CORE_MEMBERS_MAX])
+{
+	struct voters v;
+
+	if (!voters_decode(table, &v))
+		return 0;
+	for (size_t i = 0; i < v.n; i++) {
+		list[i].id = v.list[i].id;
+		report_text(list[i].name, sizeof(list[i].name), v.list[i].name);
+	}
+	return v.n;
+}
+
 void report_view_forget(struct report_view *v)
 {
 	CHECK_OBJ(v, REPORT_VIEW_MAGIC);
@@ -169,15 +183,13 @@ int report_view_heard(struct report_view *v, uint32_t id, struct str bytes, int6
 		return -ENOENT;
 	if (n->own)
 		return 0;
-	if (!report_decode(bytes, &r))
+	if (!report_peek(bytes, &r) || r.id != id)
 		return -EBADMSG;
 	const struct node_report *old = n->report;
-	bool known = old != NULL && old->started_ms == r.started_ms && old->sequence == r.sequence;
-	bool wrong = r.id != id;
-	if (known || wrong) {
-		report_fini(&r);
-		return wrong ? -EBADMSG : 0;
-	}
+	if (old != NULL && old->started_ms == r.started_ms && old->sequence == r.sequence)
+		return 0;
+	if (!report_decode(bytes, &r))
+		return -EBADMSG;
 	take_report(n, &r, now_ms, wall);
 	return 0;
 }

@@ -32,6 +32,9 @@ struct report_member {
 };
 void report_view_members(struct report_view *v, uint32_t own, const struct report_member *list, size_t n,
 			 int64_t now_ms);
+/* The members of a table of voters (the document of a membership entry, as voters.h has it). Returns how many; 0 = not
+ * a table. */
+size_t report_members_of(struct str table, struct report_member list[CORE_MEMBERS_MAX]);
 /* This node's own report as it was made; copied. */
 void report_view_own(struct report_view *v, const struct node_report *r, int64_t now_ms, double wall);
 /* A member's newest bytes; the same ones may come again and count once. -EBADMSG: unreadable, or it is not its own;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The turn of each second: hear, act, say.
+ * The turn of each second: hear, act, say; and in between, hear and act.
  *
  * The hard thing is not to hear oneself: what this node took over from others it does not say as its own, or two nodes
  * that both know nothing would confirm one another for ever.
@@ -15,6 +15,7 @@
 
 #define SHARE_MAGIC 0x53484152u
 #define TURN_MS 1000
+#define LISTEN_MS 250 /* a report that lies about makes its sender's clock look slow */
 #define ROTATE_S (TLS_TICKETS_LIFETIME_S / (TLS_TICKETS_MAX - 1))
 #define ALONE_ID 1
 
@@ -43,7 +44,10 @@ struct share {
 	size_t n_told;
 	struct report_member unreadable[CORE_MEMBERS_MAX]; /* in this turn */
 	size_t n_unreadable;
-	struct timer turn;
+	struct report_member members[CORE_MEMBERS_MAX]; /* as of the last turn */
+	size_t n_members;
+	int64_t turn_ms; /* when it was */
+	struct timer timer;
 };
 
 static uint32_t own_id(const struct share *s)
@@ -74,7 +78,8 @@ const char *share_verdict_name(enum report_verdict_state state)
 
 static enum report_verdict_state verdict_of(const struct server_info *info)
 {
-	if (info->borrowed)
+	/* Not what it was told, only what it saw: traffic may have seen trouble before the first check ends. */
+	if (info->borrowed && (info->state == SERVER_UP || info->state == SERVER_STARTING))
 		return REPORT_UNKNOWN;
 	for (size_t i = 0; i < ARRAY_LEN(states); i++)
 		if (states[i].server == info->state)
@@ -173,15 +178,17 @@ static size_t list_members(struct share *s, struct report_member *list, size_t m
 
 static void hear(struct share *s, int64_t now)
 {
-	struct report_member list[CORE_MEMBERS_MAX];
-	size_t n = list_members(s, list, ARRAY_LEN(list));
-
 	s->n_unreadable = 0;
-	report_view_members(s->env.view, own_id(s), list, n, now);
+	for (size_t i = 0; s->has_net && i < s->n_members; i++)
+		if (s->members[i].id != s->net.id)
+			hear_one(s, &s->members[i], now);
+}
+
+static void meet(struct share *s, int64_t now)
+{
+	s->n_members = list_members(s, s->members, ARRAY_LEN(s->members));
+	report_view_members(s->env.view, own_id(s), s->members, s->n_members, now);
 	report_view_forget(s->env.view);
-	for (size_t i = 0; s->has_net && i < n; i++)
-		if (list[i].id != s->net.id)
-			hear_one(s, &list[i], now);
 }
 
 /* ---- saying ---- */
@@ -314,23 +321,39 @@ static void tell_nodes(struct share *s, int64_t now)
 
 /* ---- life ---- */
 
+static void take_in(struct share *s, int64_t now)
+{
+	hear(s, now);
+	share_keys(s, now);
+	(void)registry_borrow(s->env.registry, others_can_use, s);
+}
+
 void share_turn(struct share *s)
 {
 	CHECK_OBJ(s, SHARE_MAGIC);
 	int64_t now = loop_now_ms(s->env.loop);
 
-	hear(s, now);
-	share_keys(s, now);
-	(void)registry_borrow(s->env.registry, others_can_use, s);
+	s->turn_ms = now;
+	meet(s, now);
+	take_in(s, now);
 	say(s, now);
 	tell_nodes(s, now);
 	tell_alarms(s, now);
-	timer_set_in(s->env.loop, &s->turn, TURN_MS);
+	timer_set_in(s->env.loop, &s->timer, LISTEN_MS);
 }
 
-static void on_turn(void *arg)
+static void on_timer(void *arg)
 {
-	share_turn(arg);
+	struct share *s = arg;
+	int64_t now = loop_now_ms(s->env.loop);
+
+	CHECK_OBJ(s, SHARE_MAGIC);
+	if (now - s->turn_ms >= TURN_MS) {
+		share_turn(s);
+		return;
+	}
+	take_in(s, now);
+	timer_set_in(s->env.loop, &s->timer, LISTEN_MS);
 }
 
 struct share *share_new(const struct share_env *env)
@@ -340,7 +363,7 @@ struct share *share_new(const struct share_env *env)
 	NEW_OBJ(s, SHARE_MAGIC);
 	s->env = *env;
 	s->alarms = map_new();
-	timer_init(&s->turn, on_turn, s);
+	timer_init(&s->timer, on_timer, s);
 	take_own_key(s);
 	share_turn(s);
 	return s;
@@ -359,7 +382,7 @@ void share_free(struct share *s)
 	if (s == NULL)
 		return;
 	CHECK_OBJ(s, SHARE_MAGIC);
-	timer_stop(&s->turn);
+	timer_stop(&s->timer);
 	map_free(s->alarms, free_alarm);
 	ticket_keys_wipe(&s->keys);
 	FREE_OBJ(s);

@@ -423,6 +423,22 @@ static void a_server_not_checked_yet_is_used_when_others_can(void **state)
 	scene_fini(&sc);
 }
 
+static void the_word_of_others_ends_the_first_round_where_capabilities_are_known(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_a_silent_one(&sc);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	struct pool *view = registry_view(sc.registry, "mta");
+	server_learn(view->servers[0], 0, 0);
+	pool_unref(view);
+	AWAIT(sc.loop, sc.n_first_rounds == 1);
+	assert_true(scene_find(&sc, "a").info.borrowed);
+	scene_fini(&sc);
+}
+
 static void the_first_own_check_ends_the_word_of_others(void **state)
 {
 	UNUSED(state);
@@ -528,6 +544,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_is_down_is_checked_at_once_when_its_pool_is_written_anew),
 		cmocka_unit_test(checks_come_from_the_configured_source),
 		cmocka_unit_test(a_server_not_checked_yet_is_used_when_others_can),
+		cmocka_unit_test(the_word_of_others_ends_the_first_round_where_capabilities_are_known),
 		cmocka_unit_test(the_first_own_check_ends_the_word_of_others),
 		cmocka_unit_test(a_good_first_check_makes_the_word_of_others_its_own),
 		cmocka_unit_test(a_busy_first_check_without_holds_takes_the_word_back),

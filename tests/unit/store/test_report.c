@@ -145,10 +145,10 @@ static void later_fields_and_longer_bodies_are_stepped_over(void **state)
 		size_t n = (size_t)le_get((uint8_t *)b.p + at + 1, 2);
 		uint8_t head[3] = { (uint8_t)b.p[at] };
 		le_put(head + 1, n + 4, 2);
-		sbuf_add(&later, unknown, sizeof(unknown));
 		sbuf_add(&later, head, 3);
 		sbuf_add(&later, b.p + at + 3, n);
 		sbuf_add(&later, "more", 4);
+		sbuf_add(&later, unknown, sizeof(unknown));
 		at += 3 + n;
 	}
 	assert_true(report_decode(bytes_of(&later), &back));
@@ -156,6 +156,24 @@ static void later_fields_and_longer_bodies_are_stepped_over(void **state)
 	report_fini(&back);
 	report_wipe(&b);
 	report_wipe(&later);
+}
+
+static void whose_report_it_is_can_be_read_alone(void **state)
+{
+	UNUSED(state);
+	struct node_report r = a_full_one(), back;
+	struct sbuf b = { 0 };
+
+	report_encode(&r, &b);
+	assert_true(report_peek(bytes_of(&b), &back));
+	assert_true(back.id == 3 && back.sequence == 99 && back.started_ms == 1000000);
+	for (size_t n = 0; n < 32; n++)
+		assert_false(report_peek((struct str) { b.p, n }, &back));
+	b.p[1] = FIELD_STATE;
+	assert_false(report_peek(bytes_of(&b), &back));
+	assert_false(report_decode(bytes_of(&b), &back));
+	report_fini(&r);
+	report_wipe(&b);
 }
 
 static void another_format_is_no_report(void **state)
@@ -347,6 +365,7 @@ int main(void)
 		cmocka_unit_test(a_report_comes_back_as_it_was),
 		cmocka_unit_test(a_report_cut_within_a_field_is_none),
 		cmocka_unit_test(later_fields_and_longer_bodies_are_stepped_over),
+		cmocka_unit_test(whose_report_it_is_can_be_read_alone),
 		cmocka_unit_test(another_format_is_no_report),
 		cmocka_unit_test(names_and_numbers_that_cannot_be_are_refused),
 		cmocka_unit_test(states_of_a_later_version_are_not_taken_for_good_ones),

@@ -3,6 +3,9 @@
  */
 #include "tests/unit/store/report_fixture.h"
 
+#include "cluster/core/voters.h"
+#include "cluster/report/recent.h"
+
 #define WALL 5000.0 /* what report_of() has as its clock */
 
 /* The table of node 1 of three, at a time; and the alarms it gives. */
@@ -174,6 +177,22 @@ static void who_is_no_member_any_more_is_gone_then_forgotten(void **state)
 	assert_string_equal(rows(&s), "n1:ready* n2:stale ");
 	assert_false(report_view_find(s.v, "n3", s.now, &row));
 	end(&s);
+}
+
+static void members_are_those_of_the_table_of_voters(void **state)
+{
+	UNUSED(state);
+	struct voters t = { .n = 2, .list = { { 4, 9, 1, false, "n4" }, { 7, 9, 0, true, "n7" } } };
+	struct report_member list[CORE_MEMBERS_MAX];
+	struct sbuf b = { 0 };
+
+	voters_encode(&t, &b);
+	sbuf_puts(&b, "text of others");
+	assert_int_equal(report_members_of((struct str) { b.p, b.n }, list), 2);
+	assert_true(list[0].id == 4 && list[1].id == 7);
+	assert_string_equal(list[1].name, "n7");
+	assert_int_equal(report_members_of(STR("no table"), list), 0);
+	sbuf_fini(&b);
 }
 
 static void the_table_never_runs_out(void **state)
@@ -482,6 +501,24 @@ static void keys_are_taken_from_fresh_members_alone(void **state)
 	end(&s);
 }
 
+/* ---- counting ---- */
+
+static void what_happened_is_counted_for_a_minute(void **state)
+{
+	UNUSED(state);
+	struct recent r = { 0 };
+
+	assert_int_equal(recent_count(&r, 0), 0);
+	recent_note(&r, 0);
+	recent_note(&r, 1000);
+	assert_int_equal(recent_count(&r, RECENT_MS - 1), 2);
+	assert_int_equal(recent_count(&r, RECENT_MS), 1);
+	for (int i = 0; i < 100; i++)
+		recent_note(&r, RECENT_MS);
+	assert_int_equal(recent_count(&r, RECENT_MS), RECENT_MAX);
+	assert_int_equal(recent_count(&r, 3 * RECENT_MS), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -490,6 +527,7 @@ int main(void)
 		cmocka_unit_test(nobody_is_missed_before_there_was_time_to_hear_of_it),
 		cmocka_unit_test(what_is_unreadable_or_of_another_changes_nothing),
 		cmocka_unit_test(who_is_no_member_any_more_is_gone_then_forgotten),
+		cmocka_unit_test(members_are_those_of_the_table_of_voters),
 		cmocka_unit_test(the_table_never_runs_out),
 		cmocka_unit_test(another_that_is_ready_is_one_that_carries_mail),
 		cmocka_unit_test(verdicts_are_those_of_the_other_fresh_nodes),
@@ -503,6 +541,7 @@ int main(void)
 		cmocka_unit_test(views_that_change_too_often_name_the_links),
 		cmocka_unit_test(the_fresh_member_of_the_lowest_id_makes_keys),
 		cmocka_unit_test(keys_are_taken_from_fresh_members_alone),
+		cmocka_unit_test(what_happened_is_counted_for_a_minute),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
