@@ -370,6 +370,43 @@ static void a_session_resumes_on_the_other_node(void **state)
 	pair_stop(&p);
 }
 
+/* What n2 sends when n1 sends a key of that age: *ret is to be freed. */
+static void answer_to_key_of_age(struct pair *p, uint32_t age_s, struct node_report *ret)
+{
+	struct node_report r = { .id = 1, .started_ms = 7, .sequence = age_s, .state = REPORT_READY };
+	const struct sbuf *said = &p->wire.last[1];
+
+	snprintf(r.node, sizeof(r.node), "n1");
+	r.keys = (struct ticket_keys) { .n = 1, .list = { { .serial = 5, .maker = 1, .age_s = age_s } } };
+	memset(r.keys.list[0].bytes, 'k', TICKET_KEY_LEN);
+	report_encode(&r, &p->wire.last[0]);
+	share_turn(p->n[1].share);
+	assert_true(report_decode((struct str) { said->p, said->n }, ret));
+}
+
+static void keys_that_nobody_renews_are_renewed(void **state)
+{
+	UNUSED(state);
+	uint8_t bytes[TLS_TICKETS_EXPORT_MAX];
+	struct node_report r;
+	struct pair p;
+
+	pair_start(&p);
+	answer_to_key_of_age(&p, 3000, &r); /* due, but it is n1 who makes keys */
+	assert_true(r.keys.list[0].serial == 5 && r.keys.list[0].maker == 1 && r.keys.list[0].age_s == 3000);
+	(void)keys_of(&p.n[1], bytes);
+	assert_memory_equal(bytes + TLS_TICKETS_HEAD_LEN, r.keys.list[0].bytes, TICKET_KEY_LEN);
+	report_fini(&r);
+	answer_to_key_of_age(&p, 3601, &r);
+	assert_true(r.keys.list[0].serial == 6 && r.keys.list[0].maker == 2 && r.keys.list[0].age_s == 0);
+	assert_true(r.keys.list[1].serial == 5);
+	(void)keys_of(&p.n[1], bytes);
+	assert_memory_equal(bytes + TLS_TICKETS_HEAD_LEN, r.keys.list[0].bytes, TICKET_KEY_LEN);
+	assert_int_not_equal(r.keys.list[0].bytes[0] == 'k' && r.keys.list[0].bytes[1] == 'k', 1);
+	report_fini(&r);
+	pair_stop(&p);
+}
+
 static void the_own_row_holds_no_keys(void **state)
 {
 	UNUSED(state);
@@ -419,6 +456,7 @@ int main(void)
 		cmocka_unit_test(what_the_other_finds_down_is_not_taken_over),
 		cmocka_unit_test(every_state_has_its_word),
 		cmocka_unit_test(a_session_resumes_on_the_other_node),
+		cmocka_unit_test(keys_that_nobody_renews_are_renewed),
 		cmocka_unit_test(the_own_row_holds_no_keys),
 		cmocka_unit_test(an_alarm_is_told_when_it_begins_and_when_it_is_over),
 	};
