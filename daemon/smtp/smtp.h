@@ -168,6 +168,14 @@ static inline bool smtp_reply_is(const struct smtp_reply *r, unsigned class)
 {
 	return r->code / 100 == class;
 }
+/* The longest line of a reply, with CRLF (RFC 5321 4.5.3.1.5). Servers send longer ones and we read them, but a client
+ * need not. */
+#define SMTP_REPLY_LINE_MAX 512
+/* A line of the text of a parsed reply is longer. */
+bool smtp_reply_is_long(struct str reply) MUST_CHECK;
+/* Appends the text of a parsed reply, lines that are longer cut into several: at a space where there is one, with the
+ * code and the enhanced code on each. */
+void smtp_reply_fold(struct str reply, struct sbuf *out);
 /* 421, or 4xx with enhanced code 4.3.x: the server says it is the one in trouble (not the client). */
 bool smtp_reply_is_server_trouble(const struct smtp_reply *r);
 
