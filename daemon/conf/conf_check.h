@@ -49,6 +49,8 @@ void conf_check_keep(struct conf_checker *k, const char *why, const char *instea
 /* Mail for it is deferred until the file at the path can be used. */
 void conf_check_empty_pool(struct conf_checker *k, struct pool_config *p, const char *why);
 
+/* Gives those a virtual router id that have none, too. */
+void conf_check_vips(struct conf_checker *k);
 void conf_check_users(struct conf_checker *k);
 void conf_check_auth(struct conf_checker *k);
 
