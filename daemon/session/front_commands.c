@@ -110,6 +110,8 @@ static void put_limits(const struct session *s, struct sbuf *out)
 		put_line(out, false, line);
 }
 
+#define EHLO_TYPICAL 500 /* bytes */
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -117,6 +119,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	struct sbuf out = { 0 };
 	char size[32];
 
+	sbuf_reserve(&out, EHLO_TYPICAL);
 	put_line(&out, false, s->lv->config->hostname);
 	put_line(&out, false, "PIPELINING");
 	put_line(&out, false, "CHUNKING"); /* whatever the servers can: what they cannot is converted */
