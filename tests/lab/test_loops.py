@@ -72,3 +72,15 @@ def test_a_row_of_balancers_is_no_circle(tmp_path, running):
     with smtplib.SMTP("127.0.0.1", ports[0], timeout=20) as client:
         assert client.sendmail("a@src.test", ["x@dst.test"], "Subject: x\r\n\r\nx\r\n") == {}
     assert running[0].counters()["messages"] == 1
+
+
+def test_a_circle_through_a_tcp_listener_is_found_by_the_smtp_listener_in_it(tmp_path, running):
+    smtp_port, tcp_port = free_ports(2)
+    through = balancer(tmp_path, "tcp", tcp_port, smtp_port)
+    through.config["listeners"]["in"] = {"bind": [f"127.0.0.1:{tcp_port}"], "mode": "tcp", "pool": "p", "allow": ["127.0.0.0/8"]}
+    running += [balancer(tmp_path, "smtp", smtp_port, tcp_port).start(), through.start()]
+    with smtplib.SMTP("127.0.0.1", smtp_port, timeout=20) as client:
+        client.ehlo("client.test")
+        client.mail("a@src.test")
+        assert client.rcpt("x@dst.test")[0] == 451
+    assert "why=loop" in running[0].tail(1 << 20)
