@@ -37,7 +37,7 @@ static bool made_before(struct store *s, const struct store_write *w, store_done
 
 	if (was == NULL)
 		return false;
-	struct proposal *p = proposal_new(s, "", fn, arg);
+	struct proposal *p = proposal_new(s, w->operation == NULL ? "" : w->operation, fn, arg);
 	note_add(s, &(struct note) {
 			    .kind = NOTE_ANSWER, .proposal = p, .result = CORE_DUPLICATE, .position = was->position });
 	return true;
