@@ -50,6 +50,66 @@ static void a_node_that_is_alone_commits_when_its_write_is_durable(void **state)
 	assert_int_equal(core_find(f.nodes[0].core, "a", NULL), 1);
 }
 
+static void alone_a_write_that_fails_is_not_made_and_the_next_one_tries_the_disk(void **state)
+{
+	struct fix_node *n = &f.nodes[0];
+
+	UNUSED(state);
+	memset(&f, 0, sizeof(f));
+	fix_start(&f, 1, true);
+	FIX_VIEW(&f, 1, 1);
+	fix_run(&f);
+	n->rc = -ENOSPC;
+	for (uint64_t i = 1; i <= 3; i++) { /* no time passes */
+		assert_int_equal(fix_write(&f, 1, "a", STR("one")), 0);
+		fix_run(&f);
+		assert_true(n->n_answers == i && n->result == CORE_FULL);
+	}
+	n->rc = 0;
+	assert_int_equal(fix_write(&f, 1, "b", STR("two")), 0);
+	fix_run(&f);
+	assert_true(n->n_answers == 4 && n->result == CORE_COMMITTED && n->position == 1);
+	assert_true(n->n_applied == 1 && n->n_disk == 1);
+	assert_int_equal(core_find(n->core, "a", NULL), 0);
+}
+
+/* Whoever was there when it was proposed may have it. */
+static void what_another_may_have_is_not_said_to_be_not_made(void **state)
+{
+	struct fix_node *n = &f.nodes[0];
+
+	UNUSED(state);
+	fix_init(&f, 2, 1);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	n->held = f.nodes[1].held = true;
+	assert_int_equal(fix_write(&f, 1, "a", STR("one")), 0);
+	fix_run(&f);
+	n->held = f.nodes[1].held = false;
+	fix_stop(&f.nodes[1]);
+	FIX_VIEW(&f, 1, 1);
+	n->rc = -ENOSPC;
+	fix_run(&f);
+	assert_int_equal(n->n_answers, 0);
+	fix_wait(&f, CORE_DEADLINE_MS + 1000);
+	assert_true(n->n_answers == 1 && n->result == CORE_UNKNOWN);
+}
+
+static void a_log_becomes_a_clusters_while_nobody_else_is_there(void **state)
+{
+	UNUSED(state);
+	memset(&f, 0, sizeof(f));
+	fix_start(&f, 1, true);
+	FIX_VIEW(&f, 1, 1);
+	fix_run(&f);
+	assert_int_equal(core_set_cluster(f.nodes[0].core, 7), 0);
+	assert_int_equal(fix_write(&f, 1, "a", STR("one")), 0);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].result, CORE_COMMITTED);
+	FIX_VIEW_OF(&f, 1, 2);
+	assert_int_equal(core_set_cluster(f.nodes[0].core, 8), -EBUSY);
+}
+
 static void a_log_without_a_table_does_not_lead_others(void **state)
 {
 	UNUSED(state);
@@ -241,6 +301,9 @@ int main(void)
 #define T(name) cmocka_unit_test_teardown(name, clean)
 	const struct CMUnitTest tests[] = {
 		T(a_node_that_is_alone_commits_when_its_write_is_durable),
+		T(alone_a_write_that_fails_is_not_made_and_the_next_one_tries_the_disk),
+		T(what_another_may_have_is_not_said_to_be_not_made),
+		T(a_log_becomes_a_clusters_while_nobody_else_is_there),
 		T(a_log_without_a_table_does_not_lead_others),
 		T(an_entry_is_applied_once_a_quorum_has_it_and_not_before),
 		T(of_two_voters_both_write_while_both_are_there),
