@@ -464,8 +464,7 @@ const struct waiting *boundary_next(struct boundary *b)
 {
 	pthread_mutex_lock(&b->lock);
 	/* Only this thread takes it off, so it stays valid without the lock. */
-	const struct waiting *w =
-		list_empty(&b->waiting) ? NULL : LIST_FIRST(&b->waiting, struct waiting, link);
+	const struct waiting *w = list_empty(&b->waiting) ? NULL : LIST_FIRST(&b->waiting, struct waiting, link);
 	pthread_mutex_unlock(&b->lock);
 	return w;
 }

@@ -2,9 +2,9 @@
  * cluster/transport.h over corosync: an ordered multicast with membership (CPG), and what corosync says of its ring and
  * links (cmap).
  *
- * Corosync's libraries block for as long as corosync does not answer, so a thread of the adapter's own calls them and no
- * other does. Everything here is for the control thread, never blocks (corosync_stop() for a bounded time), and works
- * whether or not corosync runs: without it the adapter is disconnected and tries again.
+ * Corosync's libraries block for as long as corosync does not answer, so a thread of the adapter's own calls them and
+ * no other does. Everything here is for the control thread, never blocks (corosync_stop() for a bounded time), and
+ * works whether or not corosync runs: without it the adapter is disconnected and tries again.
  */
 #ifndef POSTROAD_CLUSTER_COROSYNC_COROSYNC_H
 #define POSTROAD_CLUSTER_COROSYNC_COROSYNC_H
@@ -15,7 +15,7 @@ struct corosync;
 
 struct corosync_options {
 	const char *group; /* of CPG, at most 128 bytes; NULL = "postroad" */
-	uint32_t id;       /* this node's; corosync's must be the same, or nothing is joined. 0 = whatever corosync's is */
+	uint32_t id; /* this node's; corosync's must be the same, or nothing is joined. 0 = whatever corosync's is */
 };
 
 /* Starts the thread, which connects as soon as corosync is there. `events` are called by corosync_dispatch() alone, in
@@ -28,8 +28,8 @@ struct corosync *corosync_start(const struct corosync_options *options, const st
  * event. Accepts NULL. */
 void corosync_stop(struct corosync *c);
 
-/* Valid until corosync_stop(). multicast() answers -EAGAIN while a new view is on its way, or corosync takes no more, or
- * is stopped: an event follows when that ends. -EMSGSIZE beyond CORE_MESSAGE_MAX. */
+/* Valid until corosync_stop(). multicast() answers -EAGAIN while a new view is on its way, or corosync takes no more,
+ * or is stopped: an event follows when that ends. -EMSGSIZE beyond CORE_MESSAGE_MAX. */
 const struct transport *corosync_transport(struct corosync *c);
 
 /* Readable when corosync_dispatch() has something to do; level-triggered. */
@@ -51,11 +51,11 @@ struct corosync_link {
 
 /* What corosync measures. Zero until it was asked once; asked every 2 s, but not while it hangs. */
 struct corosync_ring {
-	int64_t asked_ms;          /* when, on the clock of clock_mono_ms(); 0 = never */
-	uint64_t token_us;         /* mean time of a rotation of the token */
-	uint64_t retransmits;      /* of multicasts, since corosync's start */
+	int64_t asked_ms;           /* when, on the clock of clock_mono_ms(); 0 = never */
+	uint64_t token_us;          /* mean time of a rotation of the token */
+	uint64_t retransmits;       /* of multicasts, since corosync's start */
 	uint64_t continuous_gather; /* attempts to form a ring without success; some = a link works in one direction */
-	bool nic_failure;          /* a firewall or a network card keeps this node from all others */
+	bool nic_failure;           /* a firewall or a network card keeps this node from all others */
 	struct corosync_link links[COROSYNC_LINK_ROWS_MAX];
 	size_t n_links; /* of this node to the others */
 };
@@ -70,8 +70,8 @@ struct corosync_status {
 	struct core_view_id view;
 	uint32_t members[CORE_MEMBERS_MAX];
 	size_t n_members;
-	/* Corosync does not answer a call, or gives back nothing of what it was given, since then; said after 2 s. Whoever
-	 * supervises it may kill it when that has lasted too long (30 s): nothing else ends it. */
+	/* Corosync does not answer a call, or gives back nothing of what it was given, since then; said after 2 s.
+	 * Whoever supervises it may kill it when that has lasted too long (30 s): nothing else ends it. */
 	int64_t hung_since_ms;
 	int64_t refused_since_ms; /* corosync answers that it takes no messages now (a ring is being formed) */
 	int64_t returned_ms;      /* when a message of this node last came back to it */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The inside of the adapter: the functions of corosync's libraries behind a table, and the border between its thread and
- * the control thread.
+ * The inside of the adapter: the functions of corosync's libraries behind a table, and the border between its thread
+ * and the control thread.
  */
 #ifndef POSTROAD_CLUSTER_COROSYNC_COROSYNC_PRIVATE_H
 #define POSTROAD_CLUSTER_COROSYNC_COROSYNC_PRIVATE_H
@@ -56,16 +56,17 @@ void cmap_reader_close(struct cmap_reader *r);
 
 /* Milliseconds. Tests have it faster. */
 struct pace {
-	int64_t idle;         /* a sign of life after so long without a message of one's own */
-	int64_t hung;         /* nothing came back for so long: send nothing */
-	int64_t probe;        /* but a sign of life so often, in case that what was sent is lost */
-	int64_t give_up;      /* nothing came back for so long: connect anew */
-	int64_t backlog;      /* the control thread takes nothing for so long: leave, so that corosync need not keep it all */
-	int64_t announce;     /* an announcement that did not open a view is made again */
-	int64_t join;         /* a join that was refused is tried again */
+	int64_t idle;     /* a sign of life after so long without a message of one's own */
+	int64_t hung;     /* nothing came back for so long: send nothing */
+	int64_t probe;    /* but a sign of life so often, in case that what was sent is lost */
+	int64_t give_up;  /* nothing came back for so long: connect anew */
+	int64_t backlog;  /* the control thread takes nothing for so long: leave, so that corosync need not keep it all
+			   */
+	int64_t announce; /* an announcement that did not open a view is made again */
+	int64_t join;     /* a join that was refused is tried again */
 	int64_t retry_min, retry_max; /* between attempts to connect */
-	int64_t second;       /* another process of this node is in the group: look again */
-	int64_t resync;       /* a rejoin that takes longer is told as disconnected */
+	int64_t second;               /* another process of this node is in the group: look again */
+	int64_t resync;               /* a rejoin that takes longer is told as disconnected */
 	int64_t measure;
 	int64_t stop;
 };
@@ -76,7 +77,7 @@ enum {
 	IN_FLIGHT_MAX = 32,
 	DATA_IN_FLIGHT_MAX = 28, /* of the caller's messages; the rest is for the adapter's own */
 	WAITING_MAX = 32,
-	DISPATCH_MAX = 64, /* events in one turn */
+	DISPATCH_MAX = 64,     /* events in one turn */
 	THREAD_STACK = 8 << 20 /* libcpg has a megabyte on it */
 };
 

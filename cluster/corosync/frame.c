@@ -63,7 +63,6 @@ bool frame_announcement_parse(struct str body, struct ring_announcement *ret)
 	ret->ring.lowest = (uint32_t)le_get(p + ANN_LOWEST, 4);
 	ret->nonce = (uint32_t)le_get(p + ANN_NONCE, 4);
 	for (p += ANN_MEMBERS; ret->n < n; p += MEMBER_LEN)
-		ret->members[ret->n++] =
-			(struct ring_process) { (uint32_t)le_get(p, 4), (uint32_t)le_get(p + 4, 4) };
+		ret->members[ret->n++] = (struct ring_process) { (uint32_t)le_get(p, 4), (uint32_t)le_get(p + 4, 4) };
 	return true;
 }

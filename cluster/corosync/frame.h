@@ -2,7 +2,8 @@
  * What the adapter puts before each multicast, and its own two messages. Pure; private to this room.
  *
  *	0 "PR", 2 version u8, 3 kind u8, 4 zero u32, 8 number u64; then by kind:
- *	data: the bytes · heart: nothing · announcement: ring u64, lowest u32, nonce u32, n u32, n times id u32 and pid u32
+ *	data: the bytes · heart: nothing · announcement: ring u64, lowest u32, nonce u32, n u32, n times id u32 and pid
+ *u32
  *
  * Numbers are little-endian. What members say to each other in `data` has a checksum of its own.
  */

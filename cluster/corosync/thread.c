@@ -63,8 +63,7 @@ struct adapter {
 };
 
 /* Whoever asks for the status sees how long a call takes. */
-#define CALL(a, expression)                                                                                            \
-	(boundary_calls((a)->b), (a)->called = (expression), boundary_returned((a)->b), (a)->called)
+#define CALL(a, expression) (boundary_calls((a)->b), (a)->called = (expression), boundary_returned((a)->b), (a)->called)
 
 static unsigned in_flight(const struct adapter *a)
 {

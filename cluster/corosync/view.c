@@ -2,10 +2,10 @@
  * Views with one name for all.
  *
  * The hard thing is the name. Totem names rings, and a group changes within a ring as well, when a process joins or
- * ends; whoever joins does not know how often that happened before. So after each change every member multicasts what it
- * sees with a random number, and the first such announcement that fits what all see at its place in the order opens the
- * view and names it. All have the same order and, at each place of it, the same group: so they open the same. Nobody is
- * waited for, and an announcement that was meant for an earlier change, but fits, is as good as any.
+ * ends; whoever joins does not know how often that happened before. So after each change every member multicasts what
+ * it sees with a random number, and the first such announcement that fits what all see at its place in the order opens
+ * the view and names it. All have the same order and, at each place of it, the same group: so they open the same.
+ * Nobody is waited for, and an announcement that was meant for an earlier change, but fits, is as good as any.
  *
  * A view ends where the next one opens: in between messages of its members are still heard, as by everybody else who
  * goes on together.

@@ -89,7 +89,8 @@ static void print_links(const struct corosync_ring *r)
 {
 	fputs("\"links\":[", stdout);
 	for (size_t i = 0; i < r->n_links; i++)
-		printf("%s{\"node\":%u,\"link\":%u,\"connected\":%s,\"latency_us\":%u,\"mtu\":%u,\"downs\":%" PRIu64 "}",
+		printf("%s{\"node\":%u,\"link\":%u,\"connected\":%s,\"latency_us\":%u,\"mtu\":%u,\"downs\":%" PRIu64
+		       "}",
 		       i > 0 ? "," : "", r->links[i].node, r->links[i].link, r->links[i].connected ? "true" : "false",
 		       r->links[i].latency_us, r->links[i].mtu, r->links[i].downs);
 	fputs("]", stdout);
