@@ -6,6 +6,7 @@
 #define POSTROAD_CLUSTER_COROSYNC_COROSYNC_PRIVATE_H
 
 #include "cluster/corosync/corosync.h"
+#include "cluster/corosync/queue.h"
 #include "cluster/corosync/view.h"
 #include "daemon/base/list.h"
 
@@ -81,9 +82,27 @@ enum {
 	THREAD_STACK = 8 << 20 /* libcpg has a megabyte on it */
 };
 
-/* ---- the border: corosync.c; all but boundary_new() are safe from the adapter's thread ---- */
+/* ---- the border: boundary.c. Everything takes its lock ---- */
 
 struct boundary;
+struct thread_start;
+
+/* For the control thread. Copies start, takes its engine; one reference, boundary_unref() or boundary_stop() gives it
+ * back. */
+struct boundary *boundary_new(const struct thread_start *start);
+void boundary_unref(struct boundary *b);
+/* Starts the thread; negative errno. */
+int boundary_run(struct boundary *b);
+/* Ends the thread, or leaves it behind after a while. */
+void boundary_stop(struct boundary *b);
+/* Copies a message for the view of this generation. 0 or -EAGAIN. */
+int boundary_send(struct boundary *b, uint64_t generation, struct str bytes);
+void boundary_resync(struct boundary *b, uint64_t generation);
+int boundary_ready_fd(const struct boundary *b);
+struct queue_event *boundary_take(struct boundary *b);
+void boundary_ask(struct boundary *b, struct corosync_status *ret);
+
+/* The rest is for the adapter's thread. */
 
 struct waiting {
 	struct list link;
