@@ -7,20 +7,20 @@
 
 #include "cluster/core/le.h"
 
-enum { VERSION = 1, OFF_VERSION = 2, OFF_KIND = 3, OFF_ZERO = 4, OFF_NUMBER = 8 };
+enum { VERSION = 1, OFF_VERSION = 2, OFF_KIND = 3, OFF_TAG = 4, OFF_NUMBER = 8 };
 enum { ANN_RING = 0, ANN_LOWEST = 8, ANN_NONCE = 12, ANN_COUNT = 16, ANN_MEMBERS = 20, MEMBER_LEN = 8 };
 
-void frame_head(uint8_t out[FRAME_HEAD_LEN], enum frame_kind kind, uint64_t number)
+void frame_head(uint8_t out[FRAME_HEAD_LEN], const struct frame *f)
 {
 	out[0] = 'P';
 	out[1] = 'R';
 	out[OFF_VERSION] = VERSION;
-	out[OFF_KIND] = (uint8_t)kind;
-	le_put(out + OFF_ZERO, 0, 4);
-	le_put(out + OFF_NUMBER, number, 8);
+	out[OFF_KIND] = (uint8_t)f->kind;
+	le_put(out + OFF_TAG, f->tag, 4);
+	le_put(out + OFF_NUMBER, f->number, 8);
 }
 
-bool frame_parse(struct str bytes, enum frame_kind *ret_kind, uint64_t *ret_number, struct str *ret_body)
+bool frame_parse(struct str bytes, struct frame *ret)
 {
 	const uint8_t *p = (const uint8_t *)bytes.p;
 
@@ -28,9 +28,10 @@ bool frame_parse(struct str bytes, enum frame_kind *ret_kind, uint64_t *ret_numb
 		return false;
 	if (p[OFF_KIND] < FRAME_DATA || p[OFF_KIND] > FRAME_ANNOUNCEMENT)
 		return false;
-	*ret_kind = (enum frame_kind)p[OFF_KIND];
-	*ret_number = le_get(p + OFF_NUMBER, 8);
-	*ret_body = (struct str) { bytes.p + FRAME_HEAD_LEN, bytes.n - FRAME_HEAD_LEN };
+	ret->kind = (enum frame_kind)p[OFF_KIND];
+	ret->tag = (uint32_t)le_get(p + OFF_TAG, 4);
+	ret->number = le_get(p + OFF_NUMBER, 8);
+	ret->body = (struct str) { bytes.p + FRAME_HEAD_LEN, bytes.n - FRAME_HEAD_LEN };
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the adapter puts before each multicast, and its own two messages. Pure; private to this room.
  *
- *	0 "PR", 2 version u8, 3 kind u8, 4 zero u32, 8 number u64; then by kind:
+ *	0 "PR", 2 version u8, 3 kind u8, 4 tag u32, 8 number u64; then by kind:
  *	data: the bytes · heart: nothing · announcement: ring u64, lowest u32, nonce u32, n u32, n times id u32 and pid
  *u32
  *
@@ -15,10 +15,17 @@
 enum frame_kind { FRAME_DATA = 1, FRAME_HEART = 2, FRAME_ANNOUNCEMENT = 3 };
 enum { FRAME_HEAD_LEN = 16, FRAME_ANNOUNCEMENT_MAX = 20 + 8 * CORE_MEMBERS_MAX };
 
-/* number: counts what a connection to corosync sent, from 1. */
-void frame_head(uint8_t out[FRAME_HEAD_LEN], enum frame_kind kind, uint64_t number);
-/* Takes the head off; false: not a frame of this version. */
-bool frame_parse(struct str bytes, enum frame_kind *ret_kind, uint64_t *ret_number, struct str *ret_body) MUST_CHECK;
+struct frame {
+	enum frame_kind kind;
+	uint32_t tag;    /* of the sender's view: the nonce that named it; anything if it had none */
+	uint64_t number; /* counts what a connection to corosync sent */
+	struct str body; /* in the bytes that were parsed */
+};
+
+/* The body follows it. */
+void frame_head(uint8_t out[FRAME_HEAD_LEN], const struct frame *f);
+/* false: not a frame of this version. */
+bool frame_parse(struct str bytes, struct frame *ret) MUST_CHECK;
 
 /* Returns how many bytes it takes. */
 size_t frame_announcement(uint8_t out[FRAME_ANNOUNCEMENT_MAX], const struct ring_announcement *a);

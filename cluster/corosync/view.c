@@ -68,9 +68,17 @@ void ring_view_ring(struct ring_view *v, struct ring_id ring)
 	v->open = false;
 }
 
-bool ring_view_hears(const struct ring_view *v, struct ring_process p)
+int ring_view_member(const struct ring_view *v, struct ring_process p)
 {
-	return ring_contains(v->now, v->n_now, p);
+	for (size_t i = 0; i < v->n_now; i++)
+		if (same(v->now[i], p))
+			return (int)i;
+	return -1;
+}
+
+uint32_t ring_view_tag(const struct ring_view *v)
+{
+	return (uint32_t)v->id.ring;
 }
 
 /* The process that stands for a node: the only one, or the one that already did. */

@@ -65,8 +65,10 @@ enum ring_opening {
 enum ring_opening ring_view_announced(struct ring_view *v, struct ring_process sender,
 				      const struct ring_announcement *a);
 
-/* Whether this process is a member of the last view. */
-bool ring_view_hears(const struct ring_view *v, struct ring_process p);
+/* Which member of the last view this process is; -1 = none. */
+int ring_view_member(const struct ring_view *v, struct ring_process p);
+/* The nonce that named the last view. */
+uint32_t ring_view_tag(const struct ring_view *v);
 bool ring_contains(const struct ring_process *list, size_t n, struct ring_process p);
 /* Whether another process of that node is in the list. */
 bool ring_second(const struct ring_process *list, size_t n, struct ring_process own);

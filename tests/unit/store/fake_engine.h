@@ -129,11 +129,11 @@ static struct ring_process fake_own(void)
 	return (struct ring_process) { FAKE_ID, (uint32_t)getpid() };
 }
 
-static void fake_data(struct ring_process sender, const char *text)
+static void fake_tagged(struct ring_process sender, uint32_t tag, const char *text)
 {
 	uint8_t head[FRAME_HEAD_LEN];
 
-	frame_head(head, FRAME_DATA, 1);
+	frame_head(head, &(struct frame) { .kind = FRAME_DATA, .tag = tag, .number = 1 });
 	fake_push(fake_message_of(sender, (struct str) { (char *)head, sizeof(head) }, str_from(text)));
 }
 
@@ -425,6 +425,12 @@ static void fake_turn(void)
 
 	if (poll(&p, 1, 2) > 0)
 		corosync_dispatch(told.c);
+}
+
+/* A member's message in the view that was told last. */
+static void fake_data(struct ring_process sender, const char *text)
+{
+	fake_tagged(sender, (uint32_t)told.view.ring, text);
 }
 
 static bool was_told(const char *what)

@@ -68,6 +68,26 @@ static void of_others_only_members_of_the_view_are_heard(void **state)
 	assert_string_equal(told.text.p, "V12 M2:x M2:y ");
 }
 
+static void a_message_of_another_view_is_not_heard_and_many_are_a_resync(void **state)
+{
+	UNUSED(state);
+	fake.others[0] = two;
+	fake.n_others = 1;
+	up(&fake_pace);
+	fake_locked(true);
+	for (int i = 0; i < IN_FLIGHT_MAX; i++)
+		fake_tagged(two, (uint32_t)told.view.ring + 1, "astray");
+	fake_data(two, "x");
+	fake_locked(false);
+	AWAIT(was_told("M2:x"));
+	assert_string_equal(told.text.p, "V12 M2:x ");
+	fake_locked(true);
+	fake_tagged(two, (uint32_t)told.view.ring + 1, "one too many");
+	fake_locked(false);
+	AWAIT(told.views == 2);
+	assert_int_equal(status().resyncs, 1);
+}
+
 /* ---- nothing comes back ---- */
 
 static void no_more_than_32_are_out_and_32_wait(void **state)
@@ -470,6 +490,7 @@ int main(void)
 		T(what_is_too_long_is_refused),
 		T(a_refusal_is_tried_again_and_loses_nothing),
 		T(of_others_only_members_of_the_view_are_heard),
+		T(a_message_of_another_view_is_not_heard_and_many_are_a_resync),
 		T(no_more_than_32_are_out_and_32_wait),
 		T(silence_is_told_as_a_hang_and_ends_sending_until_something_returns),
 		T(a_sign_of_life_shows_a_hang_while_idle),
