@@ -175,6 +175,41 @@ def test_a_stopped_corosync_is_noticed_and_returns_to_one_view(members, seconds)
     books_agree(members)
 
 
+@pytest.mark.parametrize("in_a_call", [False, True], ids=["while_it_waits", "in_a_call"])
+def test_a_hung_corosync_that_is_killed_is_left_and_its_successor_joined(members, in_a_call):
+    victim = members[2].node
+    victim.signal(signal.SIGSTOP)
+    if in_a_call:
+        members[2].say("resync")  # leaving waits for an answer that does not come
+    settle(members[2:], lambda s: s["hung_ms"] >= 3000)
+    victim.signal(signal.SIGKILL)
+    settle(members[2:], lambda s: s["why"] == "corosync does not run" and s["hung_ms"] == 0)
+    victim.start()
+    together(members)
+
+
+def test_a_member_that_starts_while_corosync_is_stopped_waits_and_can_be_stopped(members):
+    members[2].stop()
+    members[2].node.signal(signal.SIGSTOP)
+    patient, other = members[2].node.member(), members[2].node.member()
+    settle([patient, other], lambda s: s["hung_ms"] >= 2500)
+    other.stop()
+    together(members[:2])
+    members[2].node.signal(signal.SIGCONT)
+    together([*members[:2], patient])
+
+
+def test_a_user_without_rights_is_let_in_by_uidgid(world):
+    node = world.nodes[1]
+    node.start()
+    m = node.member(user=4242)
+    wait_for(lambda: "uidgid" in m.status()["why"], lambda: m.status())
+    node.signal(signal.SIGKILL)
+    node.let_in(4242)
+    node.start()
+    together([m])
+
+
 def test_a_partition_heals_with_messages_under_way(members):
     keep_sending(members)
     members[2].node.link(False)

@@ -2,7 +2,7 @@
 """Nodes with a real corosync each, on one machine.
 
 The hard thing is that corosync believes it has a machine to itself: one PID file, one name, one set of sockets. So each
-node is a network, mount and host-name namespace with a /run of its own, held by a process that sleeps; whatever else runs
+node is a network, mount and host-name namespace with /run and /dev/shm of its own, held by a process that sleeps; whatever else runs
 on the node enters these. The processes die with the one that made them, and the namespaces with the processes.
 """
 import ctypes
@@ -74,7 +74,7 @@ class Space:
     """A set of namespaces, held by a process that sleeps."""
 
     def __init__(self, name):
-        script = f"hostname {name} && mount -t tmpfs run /run && ip link set lo up && echo ready && exec sleep infinity"
+        script = f"hostname {name} && mount -t tmpfs run /run && mount -t tmpfs shm /dev/shm && ip link set lo up && echo ready && exec sleep infinity"
         self.holder = subprocess.Popen(["unshare", "-nmu", "--propagation", "private", "sh", "-c", script],
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, preexec_fn=die_with_parent)
         if self.holder.stdout.readline() != b"ready\n":
@@ -125,8 +125,11 @@ class Node:
     def link(self, up):
         self.world.switch.run("ip", "link", "set", f"v{self.id}", "up" if up else "down")
 
-    def member(self):
-        m = Member(self, len(self.members))
+    def let_in(self, user):
+        (self.dir / "uidgid.d" / "member").write_text(f"uidgid {{\n  uid: {user}\n}}\n")
+
+    def member(self, user=None):
+        m = Member(self, len(self.members), user)
         self.members.append(m)
         return m
 
@@ -144,12 +147,19 @@ class Node:
 class Member:
     """A process on a node that joins by the adapter (member.c)."""
 
-    def __init__(self, node, number):
+    def __init__(self, node, number, user):
         self.node = node
         self.path = node.dir / f"events.{number}"
         self.path.touch()
-        with open(node.dir / f"member.{number}.err", "ab") as err:
-            self.process = node.space.popen(node.world.tool, self.path, node.id, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        argv = [node.world.tool]
+        if user is not None:
+            # Neither the build nor the directory of the test need be open to others.
+            os.chown(self.path, user, user)
+            node.space.run("install", "-m", "755", node.world.tool, "/run/ring-member")
+            argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--pdeathsig=KILL", "/run/ring-member"]
+        with open(node.dir / f"member.{number}.err", "ab") as err, open(self.path, "ab") as events:
+            fd = events.fileno()
+            self.process = node.space.popen(*argv, f"/dev/fd/{fd}", node.id, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=err, text=True)
 
     def say(self, line):
@@ -207,6 +217,8 @@ class World:
         root = unpacking.unpack("corosync", build)
         self.program, self.env = root / "usr/sbin/corosync", unpacking.environment(root)
         self.tool = pathlib.Path(os.environ.get("POSTROADD") or pathlib.Path(build) / "bin/postroadd").resolve().parent / "ring-member"
+        if not self.tool.exists():
+            raise AssertionError(f"{self.tool} is missing: make lab-tools")
         self.ids = range(1, nodes + 1)
         self.nodes, self.switch = {}, Space("switch")
         try:
