@@ -48,6 +48,16 @@ void adapter_say(struct adapter *a, enum why why)
 
 /* ---- the connection's end ---- */
 
+static void close_connection(struct adapter *a)
+{
+	if (a->state == CLOSED)
+		return;
+	a->state = CLOSED;
+	boundary_calls(a->b);
+	a->engine->close(a->engine->arg);
+	boundary_returned(a->b);
+}
+
 /* The end is told first, since closing may hang. tell_at: when the control thread hears of it, if no view comes. */
 static void lose(struct adapter *a, enum why why, int64_t retry_at, int64_t tell_at)
 {
@@ -63,16 +73,12 @@ static void lose(struct adapter *a, enum why why, int64_t retry_at, int64_t tell
 	a->sent = a->returned = 0;
 	a->status.connected = false;
 	a->status.in_flight = 0;
-	a->status.waiting_since_ms = a->status.refused_since_ms = 0;
+	a->status.refused_since_ms = 0;
 	a->lose = WHY_NOT;
 	a->retry_at = retry_at;
-	boundary_status(a->b, &a->status);
-	if (a->state == CLOSED)
-		return;
-	a->state = CLOSED;
-	boundary_calls(a->b);
-	a->engine->close(a->engine->arg);
-	boundary_returned(a->b);
+	boundary_status(a->b, &a->status); /* since when it hung too, as long as closing takes */
+	close_connection(a);
+	a->status.waiting_since_ms = 0;
 }
 
 void adapter_lose(struct adapter *a, enum why why)
@@ -142,6 +148,7 @@ static void forget(struct adapter *a)
 	a->probe_at = a->again_at = a->strays = 0;
 	a->again_wait = 0;
 	a->announce_at = a->now;
+	a->full_since = 0;
 	ring_view_init(&a->view, a->own);
 }
 
@@ -280,6 +287,5 @@ void thread_run(const struct thread_start *start)
 		turn(&a);
 		wait_for_something(&a);
 	}
-	if (a.state != CLOSED)
-		a.engine->close(a.engine->arg);
+	close_connection(&a);
 }
