@@ -14,3 +14,13 @@ lab: all ## whole programs: faults under load, other mail servers (T=chaos N=200
 lab-short: all ## a short lab, part of check
 	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab
 	$(Q)tests/chaos/messages --build $(OUT) $(if $(SEED),--seed $(SEED))
+
+# A member of a corosync group, for test_corosync.py.
+$(OUT)/bin/ring-member: $(call to_obj,tests/lab/ring/member.c) $(OUT)/lib/libstore.a $(OUT)/lib/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+lab-tools: $(OUT)/bin/ring-member ## build what labs need beside the programs
+.PHONY: lab-tools
+lab-short: lab-tools
