@@ -171,6 +171,24 @@ void members_file_hash(const struct members *t, uint64_t generation, uint8_t ret
 	sbuf_fini(&b);
 }
 
+_Static_assert(MEMBERS_MAX <= COROSYNC_CONF_NODES_MAX, "each node has a place");
+
+void members_corosync_conf(const struct members *t, uint64_t generation, struct corosync_conf *ret)
+{
+	ret->n = 0;
+	ret->generation = generation;
+	memcpy(ret->cluster, t->cluster, sizeof(ret->cluster));
+	for (size_t i = 0; i < t->n; i++) {
+		const struct members_node *n = &t->list[i];
+		if (!members_in_file(n, generation))
+			continue;
+		struct corosync_conf_node *to = &ret->nodes[ret->n++];
+		*to = (struct corosync_conf_node) { .id = n->id, .n_links = n->n_links };
+		memcpy(to->name, n->name, sizeof(to->name));
+		memcpy(to->links, n->links, sizeof(to->links));
+	}
+}
+
 /* ---- what may not be ---- */
 
 static const char *check_links(const struct members *t, const struct members_node *n)

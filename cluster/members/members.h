@@ -8,6 +8,7 @@
 #define POSTROAD_CLUSTER_MEMBERS_MEMBERS_H
 
 #include "cluster/core/voters.h"
+#include "cluster/members/corosync_conf.h"
 #include "daemon/base/addr.h"
 
 enum {
@@ -152,5 +153,7 @@ bool members_in_file(const struct members_node *n, uint64_t generation);
 /* What that file consists of, as a SHA-256: cluster, generation, nodes, addresses, the key's hash. The same on every
  * node whatever its paths are. */
 void members_file_hash(const struct members *t, uint64_t generation, uint8_t ret[MEMBERS_HASH_LEN]);
+/* The same as values for corosync.conf: cluster, generation and nodes. The rest of *ret (paths, user) is left alone. */
+void members_corosync_conf(const struct members *t, uint64_t generation, struct corosync_conf *ret);
 
 #endif

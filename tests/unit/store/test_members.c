@@ -134,7 +134,7 @@ static void a_document_that_cannot_be_is_refused_with_a_sentence(void **state)
 		{ "10.0.0.2\"", "fe80::1\"", "both families" },
 		{ "10.0.0.2\"", "nonsense\"", "no address" },
 		{ "10.0.0.2:8426", "10.0.0.2", "with a port" },
-		{ "\"state\":\"leaving\"", "\"state\":\"member\"", "who leaves" },
+		{ "\"state\":\"leaving\"", "\"state\":\"member\"", "ends that does not" },
 		{ "\"state\":\"member\"", "\"state\":\"gone\"", "unknown" },
 		{ "\"next_id\":12", "\"next_id\":3", "not been given" },
 		{ "\"features_low\":1", "\"features_low\":9", "no range" },
