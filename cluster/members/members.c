@@ -171,7 +171,7 @@ void members_file_hash(const struct members *t, uint64_t generation, uint8_t ret
 	sbuf_fini(&b);
 }
 
-_Static_assert(MEMBERS_MAX <= COROSYNC_CONF_NODES_MAX, "each node has a place");
+_Static_assert((int)MEMBERS_MAX <= (int)COROSYNC_CONF_NODES_MAX, "each node has a place");
 
 void members_corosync_conf(const struct members *t, uint64_t generation, struct corosync_conf *ret)
 {
