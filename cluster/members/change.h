@@ -94,24 +94,33 @@ struct members *members_certificate(const struct members *t, uint32_t id, const 
 
 /* ---- what is to be done next ---- */
 
+/* WAIT: for the nodes in text; longer than MEMBERS_JOIN_SEC: an alarm.
+ * PURGE: this node is no member any more; it stops corosync and forgets keys and certificates.
+ * ASK: those that are away, over cluster.listen, for a newer generation, and take it. Without quorum, and while
+ * somebody is away (quorum may have been forced there); also to be done at each start, before corosync. STAGE: write
+ * the file of change.generation beside the present one; fetch the key with that hash where it changes. INSTALL: put the
+ * file of t->generation in its place; corosync starts where it does not run. RELOAD: corosync-cfgtool -R here, for all:
+ * all that are here have the file in its place. The coordinator proposes the others, members_take() makes the table.
+ * COMPLETE: the document of before a forced quorum with the votes of now. REPORT: who has the file. ACTIVATE: all have
+ * it. FINISH: in force everywhere, and who joined has a vote. ABORT: MEMBERS_JOIN_SEC are over. VOTE: a member without
+ * a vote is in sync again. TIE_BREAKER: away from a node that only votes. FEATURES: what a node says of its version,
+ * and the level rises when all can. */
 enum members_do {
 	MEMBERS_DO_NOTHING,
-	MEMBERS_DO_WAIT,  /* for the nodes in text; longer than MEMBERS_JOIN_SEC: an alarm */
-	MEMBERS_DO_PURGE, /* this node is no member any more: it stops corosync and forgets keys and certificates */
-	MEMBERS_DO_ASK,   /* without quorum: ask the others over cluster.listen for a newer generation, then take it */
-	MEMBERS_DO_STAGE, /* write the file of change.generation (and fetch the key with that hash) beside the present
-			     one */
-	MEMBERS_DO_INSTALL, /* put the file of t->generation in its place; corosync starts where it does not run */
-	MEMBERS_DO_RELOAD,  /* corosync-cfgtool -R (of the coordinator): all that are here have the file in place */
-	/* For the coordinator to propose: members_take() makes the table. */
-	MEMBERS_DO_COMPLETE, /* the document of before a forced quorum, with the votes of now */
-	MEMBERS_DO_REPORT,   /* note who has the file */
-	MEMBERS_DO_ACTIVATE, /* all have it */
-	MEMBERS_DO_FINISH,   /* in force everywhere; who joined has a vote */
-	MEMBERS_DO_ABORT,    /* MEMBERS_JOIN_SEC are over */
-	MEMBERS_DO_VOTE,     /* a member without a vote is in sync again */
+	MEMBERS_DO_WAIT,
+	MEMBERS_DO_PURGE,
+	MEMBERS_DO_ASK,
+	MEMBERS_DO_STAGE,
+	MEMBERS_DO_INSTALL,
+	MEMBERS_DO_RELOAD,
+	MEMBERS_DO_COMPLETE, /* from here on: proposals */
+	MEMBERS_DO_REPORT,
+	MEMBERS_DO_ACTIVATE,
+	MEMBERS_DO_FINISH,
+	MEMBERS_DO_ABORT,
+	MEMBERS_DO_VOTE,
 	MEMBERS_DO_TIE_BREAKER,
-	MEMBERS_DO_FEATURES, /* what a node says of its version; and the level rises when all can */
+	MEMBERS_DO_FEATURES,
 	MEMBERS_DO_COUNT
 };
 struct members_action {

@@ -276,6 +276,14 @@ static bool own(const struct members *t, const struct members_view *view, const 
 	return true;
 }
 
+static bool all_here(const struct members *t, const struct members_view *view)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->list[i].state == MEMBERS_MEMBER && !members_is_here(view, &t->list[i]))
+			return false;
+	return true;
+}
+
 void members_next(const struct members *t, const struct members_view *view, struct members_action *ret)
 {
 	const struct members_node *me = members_find(t, view->self);
@@ -289,6 +297,8 @@ void members_next(const struct members *t, const struct members_view *view, stru
 		return;
 	if (view->quorate && members_coordinator(t, view) == view->self)
 		coordinate(t, view, ret);
+	if (ret->what == MEMBERS_DO_NOTHING && !all_here(t, view))
+		act(ret, MEMBERS_DO_ASK, view->self, "Not everybody is here: they may have gone on by themselves.");
 }
 
 /* ---- the tables that follow ---- */
