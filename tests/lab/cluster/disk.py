@@ -47,8 +47,9 @@ class Operation:
 
 
 def read_journal(data):
-    """(operations in order, syncs: [(inode, began, ended)]). A record cut short at the end is none."""
-    ops, by_id, syncs = [], {}, []
+    """(operations in order, syncs that came back: [(inode, began, ended)], all syncs that began). A record cut short at the end
+    is none."""
+    ops, by_id, syncs, begun = [], {}, [], []
     at = index = 0
     while at + RECORD.size <= len(data):
         magic, n, ident, a, b, kind = RECORD.unpack_from(data, at)
@@ -66,10 +67,9 @@ def read_journal(data):
                 op.done, op.result = index, a
         else:
             by_id[ident] = Operation(index, ident, kind.decode(), a, b, payload)
-            if kind != b"S":
-                ops.append(by_id[ident])
+            (begun if kind == b"S" else ops).append(by_id[ident])
         index += 1
-    return ops, syncs
+    return ops, syncs, begun
 
 
 class Tree:
@@ -180,7 +180,7 @@ class Disk:
         """Takes away what was not synced. Nothing may run that could write. Returns {path: what became of it} for what
         changed by that."""
         with open(self.journal, "rb") as f:
-            ops, syncs = read_journal(f.read())
+            ops, syncs, _ = read_journal(f.read())
         before = Tree(self.root).listing()
         self._check_whole(ops, before)
         after = self.base.copy()

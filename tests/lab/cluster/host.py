@@ -86,27 +86,33 @@ class Anchor:
 
     def _spawn(self, argv, log, env, stdin, stdout, in_pids):
         out = open(log, "ab") if log else subprocess.DEVNULL  # pylint: disable=consider-using-with
+        kinds = {"pid": CLONE_NEWPID} if in_pids else {}
         try:
-            if in_pids:
-                _setns(f"/proc/{self.pid}/ns/pid", CLONE_NEWPID)
-            return subprocess.Popen(argv, stdin=stdin, stdout=out if stdout is None else stdout,
-                                    stderr=out if log else subprocess.PIPE if stdout is not None else subprocess.DEVNULL,
-                                    env=env, start_new_session=True)
+            return self._inside(kinds, subprocess.Popen, argv, stdin=stdin, stdout=out if stdout is None else stdout,
+                                stderr=out if log else subprocess.PIPE if stdout is not None else subprocess.DEVNULL,
+                                env=env, start_new_session=True)
         finally:
-            if in_pids:
-                _setns("/proc/self/ns/pid", CLONE_NEWPID)
             if log:
                 out.close()
 
+    def _inside(self, kinds, function, *args, **kw):
+        """In the keeper's thread: calls it with some of this anchor's namespaces."""
+        for name, kind in kinds.items():
+            _setns(f"/proc/{self.pid}/ns/{name}", kind)
+        try:
+            return function(*args, **kw)
+        finally:
+            for name, kind in kinds.items():
+                _setns(f"/proc/{os.getpid()}/ns/{name}", kind)
+
+    def call(self, function, *args, **kw):
+        """Calls it with this machine's network; processes it starts are this machine's. Files stay those outside."""
+        kinds = {"net": CLONE_NEWNET, **({"pid": CLONE_NEWPID} if self.has_pids else {})}
+        return keeper(self._inside, kinds, function, *args, **kw)
+
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM):
         """A socket of this machine's network, for use anywhere."""
-        def make():
-            _setns(f"/proc/{self.pid}/ns/net", CLONE_NEWNET)
-            try:
-                return socket.socket(family, kind)
-            finally:
-                _setns(f"/proc/{os.getpid()}/ns/net", CLONE_NEWNET)
-        return keeper(make)
+        return self.call(socket.socket, family, kind)
 
     def kill(self, children=()):
         """Ends it, and with it every process of its PID namespace; returns when they are gone. `children` are processes

@@ -2,19 +2,25 @@
 """Mail through a VIP, and the books afterwards.
 
 The sender is postroad-load on the client, which tries a message again until it is answered 250, as a mail server would; the
-backends are postroad-sink on mx, which write down each message before they answer. Every message has an id, so at the end
-each one is looked for.
+backends are postroad-sink on mx, which write down each message before they answer, or real Postfix. Every message has an id,
+so at the end each one is looked for.
 """
 import collections
 import json
+import os
+import shutil
 import signal
+from pathlib import Path
 
 from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.peers.postfix import Postfix
 
 RETRIES = 1000
 RETRY_MS = 100
 TIMEOUT_MS = 10000  # for each answer; a connection whose peer lost its power is given up then
 SINK_PORT = 25
+QUEUE_SECONDS = 60
+MEMORY, PREFIX = Path("/dev/shm"), "postroad-lab-"
 
 
 class Backends:
@@ -38,6 +44,40 @@ class Backends:
             if store.exists():
                 found += [line.split()[0].removeprefix("id=") for line in store.read_text(errors="replace").splitlines(True)]
         return found
+
+
+class RealBackends:
+    """Postfix on mx, one address each; queue and mail in memory."""
+
+    def __init__(self, lab, count=2, build=None):
+        self.lab, self.host = lab, lab.mx
+        self.addresses, self.servers = {}, {}
+        _sweep()
+        self.home = MEMORY / f"{PREFIX}{os.getpid()}"
+        lab.observers.append(self)
+        for i in range(count):
+            name, address = f"mta{i + 1}", f"10.78.0.{201 + i}"
+            lab.lan.ip(f"address add {address}/24 dev eth0\n", self.host)
+            mta = Postfix(self.home / name, f"{address}:{SINK_PORT}", f"{name}.lab.test", build=build)
+            self.servers[name], self.addresses[name] = mta, f"{address}:{SINK_PORT}"
+            self.host.anchor.call(mta.start)
+
+    def stored(self):
+        """Ids of all delivered messages, one for each copy, when nothing is queued any more."""
+        until(lambda: not sum(m.queued() for m in self.servers.values()), QUEUE_SECONDS, "the queues are empty")
+        return [i for m in self.servers.values() for i in m.ids()]
+
+    def close(self):
+        for mta in self.servers.values():
+            mta.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def _sweep():
+    """What a lab that was killed has left in memory."""
+    for path in MEMORY.glob(PREFIX + "*"):
+        if not os.path.exists(f"/proc/{path.name.removeprefix(PREFIX)}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class Books:

@@ -10,6 +10,7 @@ from tests.lab.cluster.waiting import LabError, until
 
 PROBE_MS = 10
 READY_SECONDS = 5
+ERROR_SECONDS = 0.01  # what two watchers that wait for a processor may be apart
 
 
 class Gap:
@@ -171,13 +172,13 @@ class Owners:
             found.append((began, end, holders))
         return [(max(a, since), b, tuple(sorted(h))) for a, b, h in found if b > since]
 
-    def overlaps(self, since=0.0):
+    def overlaps(self, since=0.0, longer_than=ERROR_SECONDS):
         """Times in which more than one held it."""
-        return [i for i in self.intervals(since) if len(i[2]) > 1]
+        return [i for i in self.intervals(since) if len(i[2]) > 1 and i[1] - i[0] > longer_than]
 
-    def absences(self, since=0.0):
+    def absences(self, since=0.0, longer_than=ERROR_SECONDS):
         """Times in which nobody did."""
-        return [i for i in self.intervals(since) if not i[2]]
+        return [i for i in self.intervals(since) if not i[2] and i[1] - i[0] > longer_than]
 
     def close(self):
         for node in self.nodes:

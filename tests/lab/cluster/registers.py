@@ -16,7 +16,7 @@ from tests.lab.cluster.waiting import LabError
 ANSWERED = {200: linear.OK, 201: linear.OK, 204: linear.OK, 412: linear.STALE, 409: linear.REFUSED, 503: linear.REFUSED,
             507: linear.REFUSED, 202: linear.UNKNOWN}
 PAUSE_SECONDS = 0.02
-WEIGHTS = range(1, 100000)
+WEIGHTS = range(101, 1001)  # 100 is what a server has at first
 
 
 class Weight:
@@ -26,13 +26,12 @@ class Weight:
 
     def __init__(self, pool, server):
         self.name = f"weight:{pool}/{server}"
-        self.pool, self.server, self.next = pool, server, 0
-        self.lock = threading.Lock()
+        self.pool, self.server = pool, server
+        self.left = iter(WEIGHTS)
 
     def fresh(self, _):
-        with self.lock:
-            self.next += 1
-            return self.next
+        """None = every weight there is has been written."""
+        return next(self.left, None)
 
     def read(self, call):
         status, headers, body = call("GET", f"/api/v1/pools/{self.pool}")
@@ -119,7 +118,11 @@ class Writers:
             if seen is None:
                 return
             expected, headers["If-Match"] = seen[0], seen[1]["ETag"]
-        value, began = register.fresh(rng), time.monotonic()
+        with self.lock:
+            value = register.fresh(rng)
+        if value is None:
+            return
+        began = time.monotonic()
         outcome, node = self._until_known(rng, register, value, headers)
         self._add(Op(register.name, kind, value, began, time.monotonic(), outcome, expected, node, headers["Idempotency-Key"]))
 
