@@ -174,7 +174,7 @@ class Host:
         process = self.anchor_or_fail().spawn(argv, env=self.environment(), stdout=subprocess.PIPE,
                                               stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL)
         try:
-            out, err = process.communicate(text.encode() if text is not None else None, timeout)
+            out, err = process.communicate(text.encode() if isinstance(text, str) else text, timeout)
         except subprocess.TimeoutExpired as e:
             process.kill()
             process.communicate()

@@ -27,12 +27,26 @@ mount -t tmpfs -o size=64m,mode=1777 shm /dev/shm
 [ -z "$lower" ] || mount -t overlay -o "lowerdir=$lower/usr" overlay /usr
 mount -t overlay -o "lowerdir=$skeleton/etc:/etc" overlay /etc
 mount -t overlay -o "lowerdir=$skeleton/lib:/var/lib" overlay /var/lib
-mount --bind "$disks/state" /var/lib/postroad
-mount --bind "$disks/rest/corosync" /var/lib/corosync
-for name in corosync keepalived postroad; do mount --bind "$disks/rest/etc-$name" /etc/$name; done
+mount --bind "$disks/state/lib" /var/lib/postroad
+mount --bind "$disks/state/etc" /etc/postroad
+mount --bind "$disks/corosync" /var/lib/corosync
+for name in corosync keepalived; do mount --bind "$disks/rest/$name" /etc/$name; done
 """
 OWN = ("corosync", "keepalived", "postroad")
-REST_SIZE = "32m"
+SIZES = {"corosync": "4m", "rest": "8m"}
+JOURNALED = ("/var/lib/postroad", "/etc/postroad")
+# What the lab itself writes there goes through the shim too, or a loss of power could not be played.
+PUT = """import os, sys
+path, mode = sys.argv[1], int(sys.argv[2], 8)
+os.makedirs(os.path.dirname(path), exist_ok=True)
+fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+data = sys.stdin.buffer.read()
+while data:
+    data = data[os.write(fd, data):]
+os.fsync(fd)
+os.rename(path + ".new", path)
+os.fsync(os.open(os.path.dirname(path), os.O_RDONLY))
+"""
 RESTART_SECONDS = 0.1
 ABORT_SECONDS = 0.5  # after ABRT, before KILL: a stopped process hears only the latter
 
@@ -47,21 +61,20 @@ class Stable:
                 (self.home / "skeleton" / kind / name).mkdir(parents=True, exist_ok=True)
         script = ""
         for name, size in sizes.items():
-            disks = self.home / "disks" / name
-            for part in ("state", "rest"):
-                (disks / part).mkdir(parents=True, exist_ok=True)
-            script += f"mount -t tmpfs -o size={size},mode=700 state '{disks}/state'\n"
-            script += f"mount -t tmpfs -o size={REST_SIZE},mode=755 rest '{disks}/rest'\nmkdir '{disks}/rest/corosync'\n"
-            script += "".join(f"mkdir '{disks}/rest/etc-{own}'\n" for own in OWN)
+            for part, own in {"state": size, **SIZES}.items():
+                path = self.disks(name) / part
+                path.mkdir(parents=True, exist_ok=True)
+                script += f"mount -t tmpfs -o size={own},mode=755 {part} '{path}'\n"
+            script += f"cd '{self.disks(name)}'\nmkdir -m 700 state/lib\nmkdir state/etc rest/corosync rest/keepalived\n"
         self.anchor = Anchor(("--mount",), script)
 
     def disks(self, name):
         """Where they are for those who start from this namespace."""
         return self.home / "disks" / name
 
-    def state(self, name):
-        """The node's /var/lib/postroad as seen from outside."""
-        return Path(f"/proc/{self.anchor.pid}/root") / str(self.disks(name) / "state").lstrip("/")
+    def seen(self, name, part):
+        """One of them as seen from outside: "state" has /var/lib/postroad as lib and /etc/postroad as etc; "corosync", "rest"."""
+        return Path(f"/proc/{self.anchor.pid}/root") / str(self.disks(name) / part).lstrip("/")
 
     def close(self):
         self.anchor.kill()
@@ -161,7 +174,7 @@ class Node(Host):
         self.libraries = [str(p) for peer in peers for pattern in ("lib/*-linux-gnu", "usr/lib/*-linux-gnu")
                           for p in Path(peer).glob(pattern)]
         self.control = Control(self.home / "control")
-        self.disk = Disk(stable.state(name), self.home / "journal")
+        self.disk = Disk(stable.seen(name, "state"), self.home / "journal")
         self.boots = 0
         self.on_power = []  # called with (self, is_on) after the one, before the other
 
@@ -181,6 +194,9 @@ class Node(Host):
 
     def write(self, path, text, mode=0o644):
         """A file of the node's, whole or not at all."""
+        if path.startswith(JOURNALED):
+            self.run(self.shimmed(["/usr/bin/python3", "-B", "-S", "-c", PUT, path, f"{mode:o}"]), text=text)
+            return
         target = self.path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         data = text if isinstance(text, bytes) else text.encode()
@@ -234,9 +250,9 @@ class Node(Host):
 
     # ---- disk and clock ----
 
-    def full_disk(self):
-        """Leaves no byte free where the state is. Returns how many it took."""
-        path, took = self.disk.root + "/" + FILLER, 0
+    def full_disk(self, part="state"):
+        """Leaves no byte free where the state (or "corosync"'s) is. Returns how many it took."""
+        path, took = self.stable.seen(self.name, part) / FILLER, 0
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             for step in (1 << 16, 4096):
@@ -250,7 +266,8 @@ class Node(Host):
         return took
 
     def free_disk(self):
-        Path(self.disk.root, FILLER).unlink(missing_ok=True)
+        for part in ("state", "corosync"):
+            (self.stable.seen(self.name, part) / FILLER).unlink(missing_ok=True)
 
     def slow_disk(self, milliseconds):
         """Each sync of a program under the shim takes so much longer; 0 ends it."""

@@ -3,6 +3,7 @@
 
 Times are those of CLOCK_MONOTONIC, which all namespaces share, in seconds.
 """
+import socket
 import time
 
 from tests.lab.cluster.host import monotonic_ns
@@ -10,6 +11,7 @@ from tests.lab.cluster.waiting import LabError, until
 
 PROBE_MS = 10
 READY_SECONDS = 5
+FIRST_SECONDS, NEXT_SECONDS = 2, 0.3
 ERROR_SECONDS = 0.01  # what two watchers that wait for a processor may be apart
 
 
@@ -184,6 +186,25 @@ class Owners:
         for node in self.nodes:
             if node.is_on() and node.is_running(self.name):
                 node.stop(self.name)
+
+
+def datagrams(source, target, net="cluster", count=20):
+    """How many of so many datagrams from one host to another arrive."""
+    receiver, sender = (host.anchor.socket(kind=socket.SOCK_DGRAM) for host in (target, source))
+    with receiver, sender:
+        receiver.bind((target.addresses[net], 0))
+        for i in range(count):
+            sender.sendto(b"%d" % i, receiver.getsockname())
+        arrived = 0
+        receiver.settimeout(FIRST_SECONDS)  # the first one may have to wait for ARP
+        try:
+            while arrived < count:
+                receiver.recv(100)
+                arrived += 1
+                receiver.settimeout(NEXT_SECONDS)
+        except TimeoutError:
+            pass
+        return arrived
 
 
 class Traffic:
