@@ -103,7 +103,8 @@ struct results {
 	uint64_t retries;
 	uint64_t codes[600]; /* answers that were not what was hoped for; [0] = connection failed or lost, [1] = timeout
 			      */
-	uint64_t lost_at[STAGE_COUNT]; /* connections that failed or went while a message was under way, by what was due */
+	uint64_t lost_at[STAGE_COUNT]; /* connections that failed or went while a message was under way, by what was due
+					*/
 	uint64_t connections, bytes;
 	uint64_t handshakes, resumed;
 	char tls[96]; /* of the first handshake: version/cipher/group */

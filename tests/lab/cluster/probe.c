@@ -6,10 +6,10 @@
  *     R NUMBER MONOTONIC_NS MAC         a reset came for it
  *     E NUMBER MONOTONIC_NS ERRNO       the kernel would not send it (no route, nobody answers ARP)
  *
- * The hard thing is to burden nobody: no connection is made. The SYN is made by hand, its sequence number says which one
- * it is, and the kernel here, which knows of no such connection, answers a SYN-ACK with a reset. What is measured is
- * therefore address, route and listening socket, not the program behind. Answers carry the kernel's time of arrival; what
- * is late is the sending, and its own lines show by how much.
+ * The hard thing is to burden nobody: no connection is made. The SYN is made by hand, its sequence number says which
+ * one it is, and the kernel here, which knows of no such connection, answers a SYN-ACK with a reset. What is measured
+ * is therefore address, route and listening socket, not the program behind. Answers carry the kernel's time of arrival;
+ * what is late is the sending, and its own lines show by how much.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -69,7 +69,8 @@ static void find_source(struct target *t)
 		((struct sockaddr_in *)&to)->sin_port = htons(9);
 	else
 		((struct sockaddr_in6 *)&to)->sin6_port = htons(9);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, t->sa_len) != 0 || getsockname(fd, (struct sockaddr *)&own, &n) != 0)
+	if (fd < 0 || connect(fd, (struct sockaddr *)&to, t->sa_len) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&own, &n) != 0)
 		die("lab-probe: no route");
 	close(fd);
 	if (t->family == AF_INET)
@@ -149,7 +150,8 @@ static const struct tcphdr *tcp_of(const struct target *t, const uint8_t *p, siz
 	if (t->family == AF_INET) {
 		const struct iphdr *ip = (const void *)p;
 
-		if (n < sizeof(*ip) || ip->version != 4 || ip->protocol != IPPROTO_TCP || memcmp(&ip->saddr, t->to, 4) != 0)
+		if (n < sizeof(*ip) || ip->version != 4 || ip->protocol != IPPROTO_TCP ||
+		    memcmp(&ip->saddr, t->to, 4) != 0)
 			return NULL;
 		head = ip->ihl * 4u;
 	} else {
@@ -184,8 +186,9 @@ static void hear(int fd, const struct target *t)
 		memcpy(&arrived, CMSG_DATA(c), sizeof(arrived));
 		at -= now_ns(CLOCK_REALTIME) - ((int64_t)arrived.tv_sec * 1000000000 + arrived.tv_nsec);
 	}
-	printf("%c %u %lld %02x:%02x:%02x:%02x:%02x:%02x\n", tcp->rst ? 'R' : 'A', ntohl(tcp->ack_seq) - 1, (long long)at,
-	       from.sll_addr[0], from.sll_addr[1], from.sll_addr[2], from.sll_addr[3], from.sll_addr[4], from.sll_addr[5]);
+	printf("%c %u %lld %02x:%02x:%02x:%02x:%02x:%02x\n", tcp->rst ? 'R' : 'A', ntohl(tcp->ack_seq) - 1,
+	       (long long)at, from.sll_addr[0], from.sll_addr[1], from.sll_addr[2], from.sll_addr[3], from.sll_addr[4],
+	       from.sll_addr[5]);
 }
 
 int main(int argc, char **argv)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A disk and a wall clock that can fail, put under a program by LD_PRELOAD.
  *
- * Below one file system (that of LAB_SHIM_ROOT) every change of a file or a name is written to a journal, and so is every
- * sync, so that a loss of power can be played afterwards: what no sync covered is taken away again (disk.py does it). The
- * hard thing is to be never too kind: a change counts as made before a sync only if it was over when the sync began, and
- * a sync only if it returned; so each operation is noted before it is made, and again when it is done.
- * Syncs can be slowed, and all can be made to hang; CLOCK_REALTIME can be set off. That is told by a page of shared
- * memory, so it changes while the program runs.
- * What glibc writes by itself (stdio) does not pass here. A descriptor given to fdopen() has its whole content noted when
- * it is synced; anything else past the shim is found by disk.py, which compares.
+ * Below one file system (that of LAB_SHIM_ROOT) every change of a file or a name is written to a journal, and so is
+ * every sync, so that a loss of power can be played afterwards: what no sync covered is taken away again (disk.py does
+ * it). The hard thing is to be never too kind: a change counts as made before a sync only if it was over when the sync
+ * began, and a sync only if it returned; so each operation is noted before it is made, and again when it is done. Syncs
+ * can be slowed, and all can be made to hang; CLOCK_REALTIME can be set off. That is told by a page of shared memory,
+ * so it changes while the program runs. What glibc writes by itself (stdio) does not pass here. A descriptor given to
+ * fdopen() has its whole content noted when it is synced; anything else past the shim is found by disk.py, which
+ * compares.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -98,7 +98,8 @@ static void find_all(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-	const char *page = getenv("LAB_SHIM_CONTROL"), *journal = getenv("LAB_SHIM_JOURNAL"), *root = getenv("LAB_SHIM_ROOT");
+	const char *page = getenv("LAB_SHIM_CONTROL"), *journal = getenv("LAB_SHIM_JOURNAL"),
+		   *root = getenv("LAB_SHIM_ROOT");
 	struct stat st;
 
 	find_all();
@@ -326,7 +327,11 @@ static bool split(int at, const char *path, uint64_t *ret_dir, const char **ret_
 	struct stat st;
 	int err = errno;
 
-	snprintf(dir, sizeof(dir), "%.*s", slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path), slash == NULL ? "." : path);
+	snprintf(dir, sizeof(dir), "%.*s",
+		 slash == NULL   ? 1
+		 : slash == path ? 1
+				 : (int)(slash - path),
+		 slash == NULL ? "." : path);
 	bool ours = journal_fd >= 0 && fstatat(at, dir, &st, 0) == 0 && st.st_dev == root_dev;
 
 	*ret_dir = st.st_ino;
@@ -419,7 +424,8 @@ int renameat(int from_at, const char *from, int to_at, const char *to)
 		return real_renameat(from_at, from, to_at, to);
 	wait_while_hung();
 	pthread_mutex_lock(&lock);
-	struct iovec v[] = { { (void *)(uintptr_t)from_name, strlen(from_name) + 1 }, { (void *)(uintptr_t)to_name, strlen(to_name) } };
+	struct iovec v[] = { { (void *)(uintptr_t)from_name, strlen(from_name) + 1 },
+			     { (void *)(uintptr_t)to_name, strlen(to_name) } };
 	uint64_t id = ++last_id;
 
 	note('R', id, from_dir, to_dir, v, 2);

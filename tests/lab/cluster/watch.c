@@ -5,8 +5,8 @@
  *     MONOTONIC_NS - ADDRESS INTERFACE       has it no more
  *     MONOTONIC_NS .                         all that was there at the start has been told
  *
- * The kernel tells each change, so none is too short to be seen; a sampler would miss those between its samples. The time
- * is that of the reading, late by as long as this process waits for a processor.
+ * The kernel tells each change, so none is too short to be seen; a sampler would miss those between its samples. The
+ * time is that of the reading, late by as long as this process waits for a processor.
  */
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
