@@ -50,7 +50,7 @@ class Lab:
     def _begin(self):
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(parents=True)
-        self.stable = Stable(self.home, {n: self.state_size for n in self.names})
+        self.stable = Stable(self.home, {n: self.state_size for n in self.names}, self.peers)
         self.supervisor = Supervisor()
         self.lan = Lan()
         for i, name in enumerate(self.names):

@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 
 from tests.lab.cluster.disk import FILLER, Control, Disk
-from tests.lab.cluster.host import Anchor, Host
-from tests.lab.cluster.waiting import LabError, until
+from tests.lab.cluster.host import END_SECONDS, Anchor, Host, sh, state_of
+from tests.lab.cluster.waiting import LabError, Seen, until
 
 # Arguments: name, skeleton, directory of the node's disks, then the peers whose /usr is laid over this machine's.
 SETUP = """
 hostname "$1"; skeleton=$2; disks=$3; shift 3
-lower=; for peer; do lower="$lower$peer/usr:"; done
+lower=$skeleton/usr:; for peer; do lower="$lower$peer/usr:"; done
 mount -t tmpfs -o size=64m,mode=755 run /run
 mkdir -p /run/tmp /run/lock /run/notify
 mount -t tmpfs -o size=64m,mode=1777 shm /dev/shm
-[ -z "$lower" ] || mount -t overlay -o "lowerdir=$lower/usr" overlay /usr
+mount -t overlay -o "lowerdir=$lower/usr" overlay /usr
 mount -t overlay -o "lowerdir=$skeleton/etc:/etc" overlay /etc
 mount -t overlay -o "lowerdir=$skeleton/lib:/var/lib" overlay /var/lib
 mount --bind "$disks/state/lib" /var/lib/postroad
@@ -54,8 +54,12 @@ ABORT_SECONDS = 0.5  # after ABRT, before KILL: a stopped process hears only the
 class Stable:
     """The disks of all nodes, in a mount namespace that lasts as long as the lab."""
 
-    def __init__(self, home, sizes):
+    def __init__(self, home, sizes, peers=()):
         self.home = Path(home)
+        (self.home / "skeleton/usr/lib").mkdir(parents=True)
+        for peer in peers:  # packages have libraries in /lib, which is /usr/lib
+            if (peer / "lib").is_dir():
+                sh(["cp", "-a", "--remove-destination", f"{peer}/lib/.", self.home / "skeleton/usr/lib"])
         for kind in ("etc", "lib"):
             for name in OWN:
                 (self.home / "skeleton" / kind / name).mkdir(parents=True, exist_ok=True)
@@ -166,13 +170,9 @@ class Supervisor:
 class Node(Host):
     """One node of a cluster."""
 
-    kinds = ("--mount", "--net", "--uts", "--pid", "--mount-proc")
-
     def __init__(self, name, home, stable, supervisor, peers, shim):
         super().__init__(name, home)
         self.stable, self.supervisor, self.peers, self.shim = stable, supervisor, peers, Path(shim).resolve()
-        self.libraries = [str(p) for peer in peers for pattern in ("lib/*-linux-gnu", "usr/lib/*-linux-gnu")
-                          for p in Path(peer).glob(pattern)]
         self.control = Control(self.home / "control")
         self.disk = Disk(stable.seen(name, "state"), self.home / "journal")
         self.boots = 0
@@ -185,7 +185,7 @@ class Node(Host):
         self.boots += 1
 
     def environment(self):
-        return {**os.environ, "LD_LIBRARY_PATH": ":".join(self.libraries), "TMPDIR": "/run/tmp"}
+        return {**os.environ, "TMPDIR": "/run/tmp"}
 
     def shimmed(self, argv):
         """The same program with its disk and its wall clock in our hands."""
@@ -231,12 +231,7 @@ class Node(Host):
 
     def power_off(self, torn=False, seed=0):
         """The plug is pulled. Returns what the disk lost by it."""
-        with self.supervisor.lock:
-            self.lan.unplug(self)
-            self.close()
-        for told in self.on_power:
-            told(self, False)
-        return self.disk.lose_power(torn, seed)
+        return black_out([self], torn, seed)[self.name]
 
     def power_on(self):
         """Boots with what the disk holds; supervised programs are started."""
@@ -247,6 +242,33 @@ class Node(Host):
                 told(self, True)
             for service in [s for s in self.supervisor.services if s.node is self]:
                 service.start()
+
+    # ---- a machine that pauses ----
+
+    def inhabitants(self):
+        """Ids of all processes of this boot but the first."""
+        space, found = self.anchor_or_fail().namespaces["pid"], []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if int(path.name) != self.pid and os.readlink(path / "ns/pid") == space:
+                    found.append(int(path.name))
+            except OSError:
+                continue
+        return found
+
+    def pause(self):
+        """All of its processes stand still, as when a hypervisor has no time for a machine. Its kernel goes on: it answers
+        ARP and completes connections."""
+        def all_stand():
+            running = [p for p in self.inhabitants() if state_of(p) not in "TtZX"]
+            for pid in running:
+                os.kill(pid, signal.SIGSTOP)
+            return Seen(not running, running)
+        until(all_stand, END_SECONDS, f"{self.name} stands still")
+
+    def resume(self):
+        for pid in self.inhabitants():
+            os.kill(pid, signal.SIGCONT)
 
     # ---- disk and clock ----
 
@@ -316,6 +338,21 @@ class Node(Host):
 
     def await_ready(self, seconds=20):
         return until(self.is_ready, seconds, f"{self.name} is ready for mail")
+
+
+def black_out(nodes, torn=False, seed=0):
+    """These nodes lose their power at one instant. Returns {node: {path: what became of it}}."""
+    with nodes[0].supervisor.lock:
+        for node in nodes:
+            node.lan.unplug(node)
+        for node in nodes:
+            node.anchor_or_fail().strike()
+        for node in nodes:
+            node.close()
+    for node in nodes:
+        for told in node.on_power:
+            told(node, False)
+    return {node.name: node.disk.lose_power(torn, f"{seed}/{node.name}") for node in nodes}
 
 
 def request(conn, method, path, body=None, headers=None):

@@ -185,3 +185,13 @@ class Writers:
         for op in self.history:
             found[f"{op.kind} {op.outcome}"] = found.get(f"{op.kind} {op.outcome}", 0) + 1
         return dict(sorted(found.items()))
+
+
+def differences(nodes, paths=("/api/v1/config",)):
+    """{path: {node: answer}} of what these nodes do not answer alike. Empty = they agree."""
+    found = {}
+    for path in paths:
+        answers = {n.name: n.call("GET", path)[2] for n in nodes}
+        if any(a != answers[nodes[0].name] for a in answers.values()):
+            found[path] = answers
+    return found
