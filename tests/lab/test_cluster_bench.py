@@ -279,12 +279,15 @@ def test_observers_know_ipv6(bench):
     prober.close()
 
 
-def test_a_second_link_keeps_the_view(tmp_path):
+def test_corosync_has_two_links_and_the_second_carries_the_view(tmp_path):
     with Lab(BUILD, tmp_path / "lab") as lab:
         services.start_corosync(lab.nodes, links=("cluster", "lan"))
+        links = {"cluster": 2, "lan": 2}
+        assert services.connected_links(lab.nodes[0]) == links
         lab.lan.cut("n1", "cluster")
-        until(lambda: lab.nodes[0].run(["corosync-cfgtool", "-n"]).count("disconnected") == 2, SECONDS, "n1 sees its first link gone")
-        assert all(services.members(n) == {"n1", "n2", "n3"} for n in lab.nodes)
+        until(lambda: Seen(services.connected_links(lab.nodes[0]) == {**links, "cluster": 0}, services.connected_links(lab.nodes[0])),
+              SECONDS, "n1 sees its first link gone")
+        until(lambda: all(services.members(n) == {"n1", "n2", "n3"} for n in lab.nodes), SECONDS, "all see all by the second link")
         lab.lan.cut("n1", "lan")
         until(lambda: services.members(lab.nodes[1]) == {"n2", "n3"}, SECONDS, "n2 sees n1 gone")
 

@@ -100,6 +100,12 @@ def members(node):
     return {row[2] for row in rows if len(row) > 2 and row[0].isdigit()}
 
 
+def connected_links(node):
+    """{network: how many peers this node's corosync reaches by it}."""
+    lines = [line for line in node.run(["corosync-cfgtool", "-n"], check=False).splitlines() if "LINK:" in line]
+    return {net: sum(f"({address}->" in line and " connected" in line for line in lines) for net, address in node.addresses.items()}
+
+
 # ---- keepalived ----
 
 
