@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Which write was made under which Idempotency-Key, for a day. Private to solo.
+ * Which write was made under which Idempotency-Key, for a day of log time; a table in memory, and as records.
  */
-#ifndef POSTROAD_CLUSTER_SOLO_ANSWERS_H
-#define POSTROAD_CLUSTER_SOLO_ANSWERS_H
+#ifndef POSTROAD_CLUSTER_JOURNAL_ANSWERS_H
+#define POSTROAD_CLUSTER_JOURNAL_ANSWERS_H
 
 #include "cluster/store.h"
 #include "daemon/base/list.h"

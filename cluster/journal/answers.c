@@ -7,7 +7,7 @@
  *	record:  0 format u8, 1 kind u8, 2 zero u16, 4 position u64, 12 revision u64, 20 wall u64,
  *	        28 request hash [32], 60 key
  */
-#include "cluster/solo/answers.h"
+#include "cluster/journal/answers.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -9,10 +9,11 @@
  *	        24 mark u64, 32 CRC32C u32 of the mark, 36 zero u32
  *	record:  0 type u32, 4 length u32, 8 CRC32C u32 of the payload, 12 CRC32C u32 of these 12 bytes, 16 payload
  *
- * All numbers are little-endian. A database library was left out: the format is a page long, and what a full disk or a
- * failed fdatasync does has to be known here, not guessed.
+ * All numbers are little-endian. Format 2 knows more types of records than 1; the file is the same. A database library
+ *was left out: the format is a page long, and what a full disk or a failed fdatasync does has to be known here, not
+ *guessed.
  */
-#include "cluster/solo/journal.h"
+#include "cluster/journal/journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +24,16 @@
 
 #include "cluster/core/le.h"
 
-enum { FORMAT = 1, OFF_FORMAT = 8, OFF_CRC = 12, OFF_START = 16, OFF_MARK = 24, OFF_MARK_CRC = 32, OFF_ZERO = 36 };
+enum {
+	FORMAT_OLDEST = 1,
+	FORMAT = 2,
+	OFF_FORMAT = 8,
+	OFF_CRC = 12,
+	OFF_START = 16,
+	OFF_MARK = 24,
+	OFF_MARK_CRC = 32,
+	OFF_ZERO = 36
+};
 enum { REC_TYPE = 0, REC_LENGTH = 4, REC_CRC = 8, REC_HEAD_CRC = 12 };
 
 _Static_assert(OFF_ZERO + 4 == JOURNAL_HEADER_LEN, "the header's fields fill it");
@@ -89,8 +99,7 @@ static int write_at(int fd, const void *bytes, size_t n, uint64_t offset)
 	return 0;
 }
 
-/* All n bytes, or -EIO (also where the file ends before). */
-static int read_at(int fd, void *bytes, size_t n, uint64_t offset)
+int journal_bytes(int fd, void *bytes, size_t n, uint64_t offset)
 {
 	char *p = bytes;
 
@@ -165,13 +174,14 @@ static int read_header(struct journal *j, char **ret_why)
 {
 	uint8_t h[JOURNAL_HEADER_LEN];
 
-	if (read_at(j->fd, h, sizeof(h), 0) != 0 || memcmp(h, magic, sizeof(magic)) != 0) {
+	if (journal_bytes(j->fd, h, sizeof(h), 0) != 0 || memcmp(h, magic, sizeof(magic)) != 0) {
 		*ret_why = xasprintf("%s: not a store of Postroad", j->path);
 		return -EBADMSG;
 	}
-	if (le_get(h + OFF_FORMAT, 4) != FORMAT) {
-		*ret_why = xasprintf("%s: format %u, this version knows only %d", j->path,
-				     (unsigned)le_get(h + OFF_FORMAT, 4), FORMAT);
+	j->format = (uint32_t)le_get(h + OFF_FORMAT, 4);
+	if (j->format < FORMAT_OLDEST || j->format > FORMAT) {
+		*ret_why = xasprintf("%s: format %u, this version knows %d to %d", j->path, j->format, FORMAT_OLDEST,
+				     FORMAT);
 		return -EPROTONOSUPPORT;
 	}
 	if (le_get(h + OFF_CRC, 4) != header_crc(h)) {
@@ -233,7 +243,7 @@ static enum found look(const struct journal *j, struct sbuf *out, struct found_r
 	r->what = "it cannot be read";
 	if (left == 0)
 		return FOUND_END;
-	if (left >= sizeof(head) && read_at(j->fd, head, sizeof(head), j->size) != 0)
+	if (left >= sizeof(head) && journal_bytes(j->fd, head, sizeof(head), j->size) != 0)
 		return FOUND_DAMAGE;
 	r->what = "the record is incomplete";
 	if (left < sizeof(head))
@@ -251,7 +261,7 @@ static enum found look(const struct journal *j, struct sbuf *out, struct found_r
 		return FOUND_TAIL;
 	sbuf_reset(out);
 	r->what = "it cannot be read";
-	if (read_at(j->fd, sbuf_extend(out, n), n, j->size + sizeof(head)) != 0)
+	if (journal_bytes(j->fd, sbuf_extend(out, n), n, j->size + sizeof(head)) != 0)
 		return FOUND_DAMAGE;
 	r->what = "the record's checksum is wrong";
 	if (crc32c(0, out->p, n) == le_get(head + REC_CRC, 4))
@@ -323,25 +333,13 @@ int journal_replay(struct journal *j, journal_record_fn *fn, void *arg, char **r
 	return err != 0 ? err : settle(j, ret_why);
 }
 
-int journal_read(const struct journal *j, uint64_t offset, struct sbuf *out, uint32_t *ret_type)
-{
-	struct journal at = *j;
-	struct found_record r = { .file_size = j->size };
-
-	at.size = offset;
-	if (offset >= j->size || look(&at, out, &r) != FOUND_RECORD)
-		return -EBADMSG;
-	*ret_type = r.type;
-	return 0;
-}
-
 /* ---- replacing ---- */
 
 int journal_begin(struct journal *next, const struct journal *j, uint64_t start)
 {
 	uint8_t h[JOURNAL_HEADER_LEN] = { 0 };
 
-	*next = (struct journal) { .dir_fd = j->dir_fd, .size = JOURNAL_HEADER_LEN, .start = start };
+	*next = (struct journal) { .dir_fd = j->dir_fd, .size = JOURNAL_HEADER_LEN, .start = start, .format = FORMAT };
 	next->path = xasprintf("%s.new", j->path);
 	next->fd = open(next->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	int err = next->fd < 0 ? -errno : 0;
@@ -379,7 +377,7 @@ void journal_abort(struct journal *next)
 	next->path = NULL;
 }
 
-int journal_commit(struct journal *next, struct journal *j)
+int journal_commit(struct journal *next, struct journal *j, int *ret_old_fd)
 {
 	write_mark(next);
 	int err = fsync(next->fd) != 0 ? write_error() : 0;
@@ -394,8 +392,7 @@ int journal_commit(struct journal *next, struct journal *j)
 	/* The new name may be lost with the power; what is appended from here on would be lost with it. */
 	if (fsync(next->dir_fd) != 0)
 		next->broken = -EIO;
-	if (j->fd >= 0)
-		close(j->fd);
+	*ret_old_fd = j->fd;
 	free(j->path);
 	*j = *next;
 	return 0;
