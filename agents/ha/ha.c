@@ -199,6 +199,10 @@ static void tick(struct ha *ha)
 		server_tick(&ha->server);
 		notify_send("WATCHDOG=1");
 	}
+	if (now >= ha->tidy_at) {
+		ha->tidy_at = now + HA_TIDY_MS;
+		ha_tidy_flows();
+	}
 	report(ha, now);
 }
 

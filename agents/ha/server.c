@@ -73,6 +73,7 @@ static void leave(struct server *s, const char *why)
 	log_msg(LOG_LEVEL_WARNING, "postroadd_gone", "%s", why);
 	close(s->peer);
 	s->peer = -1;
+	s->greeted = false;
 	s->events.gone(s->events.arg);
 }
 
@@ -141,6 +142,8 @@ static void take(struct server *s, size_t n)
 		s->events.request(s->in, s->events.arg);
 	} else if (ha_other_version(bytes)) {
 		leave(s, "it speaks another version of the protocol: upgrade both");
+	} else if (!s->greeted) {
+		leave(s, "it does not greet");
 	} else {
 		/* What is refused may still be a table from a newer or broken daemon: it is told, and nothing was done. */
 		struct ha_message *m = xcalloc(1, sizeof(*m));
@@ -176,11 +179,11 @@ static void read_peer(void *arg)
 void server_send(struct server *s, struct ha_message *m)
 {
 	struct sbuf bytes = { 0 };
-	const char *why = s->peer < 0 ? NULL : ha_encode(m, &bytes);
+	const char *why = s->greeted ? ha_encode(m, &bytes) : NULL;
 
 	if (why != NULL)
 		log_msg(LOG_LEVEL_ERROR, "answer", "an answer of type %d cannot be sent: %s", (int)m->type, why);
-	else if (s->peer >= 0 && send(s->peer, bytes.p, bytes.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	else if (s->peer >= 0 && s->greeted && send(s->peer, bytes.p, bytes.n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		leave(s, errno == EAGAIN ? "it does not read" : strerror(errno));
 	sbuf_fini(&bytes);
 }

@@ -10,7 +10,7 @@
 #include "agents/ha/turn.h"
 #include "cluster/vip/ha_protocol.h"
 
-enum { SERVER_SEND_MAX = 4 << 20 }; /* bytes that may wait for a slow reader; beyond, it is left */
+enum { SERVER_SEND_MAX = 16 << 20 }; /* bytes that may wait for a slow reader; beyond, it is left */
 
 struct server_events {
 	void *arg;
@@ -38,7 +38,7 @@ void server_turn(struct server *s, struct turn *turn);
 /* Once a second: listens again where the socket was removed. */
 void server_tick(struct server *s);
 bool server_connected(const struct server *s);
-/* To the peer, if there is one. A peer that does not read is left. */
+/* To the peer, if there is one that has greeted. A peer that does not read is left. */
 void server_send(struct server *s, struct ha_message *m);
 
 #endif
