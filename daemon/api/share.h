@@ -16,12 +16,13 @@ struct share;
 /* What there is between nodes. No function may call back. */
 struct share_net {
 	void *arg;
-	uint32_t id; /* this node's; not 0 */
+	/* This node's; not 0. Another one from when it joins or leaves. */
+	uint32_t (*id)(void *arg);
 	/* This node's soft state, the latest wins; bytes are copied. Negative: not now. */
 	int (*send)(void *arg, struct str bytes);
 	/* A member's newest soft state, empty = none. Valid until the next call. */
 	struct str (*heard)(void *arg, uint32_t id);
-	/* The members, this node among them. Returns how many. */
+	/* The members, this node among them; 0 = it is alone, and nothing is sent. Returns how many. */
 	size_t (*members)(void *arg, struct report_member *list, size_t max);
 	/* What they know and the daemon does not: VIPs, links, view changes, feature levels. NULL = nothing. */
 	void (*fill)(void *arg, struct node_report *r);

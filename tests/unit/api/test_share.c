@@ -28,6 +28,11 @@ struct one {
 
 /* ---- the network ---- */
 
+static uint32_t net_id(void *arg)
+{
+	return ((const struct one *)arg)->index + 1;
+}
+
 static int net_send(void *arg, struct str bytes)
 {
 	struct one *o = arg;
@@ -97,12 +102,9 @@ static void env_changed(const struct report_row *row, enum report_state before, 
 
 static void join(struct one *o)
 {
-	struct share_net net = { .arg = o,
-				 .id = o->index + 1,
-				 .send = net_send,
-				 .heard = net_heard,
-				 .members = net_members,
-				 .fill = net_fill };
+	struct share_net net = {
+		.arg = o, .id = net_id, .send = net_send, .heard = net_heard, .members = net_members, .fill = net_fill
+	};
 
 	share_set_net(o->share, &net);
 }
