@@ -202,12 +202,14 @@ static int become(struct store *s, const struct identity *i)
 	return 0;
 }
 
-int store_join(struct store *s, uint32_t id, uint64_t cluster)
+int store_join(struct store *s, uint32_t id, uint64_t cluster, uint64_t instance)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
 	if (id == 0 || cluster == 0)
 		return -EINVAL;
 	struct identity i = identity_new(id, cluster, true);
+	if (instance != 0)
+		i.instance = instance;
 	return become(s, &i);
 }
 

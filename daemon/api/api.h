@@ -12,6 +12,7 @@
 #include "daemon/session/engine.h"
 
 struct api;
+struct cluster_call;
 
 /* What the api needs from the process around it. */
 struct api_env {
@@ -31,6 +32,10 @@ struct api_env {
 	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
 	/* Sets this node's admin state; true = done. */
 	void (*set_node_drain)(bool drain, void *arg);
+	/* /cluster/…: to be answered as cluster_calls.h says. NULL = none. */
+	void (*cluster_call)(struct cluster_call *q, void *arg);
+	/* The cluster as GET /status shows it, a new reference; NULL = there is none. */
+	json_t *(*cluster_status)(void *arg);
 	void *arg;
 	double started_wall;
 };

@@ -263,7 +263,7 @@ static inline void hub_join(struct hub *h, uint32_t id)
 {
 	struct store *s = hub_open(h, id, NULL);
 
-	assert_int_equal(store_join(s, id, HUB_CLUSTER), 0);
+	assert_int_equal(store_join(s, id, HUB_CLUSTER, 0), 0);
 	store_attach(s, &h->nodes[id].transport);
 	assert_int_equal(store_start(s), 0);
 }
