@@ -23,13 +23,18 @@ struct reading {
 	size_t n, cap;
 };
 
+static const char *nest_end(const struct nlattr *nest)
+{
+	return (const char *)mnl_attr_get_payload(nest) + mnl_attr_get_payload_len(nest);
+}
+
 static const struct nlattr *inner(const struct nlattr *outer, uint16_t type)
 {
 	const struct nlattr *a;
 
 	if (outer == NULL)
 		return NULL;
-	mnl_attr_for_each_nested(a, outer)
+	ATTR_EACH(a, mnl_attr_get_payload(outer), nest_end(outer))
 	{
 		if (mnl_attr_get_type(a) == type)
 			return a;
@@ -75,11 +80,12 @@ static int elements_read(const struct nlmsghdr *h, void *arg)
 {
 	const struct nlattr *a, *element;
 
-	mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+	ATTR_EACH(a, mnl_nlmsg_get_payload_offset(h, sizeof(struct nfgenmsg)), message_end(h))
 	{
 		if (mnl_attr_get_type(a) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(element, a) element_read(arg, element);
+		ATTR_EACH(element, mnl_attr_get_payload(a), nest_end(a))
+		element_read(arg, element);
 	}
 	return MNL_CB_OK;
 }

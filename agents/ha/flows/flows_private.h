@@ -24,6 +24,13 @@ struct netlink_request {
 int flows_netlink_send(const struct netlink_request *r, mnl_cb_t callback, void *arg) MUST_CHECK;
 /* Sends a request and reads its answer to the end, at most 2 s. 0, or -1 with errno. */
 int flows_netlink(int bus, struct nlmsghdr *request, mnl_cb_t callback, void *arg) MUST_CHECK;
+/* Attributes, without the casts of libmnl's own loops, which clang minds. `end` is where they end. */
+#define ATTR_EACH(a, first, end)                                                                                       \
+	for ((a) = (first); mnl_attr_ok((a), (int)((end) - (const char *)(a))); (a) = mnl_attr_next(a))
+static inline const char *message_end(const struct nlmsghdr *h)
+{
+	return (const char *)h + MNL_ALIGN(h->nlmsg_len);
+}
 /* The bytes of an address and how many they are. */
 const void *flows_bytes(const struct addr *a, size_t *ret_n);
 /* From bytes of a family. */
