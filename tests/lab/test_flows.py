@@ -18,7 +18,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 DRIVER = BUILD / "lab/flows-driver"
 PEER = REPOSITORY / "tests/lab/flows_peer.py"
 PORT = 2525
-SECONDS = 60
+SECONDS = 120
 OPEN = 4
 LONG_OPEN = 15
 FAMILIES = {4: ("10.77.0.", 24, "10.78.0."), 6: ("fd77::", 64, "fd78::")}
@@ -241,12 +241,12 @@ def test_two_moves_cut_no_session_refuse_none_and_leave_nothing(lab):
     assert storm.stdout.readline() == "ready\n"
     assert long.ask("rounds 1") == uncut({"n1": many})
 
-    first = lab.move(n1, n2, client)
+    first = lab.move(n1, n2, client, meanwhile=lambda: None)
     assert n2.counts()["passed_on"] >= many and n1.counts()["kept"] == 1
     assert long.ask("rounds 2") == uncut({"n1": many})
     assert long.ask("open 50") == uncut({"n1": many, "n2": 50})
 
-    second = lab.move(n2, n3, client)
+    second = lab.move(n2, n3, client, meanwhile=lambda: None)
     # What came from n1 goes there from n3 directly: n2 may end.
     n2.run("nft", "flush", "table", "netdev", "postroad")
     assert long.ask("open 50") == uncut({"n1": many, "n2": 50, "n3": 50})
