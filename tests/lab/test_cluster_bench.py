@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab for several nodes works: real corosync, keepalived and postroadd on three of them, and each fault that can be made
 is seen to have its effect by somebody who looks on. What the cluster must do about faults is for other tests."""
+import hashlib
 import http.client
 import http.server
 import json
@@ -29,7 +30,10 @@ from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 SECONDS = 20
 PEERS = ("corosync", "keepalived")
-STARTED = {"domain_sets": {name: {"first.lab.test": True} for name in ("a", "b")}}
+TOKEN = "pr_lab"
+STARTED = {"domain_sets": {name: {"first.lab.test": True} for name in ("a", "b")},
+           "tokens": {"lab": {"role": "operator", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}}}
+ADMIN = {"admin": {"listen": ["127.0.0.1:8425"], "tls": "off"}}
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not all((BUILD / f"peers/{p}/.unpacked").exists() for p in PEERS) or not all((BUILD / t).exists() for t in TOOLS),
@@ -51,7 +55,7 @@ class Bench:
         services.start_keepalived(self.nodes, self.vip)
         document = services.configuration([self.vip], self.backends.addresses, more=STARTED)
         for node in self.nodes:
-            services.start_postroadd(node, lab.bin("postroadd"), document)
+            services.start_postroadd(node, lab.bin("postroadd"), document, ADMIN)
         for node in self.nodes:
             node.await_ready()
         self.prober = Prober(lab, self.vip)
@@ -122,6 +126,14 @@ def test_each_node_has_files_and_names_of_its_own(bench):
     assert not second.path("/run/mine").exists() and not pathlib.Path("/run/mine").exists()
     assert [n.run(["hostname"]).strip() for n in bench.nodes] == ["n1", "n2", "n3"]
     assert not pathlib.Path("/etc/corosync/authkey").exists(), "nothing of it is the machine's"
+
+
+def test_each_node_has_an_api_of_its_own(bench):
+    for node in bench.nodes:
+        assert node.call("GET", "/api/v1/status")[2]["node"] == node.name
+        status, _, body = node.call_tcp("GET", "/api/v1/status", TOKEN)
+        assert status == 200 and body["node"] == node.name
+        assert node.call_tcp("GET", "/api/v1/status", "pr_other")[0] == 401
 
 
 # ---- mail, a VIP, a loss of power ----
@@ -479,6 +491,19 @@ def test_a_server_that_forgets_is_found():
     finally:
         server.shutdown()
         server.server_close()
+
+
+# ---- the demonstration ----
+
+
+@pytest.mark.skipif(not (BUILD / "peers/postfix/.unpacked").exists(), reason="needs `make peers`")
+def test_demo3_prints_what_it_measured():
+    done = subprocess.run([REPOSITORY / "tests/lab/demo3", "--build", BUILD, "--rate", "20"], capture_output=True, text=True, timeout=120,
+                          env={k: v for k, v in os.environ.items() if k != "KEEP"}, check=False)
+    rows = {line[:34].strip(): line[34:].split() for line in done.stdout.splitlines()}
+    assert done.stderr == "" and "VIP gap, its owner gone" in rows, done
+    assert rows["sent"] == rows["accepted"] and int(rows["sent"][0]) > 100 and rows["lost"] == ["0", "0"]
+    assert int(rows["delivered"][0]) >= int(rows["accepted"][0])
 
 
 # ---- nothing stays behind ----
