@@ -15,11 +15,17 @@ lab-short: all ## a short lab, part of check
 	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab
 	$(Q)tests/chaos/messages --build $(OUT) $(if $(SEED),--seed $(SEED))
 
-# Tools of the lab for several nodes; tests build them with the tools of the benchmarks.
-LAB_TOOLS := $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/lib/labshim.so
+# Tools of the labs: a member of a corosync group, and what the lab for several nodes needs. Tests build them with the
+# tools of the benchmarks.
+LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/lib/labshim.so
 .PHONY: lab-tools
-lab-tools: $(LAB_TOOLS)
-bench-tools: lab-tools
+lab-tools: $(LAB_TOOLS) ## build what labs need beside the programs
+bench-tools lab-short: lab-tools
+
+$(OUT)/bin/ring-member: $(call to_obj,tests/lab/ring/member.c) $(OUT)/lib/libstore.a $(OUT)/lib/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 $(OUT)/bin/lab-%: $(OUT)/obj/tests/lab/cluster/%.o
 	$(call say,LD,$@)
