@@ -25,6 +25,7 @@ from tests.lab.cluster.mail import Backends, Mail  # noqa: E402
 from tests.lab.cluster.node import black_out, request  # noqa: E402
 from tests.lab.cluster.observers import Owners, Prober, Traffic, datagrams  # noqa: E402
 from tests.lab.cluster.registers import Document, Weight, Writers, differences  # noqa: E402
+from tests.lab.cluster.rows import Row  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
@@ -157,6 +158,22 @@ def test_mail_goes_on_when_the_owner_loses_its_power(bench, capsys):
         print(f"\nVIP gap {gap}; three adverts and skew are {services.master_down() * 1000:.0f} ms\n{books}")
 
 
+def test_a_row_measures_and_finds_what_exceeds_its_bound(bench, capsys):
+    with Row(bench.lab, bench.backends, bench.owners, bench.prober, "keepalived is stopped on the owner", same=["/healthz"]) as row:
+        bench.nodes[0].freeze("keepalived")
+        row.duration("two have the VIP", lambda: bench.owners.now() == ["n1", "n2"])
+        bench.prober.await_answers()  # which takes longer than what an observer leaves out
+        bench.nodes[0].thaw("keepalived")
+        row.duration("one has it", lambda: bench.owners.now() == ["n1"])
+        row.gap(bound=30)
+        assert row.overlap(bound=0.0) > 0
+    assert [m[0] for m in row.missed()] == ["VIP on two nodes"] and len(row.books.accepted) >= 40
+    with pytest.raises(LabError, match="MISSED"):
+        row.check()
+    with capsys.disabled():
+        print(f"\n{row}")
+
+
 def test_the_books_find_what_is_lost_and_what_is_there_twice(bench):
     """What a backend accepted and forgot is lost, what it has twice is unexplained."""
     mail = bench.mail()
@@ -230,6 +247,7 @@ def test_a_silent_cable_is_not_seen_and_two_hold_the_vip(bench):
     began = now()
     fault = bench.lan.silence("n1")
     bench.await_owner("n1", "n2")
+    bench.prober.await_answers()
     assert "NO-CARRIER" not in bench.nodes[0].run(["ip", "link", "show", "eth0"])
     bench.lan.heal(fault)
     bench.await_owner("n1")
@@ -322,6 +340,7 @@ def test_a_frozen_keepalived_leaves_the_vip_on_two_nodes(bench):
     assert len(bench.nodes[0].family("keepalived")) == 2
     assert all(state_of(p) == "T" for p in bench.nodes[0].family("keepalived"))
     bench.await_owner("n1", "n2")
+    bench.prober.await_answers()
     bench.nodes[0].thaw("keepalived")
     bench.await_owner("n1")
     assert bench.owners.overlaps(since=began)
