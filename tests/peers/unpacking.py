@@ -23,6 +23,8 @@ PEERS = {
     "dovecot": (["dovecot-core"], ["usr/sbin/dovecot", "usr/lib/dovecot/auth"]),
     "swaks": (["swaks"], ["usr/bin/swaks"]),
     "msmtp": (["msmtp"], ["usr/bin/msmtp"]),
+    "corosync": (["corosync"], ["usr/sbin/corosync", "usr/sbin/corosync-cfgtool", "usr/sbin/corosync-quorumtool"]),
+    "keepalived": (["keepalived"], ["usr/sbin/keepalived"]),
     "testssl.sh": (["testssl.sh"], ["usr/bin/testssl"]),
 }
 ALIASES = {"nginx-light": "nginx", "exim": "exim4-daemon-light", "exim4": "exim4-daemon-light"}
