@@ -68,7 +68,7 @@ struct api {
 	unsigned n_streams;
 	struct events *events;
 	struct api_warning *warnings;
-	series_id m_revision, m_quorate, m_commit;
+	series_id m_revision, m_quorate, m_commit, m_present, m_absent;
 	char instance[17]; /* random per process: begins each event id */
 };
 
@@ -139,6 +139,7 @@ struct call {
 	void *arg;              /* the handler's */
 	struct list waiting;    /* for its turn to write */
 	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
+	bool was_late;          /* another node's write was first */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };
