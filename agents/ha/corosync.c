@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * corosync's files, and its starting and stopping.
+ *
+ * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the generation
+ * in it and the file names it: one rename exchanges both.
+ */
+#include "agents/ha/corosync.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agents/ha/process.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+
+enum { FILE_MAX = 64 * 1024 };
+
+/* ---- files ---- */
+
+static void key_name(uint64_t generation, char out[64])
+{
+	snprintf(out, 64, COROSYNC_KEY "%llu", (unsigned long long)generation);
+}
+
+/* 0 = there is no such file, or it names none. */
+static uint64_t generation_of(const struct corosync *c, const char *name)
+{
+	struct sbuf text = { 0 };
+	uint64_t found = 0;
+
+	if (files_read(c->options.dir, name, FILE_MAX, &text) == 0 && text.n > 0) {
+		const char *at = strstr(text.p, "\tconfig_version: ");
+		found = at == NULL ? 0 : strtoull(at + strlen("\tconfig_version: "), NULL, 10);
+	}
+	sbuf_fini(&text);
+	return found;
+}
+
+char *corosync_open(struct corosync *c, struct jobs *jobs, const struct corosync_options *options)
+{
+	memset(c, 0, sizeof(*c));
+	c->jobs = jobs;
+	c->options = *options;
+	char *why = files_directory(options->dir, 0755);
+	if (why != NULL)
+		return why;
+	c->installed = generation_of(c, COROSYNC_FILE);
+	c->staged = generation_of(c, COROSYNC_STAGED);
+	return NULL;
+}
+
+static void drop_key(struct corosync *c, uint64_t generation)
+{
+	char name[64];
+
+	key_name(generation, name);
+	if (generation != 0)
+		files_remove(c->options.dir, name);
+}
+
+static void finish(struct corosync *c, bool ok, const char *text)
+{
+	char copy[HA_TEXT_MAX + 1];
+	uint32_t ticket = c->ticket;
+
+	ha_text(copy, text);
+	c->job = NULL;
+	c->verb = HA_COROSYNC_VERB_END;
+	c->done(ticket, ok, copy, c->arg);
+}
+
+/* ---- processes ---- */
+
+static void on_line(const char *line, void *arg)
+{
+	struct corosync *c = arg;
+
+	if (c->text[0] == '\0')
+		ha_text(c->text, line);
+}
+
+static void on_job_end(int status, void *arg)
+{
+	struct corosync *c = arg;
+	bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+	c->job = NULL;
+	if (!ok && c->verb == HA_COROSYNC_STAGE) {
+		drop_key(c, c->staged != c->installed ? c->staged : 0);
+		files_remove(c->options.dir, COROSYNC_STAGED);
+		c->staged = 0;
+	}
+	if (c->verb == HA_COROSYNC_STAGE && ok)
+		return finish(c, true, c->hash);
+	finish(c, ok, ok ? "" : c->text[0] != '\0' ? c->text : "the program ended with an error");
+}
+
+static void run(struct corosync *c, const char *const *argv)
+{
+	c->job = job_start(c->jobs, &(struct job_spec) { .argv = argv,
+							 .limit_ms = COROSYNC_JOB_MS,
+							 .parent_death_signal = SIGKILL,
+							 .line = on_line,
+							 .end = on_job_end,
+							 .arg = c });
+	if (c->job == NULL)
+		finish(c, false, "no process can be started");
+}
+
+static void on_child_line(const char *line, void *arg)
+{
+	UNUSED(arg);
+	log_msg(LOG_LEVEL_INFO, "corosync", "%s", line);
+}
+
+static void on_child_end(int status, void *arg)
+{
+	struct corosync *c = arg;
+
+	c->child = NULL;
+	c->start_at = clock_mono_ms() + COROSYNC_RESTART_MS;
+	if (c->wanted)
+		log_msg(LOG_LEVEL_ERROR, "corosync_ended", "corosync ended %s %d; it is started again",
+			WIFSIGNALED(status) ? "by signal" : "with status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static void start_child(struct corosync *c)
+{
+	char file[FILES_PATH_MAX];
+	const char *argv[] = { c->options.program, "-f", "-c", file, NULL };
+
+	snprintf(file, sizeof(file), "%s/" COROSYNC_FILE, c->options.dir);
+	c->child = job_start(c->jobs, &(struct job_spec) { .argv = argv,
+							   .parent_death_signal = SIGTERM,
+							   .line = on_child_line,
+							   .end = on_child_end,
+							   .arg = c });
+	c->start_at = clock_mono_ms() + COROSYNC_RESTART_MS;
+}
+
+/* ---- verbs ---- */
+
+static const char *write_staged(struct corosync *c, const struct ha_corosync *q, struct sbuf *file)
+{
+	char name[64];
+
+	if (q->generation <= c->installed && c->installed != 0)
+		return "a newer generation is installed, or the same";
+	key_name(q->generation, name);
+	corosync_render(q, &c->options, file);
+	if (files_replace(c->options.dir, name, (struct str) { (const char *)q->key, q->key_len }, 0400, true) != 0 ||
+	    files_replace(c->options.dir, COROSYNC_STAGED, (struct str) { file->p, file->n }, 0644, true) != 0)
+		return "the files cannot be written";
+	if (c->staged != q->generation && c->staged != c->installed)
+		drop_key(c, c->staged);
+	c->staged = q->generation;
+	return NULL;
+}
+
+/* corosync reads the file and the key it names, as far as it can without starting. */
+static void stage(struct corosync *c, const struct ha_corosync *q)
+{
+	struct sbuf file = { 0 };
+	uint8_t hash[32];
+	char path[FILES_PATH_MAX];
+	const char *argv[] = { c->options.program != NULL ? c->options.program : "corosync", "-t", "-c", path, NULL };
+	const char *why = write_staged(c, q, &file);
+
+	snprintf(path, sizeof(path), "%s/" COROSYNC_STAGED, c->options.dir);
+	if (why == NULL && EVP_Digest(file.p, file.n, hash, NULL, EVP_sha256(), NULL) != 1)
+		why = "the file cannot be hashed";
+	sbuf_fini(&file);
+	if (why != NULL)
+		return finish(c, false, why);
+	for (size_t i = 0; i < sizeof(hash); i++)
+		snprintf(c->hash + 2 * i, 3, "%02x", hash[i]);
+	run(c, argv);
+}
+
+static void install(struct corosync *c, uint64_t generation)
+{
+	char from[FILES_PATH_MAX], to[FILES_PATH_MAX];
+
+	if (generation == c->installed)
+		return finish(c, true, "");
+	if (generation != c->staged)
+		return finish(c, false, "this generation is not staged");
+	snprintf(from, sizeof(from), "%s/" COROSYNC_STAGED, c->options.dir);
+	snprintf(to, sizeof(to), "%s/" COROSYNC_FILE, c->options.dir);
+	if (rename(from, to) != 0)
+		return finish(c, false, "the file cannot be renamed");
+	drop_key(c, c->installed);
+	c->installed = generation;
+	c->staged = 0;
+	finish(c, true, "");
+}
+
+static void forget(struct corosync *c)
+{
+	drop_key(c, c->installed);
+	drop_key(c, c->staged);
+	files_remove(c->options.dir, COROSYNC_FILE);
+	files_remove(c->options.dir, COROSYNC_STAGED);
+	c->installed = c->staged = 0;
+}
+
+/* Where it is a child. */
+static void act_on_child(struct corosync *c, enum ha_corosync_verb verb)
+{
+	bool stop = verb == HA_COROSYNC_STOP || verb == HA_COROSYNC_PURGE;
+
+	c->wanted = !stop;
+	c->start_at = 0;
+	if (c->child != NULL && (stop || verb == HA_COROSYNC_RESTART))
+		job_signal(c->child, SIGTERM);
+	if (c->child != NULL && verb == HA_COROSYNC_HUNG)
+		job_signal(c->child, SIGKILL);
+	finish(c, true, "");
+}
+
+static void act_by_systemd(struct corosync *c, enum ha_corosync_verb verb)
+{
+	static const char *const start[] = { "systemctl", "start", COROSYNC_UNIT, NULL };
+	static const char *const restart[] = { "systemctl", "restart", COROSYNC_UNIT, NULL };
+	static const char *const stop[] = { "systemctl", "stop", COROSYNC_UNIT, NULL };
+	/* A hung one obeys nothing else; the unit has Restart=always. */
+	static const char *const hung[] = { "systemctl", "kill", "--signal=SIGKILL", COROSYNC_UNIT, NULL };
+
+	run(c,
+	    verb == HA_COROSYNC_START     ? start
+	    : verb == HA_COROSYNC_RESTART ? restart
+	    : verb == HA_COROSYNC_HUNG    ? hung
+					  : stop);
+}
+
+static void reload(struct corosync *c)
+{
+	static const char *const argv[] = { "corosync-cfgtool", "-R", NULL };
+
+	run(c, argv);
+}
+
+void corosync_request(struct corosync *c, const struct ha_corosync *q)
+{
+	if (c->job != NULL) {
+		c->done(q->ticket, false, "another request for corosync is under way", c->arg);
+		return;
+	}
+	c->ticket = q->ticket;
+	c->verb = q->verb;
+	c->text[0] = '\0';
+	if (q->verb == HA_COROSYNC_STAGE)
+		return stage(c, q);
+	if (q->verb == HA_COROSYNC_INSTALL)
+		return install(c, q->generation);
+	bool needs_file = q->verb != HA_COROSYNC_STOP && q->verb != HA_COROSYNC_PURGE;
+	if (needs_file && c->installed == 0)
+		return finish(c, false, "no configuration of corosync is installed");
+	if (q->verb == HA_COROSYNC_RELOAD)
+		return reload(c);
+	if (q->verb == HA_COROSYNC_PURGE)
+		forget(c);
+	if (c->options.program != NULL)
+		act_on_child(c, q->verb);
+	else
+		act_by_systemd(c, q->verb);
+}
+
+bool corosync_runs(const struct corosync *c)
+{
+	if (c->options.program != NULL)
+		return c->child != NULL && process_look(job_pid(c->child), 0) == PROCESS_RUNS;
+	return process_look(process_of_file("/run", "corosync.pid"), 0) == PROCESS_RUNS;
+}
+
+void corosync_tick(struct corosync *c, int64_t now_ms)
+{
+	if (c->wanted && c->child == NULL && now_ms >= c->start_at)
+		start_child(c);
+}
+
+int64_t corosync_next(const struct corosync *c)
+{
+	return c->wanted && c->child == NULL ? c->start_at : 0;
+}
+
+void corosync_stop(struct corosync *c)
+{
+	c->wanted = false;
+	if (c->child != NULL)
+		job_signal(c->child, SIGTERM);
+}

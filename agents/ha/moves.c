@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The flows of a planned move: messages become calls of flows.h, for each address of the VIP.
+ *
+ * The hard thing: a list of flows can be long, and the lists of a VIP that has moved twice belong to several nodes. So they
+ * go out in parts, each of one owner, the last one marked.
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agents/ha/flows.h"
+#include "agents/ha/ha.h"
+#include "daemon/base/log.h"
+
+/* ---- the list ---- */
+
+struct parts {
+	struct ha *ha;
+	struct ha_flows *out;
+};
+
+static void send_part(struct parts *p, bool last)
+{
+	p->out->last = last;
+	p->ha->out->type = HA_FLOWS;
+	server_send(&p->ha->server, p->ha->out);
+	p->out->n = 0;
+}
+
+static void add(struct parts *p, const struct flow *flow, const struct addr *owner, uint32_t seconds)
+{
+	struct ha_flows *f = p->out;
+	bool same = f->seconds == seconds && f->owner.sa.sa_family == owner->sa.sa_family &&
+		    (owner->sa.sa_family == 0 || addr_eq_ip(&f->owner, owner));
+
+	if (f->n == HA_FLOWS_MAX || (f->n > 0 && !same))
+		send_part(p, false);
+	f->owner = *owner;
+	f->seconds = seconds;
+	f->list[f->n++] = (struct ha_flow) { flow->local, flow->remote };
+}
+
+static int list_own(struct parts *p, const struct addr *ip, struct flows_why *why)
+{
+	static const struct addr nobody;
+	struct flow *flows = xcalloc(FLOWS_MAX, sizeof(*flows));
+	int n = flows_established(ip, flows, FLOWS_MAX, why);
+
+	for (int i = 0; i < n; i++)
+		add(p, &flows[i], &nobody, 0);
+	free(flows);
+	return n;
+}
+
+static int list_passed_on(struct parts *p, const struct addr *ip, struct flows_why *why)
+{
+	struct flow_passed *flows = xcalloc(FLOWS_MAX, sizeof(*flows));
+	int n = flows_passed_on(ip, flows, FLOWS_MAX, why);
+
+	for (int i = 0; i < n; i++)
+		if (flows[i].seconds > 0)
+			add(p, &flows[i].flow, &flows[i].node, flows[i].seconds);
+	free(flows);
+	return n;
+}
+
+static void list(struct ha *ha, const struct ha_vip *vip, uint32_t ticket)
+{
+	struct parts p = { ha, &ha->out->flows };
+	struct flows_why why = { "" };
+	int r = 0;
+
+	memset(p.out, 0, sizeof(*p.out));
+	p.out->ticket = ticket;
+	memcpy(p.out->vip, vip->name, sizeof(vip->name));
+	for (size_t i = 0; i < vip->n_addresses && r >= 0; i++) {
+		r = list_own(&p, &vip->addresses[i].ip, &why);
+		if (r >= 0)
+			r = list_passed_on(&p, &vip->addresses[i].ip, &why);
+	}
+	if (r < 0)
+		ha_answer(ha, ticket, HA_FLOWS_LIST, why.text);
+	else
+		send_part(&p, true);
+}
+
+/* ---- the node that gives ---- */
+
+static bool usable(const struct kernel_address *a, const struct ha_vip *vip, sa_family_t family)
+{
+	if (a->ip.sa.sa_family != family || (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&a->ip.in6.sin6_addr)))
+		return false;
+	for (size_t i = 0; i < vip->n_addresses; i++)
+		if (addr_eq_ip(&vip->addresses[i].ip, &a->ip))
+			return false;
+	return true;
+}
+
+/* This node's own address of a family on the VIP's interface; NULL = it has none. */
+static const struct addr *own_address(struct ha *ha, const struct ha_vip *vip, sa_family_t family)
+{
+	int interface = ha->vips.states[vip - ha->vips.table->vips].interface;
+
+	if (vip->source.sa.sa_family == family)
+		return &vip->source;
+	for (size_t i = 0; i < ha->kernel.n; i++)
+		if (ha->kernel.list[i].interface == interface && usable(&ha->kernel.list[i], vip, family))
+			return &ha->kernel.list[i].ip;
+	return NULL;
+}
+
+static bool keep(struct ha *ha, const struct ha_vip *vip, uint32_t seconds, struct flows_why *why)
+{
+	for (size_t i = 0; i < vip->n_addresses; i++) {
+		const struct addr *ip = &vip->addresses[i].ip, *own = own_address(ha, vip, ip->sa.sa_family);
+		if (own == NULL) {
+			ha_text(why->text, "this node has no address of its own of an address's family");
+			return false;
+		}
+		if (flows_keep(ip, own, seconds, why) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* All are let go of, also when one of them cannot be. */
+static bool drop(const struct ha_vip *vip, struct flows_why *why)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < vip->n_addresses; i++)
+		ok &= flows_release(&vip->addresses[i].ip, why) == 0;
+	return ok;
+}
+
+/* ---- the node that takes ---- */
+
+static size_t pick(const struct ha_flows *f, const struct addr *ip, struct flow *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		if (addr_eq_ip(&f->list[i].local, ip))
+			out[n++] = (struct flow) { f->list[i].local, f->list[i].remote };
+	return n;
+}
+
+static bool take(const struct ha_vip *vip, const struct ha_message *m, struct flows_why *why)
+{
+	const struct ha_flows *f = &m->flows;
+	struct flow *flows = xcalloc(HA_FLOWS_MAX, sizeof(*flows));
+	bool ok = true;
+
+	for (size_t i = 0; i < vip->n_addresses && ok; i++) {
+		struct flows_move move = { vip->addresses[i].ip, f->owner, f->seconds };
+		if (move.vip.sa.sa_family != f->owner.sa.sa_family)
+			continue;
+		if (m->type == HA_FLOWS_OPEN) {
+			ok = flows_open(&move, why) == 0;
+			continue;
+		}
+		size_t n = pick(f, &move.vip, flows);
+		ok = n == 0 || flows_receive(&move, flows, n, why) == 0;
+	}
+	free(flows);
+	return ok;
+}
+
+/* ---- messages ---- */
+
+static void about_vip(struct ha *ha, const struct ha_message *m)
+{
+	bool list_like = m->type == HA_FLOWS_OPEN || m->type == HA_FLOWS_TAKE;
+	uint32_t ticket = list_like ? m->flows.ticket : m->about.ticket;
+	const struct ha_vip *vip = ha_table_find(ha->vips.table, list_like ? m->flows.vip : m->about.vip);
+	struct flows_why why = { "" };
+	bool ok;
+
+	if (vip == NULL) {
+		ha_answer(ha, ticket, m->type, "there is no such VIP in the table that is in force");
+		return;
+	}
+	if (m->type == HA_FLOWS_LIST) {
+		list(ha, vip, ticket);
+		return;
+	}
+	if (m->type == HA_FLOWS_KEEP)
+		ok = keep(ha, vip, m->about.seconds, &why);
+	else
+		ok = m->type == HA_FLOWS_DROP ? drop(vip, &why) : take(vip, m, &why);
+	ha_answer(ha, ticket, m->type, ok ? NULL : why.text);
+}
+
+void ha_on_flows(struct ha *ha, const struct ha_message *m)
+{
+	struct flows_why why = { "" };
+
+	if (m->type != HA_FLOWS_LOST)
+		about_vip(ha, m);
+	else
+		ha_answer(ha, m->lost.ticket, m->type, flows_lost(&m->lost.owner, &why) == 0 ? NULL : why.text);
+}
+
+void ha_tidy_flows(void)
+{
+	struct flows_why why = { "" };
+
+	if (flows_tidy(&why) != 0)
+		log_msg(LOG_LEVEL_WARNING, "flows", "%s", why.text);
+}

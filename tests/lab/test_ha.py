@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""postroad-ha and real keepalived on three nodes: a VIP has one owner, and whatever is killed or stopped, none stays behind.
+
+Needs root and `make peers`. Times are printed beside their bounds; asserted is only that a move happens at all within the
+four seconds that no address may survive its holder.
+"""
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Vip, greet, ip, process_state, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
+                                reason="needs root and tests/peers/unpack keepalived")
+
+GONE = 4.0  # no address outlives its holder by more
+SKEW = (256 - PRIORITIES[1]) * ADVERT / 256 / 1000
+A = Vip("a", 51, ["192.0.2.101/24"])
+B = Vip("b.2", 52, ["192.0.2.102/24", "2001:db8::102/64"], order=(2, 3, 1))
+SIX = Vip("six", 53, ["2001:db8::106/64"], v6=True)
+
+
+@pytest.fixture
+def lan():
+    directory = Path(tempfile.mkdtemp(prefix="postroad-ha-"))
+    made = Lan(directory)
+    yield made
+    made.close()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def say(what, gap, bound, after=None):
+    told = "" if after is None else f", elsewhere after {after:.3f} s"
+    print(f"  {what}: {gap:.3f} s without an answer{told}; bound {bound:.3f} s")
+
+
+def move(lan, vip, what, fault, bound):
+    """The owner suffers a fault; returns the old and the new one when it is over."""
+    old = lan.owner(vip)
+    with lan.prober(vip) as prober:
+        prober.heard(1)
+        begun = time.monotonic()
+        fault(old)
+        new = lan.moved(vip, old)
+        (first, _), (second, since), *more = prober.heard(2)
+        gap = prober.end()
+    say(what, gap, bound, since - begun)
+    assert [first, second, more] == [old.name, new.name, []] and since - begun < GONE
+    return old, new
+
+
+def said_by(node):
+    """Every state of the node's VIPs as it reports them."""
+    return {name: v["state"] for name, v in node.report()["vips"].items()}
+
+
+def test_each_vip_has_one_owner_and_it_is_the_first_in_order(lan):
+    lan.up([A, B])
+    assert lan.owner(A) is lan.nodes[0] and lan.owner(B) is lan.nodes[1]
+    until(lambda: lan.nodes[1].has("2001:db8::102"), "the second address of a VIP is there too")
+    assert not lan.nodes[0].has("2001:db8::102")
+    report = until(lambda: r if (r := lan.nodes[1].report())["vips"].get("b.2", {}).get("present") == 2 else None, "the report")
+    assert report["keepalived"] and report["vips"]["b.2"]["up"] and report["vips"]["b.2"]["priority"] == 250
+    assert report["vips"]["a"]["present"] == 0
+
+
+def test_nothing_is_taken_before_it_is_said_that_it_may_be(lan):
+    node = lan.nodes[0]
+    node.start_ha()
+    node.start_driver()
+    node.table(1, [A])
+    until(lambda: node.report()["vips"].get("a", {}).get("state") == "fault", "keepalived says fault")
+    assert not node.has("192.0.2.101")
+    node.tell("health a=1")
+    until(lambda: node.has("192.0.2.101"), "it takes the VIP")
+
+
+def test_postroadd_killed(lan):
+    lan.up([A])
+
+    def kill(node):
+        node.driver.kill()
+    move(lan, A, "postroadd killed", kill, SKEW + 0.1)
+
+
+def test_postroadd_hung(lan):
+    lan.up([A])
+    old, _ = move(lan, A, "postroadd hung", lambda n: n.driver.send_signal(signal.SIGSTOP), 1.0 + SKEW + 0.1)
+    old.driver.send_signal(signal.SIGCONT)
+    until(lambda: said_by(old)["a"] == "backup", "it is well again, and the VIP stays where it is")
+
+
+def test_told_to_let_go_and_failback(lan):
+    back = Vip("back", 54, ["192.0.2.104/24"], failback=True)
+    lan.up([A, back])
+    move(lan, A, "fault by hand", lambda n: n.tell("health back=1 a=0"), SKEW + 0.1)
+    lan.nodes[0].tell("health back=0 a=1")
+    lan.moved(back, lan.nodes[0])
+    lan.nodes[0].tell("health back=1 a=1")
+    until(lambda: lan.owners(back) == [lan.nodes[0]], "the better node takes back what fails back")
+    assert lan.owner(A) is lan.nodes[1]
+
+
+@pytest.mark.parametrize("which", ["child", "parent", "both"])
+def test_keepalived_killed(lan, which):
+    lan.up([A])
+
+    def kill(node):
+        parent, child = node.keepalived_pids()
+        for pid in {"child": [child], "parent": [parent], "both": [parent, child]}[which]:
+            os.kill(pid, signal.SIGKILL)
+    old, _ = move(lan, A, f"keepalived: {which} killed", kill, 3 * ADVERT / 1000 + SKEW + 0.5)
+    until(lambda: said_by(old).get("a") == "backup", f"keepalived runs again\n{old.log()}")
+    assert len(lan.owners(A)) == 1
+
+
+def test_vrrp_process_stopped(lan):
+    lan.up([A])
+    stopped = []
+
+    def stop(node):
+        stopped.append(node.keepalived_pids()[1])
+        os.kill(stopped[0], signal.SIGSTOP)
+    old, new = move(lan, A, "vrrp stopped", stop, 3 * ADVERT / 1000 + SKEW + 0.1)
+    assert process_state(stopped[0]) == "T" and not old.report()["keepalived"]
+    os.kill(stopped[0], signal.SIGCONT)
+    until(lambda: said_by(old)["a"] == "backup", "it goes on as a backup")
+    assert lan.owner(A) is new
+
+
+def test_postroad_ha_killed_leaves_no_address(lan):
+    lan.up([A])
+    old, new = move(lan, A, "postroad-ha killed", lambda n: n.kill_ha(), 4.0)
+    until(lambda: not old.inside() or old.inside() == [old.responder.pid], "keepalived ends with it")
+    old.start_ha()
+    until(lambda: said_by(old).get("a") == "backup", "the driver finds the new one, and says all again")
+    assert lan.owner(A) is new
+
+
+def test_postroad_ha_and_keepalived_killed_at_once_leaves_no_address(lan):
+    lan.up([A, SIX])
+
+    def kill(node):
+        pids = node.keepalived_pids()
+        os.kill(node.ha.pid, signal.SIGKILL)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        node.ha.wait()
+    old, _ = move(lan, A, "postroad-ha and both keepaliveds killed", kill, 4.0)
+    until(lambda: not old.has("2001:db8::106"), "the address of IPv6 ends too")
+
+
+def test_a_start_takes_away_what_an_earlier_run_left(lan):
+    lan.up([A])
+    old = lan.owner(A)
+    old.driver.kill()
+    lan.moved(A, old)
+    old.kill_ha()
+    ip("-n", old.netns, "address", "add", "192.0.2.101/24", "dev", "eth0")  # for ever: as if the lease had not come in time
+    old.start_ha()
+    until(lambda: not old.has("192.0.2.101"), "it is taken away, though nobody has said anything yet")
+
+
+def test_term_lets_go_at_once(lan):
+    lan.up([A])
+    old, _ = move(lan, A, "TERM", lambda n: n.ha.terminate(), SKEW + 0.1)
+    assert old.ha.wait(20) == 0
+    assert not old.has("192.0.2.101")
+
+
+def test_node_cut_off(lan):
+    lan.up([A])
+    move(lan, A, "link down", lambda n: ip("-n", n.netns, "link", "set", "eth0", "down"), (3 * ADVERT / 1000 + SKEW) + 0.1)
+
+
+def test_ipv6(lan):
+    lan.up([SIX])
+    assert lan.owner(SIX) is lan.nodes[0]
+    move(lan, SIX, "IPv6: postroadd killed", lambda n: n.driver.kill(), SKEW + 0.1)
+
+
+def test_a_vip_added_and_removed_moves_nothing_else(lan):
+    lan.up([A])
+    owner = lan.owner(A)
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes:
+            node.table(2, [A, B])
+        for node in lan.nodes:
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1 b.2=1")
+        until(lambda: len(lan.owners(B)) == 1, "the new VIP has an owner")
+        for node in lan.nodes:
+            node.table(3, [A])
+        for node in lan.nodes:
+            until(lambda: node.report()["generation"] == 3, f"{node.name}: the third table")
+        until(lambda: not any(n.has("192.0.2.102") or n.has("2001:db8::102") for n in lan.nodes), "the VIP has gone")
+        say("tables changed", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name] and lan.owner(A) is owner
+    transitions = [line for line in owner.log().splitlines() if "event=vip_state" in line and "vip=a" in line]
+    assert len([t for t in transitions if "state=master" in t]) == 1
+
+
+def test_an_address_changes_without_two_owners(lan):
+    lan.up([A])
+    changed = Vip("a", 51, ["192.0.2.111/24"])
+    for node in lan.nodes:
+        node.table(2, [changed])
+    until(lambda: len(lan.owners(changed)) == 1, "the new address has an owner")
+    until(lambda: not lan.owners(A), "the old one has none")
+
+
+def test_a_bad_table_is_refused_with_a_reason_and_the_old_one_stays(lan):
+    lan.up([A])
+    owner = lan.owner(A)
+    before = (owner.directory / "ha/keepalived.conf").read_text()
+    for number, (line, reason) in enumerate([
+            (A.line(1).replace("eth0", "eth7"), "there is no interface eth7"),
+            (A.line(1).replace("192.0.2.1 ", "192.0.2.77 "), "192.0.2.77 is no address of this machine")], 2):
+        owner.tell(line, f"table {number}")
+        error = until(lambda: [e for e in owner.all_heard("error") if e["generation"] == number], "it is refused")[0]
+        assert reason in error["text"]
+    assert owner.report()["generation"] == 1 and lan.owner(A) is owner
+    assert (owner.directory / "ha/keepalived.conf").read_text() == before
+    owner.table(4, [A, B])
+    until(lambda: owner.report()["generation"] == 4, "a good one is taken afterwards")
+
+
+def packet(kind, body):
+    return struct.pack("<BBHI", 1, kind, 0, 8 + len(body)) + body
+
+
+def test_what_is_no_message_is_refused_or_ends_the_connection(lan):
+    node = lan.nodes[0]
+    node.start_ha()
+    evil = b'eth0"\n}\nvrrp_script x {\n script "/bin/true"'
+    table = struct.pack("<QH", 1, 1) + struct.pack("<H", 1) + b"a" + struct.pack("<H", len(evil)) + evil
+    with greet(node) as s:
+        s.send(packet(1, struct.pack("<H", 2) + b"n1"))
+        assert s.recv(65536)[1] == 32
+        s.send(packet(2, table))
+        kinds = set()
+        while 34 not in kinds:
+            kinds.add(s.recv(65536)[1])
+        s.send(b"\x02" + packet(4, b"\0" * 8)[1:])  # another version
+        while s.recv(65536):
+            pass
+    assert not (node.directory / "ha/keepalived.conf").exists()
+
+
+def test_only_root_and_one_user_may_connect(lan):
+    node = lan.nodes[0]
+    node.start_ha()
+    script = ("import socket,sys; s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(20)\n"
+              "s.connect(sys.argv[1])\n"
+              "try:\n s.send(bytes.fromhex('010100000c00000002006e31')); print(len(s.recv(100)))\n"
+              "except OSError: print(0)\n")
+    lan.directory.chmod(0o755)
+
+    def heard(user):
+        return int(subprocess.run(["/usr/bin/python3", "-c", script, str(node.directory / "run/ha.sock")], capture_output=True, text=True,
+                                  timeout=30, check=True, user=user, extra_groups=[]).stdout)
+    assert heard("nobody") > 0
+    assert heard("daemon") == 0
+
+
+@pytest.mark.parametrize("vip", [A, SIX], ids=["ipv4", "ipv6"])
+def test_a_probe_sees_whether_somebody_has_the_address(lan, vip):
+    lan.up([vip])
+    asking = lan.nodes[2]
+    asking.tell(f"probe 7 {vip.name}")
+    found = asking.answer(7)
+    assert found["event"] == "probed" and found["seen"] and found["mac"] == "02:00:00:00:00:01"
+    for node in lan.nodes:
+        node.tell(f"health {vip.name}=0")
+    until(lambda: not lan.owners(vip), "nobody has it")
+    asking.tell(f"probe 8 {vip.name}")
+    found = asking.answer(8)
+    assert found["event"] == "probed" and not found["seen"]
+    asking.tell("probe 9 unknown")
+    assert asking.answer(9)["event"] == "error"
