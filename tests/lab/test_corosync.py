@@ -222,6 +222,19 @@ def test_a_partition_heals_with_messages_under_way(members):
     books_agree(members)
 
 
+def test_loss_in_one_direction_breaks_rings_and_heals(members):
+    keep_sending(members)
+    before = [m.cpu_seconds() for m in members]
+    views = [m.status()["views"] for m in members]
+    members[2].node.deaf_to(1)
+    settle(members[:1] + members[2:], lambda s: not s["connected"] or s["members"] < 3)
+    wait_for(lambda: sum(m.status()["views"] for m in members) >= sum(views) + 2, lambda: [m.status() for m in members])
+    members[2].node.deaf_to(None)
+    together(members)
+    books_agree(members)
+    print("views", [m.status()["views"] for m in members], "CPU seconds", [m.cpu_seconds() - x for m, x in zip(members, before)])
+
+
 # ---- ends ----
 
 
