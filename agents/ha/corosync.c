@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * corosync's files, and its starting and stopping.
  *
- * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the generation
- * in it and the file names it: one rename exchanges both.
+ * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the
+ * generation in it and the file names it: one rename exchanges both.
  */
 #include "agents/ha/corosync.h"
 
@@ -128,7 +128,8 @@ static void on_child_end(int status, void *arg)
 	c->start_at = clock_mono_ms() + COROSYNC_RESTART_MS;
 	if (c->wanted)
 		log_msg(LOG_LEVEL_ERROR, "corosync_ended", "corosync ended %s %d; it is started again",
-			WIFSIGNALED(status) ? "by signal" : "with status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			WIFSIGNALED(status) ? "by signal" : "with status",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static void start_child(struct corosync *c)
@@ -233,11 +234,10 @@ static void act_by_systemd(struct corosync *c, enum ha_corosync_verb verb)
 	/* A hung one obeys nothing else; the unit has Restart=always. */
 	static const char *const hung[] = { "systemctl", "kill", "--signal=SIGKILL", COROSYNC_UNIT, NULL };
 
-	run(c,
-	    verb == HA_COROSYNC_START     ? start
-	    : verb == HA_COROSYNC_RESTART ? restart
-	    : verb == HA_COROSYNC_HUNG    ? hung
-					  : stop);
+	run(c, verb == HA_COROSYNC_START     ? start
+	       : verb == HA_COROSYNC_RESTART ? restart
+	       : verb == HA_COROSYNC_HUNG    ? hung
+					     : stop);
 }
 
 static void reload(struct corosync *c)

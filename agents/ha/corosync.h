@@ -8,10 +8,10 @@
 #include "agents/ha/jobs.h"
 #include "cluster/vip/ha_protocol.h"
 
-#define COROSYNC_FILE   "corosync.conf"
+#define COROSYNC_FILE "corosync.conf"
 #define COROSYNC_STAGED "corosync.conf.staged"
-#define COROSYNC_KEY    "authkey-" /* and the generation, so that file and key are exchanged at once */
-#define COROSYNC_UNIT   "postroad-corosync.service"
+#define COROSYNC_KEY "authkey-" /* and the generation, so that file and key are exchanged at once */
+#define COROSYNC_UNIT "postroad-corosync.service"
 enum { COROSYNC_JOB_MS = 60000, COROSYNC_RESTART_MS = 1000 };
 
 struct corosync_options {

@@ -17,7 +17,7 @@ enum {
 	KEEPALIVED_BACKOFF_MIN_MS = 250,
 	KEEPALIVED_BACKOFF_MAX_MS = 5000
 };
-#define KEEPALIVED_FILE      "keepalived.conf"
+#define KEEPALIVED_FILE "keepalived.conf"
 #define KEEPALIVED_CANDIDATE "keepalived.conf.new"
 
 struct keepalived_events {

@@ -121,7 +121,8 @@ static bool paths_ok(const struct ha_options *o)
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		if (paths[i] == NULL || files_path_ok(paths[i]))
 			continue;
-		fprintf(stderr, "postroad-ha: %s: a directory is absolute, of letters, digits, '_', '.', '-'\n", paths[i]);
+		fprintf(stderr, "postroad-ha: %s: a directory is absolute, of letters, digits, '_', '.', '-'\n",
+			paths[i]);
 		return false;
 	}
 	return true;

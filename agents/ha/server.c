@@ -145,7 +145,8 @@ static void take(struct server *s, size_t n)
 	} else if (!s->greeted) {
 		leave(s, "it does not greet");
 	} else {
-		/* What is refused may still be a table from a newer or broken daemon: it is told, and nothing was done. */
+		/* What is refused may still be a table from a newer or broken daemon: it is told, and nothing was done.
+		 */
 		struct ha_message *m = xcalloc(1, sizeof(*m));
 		m->type = HA_ERROR;
 		m->outcome.about = n > 1 ? (uint8_t)s->buffer[1] : 0;

@@ -98,8 +98,9 @@ struct ha_beat {
 };
 
 enum ha_corosync_verb {
-	HA_COROSYNC_STAGE = 1, /* write configuration and key beside those in place; DONE's text is the file's SHA-256 */
-	HA_COROSYNC_INSTALL,   /* put the staged ones of this generation in their place */
+	HA_COROSYNC_STAGE =
+		1,           /* write configuration and key beside those in place; DONE's text is the file's SHA-256 */
+	HA_COROSYNC_INSTALL, /* put the staged ones of this generation in their place */
 	HA_COROSYNC_START,
 	HA_COROSYNC_RELOAD,
 	HA_COROSYNC_RESTART,
@@ -170,9 +171,9 @@ struct ha_report_vip {
 };
 
 struct ha_report {
-	uint64_t generation; /* of the table that is in force; 0 = none */
-	bool keepalived;     /* its VRRP process runs and is not stopped */
-	bool corosync;       /* runs, as far as this program started it or can see it */
+	uint64_t generation;          /* of the table that is in force; 0 = none */
+	bool keepalived;              /* its VRRP process runs and is not stopped */
+	bool corosync;                /* runs, as far as this program started it or can see it */
 	uint64_t corosync_generation; /* installed; 0 = none */
 	size_t n;
 	struct ha_report_vip vips[HA_VIPS_MAX];
@@ -180,9 +181,9 @@ struct ha_report {
 
 /* HA_ERROR, HA_DONE */
 struct ha_outcome {
-	uint32_t ticket;             /* of the request; 0 = it had none */
-	uint8_t about;               /* its type */
-	uint64_t generation;         /* of the table it is about, or 0 */
+	uint32_t ticket;            /* of the request; 0 = it had none */
+	uint8_t about;              /* its type */
+	uint64_t generation;        /* of the table it is about, or 0 */
 	char text[HA_TEXT_MAX + 1]; /* HA_ERROR: a sentence; HA_DONE: what the request says of it */
 };
 

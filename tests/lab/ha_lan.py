@@ -77,6 +77,34 @@ print("gap", gap, 0, flush=True)
 """
 
 
+ECHO = """
+import socket, sys, threading
+def serve(c):
+    c.sendall(sys.argv[1].encode() + b"\\n")
+    while data := c.recv(4096):
+        c.sendall(data)
+s = socket.socket()
+s.setsockopt(socket.SOL_IP, 15, 1)
+s.bind((sys.argv[2], int(sys.argv[3])))
+s.listen(100)
+print("ready", flush=True)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+"""
+
+TALKER = """
+import socket, sys
+print("ready", flush=True)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+f = s.makefile("rw")
+print(f.readline().strip(), flush=True)
+for line in sys.stdin:
+    f.write(line)
+    f.flush()
+    print(f.readline().strip(), flush=True)
+"""
+
+
 def ip(*args, check=True):
     return subprocess.run(["ip", *map(str, args)], check=check, capture_output=True, text=True, timeout=SECONDS).stdout
 
@@ -120,13 +148,14 @@ class Node:
         self.directory = lan.directory / self.name
         self.directory.mkdir(parents=True)
         self.ha = self.driver = self.responder = None
-        self.heard, self.lock, self.running = [], threading.Lock(), []
+        self.heard, self.lock, self.running, self.extra = [], threading.Lock(), [], []
         lan.namespace(self.netns, number)
 
     # ---- programs ----
 
     def start_ha(self, *options):
-        argv = ["ip", "netns", "exec", self.netns, BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
+        # corosync's lock is in /run, and each node has its own.
+        argv = ["ip", "netns", "exec", self.netns, "sh", "-c", 'mount -t tmpfs run /run && exec "$@"', "sh", BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
                 self.directory / "ha", "--corosync-dir", self.directory / "corosync", "--user", "nobody", "--keepalived",
                 self.lan.keepalived, *options]
         with open(self.directory / "ha.log", "ab") as log:
@@ -151,10 +180,14 @@ class Node:
 
     def begin_to_stop(self):
         """Also ends what is stopped, or has lost its parent."""
-        self.running = [p for p in (self.driver, self.responder, self.ha) if p is not None and p.poll() is None]
+        self.running = [p for p in (self.driver, self.responder, self.ha, *self.extra) if p is not None and p.poll() is None]
         for process in self.running:
             process.terminate()
             process.send_signal(signal.SIGCONT)
+
+    def echo(self, address, port):
+        """A TCP server at an address that need not be there yet."""
+        self.extra.append(self.lan.script(self.netns, ECHO, self.name, address, port))
 
     def stop(self):
         for process in self.running:
@@ -216,9 +249,11 @@ class Lan:
         self.directory, self.name, self.nodes, self.names = directory, f"prha{os.getpid()}", [], []
         self.bridge, self.client = f"{self.name}-sw", f"{self.name}-cl"
         self.keepalived = directory / "keepalived"
-        root = unpacking.unpack("keepalived", BUILD)
-        self.keepalived.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{unpacking.library_path(root)}" exec "{root}/usr/sbin/keepalived" "$@"\n')
-        self.keepalived.chmod(0o755)
+        self.corosync = directory / "corosync"
+        for program in (self.keepalived, self.corosync):
+            root = unpacking.unpack(program.name, BUILD)
+            program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{unpacking.library_path(root)}" exec "{root}/usr/sbin/{program.name}" "$@"\n')
+            program.chmod(0o755)
         try:
             ip("netns", "add", self.bridge)
             self.names.append(self.bridge)
@@ -338,3 +373,20 @@ def greet(node):
     s.settimeout(SECONDS)
     s.connect(str(node.directory / "run/ha.sock"))
     return s
+
+
+class Talker:
+    """A TCP session from the client to an address: `server` is who answered, say() what comes back."""
+
+    def __init__(self, lan, address, port):
+        self.process = lan.script(lan.client, TALKER, address, port)
+        self.server = self.process.stdout.readline().strip()
+
+    def say(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

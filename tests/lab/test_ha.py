@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Vip, greet, ip, process_state, until
+from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Talker, Vip, greet, ip, process_state, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
                                 reason="needs root and tests/peers/unpack keepalived")
@@ -286,3 +286,74 @@ def test_a_probe_sees_whether_somebody_has_the_address(lan, vip):
     assert found["event"] == "probed" and not found["seen"]
     asking.tell("probe 9 unknown")
     assert asking.answer(9)["event"] == "error"
+
+
+# ---- a planned move, and corosync ----
+
+def test_a_planned_move_keeps_the_session(lan):
+    lan.up([A])
+    old, new = lan.nodes[0], lan.nodes[1]
+    for node in lan.nodes:
+        node.echo("192.0.2.101", 2525)
+    session = Talker(lan, "192.0.2.101", 2525)
+    assert session.server == "n1" and session.say("one") == "one"
+    new.tell("open 1 a 192.0.2.1 30")
+    assert new.answer(1)["event"] == "done"
+    old.tell("keep 2 a 30", "list 3 a")
+    assert old.answer(2)["event"] == "done"
+    flows = old.answer(3)
+    assert flows["last"] and flows["owner"] == "-" and len(flows["list"]) == 1
+    assert flows["list"][0].startswith("192.0.2.101:2525 192.0.2.9:")
+    new.tell("take 4 a 192.0.2.1 30 " + flows["list"][0])
+    assert new.answer(4)["event"] == "done"
+    old.tell("health a=0")
+    assert lan.moved(A, old) is new
+    assert session.say("two") == "two"
+    fresh = Talker(lan, "192.0.2.101", 2525)
+    assert fresh.server == "n2" and fresh.say("three") == "three"
+    # Who moves it on passes on both: those that began there, and those of the first owner.
+    new.tell("list 5 a")
+    until(lambda: [f for f in new.all_heard("flows") if f["ticket"] == 5 and f["last"]], "the second list")
+    parts = {f["owner"]: f["list"] for f in new.all_heard("flows") if f["ticket"] == 5}
+    assert parts["192.0.2.1"] == flows["list"] and len(parts["-"]) == 1
+    old.tell("drop 6 a", "drop 7 nowhere")
+    assert old.answer(6)["event"] == "done" and old.answer(7)["event"] == "error"
+    session.close()
+    fresh.close()
+
+
+@pytest.mark.skipif(not (BUILD / "peers/corosync/.unpacked").exists(), reason="needs tests/peers/unpack corosync")
+def test_corosync_is_staged_installed_run_killed_and_purged(lan):
+    nodes = lan.nodes[:2]
+    members = "1/n1/192.0.2.1 2/n2/192.0.2.2"
+    for node in nodes:
+        state = node.directory / "state"
+        state.mkdir()
+        node.start_ha("--run-corosync", "--corosync", lan.corosync, "--corosync-state-dir", state)
+        node.start_driver()
+        until(lambda: node.all_heard("report"), "it is connected")
+        files = node.directory / "corosync"
+        node.tell("corosync 1 start 0", "corosync 2 install 1")
+        assert node.answer(1)["event"] == "error" and node.answer(2)["event"] == "error"
+        node.tell(f"corosync 3 stage 1 mail 7 {members}")
+        staged = node.answer(3)
+        assert staged["event"] == "done" and len(staged["text"]) == 64, staged
+        assert not (files / "corosync.conf").exists() and (files / "authkey-1").stat().st_mode & 0o777 == 0o400
+        node.tell("corosync 4 install 1", "corosync 5 start 0")
+        assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
+    for node in nodes:
+        until(lambda: "Members[2]: 1 2" in (node.directory / "ha.log").read_text(), f"two members\n{node.log()}")
+        assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
+    first = nodes[0]
+    corosync = [p for p in first.inside() if Path(f"/proc/{p}/comm").read_text() == "corosync\n"]
+    os.kill(corosync[0], signal.SIGSTOP)
+    first.tell("corosync 6 hung 0")
+    assert first.answer(6)["event"] == "done"
+    until(lambda: process_state(corosync[0]) is None, "the stopped one is killed")
+    until(lambda: first.report()["corosync"], "another runs")
+    first.tell(f"corosync 7 stage 2 mail 8 {members}", )
+    assert first.answer(7)["event"] == "done"
+    first.tell("corosync 8 install 2", "corosync 9 purge 0")
+    assert first.answer(8)["event"] == "done" and first.answer(9)["event"] == "done"
+    until(lambda: not first.report()["corosync"], "it ends")
+    assert os.listdir(first.directory / "corosync") == []
