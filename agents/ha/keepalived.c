@@ -160,14 +160,31 @@ void keepalived_check(struct keepalived *k)
 
 /* ---- its life ---- */
 
+/* It complains of a peer that is away with each advert. */
+static bool said_lately(struct keepalived *k, const char *line)
+{
+	int64_t now = clock_mono_ms();
+	size_t oldest = 0;
+
+	for (size_t i = 0; i < KEEPALIVED_RECENT; i++) {
+		if (now - k->recent[i].at < KEEPALIVED_REPEAT_MS && strcmp(k->recent[i].text, line) == 0)
+			return true;
+		if (k->recent[i].at < k->recent[oldest].at)
+			oldest = i;
+	}
+	k->recent[oldest].at = now;
+	snprintf(k->recent[oldest].text, sizeof(k->recent[oldest].text), "%s", line);
+	return false;
+}
+
 static void on_line(const char *line, void *arg)
 {
-	UNUSED(arg);
 	/* "Sun Nov 22 09:05:38 2026: " stands before each; this log has a time of its own. */
 	const char *colon = strstr(line, ": ");
-	bool dated = colon != NULL && colon - line == 24;
+	const char *text = colon != NULL && colon - line == 24 ? colon + 2 : line;
 
-	log_msg(LOG_LEVEL_INFO, "keepalived", "%s", dated ? colon + 2 : line);
+	if (!said_lately(arg, text))
+		log_msg(LOG_LEVEL_INFO, "keepalived", "%s", text);
 }
 
 static void on_end(int status, void *arg)

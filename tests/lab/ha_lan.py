@@ -116,7 +116,7 @@ def until(condition, what, seconds=SECONDS, every=0.05):
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {seconds} s"
         time.sleep(every)
 
 
@@ -154,8 +154,9 @@ class Node:
     # ---- programs ----
 
     def start_ha(self, *options):
-        # corosync's lock is in /run, and each node has its own.
-        argv = ["ip", "netns", "exec", self.netns, "sh", "-c", 'mount -t tmpfs run /run && exec "$@"', "sh", BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
+        # corosync's lock is in /run, and each node has its own; corosync's parts are looked for in /usr.
+        script = 'mount -t tmpfs run /run && mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"'
+        argv = ["ip", "netns", "exec", self.netns, "sh", "-c", script, "sh", self.lan.corosync_root, BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
                 self.directory / "ha", "--corosync-dir", self.directory / "corosync", "--user", "nobody", "--keepalived",
                 self.lan.keepalived, *options]
         with open(self.directory / "ha.log", "ab") as log:
@@ -232,7 +233,7 @@ class Node:
     def answer(self, ticket, events=("done", "error", "probed", "flows")):
         """The answer to a request, once it is there."""
         return until(lambda: [h for e in events for h in self.all_heard(e) if h.get("ticket") == ticket],
-                     f"{self.name}: an answer to {ticket}\n{self.log()}")[0]
+                     lambda: f"{self.name}: an answer to {ticket}\n{self.log()}")[0]
 
     def has(self, address):
         """Whether the kernel has the address on the interface: the one truth."""
@@ -250,6 +251,7 @@ class Lan:
         self.bridge, self.client = f"{self.name}-sw", f"{self.name}-cl"
         self.keepalived = directory / "keepalived"
         self.corosync = directory / "corosync"
+        self.corosync_root = unpacking.unpack("corosync", BUILD)
         for program in (self.keepalived, self.corosync):
             root = unpacking.unpack(program.name, BUILD)
             program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{unpacking.library_path(root)}" exec "{root}/usr/sbin/{program.name}" "$@"\n')
@@ -294,13 +296,13 @@ class Lan:
         for node in self.nodes:
             node.table(generation, vips)
         for node in self.nodes:
-            until(lambda: node.report()["generation"] == generation, f"{node.name}: the table\n{node.log()}")
+            until(lambda: node.report()["generation"] == generation, lambda: f"{node.name}: the table\n{node.log()}")
         # The first in order first: who is asked first takes it, and without failback keeps it.
         for allowed in (lambda v, n: v.order[0] == n, lambda v, n: n in v.order):
             for node in self.nodes:
                 node.tell("health " + " ".join(f"{v.name}=1" for v in vips if allowed(v, node.number)))
             for vip in vips:
-                until(lambda: len(self.owners(vip)) == 1, f"one owner of {vip.name}\n{self.nodes[0].log()}")
+                until(lambda: len(self.owners(vip)) == 1, lambda: f"one owner of {vip.name}\n{self.nodes[0].log()}")
         for node in self.nodes:
             until(lambda: all(v["state"] in ("master", "backup") for v in node.report()["vips"].values()), f"{node.name} is ready")
 
@@ -315,7 +317,7 @@ class Lan:
     def moved(self, vip, old):
         """The new owner, when the old one has it no more."""
         return until(lambda: [n for n in self.owners(vip) if n is not old] if old not in self.owners(vip) else None,
-                     f"{vip.name} leaves {old.name}\n{old.log()}")[0]
+                     lambda: f"{vip.name} leaves {old.name}\n{old.log()}")[0]
 
     def prober(self, vip, index=0):
         return Prober(self, vip.addresses[index].split("/")[0])

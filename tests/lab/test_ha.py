@@ -117,7 +117,7 @@ def test_keepalived_killed(lan, which):
         for pid in {"child": [child], "parent": [parent], "both": [parent, child]}[which]:
             os.kill(pid, signal.SIGKILL)
     old, _ = move(lan, A, f"keepalived: {which} killed", kill, 3 * ADVERT / 1000 + SKEW + 0.5)
-    until(lambda: said_by(old).get("a") == "backup", f"keepalived runs again\n{old.log()}")
+    until(lambda: said_by(old).get("a") == "backup", lambda: f"keepalived runs again\n{old.log()}")
     assert len(lan.owners(A)) == 1
 
 
@@ -208,6 +208,43 @@ def test_a_vip_added_and_removed_moves_nothing_else(lan):
     assert len([t for t in transitions if "state=master" in t]) == 1
 
 
+def test_priorities_and_peers_change_and_nothing_moves(lan):
+    lan.up([A])
+    owner = lan.owner(A)
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        turned = Vip("a", 51, A.addresses, order=(3, 2, 1))
+        for node in lan.nodes:
+            node.table(2, [turned])
+        for node in lan.nodes:
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+        said = until(lambda: r if (r := owner.report()["vips"]["a"])["present"] else None, "the owner has it")
+        say("the order turned round", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name] and said["up"]
+    assert lan.owner(A) is owner
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
+def test_a_node_is_added_incumbents_first(lan):
+    two = Vip("a", 51, A.addresses, order=(2, 1))
+    lan.up([two])
+    owner = lan.owner(two)
+    assert owner is lan.nodes[1]
+    three = Vip("a", 51, A.addresses, order=(3, 2, 1))
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes:  # the third is the new one
+            node.table(2, [three])
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1")
+        until(lambda: said_by(lan.nodes[2])["a"] == "backup", "the new one is a backup")
+        say("a node added", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name]
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
 def test_an_address_changes_without_two_owners(lan):
     lan.up([A])
     changed = Vip("a", 51, ["192.0.2.111/24"])
@@ -288,6 +325,17 @@ def test_a_probe_sees_whether_somebody_has_the_address(lan, vip):
     assert asking.answer(9)["event"] == "error"
 
 
+def test_check_says_what_is_missing(lan):
+    def check(*options):
+        done = subprocess.run([BUILD / "bin/postroad-ha", "--state-dir", lan.directory / "s", "--corosync-dir", lan.directory / "c", *options],
+                              capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stdout
+    status, text = check("--check", "--keepalived", lan.keepalived, "--corosync", "/nowhere/corosync")
+    assert status == 1 and "keepalived: good" in text and "kernel: good" in text and "corosync: /nowhere/corosync: No such file" in text
+    assert check("--state-dir", "relative")[0] == 2 and check("--unknown")[0] == 2 and check("more")[0] == 2
+    assert check("--version")[0] == 0
+
+
 # ---- a planned move, and corosync ----
 
 def test_a_planned_move_keeps_the_session(lan):
@@ -342,7 +390,7 @@ def test_corosync_is_staged_installed_run_killed_and_purged(lan):
         node.tell("corosync 4 install 1", "corosync 5 start 0")
         assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
     for node in nodes:
-        until(lambda: "Members[2]: 1 2" in (node.directory / "ha.log").read_text(), f"two members\n{node.log()}")
+        until(lambda: "Sync members[2]: 1 2" in (node.directory / "ha.log").read_text(), lambda: f"two members\n{node.log()}")
         assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
     first = nodes[0]
     corosync = [p for p in first.inside() if Path(f"/proc/{p}/comm").read_text() == "corosync\n"]
