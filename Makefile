@@ -36,7 +36,8 @@ room_src = $(if $(filter store,$(1)),$(filter-out cluster/sim/%,$(wildcard clust
 to_obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 
 LIBS_NET := -levent_core -levent_pthreads -lcares
-LIBS := -levent_core -levent_extra -levent_openssl -levent_pthreads -ljansson -lssl -lcrypto -lcrypt -lcares -lidn2
+LIBS := -levent_core -levent_extra -levent_openssl -levent_pthreads -ljansson -lssl -lcrypto -lcrypt -lcares -lidn2 \
+	-Wl,--as-needed -lcpg -lcmap -Wl,--no-as-needed
 
 .PHONY: all help
 all: $(OUT)/bin/postroadd $(OUT)/bin/postroad

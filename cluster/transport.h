@@ -23,8 +23,8 @@ struct transport_events {
 
 struct transport {
 	void *self;
-	/* Sends to all members of the view, at most CORE_MESSAGE_MAX bytes, which are copied. 0 = will be sent while the
-	 * view lasts, as far as anybody can know; -EAGAIN: not now; -ENOTCONN. Never blocks. */
+	/* Sends to all members of the view, at most CORE_MESSAGE_MAX bytes, which are copied. 0 = will be sent while
+	 * the view lasts, as far as anybody can know; -EAGAIN: not now; -ENOTCONN. Never blocks. */
 	int (*multicast)(void *self, struct str bytes);
 	/* Leave and join again: a new view comes. */
 	void (*resync)(void *self);

@@ -288,6 +288,17 @@ int core_soft(struct core *c, struct str bytes)
 	return 0;
 }
 
+int core_set_cluster(struct core *c, uint64_t cluster)
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	if (c->view.n > 1)
+		return -EBUSY;
+	c->config.cluster = cluster;
+	if (c->view.n == 1) /* what it said before of itself was of the same log */
+		c->view.members[0].state.cluster = cluster;
+	return 0;
+}
+
 /* ---- questions ---- */
 
 enum core_state core_state(const struct core *c)

@@ -137,6 +137,7 @@ struct own { /* a proposal of this node */
 	char *operation;
 	struct sbuf bytes;
 	bool sent, sent_ever;
+	bool only_here; /* nobody else was in any view that it was sent in */
 	uint64_t duplicate_of;
 };
 
@@ -235,6 +236,8 @@ void own_view_gone(struct core *c);
 void own_tick(struct core *c);
 void own_answered(struct core *c, const struct wire_order *o);
 void own_applied(struct core *c, const struct entry *e);
+/* Entries behind this position are cut off, and nobody else has them: the proposals that they are were not made. */
+void own_withdraw(struct core *c, uint64_t after);
 void own_fini(struct core *c);
 
 /* ---- commit.c ---- */
@@ -246,6 +249,8 @@ void commit_apply(struct core *c);
 /* ---- writes.c ---- */
 void writes_kick(struct core *c);
 void writes_tick(struct core *c);
+/* Tries a disk that failed before again now. */
+void writes_probe(struct core *c);
 bool writes_meta_decode(struct core *c, struct str meta);
 
 #endif

@@ -75,7 +75,12 @@ static void put(struct ops *o, const uint8_t name[NAME_LEN], uint64_t position, 
 	memcpy(op->name, name, NAME_LEN);
 	op->position = position;
 	op->wall = wall;
-	list_append(&o->all, &op->link);
+	/* By time: what is loaded comes in no strict order, and one that is young must not hide old ones from expire().
+	 */
+	struct list *at = o->all.prev;
+	while (at != &o->all && CONTAINER_OF(at, struct op, link)->wall > wall)
+		at = at->prev;
+	list_push(at, &op->link);
 	map_put(o->by_key, name_str(name), op);
 	o->n++;
 }

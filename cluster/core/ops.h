@@ -13,7 +13,7 @@ enum { OPS_MAX = 200000 }; /* oldest first out beyond */
 /* Zero-initialise, then ops_init(). */
 struct ops {
 	struct map *by_key;
-	struct list all; /* by position */
+	struct list all; /* by time */
 	size_t n;
 };
 

@@ -97,9 +97,9 @@ static bool append(struct core *c, const struct proposal *p, const uint8_t *hash
 
 static bool able(const struct core *c, const struct member *m, uint64_t arg)
 {
-	UNUSED(c);
 	UNUSED(arg);
-	return m->has_state && (m->state.flags & WIRE_ABLE);
+	/* Of itself this node knows more than it last said. */
+	return m->has_state && (m->id == c->config.id ? quorum_able(c) : (m->state.flags & WIRE_ABLE) != 0);
 }
 
 static bool in_sync(const struct core *c, const struct member *m, uint64_t base)
@@ -161,10 +161,18 @@ static void place(struct core *c, struct proposal *p)
 	lanes_send(c, yes ? WIRE_ORDER : WIRE_ANSWER, c->view.epoch, &body);
 }
 
+/* Without a disk that works there is no quorum, and this one is just being tried. */
+static bool awaits_disk(const struct core *c)
+{
+	return c->writes.failing && c->writes.busy && !quorum_has(c, able, 0);
+}
+
 void order_pending(struct core *c)
 {
 	struct view *v = &c->view;
 
+	if (awaits_disk(c))
+		return;
 	while (v->active && !v->lost && v->donor == c->config.id && !list_empty(&v->proposals) &&
 	       c->ledger.n_tail < AHEAD_MAX && !ledger_full(c)) {
 		place(c, LIST_FIRST(&v->proposals, struct proposal, link));

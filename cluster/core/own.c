@@ -37,6 +37,7 @@ static void send(struct core *c, struct own *o)
 {
 	struct sbuf body = { 0 };
 
+	o->only_here = (o->only_here || !o->sent_ever) && c->view.n == 1;
 	o->sent = o->sent_ever = true;
 	sbuf_add(&body, o->bytes.p, o->bytes.n);
 	lanes_send(c, WIRE_PROPOSE, c->view.epoch, &body);
@@ -115,6 +116,18 @@ void own_applied(struct core *c, const struct entry *e)
 			finish(c, o, CORE_DUPLICATE, o->duplicate_of);
 }
 
+void own_withdraw(struct core *c, uint64_t after)
+{
+	struct own *o;
+	struct list *next;
+
+	LIST_FOR_EACH(o, next, &c->own, link) {
+		uint64_t at = ops_find(&c->ledger.ops, o->operation, NULL);
+		if (o->only_here && (at > after || o->duplicate_of > after))
+			finish(c, o, CORE_FULL, 0);
+	}
+}
+
 /* ---- proposing ---- */
 
 static const char *text_or_empty(const char *s)
@@ -168,5 +181,6 @@ int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ti
 	c->own_bytes += o->bytes.n;
 	if (c->state == CORE_ACTIVE)
 		send(c, o);
+	writes_probe(c); /* somebody wants to write: no reason to wait for the next attempt's time */
 	return 0;
 }

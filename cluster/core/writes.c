@@ -136,7 +136,13 @@ void writes_kick(struct core *c)
 
 void writes_tick(struct core *c)
 {
-	if (c->writes.failing && c->now_ms >= c->writes.retry_ms)
+	if (c->now_ms >= c->writes.retry_ms)
+		writes_probe(c);
+}
+
+void writes_probe(struct core *c)
+{
+	if (c->writes.failing)
 		begin_next(c, true);
 }
 
@@ -166,11 +172,21 @@ static void done(struct core *c)
 		view_say_state(c);
 }
 
+/* In a view of one nobody else has what could not be written, and the disk has not: it is certainly not made. */
+static void withdraw(struct core *c)
+{
+	if (c->view.n != 1 || !c->view.active || c->ledger.last == c->ledger.stable_to)
+		return;
+	own_withdraw(c, c->ledger.stable_to);
+	ledger_cut(c, c->ledger.stable_to);
+}
+
 static void failed(struct core *c, int rc)
 {
 	struct writes *w = &c->writes;
 
 	w->retry_ms = c->now_ms + RETRY_MS;
+	withdraw(c);
 	if (w->failing)
 		return;
 	w->failing = true;
@@ -208,5 +224,7 @@ void core_persisted(struct core *c, uint64_t token, int rc)
 	}
 	ledger_trim(c);
 	writes_kick(c);
+	if (rc != 0)
+		order_pending(c); /* what waited for this attempt */
 	lanes_flush(c);
 }

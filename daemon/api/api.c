@@ -181,6 +181,8 @@ struct api *api_new(const struct api_env *env, char **ret_why)
 	a->env = *env;
 	list_init(&a->calls);
 	list_init(&a->streams);
+	list_init(&a->waiting);
+	timer_init(&a->write_again, write_wake, a);
 	a->events = events_new();
 	make_instance(a->instance);
 	make_series(a);
@@ -209,6 +211,7 @@ void api_free(struct api *a)
 	CHECK_OBJ(a, API_MAGIC);
 	timer_stop(&a->heartbeat);
 	conn_close_fronts(a);
+	write_end_all(a);
 	/* Calls that wait for a worker's answer: it finds them without an api and frees them. */
 	LIST_FOR_EACH(c, tmp, &a->calls, link) {
 		c->api = NULL;
@@ -220,11 +223,21 @@ void api_free(struct api *a)
 		warning_free(w);
 	}
 	metrics_retire(a->m_quorate);
+	json_decref(a->runtime);
 	events_free(a->events);
 	SSL_CTX_free(a->tls);
 	if (a->conf != NULL)
 		conf_unref(a->conf);
 	FREE_OBJ(a);
+}
+
+void api_applied(struct api *a, const struct entry *e)
+{
+	CHECK_OBJ(a, API_MAGIC);
+	if (e->kind == ENTRY_CONFIG)
+		config_applied(a, e);
+	else if (e->kind == ENTRY_RUNTIME)
+		runtime_applied(a, e);
 }
 
 void api_reload_certificates(struct api *a)

@@ -21,6 +21,9 @@ struct api_env {
 	struct store *store;
 	struct registry *registry;
 	struct engine *engine;
+	/* Whether a parsed configuration could be put in force, as far as that is known without doing so; errors say
+	 * why not. */
+	bool (*check)(struct conf *c, struct errors *errors, void *arg);
 	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of
 	 * its own. */
 	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
@@ -37,6 +40,8 @@ void api_free(struct api *a);
 
 /* The configuration in force, as the process started with or activated it (the api keeps a reference). */
 void api_set_conf(struct api *a, struct conf *c);
+/* An entry of the store was committed, by whomever: as the store's hook `applied`. */
+void api_applied(struct api *a, const struct entry *e);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
 

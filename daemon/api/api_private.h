@@ -58,7 +58,12 @@ struct api {
 	SSL_CTX *tls;             /* NULL: admin.tls "off" */
 	char fingerprint[3 * 32];
 	struct list calls;   /* struct call: link */
-	struct list streams; /* struct push: link */
+	struct list waiting; /* struct call: waiting, for their turn to write */
+	struct write *write; /* under way; NULL = none */
+	struct timer write_again;
+	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
+	json_t *runtime;       /* the run-time state in force */
+	struct list streams;   /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;
 	struct events *events;
@@ -129,9 +134,11 @@ struct call {
 	struct path path;
 	struct query query;
 	struct identity who;
-	struct push *push; /* the stream opened on it */
-	bool dropped;      /* its stream was cut: nothing is left but to see the connection end */
-	void *arg;         /* the handler's */
+	struct push *push;      /* the stream opened on it */
+	bool dropped;           /* its stream was cut: nothing is left but to see the connection end */
+	void *arg;              /* the handler's */
+	struct list waiting;    /* for its turn to write */
+	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };
@@ -216,8 +223,30 @@ struct write_key {
 	uint8_t hash[ENTRY_HASH_LEN];
 };
 void write_set_key(const struct call *c, struct write_key *key, struct store_write *w);
-/* store_append with the api's metrics; a failure is answered as a problem. */
-bool write_append(struct call *c, struct store_write *w, const struct entry **ret_entry) MUST_CHECK;
+
+/* ---- writes under way (write.c) ---- */
+
+/* Whether a call may work out a write now. False: another one is under way, and the handler is called anew when it is
+ * this call's turn. */
+bool write_turn(struct call *c) MUST_CHECK;
+/* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
+struct write_then {
+	/* It is committed, and in force on this node. Answers. */
+	bool (*committed)(struct api *a, struct call *c, const struct store_result *r, void *arg);
+	/* NULL: the refusal is answered; a writer who was late is looked at anew. r may be NULL: it was not proposed.
+	 */
+	bool (*failed)(struct api *a, struct call *c, const struct store_result *r, void *arg);
+	void (*release)(void *arg);
+	void *arg;
+};
+/* Proposes a write and takes the turn until it is answered. author NULL: the call's, with its Idempotency-Key. */
+void write_propose(struct api *a, struct call *c, struct store_write *sw, const struct write_then *then);
+/* The operation of the write under way, NULL = none. */
+const char *write_operation(const struct api *a);
+/* A timer's: whose turn is it? */
+void write_wake(void *api);
+/* The api ends: nobody waits any more. */
+void write_end_all(struct api *a);
 
 struct config_write {
 	json_t *next;               /* the whole document, unmasked; stolen */
@@ -226,8 +255,10 @@ struct config_write {
 	int status;
 	bool keeps_overrides; /* rollback: run-time weights stay */
 };
-/* Validates, activates, stores, answers. */
+/* Validates, proposes; answers once it is in force here. */
 void config_commit(struct call *c, struct config_write *w);
+/* A configuration was committed, by whomever: puts it in force on this node. */
+void config_applied(struct api *a, const struct entry *e);
 /* One object of a section, borrowed; NULL = none. */
 json_t *config_object(json_t *document, const char *section, const char *name, size_t *ret_index);
 bool config_has_section(const char *section);
@@ -236,15 +267,18 @@ bool config_has_section(const char *section);
 
 /* Applies the stored admin states and weights. */
 void runtime_apply(struct api *a);
-/* Sets the stored weights again: a configuration that was put in force has ended those it sets itself, but it was a
- * rollback, which leaves them, or it could not be stored. */
+/* Sets the stored weights again: a configuration that was put in force has ended those it sets itself, but whether they
+ * end is the run-time state's to say. */
 void runtime_restore_weights(struct api *a);
-/* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. */
-void runtime_prune(struct api *a, json_t *before, json_t *after);
+/* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. Returns
+ * the run-time state to be stored (the caller's), NULL = nothing changed. */
+json_t *runtime_prune(struct api *a, json_t *before, json_t *after) MUST_CHECK;
+/* A run-time state was committed, by whomever. */
+void runtime_applied(struct api *a, const struct entry *e);
 /* The stored document, a new reference that may be changed. */
 json_t *runtime_document(struct api *a);
-/* Stores it (stolen) and answers where that fails. */
-bool runtime_store(struct call *c, json_t *document, const char *comment) MUST_CHECK;
+/* Stores it (stolen); then, or a refusal, answers. */
+void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then);
 /* ?scope=local: this node alone, not stored. False: answered. */
 bool runtime_scope(struct call *c, bool *ret_local) MUST_CHECK;
 /* Stored admin state of this node, "ready" or "drain". */

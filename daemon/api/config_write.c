@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writing the configuration: precondition, idempotency, validation, activation, storage, in this order.
+ * Writing the configuration: precondition, idempotency, validation, whether it can be put in force, and the proposal,
+ * in this order. It is put in force when it is committed (config_applied.c), and answered after that.
  *
- * It is activated before it is stored: a bind that another process holds must refuse the write, and a refused write
- * must leave no revision behind. If storing fails then, the configuration before it is put back in force. Nothing else
- * runs between the two, since all of it happens in one turn of the control loop.
+ * The hard thing is what refuses a write: a bind that another process holds must, and a refused write must leave no
+ * revision behind. So that is tried before it is proposed; what goes wrong later is a warning on the node it happens
+ * on.
  */
-#include <errno.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -123,33 +123,6 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 	w->request_hash = key->hash;
 }
 
-/* ---- storing ---- */
-
-bool write_append(struct call *c, struct store_write *w, const struct entry **ret_entry)
-{
-	struct api *a = c->api;
-	const struct entry *last = store_last(a->env.store, w->kind);
-	struct write_key key;
-	int64_t started = clock_mono_us();
-
-	write_set_key(c, &key, w);
-	w->author = c->who.author;
-	w->expect_position = last == NULL ? 0 : last->position;
-	int rc = store_append(a->env.store, w, ret_entry);
-	if (rc == 0) {
-		metrics_observe(a->m_commit, (uint64_t)(clock_mono_us() - started));
-		return true;
-	}
-	log_msg(LOG_LEVEL_ERROR, "store_failed", "%s", strerror(-rc));
-	if (rc == -ENOSPC || rc == -EDQUOT)
-		call_problem(c, PROBLEM_FULL_DISK, NULL, "%s", strerror(-rc));
-	else if (rc == -ESTALE)
-		call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "somebody else wrote at the same time");
-	else
-		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be stored: %s", strerror(-rc));
-	return false;
-}
-
 /* ---- the whole way ---- */
 
 static json_t *warnings_json(const struct conf *conf)
@@ -196,63 +169,112 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 	call_set_header(c, "ETag", etag);
 }
 
-static bool config_store(struct call *c, const struct config_write *w, const char *comment)
-{
-	char *text = json_dumps(w->next, JSON_COMPACT);
-	const struct entry *entry;
+/* What the answer is made of, while the write is under way. */
+struct pending {
+	struct conf *conf;
+	json_t *before, *changes;
+	char *section, *name;
+	int status;
+	bool keeps_overrides;
+};
 
-	ASSERT(text != NULL);
-	struct store_write sw = {
-		.kind = ENTRY_CONFIG, .operation = "", .comment = comment, .document = str_from(text)
-	};
-	bool ok = write_append(c, &sw, &entry);
+static void pending_free(void *arg)
+{
+	struct pending *p = arg;
+
+	conf_unref(p->conf);
+	json_decref(p->before);
+	json_decref(p->changes);
+	free(p->section);
+	free(p->name);
+	free(p);
+}
+
+static void answer(struct call *c, const struct pending *p, uint64_t revision)
+{
+	struct config_write w = { .section = p->section, .name = p->name };
+
+	if (c == NULL)
+		return;
+	set_written_etag(c, &w, p->conf->document);
+	call_json(c, p->status,
+		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)revision, "changes", p->changes, "warnings",
+			    warnings_json(p->conf)));
+}
+
+static bool on_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	struct pending *p = arg;
+
+	UNUSED(a);
+	UNUSED(r);
+	answer(c, p, p->conf->revision);
+	return false;
+}
+
+static bool on_not_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	/* Not fatal: at worst an override comes back with the next start. */
+	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
+	return on_pruned(a, c, r, arg);
+}
+
+/* It is in force. What it ends of the run-time state is stored before that is answered. */
+static bool on_committed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	struct pending *p = arg;
+	json_t *pruned = p->keeps_overrides ? NULL : runtime_prune(a, p->before, p->conf->document);
+
+	p->conf->revision = r->revision;
+	if (pruned == NULL) {
+		answer(c, p, r->revision);
+		return false;
+	}
+	char *text = json_dumps(pruned, JSON_COMPACT);
+	struct store_write sw = { .kind = ENTRY_RUNTIME,
+				  .author = "system",
+				  .comment = "overrides that the configuration ended",
+				  .document = str_from(text) };
+	write_propose(a, c, &sw,
+		      &(struct write_then) {
+			      .committed = on_pruned, .failed = on_not_pruned, .release = pending_free, .arg = p });
 	free(text);
-	return ok;
+	json_decref(pruned);
+	return true;
 }
 
-/* The write has taken effect: everything that follows from it. */
-static void config_done(struct call *c, struct config_write *w, struct conf *conf, const char *comment)
+static void config_propose(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
 {
-	struct api *a = c->api;
-	json_t *before = json_incref(a->conf->document);
+	struct pending *p = xcalloc(1, sizeof(*p));
+	char *comment = comment_from(changes, w->operation), *text = json_dumps(w->next, JSON_COMPACT);
+	struct store_write sw = { .kind = ENTRY_CONFIG, .comment = comment, .document = str_from(text) };
 
-	conf->revision = store_revision_number(a->env.store);
-	api_set_conf(a, conf);
-	if (w->keeps_overrides)
-		runtime_restore_weights(a);
-	else
-		runtime_prune(a, before, w->next);
-	json_decref(before);
-	api_event(a, "config",
-		  json_pack("{s:I, s:o, s:o}", "revision", (json_int_t)conf->revision, "author",
-			    json_text(c->who.author), "comment", json_text(comment)));
+	*p = (struct pending) { .conf = conf_ref(conf),
+				.before = json_incref(c->api->conf->document),
+				.changes = json_incref(changes),
+				.section = w->section == NULL ? NULL : xstrdup(w->section),
+				.name = w->name == NULL ? NULL : xstrdup(w->name),
+				.status = w->status,
+				.keeps_overrides = w->keeps_overrides };
+	c->api->proposed = conf;
+	write_propose(c->api, c, &sw,
+		      &(struct write_then) { .committed = on_committed, .release = pending_free, .arg = p });
+	free(text);
+	free(comment);
 }
 
-static void config_apply(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
+/* Whether this node could put it in force, as far as that can be told without doing so. False: answered. */
+static bool config_feasible(struct call *c, struct conf *conf)
 {
 	struct api *a = c->api;
 	struct errors errors = { 0 };
-	char *comment = comment_from(changes, w->operation);
+	bool ok = a->env.check(conf, &errors, a->env.arg);
 
-	conf->revision = store_revision_number(a->env.store) + 1;
-	if (!a->env.activate(conf, &errors, a->env.arg)) {
+	if (!ok)
 		call_problem(c, PROBLEM_INVALID, &errors,
 			     "the configuration is valid but cannot be put in force on this node");
-		runtime_restore_weights(a);
-	} else if (!config_store(c, w, comment)) {
-		if (!a->env.activate(a->conf, &errors, a->env.arg))
-			api_warn(a, "configuration",
-				 "a write that could not be stored is in force until the next restart");
-		runtime_restore_weights(a);
-	} else {
-		config_done(c, w, conf, comment);
-		set_written_etag(c, w, w->next);
-		call_json(c, w->status,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
-	}
 	errors_fini(&errors);
-	free(comment);
+	return ok;
 }
 
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
@@ -269,10 +291,11 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 		call_json(c, 200,
 			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
 				    "warnings", warnings_json(conf)));
-	} else if (!store_quorate(a->env.store)) {
-		call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
-	} else {
-		config_apply(c, w, conf, changes);
+	} else if (a->conf->revision != store_revision_number(a->env.store)) {
+		call_problem(c, PROBLEM_CONFLICT, NULL,
+			     "this node cannot read the configuration in force (see the warnings): use another node");
+	} else if (config_feasible(c, conf)) {
+		config_propose(c, w, conf, changes);
 	}
 	json_decref(changes);
 }

@@ -131,6 +131,8 @@ static const char *reason_of(int status)
 		return "OK";
 	case 201:
 		return "Created";
+	case 202:
+		return "Accepted";
 	case 204:
 		return "No Content";
 	case 304:
@@ -333,6 +335,7 @@ void http_on_request(struct evhttp_request *req, void *arg)
 	c->api = f->api;
 	c->req = req;
 	list_append(&f->api->calls, &c->link);
+	list_init(&c->waiting);
 	c->conn = conn_of(f, req);
 	conn_request_begin(c->conn, c);
 	if (admit(c))

@@ -191,7 +191,7 @@ static json_t *document_body(struct call *c)
 
 void res_config_put(struct call *c)
 {
-	if (write_replayed(c) || !document_precondition(c))
+	if (!write_turn(c) || write_replayed(c) || !document_precondition(c))
 		return;
 	json_t *next = document_body(c);
 	if (next == NULL)
@@ -202,7 +202,7 @@ void res_config_put(struct call *c)
 
 void res_config_patch(struct call *c)
 {
-	if (write_replayed(c) || !document_precondition(c))
+	if (!write_turn(c) || write_replayed(c) || !document_precondition(c))
 		return;
 	json_t *patch = document_body(c);
 	if (patch == NULL)
@@ -220,7 +220,7 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 {
 	char etag[64];
 
-	if (!object_named(c) || write_replayed(c))
+	if (!object_named(c) || !write_turn(c) || write_replayed(c))
 		return false;
 	if (!conf_name_valid(c->params[1])) {
 		char *path = xasprintf("/%s", c->params[0]);
@@ -347,9 +347,9 @@ static json_t *revision_json(const struct api *a, const struct entry *e)
 	char etag[64];
 
 	etag_of_entry(&a->etag_key, e->revision, e->hash, etag);
-	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author",
+	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author",
 			 json_text(e->author), "time", json_time(e->wall), "node", json_text(e->node), "comment",
-			 json_text(e->comment), "etag", etag);
+			 json_text(e->comment), "operation", json_text(e->operation), "etag", etag);
 }
 
 struct revision_list {
@@ -415,7 +415,7 @@ static void keep_access(json_t *document, json_t *present)
 
 void res_config_rollback(struct call *c)
 {
-	if (write_replayed(c) || !document_precondition(c))
+	if (!write_turn(c) || write_replayed(c) || !document_precondition(c))
 		return;
 	json_t *body = call_body_object(c, "revision");
 	if (body == NULL)

@@ -34,6 +34,23 @@ static struct str without_brackets(const char *text)
 	return s;
 }
 
+/* The address that mail is routed by: without brackets, and without an old source route (RFC 5321 4.1.1.3). One that
+ * RCPT would refuse is left as it is; check_address() has said so. */
+static struct str mailbox_of(const char *address)
+{
+	struct str bare = without_brackets(address);
+	struct smtp_refusal unused;
+	struct smtp_rcpt rcpt;
+
+	if (bare.n == 0 || bare.p[0] != '@')
+		return bare;
+	char *text = xasprintf("TO:<%.*s>", STR_ARG(bare));
+	if (smtp_rcpt_parse(str_from(text), SMTP_EXT_SMTPUTF8, &rcpt, &unused))
+		bare = (struct str) { bare.p + bare.n - rcpt.path.mailbox.n, rcpt.path.mailbox.n };
+	free(text);
+	return bare;
+}
+
 static struct str fold_domain(struct str address, char out[SMTP_DOMAIN_MAX + 1])
 {
 	const char *at = address.n == 0 ? NULL : memrchr(address.p, '@', address.n);
@@ -165,7 +182,7 @@ static void read_sender(struct question *q, const char *sender)
 	look_at_address(q, sender);
 	if (!is_null)
 		check_address(q, "/sender", "FROM", sender);
-	q->envelope.sender = is_null ? STR("<>") : without_brackets(sender);
+	q->envelope.sender = is_null ? STR("<>") : mailbox_of(sender);
 	q->envelope.sender_domain = fold_domain(q->envelope.sender, q->sender_domain);
 }
 
@@ -243,7 +260,7 @@ static json_t *recipient_json(struct question *q, const char *recipient)
 {
 	json_t *o = json_pack("{s:o}", "recipient", json_text(recipient));
 
-	q->envelope.recipient = without_brackets(recipient);
+	q->envelope.recipient = mailbox_of(recipient);
 	q->envelope.recipient_domain = fold_domain(q->envelope.recipient, q->recipient_domain);
 	if (!listener_accepts(q->snapshot, q->view->config, &q->envelope)) {
 		json_object_set_new(o, "action", json_string("reject"));

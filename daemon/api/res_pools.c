@@ -167,32 +167,97 @@ static json_t *child(json_t *o, const char *key)
 	return found;
 }
 
-/* Sets one key of a server's stored state (value stolen, JSON null removes it). */
-static bool store_server(struct call *c, const char *key, json_t *value, const char *comment)
-{
-	json_t *document = runtime_document(c->api);
-	json_t *servers = child(child(child(document, "pools"), c->params[0]), "servers");
-	json_t *server = child(servers, c->params[1]);
+struct setting { /* of a server, on its way to the store */
+	char *pool, *server;
+	const char *key; /* "admin" or "weight" */
+	json_t *value;   /* as it is told */
+};
 
-	if (json_is_null(value)) {
-		json_decref(value);
-		json_object_del(server, key);
-		if (json_object_size(server) == 0)
-			json_object_del(servers, c->params[1]);
-	} else {
-		json_object_set_new(server, key, value);
+static void setting_free(void *arg)
+{
+	struct setting *s = arg;
+
+	free(s->pool);
+	free(s->server);
+	json_decref(s->value);
+	free(s);
+}
+
+/* Also what a setting on this node alone had changed since. */
+static void set_server(struct api *a, const char *pool, const char *server, json_t *value)
+{
+	const char *admin = json_string_value(value);
+
+	if (admin == NULL) {
+		int weight = json_is_integer(value) ? (int)json_integer_value(value) : -1;
+		(void)!registry_set_weight(a->env.registry, pool, server, weight);
 	}
-	return runtime_store(c, document, comment);
+	for (int i = 0; admin != NULL && i < SERVER_ADMIN_COUNT; i++)
+		if (strcmp(server_admin_names[i], admin) == 0)
+			(void)!registry_set_admin(a->env.registry, pool, server, (enum server_admin)i);
 }
 
 static void answer_server(struct call *c, const char *key, json_t *value, bool local)
 {
+	call_json(c, 200,
+		  json_pack("{s:s, s:s, s:O, s:s}", "pool", c->params[0], "server", c->params[1], key, value, "scope",
+			    local ? "local" : "cluster"));
+}
+
+static bool on_stored(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	struct setting *s = arg;
+
+	UNUSED(r);
+	set_server(a, s->pool, s->server, s->value);
+	if (c != NULL)
+		answer_server(c, s->key, s->value, false);
+	return false;
+}
+
+/* Sets one key of a server's stored state; what it has without is not stored. */
+static void store_server(struct call *c, const char *key, json_t *value)
+{
+	json_t *document = runtime_document(c->api);
+	json_t *servers = child(child(child(document, "pools"), c->params[0]), "servers");
+	json_t *server = child(servers, c->params[1]);
+	const char *text = json_string_value(value);
+	struct setting *s = xcalloc(1, sizeof(*s));
+	char *comment;
+
+	*s = (struct setting) { xstrdup(c->params[0]), xstrdup(c->params[1]), key, json_incref(value) };
+	if (text != NULL)
+		comment = xasprintf("%s/%s: %s", s->pool, s->server, text);
+	else
+		comment = xasprintf("%s/%s: weight %lld", s->pool, s->server,
+				    json_is_null(value) ? -1LL : (long long)json_integer_value(value));
+	if (json_is_null(value) || (text != NULL && strcmp(text, server_admin_names[SERVER_ADMIN_READY]) == 0)) {
+		json_object_del(server, key);
+		if (json_object_size(server) == 0)
+			json_object_del(servers, c->params[1]);
+	} else {
+		json_object_set(server, key, value);
+	}
+	runtime_store(c, document, comment,
+		      &(struct write_then) { .committed = on_stored, .release = setting_free, .arg = s });
+	free(comment);
+}
+
+static void set_local(struct call *c, const char *key, json_t *value)
+{
+	set_server(c->api, c->params[0], c->params[1], value);
 	api_event(c->api, "server_admin",
 		  json_pack("{s:s, s:s, s:O, s:o, s:b}", "pool", c->params[0], "server", c->params[1], key, value,
-			    "author", json_text(c->who.author), "local", local));
-	call_json(c, 200,
-		  json_pack("{s:s, s:s, s:o, s:s}", "pool", c->params[0], "server", c->params[1], key, value, "scope",
-			    local ? "local" : "cluster"));
+			    "author", json_text(c->who.author), "local", 1));
+	answer_server(c, key, value, true);
+}
+
+/* May this call go on? False: answered, or it waits for its turn. */
+static bool may_set(struct call *c, bool *ret_local)
+{
+	if (!server_named(c) || !runtime_scope(c, ret_local))
+		return false;
+	return (*ret_local || write_turn(c)) && !write_replayed(c);
 }
 
 static void bad_value(struct call *c, const char *path, const char *allowed)
@@ -209,7 +274,7 @@ void res_pools_put_state(struct call *c)
 	int admin = -1;
 	bool local;
 
-	if (!server_named(c) || !runtime_scope(c, &local) || write_replayed(c))
+	if (!may_set(c, &local))
 		return;
 	json_t *body = call_body_object(c, "admin");
 	if (body == NULL)
@@ -223,24 +288,19 @@ void res_pools_put_state(struct call *c)
 		bad_value(c, "/admin", "ready, drain, maint");
 		return;
 	}
-	json_t *stored = admin == SERVER_ADMIN_READY ? json_null() : json_string(server_admin_names[admin]);
-	char *comment = xasprintf("%s/%s: %s", c->params[0], c->params[1], server_admin_names[admin]);
-	if (!local && !store_server(c, "admin", stored, comment)) {
-		free(comment);
-		return;
-	}
-	free(comment);
+	json_t *value = json_string(server_admin_names[admin]);
 	if (local)
-		json_decref(stored);
-	(void)!registry_set_admin(c->api->env.registry, c->params[0], c->params[1], (enum server_admin)admin);
-	answer_server(c, "admin", json_string(server_admin_names[admin]), local);
+		set_local(c, "admin", value);
+	else
+		store_server(c, "admin", value);
+	json_decref(value);
 }
 
 void res_pools_put_weight(struct call *c)
 {
 	bool local;
 
-	if (!server_named(c) || !runtime_scope(c, &local) || write_replayed(c))
+	if (!may_set(c, &local))
 		return;
 	json_t *body = call_body_object(c, "weight");
 	if (body == NULL)
@@ -248,18 +308,11 @@ void res_pools_put_weight(struct call *c)
 	json_t *weight = json_incref(json_object_get(body, "weight"));
 	json_int_t n = json_is_integer(weight) ? json_integer_value(weight) : -1;
 	json_decref(body);
-	if (weight == NULL || (!json_is_null(weight) && (n < 0 || n > WEIGHT_MAX))) {
-		json_decref(weight);
+	if (weight == NULL || (!json_is_null(weight) && (n < 0 || n > WEIGHT_MAX)))
 		bad_value(c, "/weight", "0 to 1000, or null for the configured weight");
-		return;
-	}
-	char *comment = xasprintf("%s/%s: weight %lld", c->params[0], c->params[1], (long long)n);
-	bool ok = local || store_server(c, "weight", json_incref(weight), comment);
-	free(comment);
-	if (!ok) {
-		json_decref(weight);
-		return;
-	}
-	(void)!registry_set_weight(c->api->env.registry, c->params[0], c->params[1], (int)n);
-	answer_server(c, "weight", weight, local);
+	else if (local)
+		set_local(c, "weight", weight);
+	else
+		store_server(c, "weight", weight);
+	json_decref(weight);
 }

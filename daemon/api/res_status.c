@@ -179,35 +179,74 @@ void res_nodes_get(struct call *c)
 	call_json(c, 200, json_pack("{s:o}", "nodes", nodes_json(c->api)));
 }
 
-static bool store_node(struct call *c, bool drain)
+static void answer_node(struct call *c, const char *name, bool drain, bool local)
+{
+	call_json(c, 200,
+		  json_pack("{s:s, s:s, s:s}", "node", name, "admin", drain ? "drain" : "ready", "scope",
+			    local ? "local" : "cluster"));
+}
+
+static void set_node(struct api *a, const char *name, bool drain)
+{
+	if (strcmp(name, a->env.node->node) == 0)
+		a->env.set_node_drain(drain, a->env.arg);
+}
+
+struct node_setting { /* on its way to the store */
+	bool drain;
+	char name[];
+};
+
+static bool on_stored(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	struct node_setting *s = arg;
+
+	UNUSED(r);
+	set_node(a, s->name, s->drain);
+	if (c != NULL)
+		answer_node(c, s->name, s->drain, false);
+	return false;
+}
+
+static void store_node(struct call *c, bool drain)
 {
 	json_t *document = runtime_document(c->api);
 	json_t *nodes = json_object_get(document, "nodes");
+	struct node_setting *s = xcalloc(1, sizeof(*s) + strlen(c->params[0]) + 1);
 
+	s->drain = drain;
+	memcpy(s->name, c->params[0], strlen(c->params[0]) + 1);
 	if (nodes == NULL) {
 		nodes = json_object();
 		json_object_set_new(document, "nodes", nodes);
 	}
 	if (drain)
-		json_object_set_new(nodes, c->params[0], json_pack("{s:s}", "admin", "drain"));
+		json_object_set_new(nodes, s->name, json_pack("{s:s}", "admin", "drain"));
 	else
-		json_object_del(nodes, c->params[0]);
-	char *comment = xasprintf("node %s: %s", c->params[0], drain ? "drain" : "ready");
-	bool ok = runtime_store(c, document, comment);
+		json_object_del(nodes, s->name);
+	char *comment = xasprintf("node %s: %s", s->name, drain ? "drain" : "ready");
+	runtime_store(c, document, comment, &(struct write_then) { .committed = on_stored, .release = free, .arg = s });
 	free(comment);
-	return ok;
+}
+
+static void set_local(struct call *c, bool drain)
+{
+	set_node(c->api, c->params[0], drain);
+	api_event(c->api, "node",
+		  json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
+			    json_text(c->who.author)));
+	answer_node(c, c->params[0], drain, true);
 }
 
 void res_nodes_put_state(struct call *c)
 {
-	struct api *a = c->api;
 	bool local;
 
-	if (strcmp(c->params[0], a->env.node->node) != 0) {
+	if (strcmp(c->params[0], c->api->env.node->node) != 0) {
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no node \"%.64s\"", c->params[0]);
 		return;
 	}
-	if (!runtime_scope(c, &local) || write_replayed(c))
+	if (!runtime_scope(c, &local) || (!local && !write_turn(c)) || write_replayed(c))
 		return;
 	json_t *body = call_body_object(c, "admin");
 	if (body == NULL)
@@ -222,13 +261,8 @@ void res_nodes_put_state(struct call *c)
 		errors_fini(&errors);
 		return;
 	}
-	if (!local && !store_node(c, drain))
-		return;
-	a->env.set_node_drain(drain, a->env.arg);
-	api_event(a, "node",
-		  json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
-			    json_text(c->who.author)));
-	call_json(c, 200,
-		  json_pack("{s:s, s:s, s:s}", "node", c->params[0], "admin", drain ? "drain" : "ready", "scope",
-			    local ? "local" : "cluster"));
+	if (local)
+		set_local(c, drain);
+	else
+		store_node(c, drain);
 }

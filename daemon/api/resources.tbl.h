@@ -25,6 +25,8 @@ RESOURCE(PATCH, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_patch,
 RESOURCE(DELETE, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_delete, "dry_run", "", "Remove one object")
 
 RESOURCE(GET, "/api/v1/status", ROLE_VIEWER, res_status_get, "", "", "This node and the cluster")
+RESOURCE(GET, "/api/v1/operations/{operation}", ROLE_VIEWER, res_operations_get, "", "",
+	 "What became of a write that was answered 202, asked on any node")
 RESOURCE(GET, "/api/v1/nodes", ROLE_VIEWER, res_nodes_get, "", "", "The balancers")
 RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope", JSON_TYPE,
 	 "Drain a balancer or make it ready")

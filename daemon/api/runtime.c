@@ -21,30 +21,15 @@ json_t *runtime_document(struct api *a)
 	return document != NULL ? document : json_object();
 }
 
-static bool append(struct call *c, json_t *document, const char *comment)
+void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then)
 {
 	char *text = json_dumps(document, JSON_COMPACT);
-	const struct entry *entry;
+	struct store_write w = { .kind = ENTRY_RUNTIME, .comment = comment, .document = str_from(text) };
 
 	ASSERT(text != NULL);
-	struct store_write w = {
-		.kind = ENTRY_RUNTIME, .operation = "", .comment = comment, .document = str_from(text)
-	};
-	bool ok = write_append(c, &w, &entry);
+	write_propose(c->api, c, &w, then);
 	free(text);
-	return ok;
-}
-
-bool runtime_store(struct call *c, json_t *document, const char *comment)
-{
-	bool ok = false;
-
-	if (!store_quorate(c->api->env.store))
-		call_problem(c, PROBLEM_NO_QUORUM, NULL, "?scope=local sets it on this node alone");
-	else
-		ok = append(c, document, comment);
 	json_decref(document);
-	return ok;
 }
 
 bool runtime_scope(struct call *c, bool *ret_local)
@@ -59,6 +44,13 @@ bool runtime_scope(struct call *c, bool *ret_local)
 }
 
 /* ---- applying ---- */
+
+static json_t *server_in(json_t *document, const char *pool, const char *server)
+{
+	json_t *of_pool = json_object_get(json_object_get(document, "pools"), pool);
+
+	return json_object_get(json_object_get(of_pool, "servers"), server);
+}
 
 static void apply_server(struct api *a, const char *pool, const char *server, json_t *state)
 {
@@ -92,9 +84,85 @@ void runtime_apply(struct api *a)
 		json_object_foreach(json_object_get(pool, "servers"), name, server)
 			apply_server(a, pool_name, name, server);
 	}
-	json_decref(document);
+	a->runtime = document;
 	if (strcmp(runtime_node_admin(a), "drain") == 0)
 		a->env.set_node_drain(true, a->env.arg);
+}
+
+static bool same(json_t *a, json_t *b)
+{
+	return a == b || (a != NULL && b != NULL && json_equal(a, b));
+}
+
+static void tell_server(struct api *a, const struct entry *e, const char *names[2], json_t *change)
+{
+	json_object_set_new(change, "pool", json_text(names[0]));
+	json_object_set_new(change, "server", json_text(names[1]));
+	json_object_set_new(change, "author", json_text(e->author));
+	json_object_set_new(change, "local", json_false());
+	api_event(a, "server_admin", change);
+}
+
+/* One server's state, where it differs; absent is ready, and the configured weight. */
+static void change_server(struct api *a, const struct entry *e, const char *names[2], json_t *was, json_t *is)
+{
+	json_t *admin = json_object_get(is, "admin"), *weight = json_object_get(is, "weight");
+
+	if (!same(json_object_get(was, "admin"), admin)) {
+		if (admin == NULL)
+			(void)!registry_set_admin(a->env.registry, names[0], names[1], SERVER_ADMIN_READY);
+		tell_server(a, e, names,
+			    json_pack("{s:o}", "admin", admin != NULL ? json_incref(admin) : json_string("ready")));
+	}
+	if (!same(json_object_get(was, "weight"), weight)) {
+		if (weight == NULL)
+			(void)!registry_set_weight(a->env.registry, names[0], names[1], -1);
+		tell_server(a, e, names,
+			    json_pack("{s:o}", "weight", weight != NULL ? json_incref(weight) : json_null()));
+	}
+	apply_server(a, names[0], names[1], is);
+}
+
+/* The servers that `was` names, or those that `is` names and `was` does not. */
+static void change_servers(struct api *a, const struct entry *e, json_t *was, json_t *is, bool fresh)
+{
+	json_t *pool, *server;
+	const char *pool_name, *name;
+
+	json_object_foreach(json_object_get(fresh ? is : was, "pools"), pool_name, pool) {
+		json_object_foreach(json_object_get(pool, "servers"), name, server) {
+			json_t *before = server_in(was, pool_name, name), *after = server_in(is, pool_name, name);
+			if (!same(before, after) && (before == NULL) == fresh)
+				change_server(a, e, (const char *[]) { pool_name, name }, before, after);
+		}
+	}
+}
+
+static void change_nodes(struct api *a, const struct entry *e, json_t *was, json_t *is)
+{
+	const char *own = a->env.node->node;
+	json_t *before = json_object_get(json_object_get(was, "nodes"), own);
+	json_t *after = json_object_get(json_object_get(is, "nodes"), own);
+
+	if (same(before, after))
+		return;
+	const char *admin = runtime_node_admin(a);
+	a->env.set_node_drain(strcmp(admin, "drain") == 0, a->env.arg);
+	api_event(a, "node", json_pack("{s:s, s:s, s:o}", "name", own, "admin", admin, "author", json_text(e->author)));
+}
+
+/* What differs from the state before, and nothing else: what was set on this node alone stays. */
+void runtime_applied(struct api *a, const struct entry *e)
+{
+	json_t *was = a->runtime, *is;
+
+	if (store_last(a->env.store, ENTRY_RUNTIME)->position != e->position)
+		return;
+	is = a->runtime = runtime_document(a);
+	change_servers(a, e, was, is, false);
+	change_servers(a, e, was, is, true);
+	change_nodes(a, e, was, is);
+	json_decref(was);
 }
 
 void runtime_restore_weights(struct api *a)
@@ -112,13 +180,6 @@ void runtime_restore_weights(struct api *a)
 }
 
 /* ---- forgetting ---- */
-
-static json_t *server_in(json_t *document, const char *pool, const char *server)
-{
-	json_t *of_pool = json_object_get(json_object_get(document, "pools"), pool);
-
-	return json_object_get(json_object_get(of_pool, "servers"), server);
-}
 
 /* An address of a looked-up name ("mta2@10.0.0.12:25") belongs to the server its name begins with. */
 static json_t *configured(json_t *document, const char *pool, const char *server)
@@ -165,7 +226,7 @@ static bool prune_pool(struct api *a, json_t *servers, const char *pool, json_t 
 	return changed;
 }
 
-void runtime_prune(struct api *a, json_t *before, json_t *after)
+json_t *runtime_prune(struct api *a, json_t *before, json_t *after)
 {
 	json_t *document = runtime_document(a), *pool;
 	bool changed = false;
@@ -173,20 +234,8 @@ void runtime_prune(struct api *a, json_t *before, json_t *after)
 
 	json_object_foreach(json_object_get(document, "pools"), name, pool)
 		changed |= prune_pool(a, json_object_get(pool, "servers"), name, before, after);
-	if (changed) {
-		char *text = json_dumps(document, JSON_COMPACT);
-		const struct entry *entry;
-		struct store_write w = { .kind = ENTRY_RUNTIME,
-					 .operation = "",
-					 .author = "system",
-					 .comment = "overrides that the configuration ended",
-					 .document = str_from(text),
-					 .expect_position = UINT64_MAX };
-		/* Not fatal: at worst an override comes back with the next start. */
-		if (store_append(a->env.store, &w, &entry) != 0)
-			log_msg(LOG_LEVEL_WARNING, "runtime_state",
-				"overrides that ended could not be stored as ended, ignoring");
-		free(text);
-	}
+	if (changed)
+		return document;
 	json_decref(document);
+	return NULL;
 }

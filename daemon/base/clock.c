@@ -4,6 +4,7 @@
 #include "daemon/base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 int64_t clock_mono_us(void)
@@ -43,12 +44,18 @@ const char *clock_rfc5322(double wall, char *out)
 	static const char day[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 	static const char month[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	static _Thread_local char newest[40]; /* asked for again and again within a second */
+	static _Thread_local time_t newest_sec = -1;
 	time_t sec = (time_t)wall;
 	struct tm tm;
 
+	if (sec == newest_sec)
+		return memcpy(out, newest, sizeof(newest));
 	gmtime_r(&sec, &tm);
 	/* Not strftime: day and month names must not follow the locale. */
 	snprintf(out, 40, "%s, %d %s %d %02d:%02d:%02d +0000", day[tm.tm_wday], tm.tm_mday, month[tm.tm_mon],
 		 tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	memcpy(newest, out, sizeof(newest));
+	newest_sec = sec;
 	return out;
 }

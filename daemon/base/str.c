@@ -65,12 +65,12 @@ unsigned str_distance(const char *a, const char *b, unsigned cap)
 
 /* ---- builder ---- */
 
-static void reserve(struct sbuf *b, size_t more)
+void sbuf_reserve(struct sbuf *b, size_t n)
 {
-	if (b->cap - b->n > more)
+	if (b->cap - b->n > n)
 		return;
 	size_t cap = b->cap < 64 ? 128 : b->cap * 2;
-	while (cap - b->n <= more)
+	while (cap - b->n <= n)
 		cap *= 2;
 	b->p = xrealloc(b->p, cap);
 	b->cap = cap;
@@ -91,7 +91,7 @@ void sbuf_reset(struct sbuf *b)
 
 char *sbuf_extend(struct sbuf *b, size_t n)
 {
-	reserve(b, n);
+	sbuf_reserve(b, n);
 	b->n += n;
 	b->p[b->n] = '\0';
 	return b->p + b->n - n;
@@ -115,16 +115,20 @@ void sbuf_putc(struct sbuf *b, char c)
 	sbuf_add(b, &c, 1);
 }
 
+/* Formats into the room there is; only where that is too small, a second time. */
 void sbuf_vprintf(struct sbuf *b, const char *fmt, va_list ap)
 {
 	va_list again;
 
+	sbuf_reserve(b, 64);
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, again);
-	va_end(again);
+	int n = vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
 	ASSERT(n >= 0);
-	reserve(b, (size_t)n);
-	vsnprintf(b->p + b->n, (size_t)n + 1, fmt, ap);
+	if ((size_t)n >= b->cap - b->n) {
+		sbuf_reserve(b, (size_t)n);
+		vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
+	}
+	va_end(again);
 	b->n += (size_t)n;
 }
 

@@ -39,6 +39,8 @@ struct sbuf {
 
 void sbuf_fini(struct sbuf *b);
 void sbuf_reset(struct sbuf *b); /* keeps the memory */
+/* Room for n more bytes without another allocation. */
+void sbuf_reserve(struct sbuf *b, size_t n);
 void sbuf_add(struct sbuf *b, const void *p, size_t n);
 /* Makes the buffer n bytes longer and returns where they begin; the caller writes all of them. */
 char *sbuf_extend(struct sbuf *b, size_t n);

@@ -33,15 +33,17 @@ const struct command cli_commands[] = {
 	  "postroad config get --effective  # with every default filled in\n"
 	  "postroad config get --with-secrets > backup.json  # as root, for a backup",
 	  NULL, cmd_config_get },
-	{ "config apply", "FILE", 1, 1, OPT(DRY_RUN), "make a file the configuration (- = standard input)",
+	{ "config apply", "FILE", 1, 1, OPT(DRY_RUN) | OPT(YES), "make a file the configuration (- = standard input)",
 	  "postroad config apply site.json  # says what changed, or that nothing did\n"
 	  "postroad config apply --dry-run site.json  # only says what would change\n"
 	  "generate-config | postroad config apply -",
 	  "Applying the same file again changes nothing and says so. A change that somebody else made between reading "
 	  "and writing is "
-	  "never overwritten. Where the file says \"<secret>\" the stored secret is kept.",
+	  "never overwritten. Where the file says \"<secret>\" the stored secret is kept. It asks before a file that "
+	  "knows no "
+	  "users, or no tokens, removes all that there are.",
 	  cmd_config_apply },
-	{ "config edit", "", 0, 0, 0, "edit the configuration in $EDITOR",
+	{ "config edit", "", 0, 0, OPT(YES), "edit the configuration in $EDITOR",
 	  "postroad config edit\n"
 	  "EDITOR=nano postroad config edit",
 	  "A document that does not validate is opened again, with every error printed. What was rejected in the end "

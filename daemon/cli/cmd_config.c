@@ -243,11 +243,60 @@ static void report(const struct cli *c, const json_t *answer, const char *outcom
 		puts(outcome);
 }
 
-int config_put(struct cli *c, const json_t *doc, const char *etag, bool dry_run)
+/* "all 2 users" or "the only user" into out where the section has something before and nothing behind the change; how
+ * many that are. */
+static size_t lost_of(const struct config_change *ch, const char *section, struct sbuf *out)
 {
-	struct config_write w = { .method = "PUT", .body = doc, .etag = etag };
-	struct http_reply dry, rp = { 0 };
-	int rc = put_dry(c, doc, etag, &dry);
+	size_t n = json_object_size(json_object_get(ch->before, section));
+	const char *and = out->n > 0 ? " and " : "";
+
+	if (n == 0 || json_object_size(json_object_get(ch->after, section)) > 0)
+		return 0;
+	if (n > 1)
+		sbuf_printf(out, "%sall %zu %s", and, n, section);
+	else
+		sbuf_printf(out, "%sthe only %.*s", and, (int)strlen(section) - 1, section); /* without its "s" */
+	return n;
+}
+
+/* Whether the change may be made although logins vanish with it. */
+static int confirm_lost(const struct cli *c, const struct config_change *ch)
+{
+	struct sbuf lost = { 0 };
+	size_t n = lost_of(ch, "users", &lost);
+	int rc = EXIT_DONE;
+
+	n += lost_of(ch, "tokens", &lost);
+	const char *who = n == 1 ? "it loses" : "them loses";
+	if (n > 0 && ch->dry_run)
+		fprintf(stderr, "warning: this would remove %s: who logs in by %s access\n", lost.p, who);
+	else if (n > 0)
+		rc = cli_confirm(c, "remove %s: who logs in by %s access", lost.p, who);
+	sbuf_fini(&lost);
+	return rc;
+}
+
+static int put_changed(struct cli *c, const struct config_change *ch, const json_t *dry)
+{
+	struct config_write w = { .method = "PUT", .body = ch->after, .etag = ch->etag };
+	struct http_reply rp = { 0 };
+	int rc = confirm_lost(c, ch);
+
+	if (rc == EXIT_DONE && ch->dry_run) {
+		report(c, dry, "dry run: nothing was changed", -1);
+	} else if (rc == EXIT_DONE) {
+		rc = config_write(c, &w, &rp);
+		if (rc == EXIT_DONE)
+			report(c, dry, "applied", cli_int(rp.json, "revision"));
+	}
+	http_reply_fini(&rp);
+	return rc;
+}
+
+int config_put(struct cli *c, const struct config_change *ch)
+{
+	struct http_reply dry;
+	int rc = put_dry(c, ch->after, ch->etag, &dry);
 
 	if (rc != EXIT_DONE)
 		return rc;
@@ -257,14 +306,9 @@ int config_put(struct cli *c, const json_t *doc, const char *etag, bool dry_run)
 		rc = EXIT_FAILED;
 	} else if (change_count(dry.json) == 0) {
 		report(c, dry.json, "unchanged", -1);
-	} else if (dry_run) {
-		report(c, dry.json, "dry run: nothing was changed", -1);
 	} else {
-		rc = config_write(c, &w, &rp);
-		if (rc == EXIT_DONE)
-			report(c, dry.json, "applied", cli_int(rp.json, "revision"));
+		rc = put_changed(c, ch, dry.json);
 	}
-	http_reply_fini(&rp);
 	http_reply_fini(&dry);
 	return rc;
 }
@@ -278,7 +322,9 @@ int cmd_config_apply(struct cli *c)
 	if (rc == EXIT_DONE)
 		rc = config_fetch(c, &current, &etag);
 	if (rc == EXIT_DONE)
-		rc = config_put(c, doc, etag, cli_has(c, OPT_DRY_RUN));
+		rc = config_put(
+			c, &(struct config_change) {
+				   .before = current, .after = doc, .etag = etag, .dry_run = cli_has(c, OPT_DRY_RUN) });
 	json_decref(doc);
 	json_decref(current);
 	free(etag);

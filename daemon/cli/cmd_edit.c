@@ -16,9 +16,10 @@
 
 struct edit {
 	char file[4096];
-	char *before;     /* what the editor was given */
-	char *rejected;   /* the last text that was refused */
-	const char *etag; /* of what `before` shows */
+	char *before;           /* what the editor was given */
+	char *rejected;         /* the last text that was refused */
+	const json_t *document; /* the same, parsed */
+	const char *etag;       /* of what `before` shows */
 };
 
 static bool write_file(struct edit *e)
@@ -97,7 +98,8 @@ static int edit_once(struct cli *c, struct edit *e, bool *ret_done)
 		return EXIT_DONE;
 	}
 	json_t *doc = config_parse_text(e->file, text, n);
-	rc = doc != NULL ? config_put(c, doc, e->etag, false) : EXIT_USAGE;
+	struct config_change change = { .before = e->document, .after = doc, .etag = e->etag };
+	rc = doc != NULL ? config_put(c, &change) : EXIT_USAGE;
 	json_decref(doc);
 	if (rc == EXIT_USAGE)
 		*ret_done = !wants_again(e, text);
@@ -117,6 +119,7 @@ int cmd_config_edit(struct cli *c)
 	if (rc != EXIT_DONE)
 		return rc;
 	char *text = json_dumps(doc, JSON_INDENT(2));
+	e.document = doc;
 	e.before = xasprintf("%s\n", text);
 	e.etag = etag;
 	rc = write_file(&e) ? EXIT_DONE : EXIT_FAILED;

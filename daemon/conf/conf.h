@@ -61,6 +61,25 @@ struct certificate_config {
 	struct tls_certificate *loaded; /* NULL when it cannot be: an error, or in `kept` */
 };
 
+enum { VIPS_MAX = 64, VIP_ADDRESSES_MAX = 8 };
+
+struct vip_address {
+	struct addr ip; /* without a port */
+	unsigned bits;  /* of its network's prefix */
+};
+
+struct vip_config {
+	const char *name;
+	struct vip_address *addresses;
+	size_t n_addresses;
+	const char *interface; /* of this node; NULL: it has none */
+	unsigned vrid;         /* 1 to 255 */
+	bool vrid_chosen;      /* written, not following from the name */
+	struct str_list nodes; /* preferred first */
+	bool failback;
+	int64_t advert_ms;
+};
+
 /* A parsed, valid configuration: the typed form of one document, for one node. */
 struct conf {
 	uint32_t magic;
@@ -77,6 +96,8 @@ struct conf {
 	size_t n_certificates;
 	struct user_config *users;
 	size_t n_users;
+	struct vip_config *vips;
+	size_t n_vips;
 	struct token_config *tokens;
 	size_t n_tokens;
 	struct errors warnings; /* valid, but an operator should know */
@@ -129,7 +150,7 @@ json_t *conf_merge_patch(json_t *target, json_t *patch);
  * changed; "move" has the old and the new index in "from" and "to". */
 json_t *conf_diff(json_t *from, json_t *to);
 
-/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "users", "tokens"): index to name, NULL at
+/* Sections of the document ("listeners", "pools", "domain_sets", "routes", "vips", …): index to name, NULL at
  * the end.
  */
 const char *conf_section(size_t i);

@@ -102,6 +102,7 @@ void conf_check(struct conf *c, struct conf_parser *p)
 	conf_check_pools(&k);
 	conf_check_reach(&k);
 	conf_check_tls(&k);
+	conf_check_vips(&k);
 	conf_check_users(&k);
 	conf_check_auth(&k);
 	warn_unused_pools(&k);

@@ -30,6 +30,8 @@ bool conf_check_name(struct conf_checker *k, const struct map *names, const char
 void conf_check_sets(struct conf_checker *k, const struct str_list *domains);
 
 void conf_check_listeners(struct conf_checker *k);
+/* Mail that comes to l can take route r, as far as the route's `listener` says. */
+bool conf_check_meets(const struct route_config *r, const struct listener_config *l);
 void conf_check_pools(struct conf_checker *k);
 /* Notes in each pool which inbound listeners lead to it. */
 void conf_check_reach(struct conf_checker *k);
@@ -47,6 +49,8 @@ void conf_check_keep(struct conf_checker *k, const char *why, const char *instea
 /* Mail for it is deferred until the file at the path can be used. */
 void conf_check_empty_pool(struct conf_checker *k, struct pool_config *p, const char *why);
 
+/* Gives those a virtual router id that have none, too. */
+void conf_check_vips(struct conf_checker *k);
 void conf_check_users(struct conf_checker *k);
 void conf_check_auth(struct conf_checker *k);
 

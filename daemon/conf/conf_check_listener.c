@@ -145,14 +145,7 @@ static void check_identity(struct conf_checker *k, const struct listener_config 
 
 static bool route_splits(const struct route_config *r, const struct listener_config *l)
 {
-	if (!r->recipient.present && !r->recipient_domain.present)
-		return false;
-	if (!r->listener.present)
-		return true;
-	for (size_t i = 0; i < r->listener.n; i++)
-		if (strcmp(r->listener.v[i], l->name) == 0)
-			return true;
-	return false;
+	return (r->recipient.present || r->recipient_domain.present) && conf_check_meets(r, l);
 }
 
 /* Those who log in are people with mail programs, which cannot split a message: what becomes of one whose recipients

@@ -25,6 +25,10 @@ static void check_settings(struct conf_checker *k, const struct pool_config *poo
 	conf_check_at(k, "pools", pool->name, "outlier", "busy_max", NULL);
 	if (pool->outlier.busy_max_ms < pool->outlier.busy_ms)
 		conf_bad(k->p, NULL, NULL, NULL, "\"busy_max\" is shorter than \"busy\"");
+	conf_check_at(k, "pools", pool->name, "identity", "xclient", NULL);
+	if (pool->identity.xclient & SMTP_XATTR_ADDR && !(pool->identity.xclient & SMTP_XATTR_NAME))
+		conf_check_warn(k, "ADDR without NAME: Postfix joins each client's address with this balancer's own "
+				   "name, and checks by name take every client for it; say NAME too");
 	conf_check_at(k, "pools", pool->name, "timeouts", "dot", NULL);
 	if (pool->timeouts.dot_ms < DOT_MIN_MS)
 		conf_check_warn(

@@ -22,7 +22,7 @@ static void lead(struct conf_checker *k, const struct listener_config *l, const 
 	free(name);
 }
 
-static bool asks_for(const struct route_config *r, const struct listener_config *l)
+bool conf_check_meets(const struct route_config *r, const struct listener_config *l)
 {
 	if (!r->listener.present)
 		return true;
@@ -42,7 +42,7 @@ void conf_check_reach(struct conf_checker *k)
 			continue;
 		lead(k, l, l->pool);
 		for (size_t r = 0; r < policy->n_routes; r++)
-			if (policy->routes[r].action == ROUTE_POOL && asks_for(&policy->routes[r], l))
+			if (policy->routes[r].action == ROUTE_POOL && conf_check_meets(&policy->routes[r], l))
 				lead(k, l, policy->routes[r].pool);
 	}
 }

@@ -138,7 +138,8 @@ struct conf_object {
 extern const struct conf_object conf_document_object, conf_node_object;
 extern const struct conf_object conf_listener_object, conf_caps_object, conf_listener_timeouts_object;
 extern const struct conf_object conf_pool_object, conf_route_object, conf_user_object, conf_token_object;
-extern const struct conf_object conf_certificate_object, conf_listener_tls_object, conf_listener_auth_object;
+extern const struct conf_object conf_vip_object, conf_certificate_object, conf_listener_tls_object,
+	conf_listener_auth_object;
 extern const struct conf_object *const conf_pool_parts[]; /* NULL at the end */
 extern const struct conf_object conf_when_object;
 extern const struct conf_field conf_document_field; /* the document as a value */
@@ -173,7 +174,7 @@ extern const struct conf_type conf_type_sha256, conf_type_time, conf_type_path, 
 extern const struct conf_type conf_type_addrs, conf_type_networks, conf_type_source, conf_type_resolvers;
 extern const struct conf_type conf_type_server_address, conf_type_set, conf_type_xclient;
 extern const struct conf_type conf_type_names, conf_type_helos, conf_type_mailboxes, conf_type_domains;
-extern const struct conf_type conf_type_users, conf_type_certificate_names;
+extern const struct conf_type conf_type_users, conf_type_certificate_names, conf_type_prefixes, conf_type_interface;
 
 /* Writes a member through its offset; the tables have checked that the types fit. */
 void conf_store(const struct conf_field *f, void *base, const void *value, size_t size);

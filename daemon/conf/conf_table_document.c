@@ -103,6 +103,8 @@ static const struct conf_field document_fields[] = {
 	{ "routes", .type = &conf_type_list, .sub = &conf_route_object,
 	  CONF_LIST_AT(struct conf, policy.routes, policy.n_routes), .def = "[]",
 	  .doc = "From an envelope to a pool or a refusal; the first that matches counts." },
+	{ "vips", .type = &conf_type_map, .sub = &conf_vip_object, CONF_LIST_AT(struct conf, vips, n_vips), .def = "{}",
+	  .doc = "Virtual addresses, which move between nodes." },
 	{ "certificates", .type = &conf_type_map, .sub = &conf_certificate_object,
 	  CONF_LIST_AT(struct conf, certificates, n_certificates), .def = "{}",
 	  .doc = "Certificates with their keys." },

@@ -91,8 +91,8 @@ static const struct conf_object *const document_objects[] = { &conf_document_obj
 							      &conf_pool_object };
 
 static const struct conf_object *const policy_objects[] = { &conf_route_object, &conf_when_object,
-							    &conf_certificate_object, &conf_user_object,
-							    &conf_token_object };
+							    &conf_vip_object,   &conf_certificate_object,
+							    &conf_user_object,  &conf_token_object };
 
 const struct conf_object *conf_object_at(bool node_file, size_t i)
 {

@@ -3,6 +3,7 @@
  */
 #include "daemon/conf/conf_schema.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/smtp/smtp.h"
@@ -62,6 +63,93 @@ static json_t *addrs_schema(const struct conf_field *f)
 }
 
 const struct conf_type conf_type_addrs = { "list of addresses", parse_addrs, addrs_allowed, addrs_schema };
+
+/* ---- addresses with a prefix length ---- */
+
+/* "192.0.2.10/24": an address of a network, not the network. */
+static bool parse_prefix(const char *text, struct vip_address *ret)
+{
+	char ip[ADDR_TEXT_MAX];
+	const char *slash = strchr(text, '/');
+	struct cidr net;
+	const char *why;
+
+	if (slash == NULL || (size_t)(slash - text) >= sizeof(ip))
+		return false;
+	memcpy(ip, text, (size_t)(slash - text));
+	ip[slash - text] = '\0';
+	if (!addr_parse_ip(ip, &ret->ip))
+		return false;
+	/* The length is read as that of a network all of whose bits may be set. */
+	char all[ADDR_TEXT_MAX + 8];
+	snprintf(all, sizeof(all), "%s%.5s", ret->ip.sa.sa_family == AF_INET6 ? "::" : "0.0.0.0", slash);
+	if (!cidr_parse(all, &net, &why) || net.bits == 0 || strlen(slash) > 4)
+		return false;
+	ret->bits = net.bits;
+	return true;
+}
+
+static bool parse_prefixes(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	struct vip_address *list;
+	size_t n = 0, i;
+	json_t *one;
+
+	if (!json_is_array(v) || json_array_size(v) < f->min || json_array_size(v) > f->max) {
+		conf_bad(p, f, v, NULL, "a list of addresses is needed here");
+		return false;
+	}
+	list = arena_alloc(p->arena, json_array_size(v) * sizeof(*list));
+	json_array_foreach(v, i, one) {
+		size_t at = conf_path_push_index(&p->path, i);
+		if (json_is_string(one) && parse_prefix(json_string_value(one), &list[n]))
+			n++;
+		else
+			conf_bad(p, f, one, NULL, "not an IP address with the length of its network's prefix");
+		conf_path_pop(&p->path, at);
+	}
+	conf_store(f, base, &list, sizeof(list));
+	memcpy((char *)base + f->count_offset, &n, sizeof(n));
+	return true;
+}
+
+static void prefixes_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	sbuf_printf(out, "%llu to %llu of \"192.0.2.10/24\", \"2001:db8::10/64\"", (unsigned long long)f->min,
+		    (unsigned long long)f->max);
+}
+
+const struct conf_type conf_type_prefixes = { "list of addresses with prefix lengths", parse_prefixes, prefixes_allowed,
+					      addrs_schema };
+
+/* ---- interfaces ---- */
+
+/* As the kernel has it (dev_valid_name), without what would need quoting in a file. */
+static bool parse_interface(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	const char *text = conf_want_text(p, f, v);
+
+	if (text == NULL)
+		return false;
+	size_t n = strspn(text, fine);
+	if (n == 0 || n > 15 || text[n] != '\0' || strspn(text, ".") == n) {
+		conf_bad(p, f, v, NULL, "not the name of a network interface");
+		return false;
+	}
+	const char *copy = arena_strdup(p->arena, text);
+	conf_store(f, base, &copy, sizeof(copy));
+	return true;
+}
+
+static void interface_allowed(const struct conf_field *f, struct sbuf *out)
+{
+	UNUSED(f);
+	sbuf_puts(out, "1 to 15 letters, digits, \"_\", \".\", \"-\"");
+}
+
+const struct conf_type conf_type_interface = { "network interface", parse_interface, interface_allowed,
+					       conf_string_schema };
 
 /* ---- networks ---- */
 

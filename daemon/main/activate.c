@@ -40,6 +40,14 @@ static bool binds_are_free(struct node *n, const struct conf *c, struct errors *
 	return errors->n == before;
 }
 
+bool activate_check(struct conf *c, struct errors *errors, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	return binds_are_free(n, c, errors);
+}
+
 bool activate_conf(struct conf *c, struct errors *errors, void *arg)
 {
 	struct node *n = arg;

@@ -88,22 +88,10 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 	return ret->json != NULL;
 }
 
-int document_store(const struct node_config *n, struct store *store, json_t *document, const char **ret_failed)
+int document_remember(const struct node_config *n, json_t *document, const char **ret_failed)
 {
-	char *text = json_dumps(document, JSON_COMPACT), hex[HEX_LEN + 1];
+	char hex[HEX_LEN + 1];
 
-	ASSERT(text != NULL);
-	struct store_write w = { .kind = ENTRY_CONFIG,
-				 .operation = "",
-				 .author = "initial_config",
-				 .comment = "from the node file",
-				 .document = str_from(text),
-				 .expect_position = UINT64_MAX };
-	int rc = store_append(store, &w, NULL);
-	free(text);
-	*ret_failed = "storing initial_config";
-	if (rc != 0)
-		return rc;
 	*ret_failed = HASH_FILE;
 	hash_of(document, hex);
 	return write_hash(n, hex);

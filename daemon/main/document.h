@@ -20,8 +20,7 @@ struct start_document {
 /* store may be NULL (--check without one). False: errors say why. */
 bool document_find(const struct node_config *n, struct store *store, struct start_document *ret,
 		   struct errors *errors) MUST_CHECK;
-/* Makes the node file's document the first revision. 0 or -errno. */
-int document_store(const struct node_config *n, struct store *store, json_t *document,
-		   const char **ret_failed) MUST_CHECK;
+/* The node file's document is the first revision now. 0 or -errno; *ret_failed: what could not be written. */
+int document_remember(const struct node_config *n, json_t *document, const char **ret_failed) MUST_CHECK;
 
 #endif

@@ -80,7 +80,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 		engine_stop_now(n->engine);
 		return;
 	}
-	store_close(n->store);
+	storage_close(n);
 	_exit(0);
 }
 
@@ -157,17 +157,10 @@ static struct node *node_new(const struct node_config *config, const char *node_
 
 static int open_store(struct node *n, char **ret_warning)
 {
-	char *why = NULL;
-
 	if (!surroundings_make_dir(n, n->config->state_dir, 0700) ||
 	    !surroundings_make_dir(n, n->config->run_dir, 0755))
 		return EXIT_FAILED;
-	n->store = store_open(n->config->state_dir, n->config->node, &why, ret_warning);
-	if (n->store != NULL)
-		return 0;
-	surroundings_complain(n, "%s", why);
-	free(why);
-	return EXIT_FAILED;
+	return storage_open(n, ret_warning) ? 0 : EXIT_FAILED;
 }
 
 static void print_errors(const struct start_document *d, const struct errors *errors)
@@ -203,19 +196,6 @@ static struct conf *load_conf(struct node *n, struct start_document *ret)
 	return conf;
 }
 
-static int store_first(struct node *n, struct conf *conf)
-{
-	const char *failed;
-	int rc = document_store(n->config, n->store, conf->document, &failed);
-
-	if (rc != 0) {
-		surroundings_complain(n, "%s: %s", failed, strerror(-rc));
-		return EXIT_FAILED;
-	}
-	conf->revision = store_revision_number(n->store);
-	return 0;
-}
-
 static void make_parts(struct node *n)
 {
 	struct engine_options o = { .workers = n->config->workers,
@@ -249,6 +229,7 @@ static int make_api(struct node *n)
 			       .store = n->store,
 			       .registry = n->registry,
 			       .engine = n->engine,
+			       .check = activate_check,
 			       .activate = activate_conf,
 			       .set_node_drain = set_node_drain,
 			       .arg = n,
@@ -304,8 +285,7 @@ static void node_fini(struct node *n)
 	if (n->conf != NULL)
 		conf_unref(n->conf);
 	n->conf = NULL;
-	if (n->store != NULL)
-		store_close(n->store);
+	storage_close(n);
 	if (n->loop != NULL)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
@@ -315,7 +295,9 @@ static void node_fini(struct node *n)
 /* With a store and a valid configuration: starts and runs. */
 static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
 {
-	if (d->from_node_file && store_first(n, conf) != 0)
+	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
+	bool first = d->from_node_file && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf) != 0)
 		return EXIT_FAILED;

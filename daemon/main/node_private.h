@@ -17,6 +17,9 @@ struct node {
 	struct conf_env env;
 	struct loop *loop;
 	struct store *store;
+	struct event *store_event;
+	struct timer store_tick;
+	int first_error; /* of storing the first document */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
@@ -56,8 +59,19 @@ void certificates_in_force(struct node *n);
 /* Reads all files again; what is wrong with them is a warning, and all stays as it was. */
 void certificates_reload(struct node *n);
 
+/* ---- storage.c: the store in the loop ---- */
+
+/* False: said why. */
+bool storage_open(struct node *n, char **ret_warning) MUST_CHECK;
+bool storage_start(struct node *n) MUST_CHECK;
+/* Makes the first document the first revision; waits for that. 0, or said why. */
+int storage_first(struct node *n, struct conf *conf) MUST_CHECK;
+void storage_close(struct node *n);
+
 /* ---- activate.c: configurations and views ---- */
 
+/* As api_env.check. */
+bool activate_check(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* As api_env.activate. */
 bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* All hooks of the registry but on_first_round. */

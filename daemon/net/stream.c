@@ -257,13 +257,16 @@ static void out_drop(struct stream *st, size_t n)
 	st->out_at = st->out_n = st->out_cap = 0;
 }
 
+#define OUT_FIRST 512 /* bytes */
+
 void stream_wire_reserve(struct stream *st, size_t n)
 {
 	if (st->out_n + n <= st->out_cap)
 		return;
-	size_t live = st->out_n - st->out_at, cap = st->out_cap < 512 ? 512 : st->out_cap;
+	size_t live = st->out_n - st->out_at, cap = st->out_cap < OUT_FIRST ? OUT_FIRST : st->out_cap;
+	/* A reply or a command fits the first; what does not is content, and goes on. */
 	while (cap < live + n)
-		cap *= 2;
+		cap *= 4;
 	char *bigger = xmalloc(cap);
 	if (live > 0)
 		memcpy(bigger, st->out + st->out_at, live);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Recognising ourselves in the greeting of a server.
+ * Recognising ourselves in the greeting of a server, and in what a client says it passed.
  */
 #include "daemon/pool/self.h"
 
@@ -26,4 +26,9 @@ const char *self_token(void)
 bool self_greets(struct str greeting)
 {
 	return memmem(greeting.p, greeting.n, self_token(), sizeof(token) - 1) != NULL;
+}
+
+bool self_passed(struct str hops)
+{
+	return hops.n > 0 && memmem(hops.p, hops.n, self_token(), sizeof(token) - 1) != NULL;
 }

@@ -37,7 +37,10 @@ static void on_wake(void *arg)
 	w->fn(w->arg);
 }
 
-#define LOOK_MAX 1024 /* waiters looked at for a wake-up */
+#define LOOK_MAX 1024      /* waiters looked at in one search */
+#define ANYBODY UINT64_MAX /* no release is later */
+
+enum which { LEAST, MOST };
 
 static _Atomic uint32_t n_waiting_anywhere;
 
@@ -66,23 +69,33 @@ static void wake(struct pool_shared *sh, struct pool_waiter *w)
 	loop_post(w->loop, on_wake, wake);
 }
 
-/* Wakes the one whose client has least, of those that were not woken for this release or a later one. */
-static void offer(struct pool_shared *sh, uint64_t release)
+/* Of those that were not woken for this release or a later one, the first whose client has least; or the last whose
+ * client has most. NULL = there is none. The lock is held. */
+static struct pool_waiter *find(const struct pool_shared *sh, uint64_t release, enum which which, uint64_t *ret_load)
 {
-	struct pool_waiter *w, *best = NULL;
-	uint64_t least = 0;
+	struct pool_waiter *w, *found = NULL;
 	unsigned looked = 0;
 	struct list *tmp;
 
+	*ret_load = which == LEAST ? UINT64_MAX : 0;
 	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
 		if (looked++ == LOOK_MAX)
 			break;
 		uint64_t load = load_of(w);
-		if (w->offer >= release || (best != NULL && load >= least))
+		bool beyond = which == LEAST ? load < *ret_load : load >= *ret_load;
+		if (w->offer >= release || (found != NULL && !beyond))
 			continue;
-		best = w;
-		least = load;
+		found = w;
+		*ret_load = load;
 	}
+	return found;
+}
+
+static void offer(struct pool_shared *sh, uint64_t release)
+{
+	uint64_t load;
+	struct pool_waiter *best = find(sh, release, LEAST, &load);
+
 	if (best == NULL)
 		return;
 	best->offer = release;
@@ -164,21 +177,10 @@ static bool has_room(const struct pool *p)
 /* Makes room in a full queue for a client that has less than another: the last to come of one that has most leaves. */
 static bool evict_for(struct pool_shared *sh, const struct pool_waiter *newcomer)
 {
-	struct pool_waiter *w, *worst = NULL;
-	uint64_t own = load_of(newcomer) + 1, most = own;
-	unsigned looked = 0;
-	struct list *tmp;
+	uint64_t most;
+	struct pool_waiter *worst = find(sh, ANYBODY, MOST, &most);
 
-	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
-		if (looked++ == LOOK_MAX)
-			break;
-		uint64_t load = load_of(w);
-		if (load <= own || load < most)
-			continue;
-		worst = w;
-		most = load;
-	}
-	if (worst == NULL)
+	if (worst == NULL || most <= load_of(newcomer) + 1)
 		return false;
 	worst->evicted = true;
 	wake(sh, worst);
@@ -244,18 +246,10 @@ bool pool_anybody_waits(void)
 uint64_t pool_waiting_least(const struct pool *p)
 {
 	struct pool_shared *sh = p->shared;
-	const struct pool_waiter *w;
-	uint64_t least = UINT64_MAX;
-	unsigned looked = 0;
-	struct list *tmp;
+	uint64_t least;
 
 	pthread_mutex_lock(&sh->lock);
-	LIST_FOR_EACH(w, tmp, &sh->waiters, link) {
-		if (looked++ == LOOK_MAX)
-			break;
-		uint64_t load = load_of(w);
-		least = load < least ? load : least;
-	}
+	(void)find(sh, ANYBODY, LEAST, &least);
 	pthread_mutex_unlock(&sh->lock);
 	return least;
 }

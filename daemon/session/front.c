@@ -82,12 +82,24 @@ static struct str enhanced_of(struct str reply)
 	return n < 16 && n < reply.n && reply.p[n] == ' ' ? (struct str) { reply.p + 4, n - 4 } : none;
 }
 
+static void relay_lines(struct session *s, struct str reply)
+{
+	struct sbuf folded = { 0 };
+
+	if (smtp_reply_is_long(reply)) {
+		smtp_reply_fold(reply, &folded);
+		reply = (struct str) { folded.p, folded.n };
+	}
+	front_relay(s, reply.p, reply.n);
+	sbuf_fini(&folded);
+}
+
 void session_relay_text(struct session *s, struct str reply)
 {
 	char enhanced[16];
 
 	if (!s->lv->config->mask_backend) {
-		front_relay(s, reply.p, reply.n);
+		relay_lines(s, reply);
 		return;
 	}
 	unsigned code =

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/chunk.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/front_xclient.h"
@@ -109,6 +110,8 @@ static void put_limits(const struct session *s, struct sbuf *out)
 		put_line(out, false, line);
 }
 
+#define EHLO_TYPICAL 500 /* bytes */
+
 static void ehlo_reply(struct session *s, const struct offer *o)
 {
 	static const unsigned passed[] = { SMTP_EXT_8BITMIME, SMTP_EXT_SMTPUTF8, SMTP_EXT_DSN,
@@ -116,6 +119,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	struct sbuf out = { 0 };
 	char size[32];
 
+	sbuf_reserve(&out, EHLO_TYPICAL);
 	put_line(&out, false, s->lv->config->hostname);
 	put_line(&out, false, "PIPELINING");
 	put_line(&out, false, "CHUNKING"); /* whatever the servers can: what they cannot is converted */
@@ -125,6 +129,7 @@ static void ehlo_reply(struct session *s, const struct offer *o)
 	put_limits(s, &out);
 	put_mechanisms(s, &out);
 	front_xclient_announce(s, &out);
+	put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_XHOPS)]);
 	if (may_start_tls(s))
 		put_line(&out, false, smtp_ext_names[__builtin_ctz(SMTP_EXT_STARTTLS)]);
 	if (o->size > 0)
@@ -150,7 +155,8 @@ static enum step cmd_ehlo(struct session *s, struct str args)
 	if (!take_helo(s, args, true, &step))
 		return step;
 	const struct offer *o = worker_offer(s->w, s->lv);
-	s->front.exts = (o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE;
+	s->front.exts =
+		(o->exts & ~SMTP_EXT_AUTH) | SMTP_EXT_PIPELINING | SMTP_EXT_CHUNKING | SMTP_EXT_SIZE | SMTP_EXT_XHOPS;
 	if (offers_auth(s))
 		s->front.exts |= SMTP_EXT_AUTH; /* for its parameter of MAIL; also behind a login, unannounced then */
 	s->front.unknown = o->known ? 0 : SMTP_EXT_8BITMIME | SMTP_EXT_SMTPUTF8 | SMTP_EXT_DSN;
@@ -191,10 +197,26 @@ static enum step cmd_starttls(struct session *s, struct str args)
 
 /* ---- mail ---- */
 
+/* RFC 5321 6.3, before there is content: without this, balancers that have each other for servers would open sessions
+ * until their caps are reached, as each awaits the verdict of the next. True: it was refused. */
+static bool went_round(struct session *s, const struct smtp_mail *m, enum step *ret_step)
+{
+	bool again = self_passed(m->hops);
+
+	if (!again && smtp_hops_count(m->hops) < SMTP_HOPS_MAX)
+		return false;
+	txn_log_loop(s, m);
+	*ret_step = front_refuse(s, REJECT_LOOP, 554, "5.4.6",
+				 again ? "a mail loop: it came through this balancer before"
+				       : "a mail loop: it came through too many balancers");
+	return true;
+}
+
 static enum step cmd_mail(struct session *s, struct str args)
 {
 	struct smtp_refusal why;
 	struct smtp_mail m;
+	enum step step;
 
 	if (s->txn != NULL)
 		return front_refuse(s, REJECT_SEQUENCE, 503, "5.5.1", "a transaction is open already");
@@ -206,6 +228,8 @@ static enum step cmd_mail(struct session *s, struct str args)
 		return refuse_parse(s, &why);
 	if (!smtp_mail_parse(args, s->front.exts, &m, &why))
 		return refuse_unknown(s);
+	if (went_round(s, &m, &step))
+		return step;
 	if (m.has_size && m.size > s->lv->config->caps.message_size)
 		return front_refuse(s, REJECT_SIZE, 552, "5.3.4", "message too big");
 	if (s->counted != NULL &&

@@ -4,10 +4,10 @@
  * The hard thing is that HELO is the client's word: it goes into a comment-free position only as the parser let it
  * through (no spaces, no control characters), and the address beside it is ours.
  */
-#include <stdio.h>
-
 #include "daemon/base/clock.h"
 #include "daemon/session/txn.h"
+
+#define FIELD_TYPICAL 400 /* bytes */
 
 bool received_wanted(const struct txn *t)
 {
@@ -17,6 +17,20 @@ bool received_wanted(const struct txn *t)
 	if (mode == ADD_RECEIVED_AUTO)
 		return t->pool == NULL || !identity_pins(&t->pool->config->identity);
 	return mode == ADD_RECEIVED_ALWAYS;
+}
+
+/* Pieces, not a format: this is done for each message, and formatting cost a tenth of all it takes. */
+static void put(struct sbuf *out, const char *const *pieces)
+{
+	for (; *pieces != NULL; pieces++)
+		sbuf_puts(out, *pieces);
+}
+
+static void put_for(struct sbuf *out, struct str address)
+{
+	sbuf_puts(out, "\r\n\tfor <");
+	sbuf_add(out, address.p, address.n);
+	sbuf_putc(out, '>');
 }
 
 void received_field(const struct txn *t, struct sbuf *out)
@@ -30,15 +44,17 @@ void received_field(const struct txn *t, struct sbuf *out)
 	const char *secure = s->front.tls != NULL && s->front.esmtp ? "S" : "";
 	const char *known = s->front.user != NULL && s->front.esmtp ? "A" : "";
 
-	sbuf_printf(out, "Received: from %s ([%s%s])\r\n\tby %s (Postroad) with %s%s%s id %s.%u", helo, v6,
-		    addr_format_ip(&s->client, ip), s->lv->config->hostname, with, secure, known, session_id(s, id),
-		    s->n_txns);
+	sbuf_reserve(out, FIELD_TYPICAL);
+	put(out, (const char *const[]) { "Received: from ", helo, " ([", v6, addr_format_ip(&s->client, ip),
+					 "])\r\n\tby ", s->lv->config->hostname, " (Postroad) with ", with, secure,
+					 known, " id ", session_id(s, id), NULL });
+	sbuf_printf(out, ".%u", s->n_txns);
 	if (t->n_promised == 1) {
 		struct list *tmp;
 		const struct rcpt *rc;
 		LIST_FOR_EACH(rc, tmp, &t->rcpts, link)
 			if (rc->promised && rc->address.n < 200)
-				sbuf_printf(out, "\r\n\tfor <%.*s>", STR_ARG(rc->address));
+				put_for(out, rc->address);
 	}
-	sbuf_printf(out, ";\r\n\t%s\r\n", clock_rfc5322(clock_wall(), date));
+	put(out, (const char *const[]) { ";\r\n\t", clock_rfc5322(clock_wall(), date), "\r\n", NULL });
 }

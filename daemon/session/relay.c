@@ -48,6 +48,7 @@ static void replay_add(struct txn *t, const char *p, size_t n)
 			return;
 		}
 		t->replay_taken = want;
+		sbuf_reserve(&t->replay, want - t->replay.n - 1);
 	}
 	sbuf_add(&t->replay, p, n);
 }

@@ -46,9 +46,11 @@ static unsigned needs_of_mail(const struct smtp_mail *m)
 	return need;
 }
 
+#define ENVELOPE_TYPICAL 1024 /* bytes: sender, a recipient or two */
+
 void txn_open(struct session *s, struct str args)
 {
-	struct arena *arena = arena_new(2048);
+	struct arena *arena = arena_new(sizeof(struct txn) + ENVELOPE_TYPICAL);
 	struct txn *t = arena_alloc(arena, sizeof(*t));
 	struct smtp_refusal unused;
 
@@ -311,12 +313,19 @@ static void add_rcpt(struct txn *t, const struct smtp_rcpt *r)
 {
 	struct rcpt *rc = arena_alloc(t->arena, sizeof(*rc));
 	struct str to = r->path.mailbox;
-	const char *space = r->params.n > 0 ? " " : "";
 	size_t cap = to.n + r->params.n + 20;
 	char *line = arena_alloc(t->arena, cap);
 
+	char *end = mempcpy(line, "RCPT TO:<", strlen("RCPT TO:<"));
+	end = mempcpy(end, to.p, to.n);
+	*end++ = '>';
+	if (r->params.n > 0) {
+		*end++ = ' ';
+		end = mempcpy(end, r->params.p, r->params.n);
+	}
+	end = mempcpy(end, "\r\n", 2);
 	rc->line = line;
-	rc->line_n = (size_t)snprintf(line, cap, "RCPT TO:<%.*s>%s%.*s\r\n", STR_ARG(to), space, STR_ARG(r->params));
+	rc->line_n = (size_t)(end - line);
 	t->rcpt_bytes += cap;
 	rc->address = (struct str) { line + strlen("RCPT TO:<"), to.n };
 	rc->state = RCPT_UNSENT;

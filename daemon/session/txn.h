@@ -145,6 +145,8 @@ struct txn {
 
 /* Opens the session's transaction for the arguments of a MAIL that smtp_mail_parse() accepts; they are copied. */
 void txn_open(struct session *s, struct str args);
+/* One line about a MAIL that is refused because it came round. */
+void txn_log_loop(const struct session *s, const struct smtp_mail *m);
 /* RCPT: *ret_wait = the command must wait for verdicts before it. Otherwise it was answered or will be. */
 void txn_rcpt(struct txn *t, const struct smtp_rcpt *r, bool *ret_wait);
 void txn_data(struct txn *t);

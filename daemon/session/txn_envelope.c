@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "daemon/pool/self.h"
 #include "daemon/session/back_content.h"
 #include "daemon/session/identity.h"
 #include "daemon/session/txn_server.h"
@@ -31,6 +32,9 @@ static size_t mail_line(const struct txn *t, char *out, size_t cap)
 		n += snprintf(out + n, cap - (size_t)n, " RET=%.*s", STR_ARG(m->ret));
 	if (m->envid.p != NULL)
 		n += snprintf(out + n, cap - (size_t)n, " ENVID=%.*s", STR_ARG(m->envid));
+	if (exts & SMTP_EXT_XHOPS)
+		n += snprintf(out + n, cap - (size_t)n, " XHOPS=%.*s%s%s", STR_ARG(m->hops), m->hops.n > 0 ? "," : "",
+			      self_token());
 	n += snprintf(out + n, cap - (size_t)n, "\r\n");
 	ASSERT((size_t)n < cap);
 	return (size_t)n;
@@ -38,7 +42,7 @@ static size_t mail_line(const struct txn *t, char *out, size_t cap)
 
 static void send_mail(struct txn *t)
 {
-	char line[SMTP_LINE_MAX + 128];
+	char line[SMTP_LINE_MAX + 128 + SMTP_HOPS_MAX * (SMTP_HOP_TOKEN + 1)];
 
 	t->mail_state = RCPT_SENT;
 	back_command(t->back, DUE_MAIL, NULL, line, mail_line(t, line, sizeof(line)));

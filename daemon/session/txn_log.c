@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The log lines of a transaction: one at its end, one per refused recipient.
+ * The log lines of a transaction: one at its end, one per refused recipient; and of one that came round.
  */
 #include <stdio.h>
 
@@ -74,5 +74,16 @@ void txn_log_rcpt(const struct txn *t, const struct rcpt_refusal *r)
 	log_int(&l, "code", r->code);
 	log_cstr(&l, "reason", r->reason);
 	log_cstr(&l, "reply", ours ? NULL : t->last_reply);
+	log_end(&l);
+}
+
+void txn_log_loop(const struct session *s, const struct smtp_mail *m)
+{
+	struct logline l;
+
+	log_begin(&l, LOG_LEVEL_WARNING, "mail_loop");
+	log_who(&l, s);
+	log_str(&l, "from", m->path.mailbox.n > 0 ? m->path.mailbox : STR("<>"));
+	log_str(&l, "hops", m->hops);
 	log_end(&l);
 }

@@ -17,7 +17,8 @@ const char *const smtp_verb_names[SMTP_VERB_COUNT] = {
 };
 
 const char *const smtp_ext_names[SMTP_EXT_COUNT] = {
-	"PIPELINING", "SIZE", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS", "AUTH",
+	"PIPELINING",          "SIZE",     "8BITMIME", "SMTPUTF8", "DSN",
+	"ENHANCEDSTATUSCODES", "CHUNKING", "STARTTLS", "AUTH",     "XHOPS",
 };
 
 enum smtp_line_status smtp_line(const char *p, size_t n, size_t max, size_t *ret_len, struct str *ret_line)

@@ -74,6 +74,29 @@ static enum verdict read_auth(struct str v, struct target *t)
 	return v.n > 0 && v.n <= ADDRESS_PARAM_MAX && valid ? PARAM_OK : PARAM_MALFORMED;
 }
 
+/* Each token but the last has a comma behind it. */
+unsigned smtp_hops_count(struct str v)
+{
+	size_t step = SMTP_HOP_TOKEN + 1;
+	size_t count = (v.n + 1) / step;
+
+	if (v.n == 0 || (v.n + 1) % step != 0 || count > SMTP_HOPS_MAX)
+		return 0;
+	for (size_t i = 0; i < v.n; i++) {
+		char c = v.p[i];
+		bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+		if (i % step == SMTP_HOP_TOKEN ? c != ',' : !hex)
+			return 0;
+	}
+	return (unsigned)count;
+}
+
+static enum verdict read_hops(struct str v, struct target *t)
+{
+	t->mail->hops = v;
+	return smtp_hops_count(v) > 0 ? PARAM_OK : PARAM_MALFORMED;
+}
+
 static bool is_notify_word(struct str w)
 {
 	return str_ieq(w, STR("SUCCESS")) || str_ieq(w, STR("FAILURE")) || str_ieq(w, STR("DELAY"));
@@ -125,6 +148,7 @@ static const struct param mail_params[] = {
 	{ "RET", SMTP_EXT_DSN, read_ret, "syntax: RET=FULL or RET=HDRS" },
 	{ "ENVID", SMTP_EXT_DSN, read_envid, "syntax: ENVID=xtext" },
 	{ "AUTH", SMTP_EXT_AUTH, read_auth, "syntax: AUTH=xtext or AUTH=<>" },
+	{ "XHOPS", SMTP_EXT_XHOPS, read_hops, "syntax: XHOPS=token,token" },
 	{ 0 },
 };
 

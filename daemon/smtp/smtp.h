@@ -87,6 +87,7 @@ struct smtp_mail {
 	struct str ret;    /* DSN, "FULL" or "HDRS", as written; .p NULL when absent */
 	struct str envid;  /* DSN, xtext as written */
 	struct str auth;   /* RFC 4954 AUTH=, xtext as written */
+	struct str hops;   /* XHOPS=, tokens and commas as written; empty when absent */
 	struct str params; /* the whole parameter text as written, for passing on */
 };
 
@@ -95,6 +96,12 @@ struct smtp_rcpt {
 	struct str notify, orcpt; /* DSN, as written and checked */
 	struct str params;
 };
+
+/* Our own extension, of the kind RFC 5321 2.2.1 leaves to those who agree on it: "MAIL FROM:<…> XHOPS=token,token"
+ * names the balancers that a message passes before it has content to which a Received field could be added. A token is
+ * 16 hexadecimal digits in lower case, made at random by each process. */
+#define SMTP_HOP_TOKEN 16
+#define SMTP_HOPS_MAX 8
 
 /* Why a command was refused, ready to be sent: "501 5.1.7 …" without the session id. */
 struct smtp_refusal {
@@ -114,7 +121,8 @@ enum {
 	SMTP_EXT_CHUNKING = 1u << 6,
 	SMTP_EXT_STARTTLS = 1u << 7,
 	SMTP_EXT_AUTH = 1u << 8,
-	SMTP_EXT_COUNT = 9
+	SMTP_EXT_XHOPS = 1u << 9, /* ours: see below */
+	SMTP_EXT_COUNT = 10
 };
 
 /* Keyword of one extension bit (index 0 = PIPELINING); also the words of `capabilities.off|force`. */
@@ -126,6 +134,8 @@ extern const char *const smtp_ext_names[SMTP_EXT_COUNT];
  * SMTPUTF8 is the caller's to check. */
 bool smtp_mail_parse(struct str args, unsigned exts, struct smtp_mail *ret, struct smtp_refusal *ret_why) MUST_CHECK;
 bool smtp_rcpt_parse(struct str args, unsigned exts, struct smtp_rcpt *ret, struct smtp_refusal *ret_why) MUST_CHECK;
+/* How many tokens a value of XHOPS holds; 0 = malformed, or more than SMTP_HOPS_MAX. */
+unsigned smtp_hops_count(struct str value);
 /* A HELO/EHLO argument: a domain or an address literal, leniently (underscores are seen in the wild), without spaces,
  * control characters or bytes that would need escaping in a header. */
 bool smtp_helo_valid(struct str arg);
@@ -158,6 +168,14 @@ static inline bool smtp_reply_is(const struct smtp_reply *r, unsigned class)
 {
 	return r->code / 100 == class;
 }
+/* The longest line of a reply, with CRLF (RFC 5321 4.5.3.1.5). Servers send longer ones and we read them, but a client
+ * need not. */
+#define SMTP_REPLY_LINE_MAX 512
+/* A line of the text of a parsed reply is longer. */
+bool smtp_reply_is_long(struct str reply) MUST_CHECK;
+/* Appends the text of a parsed reply, lines that are longer cut into several: at a space where there is one, with the
+ * code and the enhanced code on each. */
+void smtp_reply_fold(struct str reply, struct sbuf *out);
 /* 421, or 4xx with enhanced code 4.3.x: the server says it is the one in trouble (not the client). */
 bool smtp_reply_is_server_trouble(const struct smtp_reply *r);
 

@@ -213,3 +213,13 @@ def test_mail_goes_where_explain_said(varied, listener, helo, sender, recipient,
     usable = [c["server"] for c in only["candidates"] if c["usable"]]
     assert (logged["listener"], logged.get("route"), logged["pool"]) == (listener, route, only["pool"])
     assert logged["result"] == "accepted" and [logged["server"]] == usable
+
+
+@pytest.mark.parametrize("recipient", ["@a.test,@b.test:x@later.test", "<@a.test:x@later.test>", "@[IPv6:2001:db8::1]:x@later.test"])
+def test_explain_leaves_source_routes_out_as_mail_does(node, recipient):
+    routes = [{"name": "later", "when": {"recipient": ["x@later.test"]}, "action": "defer"},
+              {"name": "one", "when": {"sender": ["a@one.test"]}, "pool": "other"}]
+    assert node.write("PATCH", "/api/v1/config", {"routes": routes}).status == 200
+    wait_for(lambda: explain(node, sender="a@one.test").json["recipients"][0]["route"] == "one", "the routes are in force")
+    answer = explain(node, sender="@a.test:a@one.test", recipients=[recipient, "x@y.test"]).json["recipients"]
+    assert [r["route"] for r in answer] == ["later", "one"]

@@ -240,6 +240,7 @@ def test_openapi_covers_every_path_and_the_schemas(node):
 def test_every_documented_get_answers(node):
     document = node.get("/api/v1/openapi.json").json
     values = {"section": "pools", "name": "main", "revision": "1", "pool": "main"}
+    values["operation"] = node.get("/api/v1/config/revisions").json["revisions"][0]["operation"]
     for path, item in document["paths"].items():
         if "get" not in item or path in ("/api/v1/events", "/api/v1/sessions/{id}/trace"):
             continue

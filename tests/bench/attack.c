@@ -21,6 +21,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/obj.h"
 #include "daemon/base/str.h"
+#include "tests/bench/arguments.h"
 
 #define EVENTS_MAX 512
 #define TICKS 100        /* a second */
@@ -30,7 +31,8 @@ enum mode { MODE_IDLE, MODE_DRIP, MODE_CRAWL, MODE_HOLD, MODE_DEAF, MODE_AUTH, M
 
 static const char *const mode_names[MODE_COUNT] = { "idle", "drip", "crawl", "hold", "deaf", "auth", "hangup" };
 
-static const char usage[] =
+const char argument_program[] = "postroad-attack";
+const char argument_usage[] =
 	"usage: postroad-attack --to ADDR:PORT --mode MODE [options]\n"
 	"  --mode idle      connect, read the greeting, stay\n"
 	"  --mode drip      send commands, one byte a second\n"
@@ -95,6 +97,12 @@ static void hang_up(struct client *c, unsigned long *why)
 	c->fd = -1;
 }
 
+/* By the server: before its greeting it failed, behind it that is its answer to the attack. */
+static void lose(struct client *c)
+{
+	hang_up(c, c->greeted ? &counts.thrown_out : &counts.failed);
+}
+
 static void greeted(struct client *c)
 {
 	c->greeted = true;
@@ -149,7 +157,7 @@ static bool say(struct client *c, const char *p, size_t n)
 		counts.bytes += (unsigned long)sent;
 	if (sent >= 0 || errno == EAGAIN)
 		return true;
-	hang_up(c, c->greeted ? &counts.thrown_out : &counts.failed);
+	lose(c);
 	return false;
 }
 
@@ -244,7 +252,7 @@ static void on_event(struct client *c, unsigned events)
 	if (mode != MODE_DEAF)
 		on_input(c);
 	else if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-		hang_up(c, c->greeted ? &counts.thrown_out : &counts.failed);
+		lose(c);
 	else
 		shout(c);
 }
@@ -330,29 +338,13 @@ static void on_signal(int sig)
 	ending = true;
 }
 
-_Noreturn static void refuse(const char *option, const char *value)
-{
-	fprintf(stderr, "postroad-attack: bad value for --%s: %s\n%s", option, value, usage);
-	exit(2);
-}
-
-static unsigned number(const char *option, const char *value, unsigned max)
-{
-	char *end;
-	unsigned long n = strtoul(value, &end, 10);
-
-	if (*end != '\0' || end == value || n < 1 || n > max)
-		refuse(option, value);
-	return (unsigned)n;
-}
-
 static void set_mode(const char *value)
 {
 	for (unsigned i = 0; i < MODE_COUNT; i++)
 		if (strcmp(value, mode_names[i]) == 0)
 			mode = (enum mode)i;
 	if (mode == MODE_COUNT)
-		refuse("mode", value);
+		argument_refuse("mode", value);
 }
 
 static const struct option longs[] = {
@@ -365,29 +357,27 @@ static void set(int ch)
 	switch (ch) {
 	case 't':
 		if (!addr_parse(optarg, 25, &to))
-			refuse("to", optarg);
+			argument_refuse("to", optarg);
 		break;
 	case 'm':
 		set_mode(optarg);
 		break;
 	case 'c':
-		n_clients = number("clients", optarg, 100000);
+		n_clients = (unsigned)argument_number("clients", optarg, 1, 100000);
 		break;
 	case 'r':
-		rate = number("rate", optarg, 100000);
+		rate = (unsigned)argument_number("rate", optarg, 1, 100000);
 		break;
 	case 's':
-		sources = number("sources", optarg, 60000);
+		sources = (unsigned)argument_number("sources", optarg, 1, 60000);
 		break;
 	case 'u':
 		user = optarg;
 		break;
 	case 'h':
-		fputs(usage, stdout);
-		exit(0);
+		argument_help();
 	default:
-		fputs(usage, stderr);
-		exit(2);
+		argument_unknown();
 	}
 }
 
@@ -400,9 +390,9 @@ int main(int argc, char **argv)
 	while ((ch = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		set(ch);
 	if (optind < argc || to.sa.sa_family == 0)
-		refuse("to", optind < argc ? argv[optind] : "(absent)");
+		argument_refuse("to", optind < argc ? argv[optind] : "(absent)");
 	if (mode == MODE_COUNT)
-		refuse("mode", "(absent)");
+		argument_refuse("mode", "(absent)");
 	if (getrlimit(RLIMIT_NOFILE, &r) == 0) {
 		r.rlim_cur = r.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &r);

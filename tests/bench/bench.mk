@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The sink and the load generator (test tools, not installed), and `make bench`.
 
-BENCH_SINK := $(wildcard tests/bench/sink*.c)
-BENCH_LOAD := $(wildcard tests/bench/load*.c) tests/bench/histogram.c
+BENCH_SINK := $(wildcard tests/bench/sink*.c) tests/bench/arguments.c
+BENCH_LOAD := $(wildcard tests/bench/load*.c) tests/bench/histogram.c tests/bench/arguments.c
 
 $(OUT)/bin/postroad-sink: $(call to_obj,$(BENCH_SINK)) $(OUT)/lib/libbase.a
 	$(call say,LD,$@)
@@ -14,7 +14,7 @@ $(OUT)/bin/postroad-load: $(call to_obj,$(BENCH_LOAD)) $(OUT)/lib/libbase.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lssl -lcrypto -lm
 
-$(OUT)/bin/postroad-attack: $(call to_obj,tests/bench/attack.c) $(OUT)/lib/libbase.a
+$(OUT)/bin/postroad-attack: $(call to_obj,tests/bench/attack.c tests/bench/arguments.c) $(OUT)/lib/libbase.a
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcrypto

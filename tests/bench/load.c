@@ -117,6 +117,20 @@ static void print_codes(FILE *out)
 	fprintf(out, "}");
 }
 
+static void print_lost_at(FILE *out)
+{
+	const char *separator = "";
+
+	fprintf(out, ", \"lost_at\": {");
+	for (unsigned i = 0; i < STAGE_COUNT; i++) {
+		if (results.lost_at[i] == 0)
+			continue;
+		fprintf(out, "%s\"%s\": %lu", separator, stage_names[i], (unsigned long)results.lost_at[i]);
+		separator = ", ";
+	}
+	fprintf(out, "}");
+}
+
 static void print_counts(FILE *out, double seconds)
 {
 	const uint64_t *o = results.outcomes;
@@ -130,6 +144,7 @@ static void print_counts(FILE *out, double seconds)
 		fprintf(out, "\"handshakes\": %lu, \"resumed\": %lu, \"tls\": \"%s\", ",
 			(unsigned long)results.handshakes, (unsigned long)results.resumed, results.tls);
 	print_codes(out);
+	print_lost_at(out);
 }
 
 static void print_results(double seconds)

@@ -38,7 +38,7 @@ struct options {
 	const char *run;                /* first part of the message ids */
 	char **domains;                 /* of recipients, taken in turn; NULL = as in `rcpt` */
 	size_t n_domains;
-	int ids_fd; /* -1 = none: "ID RESULT" per message */
+	int ids_fd; /* -1 = none: a line per message */
 };
 
 extern struct options options; /* written by load_options_parse() */
@@ -51,6 +51,8 @@ struct message {
 	uint64_t number;
 	int64_t due_us; /* when it was to be sent: latencies count from here */
 	unsigned tries;
+	unsigned unanswered; /* tries whose end mark left and whose connection was lost before an answer */
+	unsigned put_off;    /* tries answered 4xx behind the end mark */
 };
 
 enum outcome { OUTCOME_ACCEPTED, OUTCOME_TEMPFAIL, OUTCOME_PERMFAIL, OUTCOME_LOST, OUTCOME_COUNT };
@@ -101,6 +103,8 @@ struct results {
 	uint64_t retries;
 	uint64_t codes[600]; /* answers that were not what was hoped for; [0] = connection failed or lost, [1] = timeout
 			      */
+	uint64_t lost_at[STAGE_COUNT]; /* connections that failed or went while a message was under way, by what was due
+					*/
 	uint64_t connections, bytes;
 	uint64_t handshakes, resumed;
 	char tls[96]; /* of the first handshake: version/cipher/group */

@@ -95,8 +95,8 @@ static void write_id(const struct message *m, enum outcome outcome, unsigned cod
 	static const char *const names[OUTCOME_COUNT] = { "accepted", "tempfail", "permfail", "lost" };
 	struct sbuf line = { 0 };
 
-	sbuf_printf(&line, "%s-%09lu %s %u %u\n", options.run, (unsigned long)m->number, names[outcome], code,
-		    m->tries);
+	sbuf_printf(&line, "%s-%09lu %s %u %u %u %u\n", options.run, (unsigned long)m->number, names[outcome], code,
+		    m->tries, m->unanswered, m->put_off);
 	if (write(options.ids_fd, line.p, line.n) != (ssize_t)line.n) {
 		perror("postroad-load: --ids");
 		exit(1);

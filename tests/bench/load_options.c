@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tests/bench/arguments.h"
+
 struct options options = {
 	.parallel = 20,
 	.per_connection = 1,
@@ -22,7 +24,8 @@ struct options options = {
 	.ids_fd = -1,
 };
 
-static const char usage[] =
+const char argument_program[] = "postroad-load";
+const char argument_usage[] =
 	"usage: postroad-load --to ADDR:PORT [options]\n"
 	"  --messages N         how many (default 1000; with --seconds: no bound)\n"
 	"  --seconds S          stop beginning new ones after S seconds\n"
@@ -40,7 +43,8 @@ static const char usage[] =
 	"  --rcpt-domains FILE  domains of recipients, one a line, taken in turn\n"
 	"  --source ADDR        connect from this address\n"
 	"  --run NAME           first part of the ids (default: the process id)\n"
-	"  --ids FILE           write one line per message: id, result, code, retries\n"
+	"  --ids FILE           write one line per message: id, result, code, retries, tries lost\n"
+	"                       behind the end mark, tries answered 4xx there\n"
 	"  --progress           a line of JSON on standard error each second\n"
 	"  --tls HOW            none (default), starttls or implicit; certificates are not verified\n"
 	"  --resume             resume TLS sessions (default: every handshake is a full one)\n"
@@ -60,22 +64,6 @@ struct row {
 	unsigned long min, max;          /* of numbers */
 	void (*call)(const char *value); /* KIND_CALL */
 };
-
-_Noreturn static void refuse(const char *option, const char *value)
-{
-	fprintf(stderr, "postroad-load: bad value for --%s: %s\n%s", option, value, usage);
-	exit(2);
-}
-
-static unsigned long number(const struct row *r, const char *value)
-{
-	char *end;
-	unsigned long n = strtoul(value, &end, 10);
-
-	if (*end != '\0' || end == value || n < r->min || n > r->max)
-		refuse(r->name, value);
-	return n;
-}
 
 /* Calls fn with each line up to its first space; empty lines and comments are skipped. */
 static void read_lines(const char *path, void (*fn)(const char *line))
@@ -114,7 +102,7 @@ static void read_domains(const char *path)
 {
 	read_lines(path, add_domain);
 	if (options.n_domains == 0)
-		refuse("rcpt-domains", path);
+		argument_refuse("rcpt-domains", path);
 }
 
 /* RFC 4616: NUL user NUL password, as the initial response of RFC 4954. */
@@ -125,7 +113,7 @@ static void add_login(const char *value)
 	int n = (int)strlen(value) + 1; /* the colon becomes the second NUL */
 
 	if (value[user] == '\0' || (size_t)n > sizeof(plain))
-		refuse("auth", value);
+		argument_refuse("auth", value);
 	memcpy(plain + 1, value, (size_t)n - 1);
 	plain[1 + user] = '\0';
 	EVP_EncodeBlock(encoded, plain, n);
@@ -136,7 +124,7 @@ static void read_logins(const char *path)
 {
 	read_lines(path, add_login);
 	if (options.n_logins == 0)
-		refuse("auth-users", path);
+		argument_refuse("auth-users", path);
 }
 
 static void set_tls(const char *value)
@@ -149,7 +137,7 @@ static void set_tls(const char *value)
 			return;
 		}
 	}
-	refuse("tls", value);
+	argument_refuse("tls", value);
 }
 
 static void open_ids(const char *path)
@@ -164,20 +152,19 @@ static void open_ids(const char *path)
 static void set_to(const char *value)
 {
 	if (!addr_parse(value, 25, &options.to))
-		refuse("to", value);
+		argument_refuse("to", value);
 }
 
 static void set_source(const char *value)
 {
 	if (!addr_parse_ip(value, &options.source))
-		refuse("source", value);
+		argument_refuse("source", value);
 }
 
 _Noreturn static void help(const char *value)
 {
 	UNUSED(value);
-	fputs(usage, stdout);
-	exit(0);
+	argument_help();
 }
 
 static const struct row rows[] = {
@@ -214,10 +201,10 @@ static void set(const struct row *r, const char *value)
 {
 	switch (r->kind) {
 	case KIND_UNSIGNED:
-		*(unsigned *)r->target = (unsigned)number(r, value);
+		*(unsigned *)r->target = (unsigned)argument_number(r->name, value, r->min, r->max);
 		break;
 	case KIND_U64:
-		*(uint64_t *)r->target = number(r, value);
+		*(uint64_t *)r->target = argument_number(r->name, value, r->min, r->max);
 		break;
 	case KIND_FLAG:
 		if (r->call != NULL)
@@ -242,18 +229,16 @@ void load_options_parse(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		longs[i] = (struct option) { rows[i].name, rows[i].kind != KIND_FLAG, NULL, 1 };
 	while ((ch = getopt_long(argc, argv, "", longs, &at)) != -1) {
-		if (ch != 1) {
-			fputs(usage, stderr);
-			exit(2);
-		}
+		if (ch != 1)
+			argument_unknown();
 		set(&rows[at], optarg);
 	}
 	if (optind < argc)
-		refuse("to", argv[optind]);
+		argument_refuse("to", argv[optind]);
 	if (options.to.sa.sa_family == 0)
-		refuse("to", "(absent)");
+		argument_refuse("to", "(absent)");
 	if (options.handshakes && options.tls == TLS_NONE)
-		refuse("handshakes", "(without --tls)");
+		argument_refuse("handshakes", "(without --tls)");
 	if (options.messages == 0 && options.seconds == 0)
 		options.messages = 1000;
 	if (options.run == NULL)

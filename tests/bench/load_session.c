@@ -46,6 +46,10 @@ static void drop(struct session *s, unsigned code)
 	if (s->fd >= 0)
 		close(s->fd);
 	s->fd = -1;
+	if (s->has_message && code <= 1 && s->stage < STAGE_COUNT) {
+		results.lost_at[s->stage]++;
+		s->m.unanswered += s->stage == STAGE_DOT && s->body_size == 0;
+	}
 	s->body_size = 0;
 	if (s->has_message || s->held)
 		results.codes[code]++;
@@ -324,6 +328,7 @@ static void on_reply(struct session *s, unsigned code)
 		drop(s, 0);
 		return;
 	}
+	s->m.put_off += stage == STAGE_DOT && code / 100 == 4;
 	if (code == 421 || stage >= STAGE_COUNT || (stage <= STAGE_AUTH && code / 100 != 2)) {
 		drop(s, code);
 		return;

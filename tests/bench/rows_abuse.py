@@ -29,11 +29,15 @@ TIMEOUT_MS = 30_000
 # What any attack may do: nothing is lost (the sender tries five times, a second apart), the slowest hundredth stays
 # below a tenth of a second, memory grows by no more than this, and what the attack took is given back.
 P99_US, GROWTH_MIB, KEPT_MIB = 100_000, 128, 1
+# Who takes all of the servers' connections may keep one for two seconds without progress, as an honest slow client may,
+# and is looked at each quarter of a second (daemon/session/pressure.h): one look to begin counting, one to end it.
+HELD_US = 2_000_000 + 2 * 250_000
+P99_OF = {name: HELD_US + P99_US if name in ("crawl", "hold") else P99_US for name in ATTACKS}
 
 ABUSE_KEYS = ["lost", "deferred", "p50_us", "p99_us", "cpu_percent", "growth_mib", "live_mib", "kept_mib"]
 ABUSE_GOALS = [goal for name in ATTACKS for goal in (
     Goal(f"{name}: messages lost", "lost", None, "<=", 0, name),
-    Goal(f"{name}: p99 in µs", "p99_us", None, "<=", P99_US, name),
+    Goal(f"{name}: p99 in µs", "p99_us", None, "<=", P99_OF[name], name),
     Goal(f"{name}: resident memory more than before, MiB", "growth_mib", None, "<=", GROWTH_MIB, name),
     Goal(f"{name}: allocated bytes kept afterwards, MiB", "kept_mib", None, "<=", KEPT_MIB, name))]
 

@@ -8,13 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/bench/arguments.h"
+
 struct options options = { .threads = 1, .store_fd = -1 };
 
 static const char *const stage_names[STAGE_COUNT] = { "connect", "helo", "mail", "rcpt", "data", "dot" };
 static const char *const extensions[] = { "PIPELINING",          "SIZE 52428800", "8BITMIME",
 					  "ENHANCEDSTATUSCODES", "DSN",           "SMTPUTF8" };
 
-static const char usage[] =
+const char argument_program[] = "postroad-sink";
+const char argument_usage[] =
 	"usage: postroad-sink [--listen ADDR:PORT]... [options]\n"
 	"  --listen ADDR:PORT       where to listen (default 127.0.0.1:2525; up to 8)\n"
 	"  --hostname NAME          in the banner and in replies to EHLO (default sink.test)\n"
@@ -28,22 +31,6 @@ static const char usage[] =
 	"  --store FILE [--fsync]   append one line per message: id, bytes, sha256, envelope\n"
 	"SIGUSR1 prints the counters as JSON; TERM and INT print them and end.\n";
 
-_Noreturn static void refuse(const char *option, const char *value)
-{
-	fprintf(stderr, "postroad-sink: bad value for --%s: %s\n%s", option, value, usage);
-	exit(2);
-}
-
-static unsigned number(const char *option, const char *value, unsigned min, unsigned max)
-{
-	char *end;
-	unsigned long n = strtoul(value, &end, 10);
-
-	if (*end != '\0' || end == value || n < min || n > max)
-		refuse(option, value);
-	return (unsigned)n;
-}
-
 /* "dot=451:5", "rcpt=drop:0.5" */
 static void set_fail(const char *value)
 {
@@ -51,21 +38,22 @@ static void set_fail(const char *value)
 	double percent;
 
 	if (sscanf(value, "%15[a-z]=%7[0-9a-z]:%lf", stage, code, &percent) != 3 || percent < 0 || percent > 100)
-		refuse("fail", value);
+		argument_refuse("fail", value);
 	for (size_t i = 0; i < STAGE_COUNT; i++) {
 		if (strcmp(stage, stage_names[i]) != 0)
 			continue;
-		options.fail[i].code = strcmp(code, "drop") == 0 ? 0 : number("fail", code, 400, 599);
+		options.fail[i].code =
+			strcmp(code, "drop") == 0 ? 0 : (unsigned)argument_number("fail", code, 400, 599);
 		options.fail[i].fraction = percent / 100;
 		return;
 	}
-	refuse("fail", value);
+	argument_refuse("fail", value);
 }
 
 static void set_listen(const char *value)
 {
 	if (options.n_listen == LISTEN_MAX || !addr_parse(value, 25, &options.listen[options.n_listen]))
-		refuse("listen", value);
+		argument_refuse("listen", value);
 	options.n_listen++;
 }
 
@@ -83,7 +71,7 @@ static unsigned extension_bit(const char *value)
 	for (unsigned i = 0; i < ARRAY_LEN(extensions); i++)
 		if (strncmp(extensions[i], value, strcspn(extensions[i], " ")) == 0)
 			return 1u << i;
-	refuse("without", value);
+	argument_refuse("without", value);
 }
 
 static void build_replies(const char *hostname, unsigned without)
@@ -123,10 +111,10 @@ void sink_options_parse(int argc, char **argv)
 			hostname = strlen(optarg) <= 255 ? optarg : hostname;
 			break;
 		case 't':
-			options.threads = number("threads", optarg, 1, 64);
+			options.threads = (unsigned)argument_number("threads", optarg, 1, 64);
 			break;
 		case 'd':
-			options.delay_dot_ms = number("delay-dot", optarg, 0, 3600000);
+			options.delay_dot_ms = (unsigned)argument_number("delay-dot", optarg, 0, 3600000);
 			break;
 		case 'f':
 			set_fail(optarg);
@@ -147,15 +135,13 @@ void sink_options_parse(int argc, char **argv)
 			without |= extension_bit(optarg);
 			break;
 		case 'h':
-			fputs(usage, stdout);
-			exit(0);
+			argument_help();
 		default:
-			fputs(usage, stderr);
-			exit(2);
+			argument_unknown();
 		}
 	}
 	if (optind < argc)
-		refuse("listen", argv[optind]);
+		argument_refuse("listen", argv[optind]);
 	if (options.n_listen == 0)
 		set_listen("127.0.0.1:2525");
 	build_replies(hostname, without);

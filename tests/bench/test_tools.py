@@ -168,6 +168,15 @@ def test_lost_connections_are_retried_until_accepted(sink, tmp_path):
     assert sorted(line.split()[0] for line in ids.read_text().splitlines()) == [f"r-{i:09}" for i in range(100)]
 
 
+@pytest.mark.parametrize("how,columns,lost_at", [("drop", ["lost", "0", "2", "3", "0"], {"dot": 3}),
+                                                 ("451", ["tempfail", "451", "2", "0", "3"], {})])
+def test_a_try_whose_end_left_without_a_clear_answer_is_noted(sink, tmp_path, how, columns, lost_at):
+    ids = tmp_path / "ids"
+    figures = load(sink("--fail", f"dot={how}:100"), "--messages", 1, "--retries", 2, "--retry-delay", 1, "--ids", ids, "--run", "r")
+    assert ids.read_text().split() == ["r-000000000", *columns]
+    assert figures["lost_at"] == lost_at
+
+
 def test_latency_counts_from_the_timetable(sink):
     """One session and a slow server: most messages are late from the start, and their lateness is measured."""
     s = sink("--delay-dot", "20")

@@ -99,6 +99,35 @@ def test_a_dry_run_writes_nothing(postroad, changing, site):
     assert changing.made() == [GET, DRY]
 
 
+LOGINS = {"users": {"app1": {"password": "<secret>"}, "app2": {}}, "tokens": {"ci": {"role": "viewer"}}}
+
+
+@pytest.mark.parametrize("left,loses", [
+    ({}, "remove all 2 users and the only token: who logs in by them loses access"),
+    ({"users": {}, "tokens": {"new": {}}}, "remove all 2 users: who logs in by them loses access"),
+    ({"users": {"app3": {}}, "tokens": None}, "remove the only token: who logs in by it loses access"),
+])
+def test_apply_asks_before_all_logins_of_a_kind_vanish(postroad, changing, tmp_path, left, loses):
+    changing[GET] = Reply(DOC | LOGINS, headers={"ETag": '"r7"'})
+    site = tmp_path / "left.json"
+    site.write_text(json.dumps(DOC | left))
+    r = postroad("config", "apply", str(site))
+    assert r.code == 2 and f"this would {loses}; say --yes" in r.err, r.err
+    r = postroad("config", "apply", "--dry-run", str(site))
+    assert r.code == 0 and f"warning: this would {loses}" in r.err, r.err
+    assert PUT not in changing.made()
+    assert postroad("config", "apply", "--yes", str(site)).code == 0
+    assert changing.made()[-1] == PUT
+
+
+@pytest.mark.parametrize("left", [LOGINS, {"users": {"app2": {}}, "tokens": {"other": {}}}])
+def test_apply_does_not_ask_where_the_file_knows_logins_of_that_kind(postroad, changing, tmp_path, left):
+    changing[GET] = Reply(DOC | LOGINS, headers={"ETag": '"r7"'})
+    site = tmp_path / "left.json"
+    site.write_text(json.dumps(DOC | left))
+    assert postroad("config", "apply", str(site)).code == 0
+
+
 def test_apply_never_overwrites_what_somebody_else_wrote(postroad, changing, site):
     changing[PUT] = Reply({"title": "Precondition failed", "detail": "the ETag is stale"}, status=412)
     r = postroad("config", "apply", site)

@@ -68,6 +68,20 @@ def test_yes_asks_nothing(node, terminal):
     assert code == 0 and "Go on?" not in shown
 
 
+@pytest.mark.parametrize("typed,written", [(b"y\n", True), (b"n\n", False)])
+def test_an_edit_that_loses_all_users_is_asked_about(node, terminal, tmp_path, typed, written):
+    node["GET /api/v1/config"] = Reply({"version": 1, "users": {"app1": {}}}, headers={"ETag": '"r1"'})
+    node["PUT /api/v1/config?dry_run=true"] = {"changes": [{"op": "remove", "path": "/users/app1", "from": {}}]}
+    node["PUT /api/v1/config"] = Reply({"revision": 2}, headers={"ETag": '"r2"'})
+    editor = tmp_path / "edit"
+    editor.write_text("#!/bin/sh\necho '{\"version\": 1}' > \"$1\"\n")
+    editor.chmod(0o700)
+    code, shown = terminal("config", "edit", typed=typed, EDITOR=str(editor), TMPDIR=str(tmp_path))
+    assert "This will remove the only user: who logs in by it loses access. Go on? [y/N]" in shown, shown
+    assert (code == 0) == written and ("PUT /api/v1/config" in node.made()) == written
+    assert len(list(tmp_path.glob("postroad-config-*.json"))) == (0 if written else 1)
+
+
 def test_a_rejected_edit_can_be_given_up(node, terminal, tmp_path):
     node["GET /api/v1/config"] = Reply({"version": 1}, headers={"ETag": '"r1"'})
     node["PUT /api/v1/config?dry_run=true"] = Reply({"title": "Not valid", "errors": []}, status=422)

@@ -29,6 +29,21 @@ static void check_text(const struct smtp_reply *r)
 	ASSERT(r->last.p >= r->text.p && r->last.p + r->last.n == r->text.p + r->text.n - 2);
 }
 
+/* What a client gets of it: no line is too long, each has the code, and only the last one is the last. */
+static void check_folded(const struct smtp_reply *r)
+{
+	struct sbuf out = { 0 };
+
+	smtp_reply_fold(r->text, &out);
+	for (size_t at = 0; at < out.n;) {
+		const char *line = out.p + at, *lf = memchr(line, '\n', out.n - at);
+		ASSERT(lf != NULL && lf[-1] == '\r' && lf + 1 - line <= SMTP_REPLY_LINE_MAX);
+		at += (size_t)(lf + 1 - line);
+		ASSERT(memcmp(line, r->text.p, 3) == 0 && (line[3] == '-') == (at < out.n));
+	}
+	sbuf_fini(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
@@ -47,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	ASSERT(r.text.p == p && r.text.n == len);
 	check_text(&r);
+	check_folded(&r);
 	ASSERT(smtp_reply_parse(r.text.p, r.text.n, &other, &again, &why) == SMTP_PARSE_OK);
 	ASSERT(again == len && other.code == r.code);
 	return 0;

@@ -14,3 +14,26 @@ lab: all ## whole programs: faults under load, other mail servers (T=chaos N=200
 lab-short: all ## a short lab, part of check
 	$(Q)/usr/bin/python3 -m pytest -q -p no:cacheprovider tests/lab
 	$(Q)tests/chaos/messages --build $(OUT) $(if $(SEED),--seed $(SEED))
+
+# Tools of the labs: a member of a corosync group, and what the lab for several nodes needs. Tests build them with the
+# tools of the benchmarks.
+LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/lib/labshim.so
+.PHONY: lab-tools
+lab-tools: $(LAB_TOOLS) ## build what labs need beside the programs
+bench-tools lab-short: lab-tools
+
+$(OUT)/bin/ring-member: $(call to_obj,tests/lab/ring/member.c) $(OUT)/lib/libstore.a $(OUT)/lib/libbase.a
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(OUT)/bin/lab-%: $(OUT)/obj/tests/lab/cluster/%.o
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# Stands under programs built with any flags, hence without the sanitizers.
+$(OUT)/lib/labshim.so: tests/lab/cluster/shim.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl

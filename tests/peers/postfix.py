@@ -2,9 +2,9 @@
 """A private Postfix: unpacked, with its own configuration, queue, users and (if asked) network namespace.
 
 The hard thing: master(8) looks its users up by name and wants root, but the machine may have neither the users nor
-a wish for them. It runs in a mount namespace of its own, in which /etc/passwd and /etc/group are copies with two
-users more, and in which its directory is also seen at /mnt: the real path may lead through a home that Postfix's
-user must not enter. Mail is delivered by virtual(8) into one Maildir, so that what arrived can be counted and
+a wish for them; or it has them, with numbers of its own. It runs in a mount namespace of its own, in which
+/etc/passwd and /etc/group are copies with our two users in them, and in which its directory is also seen at /mnt: the
+real path may lead through a home that Postfix's user must not enter. Mail is delivered by virtual(8) into one Maildir, so that what arrived can be counted and
 compared, message by message.
 
     from tests.peers.postfix import Postfix
@@ -12,9 +12,7 @@ compared, message by message.
         mta.start()
         ... mta.delivered() ...
 """
-import grp
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -131,22 +129,19 @@ class Postfix:
             self._make_dir(f"queue/{name}", "postfix", "root", 0o700)
 
     def _write_users(self):
-        """Copies of the machine's lists with our users; a user that exists keeps its number."""
-        passwd, group = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
-        names = {p.pw_name for p in pwd.getpwall()}
-        groups = {g.gr_name for g in grp.getgrall()}
-        if "postfix" not in names:
-            passwd += f"postfix:x:{USERS['postfix']}:{USERS['postfix']}::/nonexistent:/usr/sbin/nologin\n"
-        for name in ("postfix", "postdrop"):
-            if name not in groups:
-                group += f"{name}:x:{USERS[name]}:\n"
+        """Copies of the machine's lists with our users in place of its own of these names: main.cf, the directories and
+        the lists must agree on one number, and virtual(8) delivers as that number."""
+        number, group = USERS["postfix"], _others("/etc/group")
+        passwd = _others("/etc/passwd") + f"postfix:x:{number}:{number}::/nonexistent:/usr/sbin/nologin\n"
         (self.dir / "passwd").write_text(passwd)
-        (self.dir / "group").write_text(group)
+        (self.dir / "group").write_text(group + "".join(f"{name}:x:{gid}:\n" for name, gid in USERS.items()))
+        for name in ("passwd", "group"):
+            (self.dir / name).chmod(0o644)
 
     def _make_dir(self, name, user, group, mode):
         path = self.dir / name
         path.mkdir(parents=True, exist_ok=True)
-        os.chown(path, _id(user, pwd.getpwnam, "pw_uid"), _id(group, grp.getgrnam, "gr_gid"))
+        os.chown(path, USERS.get(user, 0), USERS.get(group, 0))
         path.chmod(mode)
 
     # ---- life ----
@@ -253,11 +248,10 @@ def _is_complete(path):
         return False
 
 
-def _id(name, lookup, field):
-    try:
-        return getattr(lookup(name), field)
-    except KeyError:
-        return USERS.get(name, 0)
+def _others(path):
+    """The machine's list of users or groups without those that are ours."""
+    lines = Path(path).read_text().splitlines()
+    return "".join(f"{line}\n" for line in lines if line.partition(":")[0] not in USERS)
 
 
 def probe_banner(host, port, timeout=2):

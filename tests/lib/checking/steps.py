@@ -63,7 +63,7 @@ def build(check, san):
     """Counted as one. What does not link is missing later and fails there again, under its own name."""
     r = Results()
     log = check.log("build" + ("-" + san if san else ""))
-    if check.make(log, san, "all", "bench-tools") == 0:
+    if check.make(log, san, "all", "bench-tools", "lab-tools") == 0:
         r.passed.append("build" if not check.part else "")
     else:
         r.failed["build"] = log

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import re
 import signal
 import socket
@@ -49,6 +50,7 @@ class Balancer:
         self.document = {"version": 1, "listeners": {}, "pools": {}}
         self.hosts, self.ports, self.holders = {}, {}, []
         self.process = self.watcher = None
+        self.most_descriptors = None
         self.log, self.parsed = [], []
         self.exit = None
 
@@ -213,6 +215,32 @@ class Balancer:
             with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
                 states.append(f.read().rpartition(")")[2].split()[0])
         return set(states) == {"T"}
+
+    # ---- its descriptors ----
+
+    def free_descriptors(self, below):
+        taken = {int(name) for name in os.listdir("/proc/%d/fd" % self.process.pid)}
+        return [number for number in range(below) if number not in taken]
+
+    def leave_descriptors(self, count):
+        """It can open so many more, or (None) as many as at its start."""
+        if self.most_descriptors is None:
+            self.most_descriptors = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+        most, hard = self.most_descriptors
+        if count is not None:
+            most = self.free_descriptors(most if most < 65536 else 65536)[count]
+        resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (most, hard))
+
+    async def used_up(self, seconds):
+        """None is free, nor becomes so for half a second: what comes and goes has gone."""
+        looks = 0
+
+        def stays_so():
+            nonlocal looks
+            below, _ = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+            looks = 0 if self.free_descriptors(below) else looks + 1
+            return looks >= 25  # until() looks each 20 ms, or more often
+        await self.play.until(stays_so, seconds, "the balancer has descriptors left")
 
     async def ended(self, seconds=10):
         await self.play.until(lambda: self.exit is not None, seconds, "the balancer does not end")

@@ -259,6 +259,13 @@ class Play:
         if str(s.args[0]) == "STOP":
             await self.until(self.lb.stopped, self.step_seconds, "the balancer does not stop")
 
+    async def do_descriptors(self, s):
+        """descriptors N | all | gone: the balancer can open N more, or as many as at its start; wait until none is left"""
+        if str(s.args[0]) == "gone":
+            await self.lb.used_up(self.step_seconds)
+        else:
+            self.lb.leave_descriptors(None if str(s.args[0]) == "all" else int(str(s.args[0])))
+
     async def do_ended(self, s):
         await self.lb.ended()
 

@@ -347,6 +347,8 @@ static void doubtful_settings_warn(void **state)
 		  "loop" },
 		{ "{'pools': {'p': {'health': {'type': 'tcp', 'mail_from': '<>'}}}}", "/pools/p/health/mail_from",
 		  "no effect" },
+		{ "{'pools': {'p': {'identity': {'xclient': ['HELO', 'ADDR']}}}}", "/pools/p/identity/xclient",
+		  "without NAME" },
 	};
 
 	UNUSED(state);
@@ -356,6 +358,20 @@ static void doubtful_settings_warn(void **state)
 			fail_msg("%s\nwanted %s: %s\ngot\n%s", cases[i].patch, cases[i].path, cases[i].detail,
 				 errors_text(&c->warnings));
 		conf_unref(c);
+	}
+}
+
+static void xclient_of_all_or_without_the_address_does_not_warn(void **state)
+{
+	static const char *const values[] = { "true", "false", "['NAME', 'ADDR']", "['HELO']", "['NAME', 'LOGIN']" };
+
+	UNUSED(state);
+	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+		char *patch = xasprintf("{'pools': {'p': {'identity': {'xclient': %s}}}}", values[i]);
+		struct conf *c = parse_with(patch);
+		assert_int_equal(c->warnings.n, 0);
+		conf_unref(c);
+		free(patch);
 	}
 }
 
@@ -448,6 +464,7 @@ int main(void)
 		cmocka_unit_test(routes_of_a_tcp_listener_ask_for_listener_and_client_only),
 		cmocka_unit_test(settings_of_a_pool_fit_together),
 		cmocka_unit_test(doubtful_settings_warn),
+		cmocka_unit_test(xclient_of_all_or_without_the_address_does_not_warn),
 		cmocka_unit_test(the_defaults_do_not_warn),
 		cmocka_unit_test(pools_know_the_inbound_listeners_that_lead_to_them),
 		cmocka_unit_test(what_a_search_for_names_to_suggest_may_cost_is_bounded),

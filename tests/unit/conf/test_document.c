@@ -154,7 +154,7 @@ static void effective_leaves_what_does_not_fit(void **state)
 	json_t *v = json_of("{'listeners': 5, 'routes': {}, 'pools': {'p': []}, 'x': {'y': null}}");
 	json_t *e = conf_effective(v, &test_env);
 	assert_json(e, "{'version': 1, 'listeners': 5, 'pools': {'p': []}, 'domain_sets': {}, 'routes': {}, "
-		       "'certificates': {}, 'users': {}, 'tokens': {}, 'x': {'y': null}}");
+		       "'vips': {}, 'certificates': {}, 'users': {}, 'tokens': {}, 'x': {'y': null}}");
 	json_decref(v);
 	json_decref(e);
 }
@@ -319,8 +319,8 @@ static void routes_without_names_are_compared_whole(void **state)
 
 static void sections_are_listed(void **state)
 {
-	static const char *const want[] = { "listeners",    "pools", "domain_sets", "routes",
-					    "certificates", "users", "tokens" };
+	static const char *const want[] = { "listeners", "pools",        "domain_sets", "routes",
+					    "vips",      "certificates", "users",       "tokens" };
 
 	UNUSED(state);
 	for (size_t i = 0; i < ARRAY_LEN(want); i++) {

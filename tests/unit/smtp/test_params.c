@@ -12,6 +12,8 @@
 
 #define ALL ((1u << SMTP_EXT_COUNT) - 1)
 #define TEN "0123456789"
+#define TOKEN "0123456789abcdef"
+#define TOKEN_4 TOKEN "," TOKEN "," TOKEN "," TOKEN
 #define LOCAL_64 TEN TEN TEN TEN TEN TEN "1234"
 #define LABEL_63 TEN TEN TEN TEN TEN TEN "123"
 
@@ -306,6 +308,19 @@ static const struct param_row mail_rows[] = {
 	{ "AUTH=a+40b", ALL, "accepted" },
 	{ "AUTH=", ALL, "501 5.5.4" },
 	{ "AUTH=<>", ALL & ~SMTP_EXT_AUTH, "555 5.5.4" },
+	{ "XHOPS=" TOKEN, ALL, "accepted" },
+	{ "XHOPS=" TOKEN "," TOKEN, ALL, "accepted" },
+	{ "XHOPS=" TOKEN_4 "," TOKEN_4, ALL, "accepted" },
+	{ "XHOPS=" TOKEN_4 "," TOKEN_4 "," TOKEN, ALL, "501 5.5.4" },
+	{ "XHOPS", ALL, "501 5.5.4" },
+	{ "XHOPS=", ALL, "501 5.5.4" },
+	{ "XHOPS=" TOKEN ",", ALL, "501 5.5.4" },
+	{ "XHOPS=" TOKEN TOKEN, ALL, "501 5.5.4" },
+	{ "XHOPS=" TOKEN ";" TOKEN, ALL, "501 5.5.4" },
+	{ "XHOPS=0123456789ABCDEF", ALL, "501 5.5.4" },
+	{ "XHOPS=0123456789abcdef0", ALL, "501 5.5.4" },
+	{ "XHOPS=0123456789abcde", ALL, "501 5.5.4" },
+	{ "XHOPS=" TOKEN, ALL & ~SMTP_EXT_XHOPS, "555 5.5.4" },
 	{ "X-WHAT=1", ALL, "555 5.5.4" },
 	{ "NOTIFY=NEVER", ALL, "555 5.5.4" },
 	{ "=1", ALL, "501 5.5.4" },

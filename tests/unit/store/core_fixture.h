@@ -267,7 +267,7 @@ static inline void fix_wait(struct fix *f, uint64_t ms)
 	}
 }
 
-static int fix_write(struct fix *f, uint32_t id, const char *operation, struct str document)
+static inline int fix_write(struct fix *f, uint32_t id, const char *operation, struct str document)
 {
 	struct core_proposal p = { .kind = ENTRY_CONFIG,
 				   .expect_position = UINT64_MAX,

@@ -86,7 +86,7 @@ struct file {
 	size_t n_pending;
 };
 
-struct disk {
+struct platter {
 	struct file files[FILES_MAX];
 	size_t n_files;
 	struct file *synced_name, *name; /* what store.log is after a loss of power at the earliest, and now */
@@ -103,7 +103,7 @@ static void apply(struct sbuf *content, const struct op *op, size_t n)
 }
 
 /* Numbers of inodes are used again; a write at the beginning of the file starts a new one. */
-static struct file *file_of(struct disk *d, const struct op *op)
+static struct file *file_of(struct platter *d, const struct op *op)
 {
 	for (size_t i = d->n_files; i > 0 && !(op->kind == OP_WRITE && op->offset == 0); i--)
 		if (d->files[i - 1].ino == op->ino)
@@ -113,7 +113,7 @@ static struct file *file_of(struct disk *d, const struct op *op)
 	return &d->files[d->n_files++];
 }
 
-static void play(struct disk *d, const struct op *op)
+static void play(struct platter *d, const struct op *op)
 {
 	struct file *f;
 
@@ -145,20 +145,20 @@ static void play(struct disk *d, const struct op *op)
 
 static size_t n_found;
 
-static void assert_found(const char *dir, const struct disk *d, const struct sbuf *content)
+static void assert_found(const char *dir, const struct platter *d, const struct sbuf *content)
 {
 	bool torn;
 
 	set_log_bytes(dir, content->p, content->n);
 	struct store *s = open_ok(dir, &torn);
-	assert_true(s->position == d->reported || s->position == d->reported + 1);
-	assert_holds(s, (unsigned)s->position);
+	assert_true(s->applied.position == d->reported || s->applied.position == d->reported + 1);
+	assert_holds(s, (unsigned)s->applied.position);
 	store_close(s);
 	n_found++;
 }
 
 /* Each pending write is there or not as the bits of `choice` say; `half` of them is there only to its middle. */
-static void lose_power(const char *dir, const struct disk *d, const struct file *f, uint64_t choice, size_t half)
+static void lose_power(const char *dir, const struct platter *d, const struct file *f, uint64_t choice, size_t half)
 {
 	struct sbuf content = { 0 };
 
@@ -172,7 +172,7 @@ static void lose_power(const char *dir, const struct disk *d, const struct file 
 	sbuf_fini(&content);
 }
 
-static void lose_power_in_every_way(const char *dir, const struct disk *d, const struct file *f)
+static void lose_power_in_every_way(const char *dir, const struct platter *d, const struct file *f)
 {
 	if (f == NULL) {
 		assert_int_equal(d->reported, 0); /* no file yet: an empty store */
@@ -201,7 +201,7 @@ static void run_scenario(const char *dir)
 		append_n(s, i, i);
 		record(OP_REPORTED, -1)->offset = i;
 		if (i % 5 == 0)
-			assert_int_equal(store_compact(s), 0);
+			assert_int_equal(compact(s), 0);
 		if (i == 8) {
 			store_close(s);
 			s = open_ok(dir, NULL);
@@ -213,7 +213,7 @@ static void run_scenario(const char *dir)
 
 static void nothing_reported_is_lost_with_the_power(void **state)
 {
-	struct disk *d = xcalloc(1, sizeof(*d));
+	struct platter *d = xcalloc(1, sizeof(*d));
 	char *after = dir_new();
 
 	run_scenario(*state);

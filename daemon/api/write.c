@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Writes on their way to the store and back.
+ *
+ * The hard thing: a write is worked out against what is in force and proposed; until it is answered, another one would
+ * be worked out against what is about to be replaced. So one is under way at a time on this node, others wait in order
+ * and are looked at anew when it is their turn; with a writer on another node the store finds who was late, and that
+ * one is looked at anew, too. Meanwhile the client may go away, or the whole api: the write goes on.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/api/api_private.h"
+
+enum { AGAIN_MS = 50 };
+
+struct write {
+	struct api *api;   /* NULL: it has ended */
+	struct call *call; /* NULL: nobody waits for the answer */
+	char operation[STORE_OPERATION_LEN + 1];
+	int64_t started_us;
+	struct write_then then;
+};
+
+/* ---- turns ---- */
+
+static void cancel_waiting(struct call *c)
+{
+	list_remove(&c->waiting);
+	call_free(c);
+}
+
+static void wait_for_turn(struct call *c)
+{
+	list_append(&c->api->waiting, &c->waiting);
+	c->cancel = cancel_waiting;
+}
+
+bool write_turn(struct call *c)
+{
+	struct api *a = c->api;
+
+	if (c->waits_since_ms == 0)
+		c->waits_since_ms = loop_now_ms(a->env.loop);
+	if (a->write == NULL)
+		return true;
+	wait_for_turn(c);
+	return false;
+}
+
+const char *write_operation(const struct api *a)
+{
+	return a->write == NULL ? NULL : a->write->operation;
+}
+
+void write_wake(void *arg)
+{
+	struct api *a = arg;
+
+	CHECK_OBJ(a, API_MAGIC);
+	while (a->write == NULL && !list_empty(&a->waiting)) {
+		struct call *c = LIST_FIRST(&a->waiting, struct call, waiting);
+		list_remove(&c->waiting);
+		c->cancel = NULL;
+		if (loop_now_ms(a->env.loop) - c->waits_since_ms > CORE_DEADLINE_MS)
+			call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "others write all the time: try again");
+		else
+			c->resource->fn(c);
+	}
+}
+
+/* ---- answers ---- */
+
+static void answer_disk(struct call *c, int error)
+{
+	if (error == -ENOSPC || error == -EDQUOT)
+		call_problem(c, PROBLEM_FULL_DISK, NULL, "%s", strerror(-error));
+	else
+		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be stored: %s", strerror(-error));
+}
+
+static void answer_unknown(struct call *c, const char *operation)
+{
+	char *location = xasprintf("/api/v1/operations/%s", operation);
+
+	call_set_header(c, "Location", location);
+	call_json(c, 202,
+		  json_pack("{s:s, s:s, s:s}", "operation", operation, "state", "unknown", "detail",
+			    "no answer in time: it may be made yet, the operation tells"));
+	free(location);
+}
+
+static void answer_refused(struct call *c, const struct store_result *r, const char *operation)
+{
+	switch (r->result) {
+	case CORE_FULL:
+		answer_disk(c, r->error);
+		break;
+	case CORE_NO_QUORUM:
+		if (r->error != 0)
+			answer_disk(c, r->error);
+		else
+			call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
+		break;
+	case CORE_REFUSED:
+		call_problem(c, PROBLEM_CONFLICT, NULL, "another change is under way");
+		break;
+	case CORE_DUPLICATE:
+		if (!write_replayed(c))
+			call_json(c, 200, json_pack("{s:I, s:b}", "revision", (json_int_t)r->revision, "replayed", 1));
+		break;
+	default:
+		answer_unknown(c, operation);
+		break;
+	}
+}
+
+/* Somebody else was first: what they wrote may not be in force here yet. */
+static void again_later(struct api *a, struct call *c)
+{
+	wait_for_turn(c);
+	timer_set_in(a->env.loop, &a->write_again, AGAIN_MS);
+}
+
+/* Whether then.arg was taken over. */
+static bool finish(struct write *w, struct call *c, const struct store_result *r)
+{
+	struct api *a = w->api;
+
+	if (r->result == CORE_COMMITTED) {
+		metrics_observe(a->m_commit, (uint64_t)(clock_mono_us() - w->started_us));
+		return w->then.committed(a, c, r, w->then.arg);
+	}
+	if (w->then.failed != NULL)
+		return w->then.failed(a, c, r, w->then.arg);
+	if (c != NULL && r->result == CORE_STALE)
+		again_later(a, c);
+	else if (c != NULL)
+		answer_refused(c, r, w->operation);
+	return false;
+}
+
+static void on_done(const struct store_result *r, void *arg)
+{
+	struct write *w = arg;
+	struct api *a = w->api;
+	struct call *c = w->call;
+	bool taken = false;
+
+	if (c != NULL)
+		c->cancel = NULL;
+	if (a == NULL && c != NULL)
+		call_free(c);
+	if (a != NULL) {
+		CHECK_OBJ(a, API_MAGIC);
+		a->write = NULL;
+		a->proposed = NULL;
+		taken = finish(w, c, r);
+	}
+	if (w->then.release != NULL && !taken)
+		w->then.release(w->then.arg);
+	free(w);
+	if (a != NULL && r->result != CORE_STALE)
+		write_wake(a);
+}
+
+/* ---- proposing ---- */
+
+/* The client is gone; its write goes on. */
+static void cancel_write(struct call *c)
+{
+	struct write *w = c->arg;
+
+	w->call = NULL;
+	call_free(c);
+}
+
+static void refuse_at_once(struct api *a, struct call *c, int err)
+{
+	int disk = store_disk_error(a->env.store);
+
+	if (err == -ENOTCONN && disk != 0)
+		answer_disk(c, disk);
+	else if (err == -ENOTCONN)
+		call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
+	else if (err == -EBUSY)
+		call_problem(c, PROBLEM_BUSY, NULL, "too many writes are under way");
+	else if (err == -EFBIG)
+		call_problem(c, PROBLEM_TOO_LARGE, NULL, "the document would be larger than %d bytes",
+			     CORE_DOCUMENT_MAX);
+	else
+		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be proposed: %s", strerror(-err));
+}
+
+void write_propose(struct api *a, struct call *c, struct store_write *sw, const struct write_then *then)
+{
+	const struct entry *last = store_last(a->env.store, sw->kind);
+	struct write *w = xcalloc(1, sizeof(*w));
+	struct write_key key;
+
+	ASSERT(a->write == NULL);
+	*w = (struct write) { .api = a, .call = c, .started_us = clock_mono_us(), .then = *then };
+	store_operation_new(w->operation);
+	sw->operation = w->operation;
+	sw->expect_position = last == NULL ? 0 : last->position;
+	if (sw->author == NULL) {
+		sw->author = c->who.author;
+		write_set_key(c, &key, sw);
+	}
+	int err = store_propose(a->env.store, sw, on_done, w);
+	if (err != 0) {
+		bool taken = false;
+		a->proposed = NULL;
+		if (then->failed != NULL)
+			taken = then->failed(a, c, NULL, then->arg);
+		else if (c != NULL)
+			refuse_at_once(a, c, err);
+		if (then->release != NULL && !taken)
+			then->release(then->arg);
+		free(w);
+		return;
+	}
+	a->write = w;
+	if (c != NULL) {
+		c->arg = w;
+		c->cancel = cancel_write;
+	}
+}
+
+void write_end_all(struct api *a)
+{
+	timer_stop(&a->write_again);
+	while (!list_empty(&a->waiting))
+		cancel_waiting(LIST_FIRST(&a->waiting, struct call, waiting));
+	if (a->write != NULL)
+		a->write->api = NULL;
+	a->write = NULL;
+}

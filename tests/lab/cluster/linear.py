@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a history of calls on registers can be explained by one order (linearizability), found out afterwards.
+
+A history is a list of Op: what was asked of which register, when it was sent, when its answer came, and what that said. It is
+right if each call can be given one moment between its sending and its answer, so that calls made at these moments, one after
+another, give these answers. What was never learned may have happened at any moment since, or not at all.
+
+The hard thing is the search, exponential in the worst case. It goes register by register (registers do not know of one
+another), takes what is over first, remembers where it has been (Wing and Gong's search with Lowe's memory), and asks of an
+unknown write whose value nobody saw only whether it can have been the reason of a refusal. Values must be unique within a
+register.
+"""
+import dataclasses
+import math
+
+READ, WRITE, CAS = "read", "write", "cas"
+UNSEEN = "(written by a call without an answer, never seen)"
+OK, STALE, UNKNOWN, REFUSED = "ok", "stale", "unknown", "refused"
+STEPS_MAX = 300_000
+
+
+@dataclasses.dataclass
+class Op:
+    """One call. `value` is what was read or was to be written; `expected` what a CAS builds on. Outcome: OK; STALE, a CAS
+    refused because the register held something else (412); REFUSED, nothing was done (503, 507); UNKNOWN (202, no answer)."""
+
+    register: str
+    kind: str
+    value: object
+    began: float
+    ended: float
+    outcome: str = OK
+    expected: object = None
+    node: str = ""
+    key: str = ""
+
+
+class Undecided(Exception):
+    """The search was given up; nothing is known."""
+
+
+def check(history, initial=None, stale_reads=False):
+    """Findings: one text for each register whose history has no explanation. `initial`: {register: value}.
+
+    stale_reads: a read may tell what was true at any time before its answer (a node that serves reads by itself, as without a
+    quorum); what it tells must still have been written by then.
+    """
+    registers = {}
+    for op in history:
+        registers.setdefault(op.register, []).append(op)
+    findings = []
+    for name, ops in sorted(registers.items()):
+        ops = [_loosened(op) if stale_reads and op.kind == READ else op for op in ops]
+        found = _check_register(name, ops, (initial or {}).get(name))
+        if found:
+            findings.append(found)
+    return findings
+
+
+def _loosened(op):
+    return dataclasses.replace(op, began=-math.inf)
+
+
+def _relevant(ops):
+    """(calls that say something, unknown writes that nobody saw). Refused calls and failed reads say nothing.
+
+    A write whose value somebody saw has happened, by the end of the first call that saw it at the latest.
+    """
+    seen = {}
+    for op in ops:
+        what = op.value if op.kind == READ and op.outcome == OK else op.expected if op.kind == CAS else None
+        if what is not None:
+            seen[what] = min(op.ended, seen.get(what, math.inf))
+    kept, unseen = [], []
+    for op in ops:
+        if op.outcome == REFUSED or (op.kind == READ and op.outcome != OK):
+            continue
+        if op.outcome != UNKNOWN:
+            kept.append(op)
+        elif op.value in seen:
+            kept.append(dataclasses.replace(op, ended=max(op.began, seen[op.value]), outcome=OK))
+        else:
+            unseen.append(op)
+    return sorted(kept, key=lambda o: (o.began, o.ended)), sorted(unseen, key=lambda o: o.began)
+
+
+def _steps(op, state, unseen, used, before):
+    """[(state, used) afterwards] of making this call now; none = it cannot be. A CAS that was refused may owe that to an
+    unknown write of which nobody saw more: which one does not matter, so it is the first that fits."""
+    if op.kind == READ:
+        return [(state, used)] if op.value == state else []
+    if op.kind == WRITE:
+        return [(op.value, used)]
+    if op.outcome != STALE:
+        return [(op.value, used)] if op.expected == state else []
+    if op.expected != state:
+        return [(state, used)]
+    fits = [i for i, u in enumerate(unseen) if not used >> i & 1 and u.began <= before and u.kind in (WRITE, CAS)
+            and (u.kind == WRITE or u.expected == state)]
+    first = {unseen[i].kind: i for i in reversed(fits)}
+    return [(UNSEEN, used | 1 << i) for i in first.values()]
+
+
+def _check_register(name, ops, initial):
+    written = [op.value for op in ops if op.kind != READ]
+    if len(set(written)) != len(written) or initial in written:
+        raise ValueError(f"{name}: values must be unique")
+    known = set(written) | {initial}
+    for op in ops:
+        if op.kind == READ and op.outcome == OK and op.value not in known:
+            return f"{name}: {op} was never written"
+    return _search(name, *_relevant(ops), initial)
+
+
+def _candidates(ops, done):
+    """Calls that may come next: those that began before the first answer that is still to come. With the moment of that."""
+    first, found = math.inf, []
+    for i in range(_first_open(done), len(ops)):
+        if done >> i & 1:
+            continue
+        if ops[i].began > first:
+            break
+        found.append(i)
+        first = min(first, ops[i].ended)
+    return [i for i in found if ops[i].began <= first], first
+
+
+def _first_open(done):
+    """The lowest bit that is not set."""
+    return (~done & (done + 1)).bit_length() - 1
+
+
+def _search(name, ops, unseen, initial):
+    everything, been, stack, best = (1 << len(ops)) - 1, set(), [(0, initial, 0)], (0, initial)
+    while stack:
+        done, state, used = stack.pop()
+        if done == everything:
+            return None
+        if done.bit_count() > best[0].bit_count():
+            best = (done, state)
+        may_come, before = _candidates(ops, done)
+        for i in reversed(may_come):
+            for after, now_used in _steps(ops[i], state, unseen, used, min(before, ops[i].ended)):
+                key = (done | 1 << i, after, now_used)
+                if key not in been:
+                    been.add(key)
+                    stack.append(key)
+        if len(been) > STEPS_MAX:
+            raise Undecided(f"{name}: {len(ops)} calls, more than {STEPS_MAX} steps")
+    left = [ops[i] for i in _candidates(ops, best[0])[0]]
+    return (f"{name}: no order explains these calls. At best {best[0].bit_count()} of {len(ops)} in a row, leaving {best[1]!r}; "
+            "then none of:\n" + "\n".join(f"    {op}" for op in left[:6]))

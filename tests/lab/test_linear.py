@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judge of histories: right ones pass, and each kind of wrong one is found."""
+import pathlib
+import random
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from tests.lab.cluster.linear import CAS, OK, READ, REFUSED, STALE, UNKNOWN, WRITE, Op, check  # noqa: E402
+
+
+def op(kind, value, began, ended, outcome=OK, expected=None):
+    return Op("r", kind, value, began, ended, outcome, expected)
+
+
+RIGHT = {
+    "nothing": [],
+    "one after another": [op(WRITE, 1, 0, 1), op(READ, 1, 2, 3)],
+    "a read meanwhile sees the old": [op(WRITE, 1, 0, 5), op(READ, 0, 1, 2), op(READ, 1, 3, 4)],
+    "writes in either order": [op(WRITE, 1, 0, 5), op(WRITE, 2, 0, 5), op(READ, 1, 6, 7)],
+    "unknown that happened": [op(WRITE, 1, 0, 1, UNKNOWN), op(READ, 1, 5, 6)],
+    "unknown that happened late": [op(WRITE, 1, 0, 1, UNKNOWN), op(READ, 0, 5, 6), op(READ, 1, 7, 8)],
+    "unknown that did not": [op(WRITE, 1, 0, 1, UNKNOWN), op(READ, 0, 5, 6)],
+    "refused and not there": [op(WRITE, 1, 0, 1, REFUSED), op(READ, 0, 5, 6)],
+    "one of two built on the same": [op(CAS, 1, 0, 5, OK, 0), op(CAS, 2, 0, 5, STALE, 0), op(READ, 1, 6, 7)],
+    "stale because of an unknown one": [op(CAS, 1, 0, 1, UNKNOWN, 0), op(CAS, 2, 2, 3, STALE, 0)],
+    "a chain": [op(CAS, 1, 0, 1, OK, 0), op(CAS, 2, 2, 3, OK, 1), op(CAS, 3, 4, 5, OK, 2), op(READ, 3, 6, 7)],
+}
+WRONG = {
+    "an acknowledged write is lost": [op(WRITE, 1, 0, 1), op(READ, 0, 2, 3)],
+    "lost behind a later one": [op(WRITE, 1, 0, 1), op(WRITE, 2, 2, 3), op(READ, 1, 4, 5)],
+    "a value from nowhere": [op(READ, 7, 0, 1)],
+    "back in time": [op(WRITE, 1, 0, 9), op(READ, 1, 1, 2), op(READ, 0, 3, 4)],
+    "from the future": [op(READ, 1, 0, 1), op(WRITE, 1, 2, 3)],
+    "refused and there": [op(WRITE, 1, 0, 1, REFUSED), op(READ, 1, 2, 3)],
+    "unknown that came and went": [op(WRITE, 1, 0, 1, UNKNOWN), op(READ, 1, 2, 3), op(READ, 0, 4, 5)],
+    "two built on the same": [op(CAS, 1, 0, 1, OK, 0), op(CAS, 2, 0, 3, OK, 0)],
+    "stale without a reason": [op(CAS, 1, 0, 1, STALE, 0)],
+    "stale before its reason": [op(CAS, 1, 0, 1, STALE, 0), op(CAS, 2, 2, 3, OK, 0)],
+    "applied twice": [op(WRITE, 1, 0, 1), op(WRITE, 2, 2, 3), op(READ, 2, 4, 5), op(READ, 1, 6, 7)],
+    "two readers disagree on the order": [op(WRITE, 1, 0, 9), op(WRITE, 2, 0, 9), op(READ, 1, 1, 2), op(READ, 2, 3, 4), op(READ, 1, 5, 6)],
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_history_passes(name):
+    assert check(RIGHT[name], {"r": 0}) == []
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_history_is_found(name):
+    assert len(check(WRONG[name], {"r": 0})) == 1
+
+
+def test_reads_that_may_be_old_may_not_be_of_the_future():
+    assert check(WRONG["an acknowledged write is lost"], {"r": 0}, stale_reads=True) == []
+    assert len(check(WRONG["from the future"], {"r": 0}, stale_reads=True)) == 1
+
+
+def test_registers_do_not_excuse_one_another():
+    bad = WRONG["an acknowledged write is lost"]
+    other = [Op("s", WRITE, 1, 0, 1), Op("s", READ, 1, 2, 3)]
+    found = check(bad + other, {"r": 0, "s": 0})
+    assert len(found) == 1 and found[0].startswith("r:")
+
+
+def made(rng, count, workers):
+    """A history that a real register gave: each call takes effect at a moment within it, some are never answered."""
+    clocks, events = [0.0] * workers, []
+    for value in range(1, count + 1):
+        w = rng.randrange(workers)
+        began = clocks[w] + rng.random()
+        moment, ended = began + rng.random(), began + 2
+        clocks[w] = ended
+        events.append((moment, began, ended, value, rng.choice([READ, WRITE, WRITE, CAS]), rng.random()))
+    state, history, last_seen = 0, [], 0
+    for moment, began, ended, value, kind, chance in sorted(events):
+        if kind == READ:
+            history.append(op(READ, state, began, ended))
+            last_seen = state
+        elif kind == WRITE:
+            happens, known = chance > 0.1, 0.05 < chance < 0.15
+            history.append(op(WRITE, value, began, ended, UNKNOWN if known or not happens else OK))
+            state = value if happens else state
+        else:
+            fits = last_seen == state
+            history.append(op(CAS, value, began, ended, OK if fits else STALE, last_seen))
+            state = value if fits else state
+    rng.shuffle(history)
+    return history
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_register_really_did_passes(seed):
+    assert check(made(random.Random(seed), 200, 5), {"r": 0}) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_read_changed_to_a_value_long_gone_is_found(seed):
+    history = made(random.Random(seed), 200, 5)
+    reads = sorted((o for o in history if o.kind == READ), key=lambda o: o.began)
+    assert reads[-1].value != reads[0].value
+    reads[-1].value = reads[0].value
+    assert len(check(history, {"r": 0})) == 1
+
+
+def test_values_that_are_not_unique_are_no_ground_for_a_verdict():
+    with pytest.raises(ValueError):
+        check([op(WRITE, 1, 0, 1), op(WRITE, 1, 2, 3)], {"r": 0})

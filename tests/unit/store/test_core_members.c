@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the replicated log promises when its members change, or come back with a damaged or an old store.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include "tests/unit/store/core_fixture.h"
+
+static struct fix f;
+
+static enum core_state state_of(uint32_t id)
+{
+	return core_state(f.nodes[id - 1].core);
+}
+
+static int clean(void **state)
+{
+	UNUSED(state);
+	fix_fini(&f);
+	return 0;
+}
+
+static void propose_table(uint32_t by, const char *operation, const struct voters *v)
+{
+	struct sbuf document = { 0 };
+	uint64_t ticket;
+
+	voters_encode(v, &document);
+	struct core_proposal p = { .kind = ENTRY_MEMBERSHIP,
+				   .expect_position = UINT64_MAX,
+				   .operation = operation,
+				   .document = { document.p, document.n },
+				   .deadline_ms = f.now + 10000 };
+	assert_int_equal(core_propose(f.nodes[by - 1].core, &p, &ticket), 0);
+	sbuf_fini(&document);
+}
+
+static struct voters table_of(uint32_t n, uint32_t tie_breaker)
+{
+	struct voters v = { .n = n, .tie_breaker = tie_breaker };
+
+	for (uint32_t i = 0; i < n; i++)
+		v.list[i] = (struct voter) { .id = i + 1, .instance = i + 1, .votes = 1 };
+	return v;
+}
+
+static void a_vote_is_given_to_a_member_that_has_the_log(void **state)
+{
+	UNUSED(state);
+	struct voters v = table_of(3, 1);
+
+	fix_init(&f, 2, 1);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	propose_table(1, "absent", &v);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].result, CORE_REFUSED);
+	fix_start(&f, 3, false);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	assert_int_equal(state_of(3), CORE_ACTIVE);
+	propose_table(1, "there", &v);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].result, CORE_COMMITTED);
+}
+
+static void one_change_of_the_table_at_a_time(void **state)
+{
+	UNUSED(state);
+	struct voters v = table_of(2, 1);
+
+	fix_init(&f, 3, 1);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	f.nodes[1].held = f.nodes[2].held = true;
+	propose_table(1, "first", &v);
+	propose_table(1, "second", &v);
+	fix_run(&f);
+	assert_true(f.nodes[0].n_answers == 1 && f.nodes[0].result == CORE_REFUSED);
+	f.nodes[1].held = f.nodes[2].held = false;
+	fix_run(&f);
+	assert_true(f.nodes[0].n_answers == 2 && f.nodes[0].result == CORE_COMMITTED);
+}
+
+static void the_tie_breaker_moves_only_when_both_have_written(void **state)
+{
+	UNUSED(state);
+	struct voters v = table_of(2, 2);
+
+	fix_init(&f, 2, 1);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	/* The new tie-breaker has the entry, the old one has not: neither may go on alone with it. */
+	f.nodes[0].held = true;
+	propose_table(1, "move", &v);
+	fix_run(&f);
+	assert_int_equal(f.nodes[1].n_disk, 2);
+	FIX_VIEW(&f, 2, 2);
+	fix_run(&f);
+	assert_int_equal(state_of(2), CORE_MINORITY);
+}
+
+static void a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost(void **state)
+{
+	UNUSED(state);
+	fix_init(&f, 2, 1);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	FIX_VIEW(&f, 1, 1);
+	FIX_VIEW(&f, 2, 2);
+	fix_run(&f);
+	assert_int_equal(fix_write(&f, 1, "of the old side", STR("")), 0);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].result, CORE_COMMITTED);
+	assert_int_equal(core_force_quorum(f.nodes[0].core), -EAGAIN); /* it has one */
+	assert_int_equal(core_force_quorum(f.nodes[1].core), 0);
+	fix_run(&f);
+	assert_int_equal(state_of(2), CORE_ACTIVE);
+	assert_int_equal(core_epoch(f.nodes[1].core) >> 32, 1);
+	assert_int_equal(fix_write(&f, 2, "of the new side", STR("")), 0);
+	fix_run(&f);
+	assert_int_equal(f.nodes[1].result, CORE_COMMITTED);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	assert_int_equal(state_of(1), CORE_ACTIVE);
+	assert_true(f.nodes[0].n_lost_committed == 1 && f.nodes[0].n_reset == 1);
+	assert_int_equal(core_find(f.nodes[0].core, "of the old side", NULL), 0);
+	assert_int_equal(core_find(f.nodes[0].core, "of the new side", NULL), 3);
+	assert_int_equal(f.nodes[1].n_lost, 0);
+}
+
+/* ---- damage ---- */
+
+static void a_damaged_store_does_not_vote_until_it_has_the_log(void **state)
+{
+	UNUSED(state);
+	struct core_env env = { &f.nodes[2], fix_multicast, fix_persist, fix_entry_at, fix_next_kept, fix_apply,
+				fix_reset,   fix_answer,    fix_lost,    fix_resync,   fix_event };
+	struct core_config config = { .id = 3, .instance = 3, .damaged = true };
+
+	fix_init(&f, 3, 0);
+	fix_stop(&f.nodes[2]);
+	f.nodes[2].core = core_new(&config, &env);
+	FIX_VIEW(&f, 1, 1, 3);
+	FIX_VIEW(&f, 2, 2);
+	fix_wait(&f, 3000);
+	assert_int_equal(state_of(1), CORE_MINORITY);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	assert_true(core_can_vote(f.nodes[2].core));
+	FIX_VIEW(&f, 1, 1, 3);
+	fix_run(&f);
+	assert_int_equal(state_of(1), CORE_ACTIVE);
+}
+
+static void an_old_copy_of_a_disk_is_known_by_those_who_heard_more(void **state)
+{
+	UNUSED(state);
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	struct sbuf old = { 0 };
+	sbuf_add(&old, f.nodes[2].meta.p, f.nodes[2].meta.n);
+	assert_int_equal(fix_write(&f, 1, "a", STR("")), 0);
+	fix_run(&f);
+	fix_stop(&f.nodes[2]);
+	f.nodes[2].n_disk = 1;
+	sbuf_reset(&f.nodes[2].meta);
+	sbuf_add(&f.nodes[2].meta, old.p, old.n);
+	sbuf_fini(&old);
+	fix_start(&f, 3, false);
+	FIX_VIEW(&f, 1, 2, 3);
+	fix_wait(&f, 3000);
+	assert_int_equal(state_of(2), CORE_MINORITY);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	assert_int_equal(state_of(3), CORE_ACTIVE);
+	assert_int_equal(f.nodes[2].n_disk, 2);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_teardown(name, clean)
+	const struct CMUnitTest tests[] = {
+		T(a_vote_is_given_to_a_member_that_has_the_log),
+		T(one_change_of_the_table_at_a_time),
+		T(the_tie_breaker_moves_only_when_both_have_written),
+		T(a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost),
+		T(a_damaged_store_does_not_vote_until_it_has_the_log),
+		T(an_old_copy_of_a_disk_is_known_by_those_who_heard_more),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
