@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "agents/ha/ha.h"
@@ -69,7 +70,7 @@ static bool take_option(struct arguments *a, int opt)
 		return true;
 	case USER:
 		a->ha.user = optarg;
-		return ha_name_ok(optarg);
+		return ha_name_ok(optarg) && strlen(optarg) <= 32;
 	case KEEPALIVED:
 		a->ha.keepalived = optarg;
 		return true;

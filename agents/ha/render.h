@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Typed data as the files of keepalived and corosync. Pure.
+ * Typed data as keepalived's file. Pure.
  */
 #ifndef POSTROAD_AGENTS_HA_RENDER_H
 #define POSTROAD_AGENTS_HA_RENDER_H

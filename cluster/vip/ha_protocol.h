@@ -17,7 +17,8 @@
 #define HA_SOCKET_NAME "ha.sock" /* in the daemon's run_dir */
 enum { HA_VERSION = 1, HA_HEAD_LEN = 8, HA_MESSAGE_MAX = 60 * 1024 };
 enum { HA_NAME_MAX = 63, HA_INTERFACE_MAX = 15, HA_TEXT_MAX = 255 };
-enum { HA_VIPS_MAX = 64, HA_ADDRESSES_MAX = 8, HA_NODES_MAX = 16, HA_PEERS_MAX = HA_NODES_MAX - 1, HA_LINKS_MAX = 2 };
+enum { HA_VIPS_MAX = 64, HA_ADDRESSES_MAX = 8, HA_NODES_MAX = 32, HA_LINKS_MAX = 2 };
+enum { HA_VIP_NODES_MAX = 16, HA_PEERS_MAX = HA_VIP_NODES_MAX - 1 }; /* nodes that share a VIP */
 enum { HA_KEY_MIN = 128, HA_KEY_MAX = 1024, HA_FLOWS_MAX = 1000, HA_FLOW_SECONDS_MAX = 24 * 3600 };
 enum { HA_ADVERT_MIN_MS = 50, HA_ADVERT_MAX_MS = 40000, HA_GARP_MAX_S = 3600, HA_PRIORITY_MAX = 254 };
 /* postroadd is taken for hung after this silence, and all VIPs are faulted. It beats four times as often. */

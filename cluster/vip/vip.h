@@ -73,7 +73,7 @@ struct vip {
 	uint16_t advert_ms, garp_s;
 	bool failback;
 	size_t n_order;
-	uint32_t order[HA_NODES_MAX]; /* node ids; the first is preferred */
+	uint32_t order[HA_VIP_NODES_MAX]; /* node ids; the first is preferred */
 	size_t n_addresses;
 	struct ha_address addresses[HA_ADDRESSES_MAX];
 	/* Its first table with this set of nodes: a node that is new in it waits until the others know it. */

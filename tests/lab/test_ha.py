@@ -390,7 +390,7 @@ def test_corosync_is_staged_installed_run_killed_and_purged(lan):
         node.tell("corosync 4 install 1", "corosync 5 start 0")
         assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
     for node in nodes:
-        until(lambda: "Sync members[2]: 1 2" in (node.directory / "ha.log").read_text(), lambda: f"two members\n{node.log()}")
+        until(lambda: "Sync members[2]: 1 2" in (node.directory / "state/corosync.log").read_text(), lambda: f"two members\n{node.log()}")
         assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
     first = nodes[0]
     corosync = [p for p in first.inside() if Path(f"/proc/{p}/comm").read_text() == "corosync\n"]

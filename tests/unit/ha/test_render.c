@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * keepalived.conf and corosync.conf from typed data.
+ * keepalived.conf from typed data.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "agents/ha/corosync.h"
 #include "agents/ha/render.h"
 #include "tests/unit/vip/ha_fixture.h"
 
@@ -79,35 +78,12 @@ static void a_vip_more_changes_nothing_of_the_others(void **state)
 	free(m);
 }
 
-static void corosync_has_each_key_on_a_line_of_its_own(void **state)
-{
-	UNUSED(state);
-	struct ha_message *m = message_of(HA_COROSYNC);
-	struct corosync_options o = { .dir = "/etc/p/corosync", .user = "postroad" };
-	struct sbuf b = { 0 };
-
-	corosync_render(&m->corosync, &o, &b);
-	expect_part(&b, "\tcluster_name: mail\n\tconfig_version: 4\n\ttransport: knet\n\ttoken: "
-			"1500\n\ttoken_coefficient: 125\n");
-	expect_part(&b, "\tkeyfile: /etc/p/corosync/authkey-4\n");
-	expect_part(&b, "\tcrypto_cipher: aes256\n\tcrypto_hash: sha256\n");
-	expect_part(&b, "\tnode {\n\t\tnodeid: 2\n\t\tname: n2\n\t\tring0_addr: 10.0.0.2\n\t}\n");
-	expect_part(&b, "uidgid {\n\tuid: postroad\n}\n");
-	assert_null(strstr(b.p, "state_dir"));
-	assert_null(strstr(b.p, "ring1"));
-	for (const char *brace = strchr(b.p, '{'); brace != NULL; brace = strchr(brace + 1, '{'))
-		assert_int_equal(brace[1], '\n');
-	sbuf_fini(&b);
-	free(m);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_instance_has_one_address_in_its_adverts_and_the_others_beside),
 		cmocka_unit_test(the_address_in_the_adverts_is_of_the_sources_family),
 		cmocka_unit_test(a_vip_more_changes_nothing_of_the_others),
-		cmocka_unit_test(corosync_has_each_key_on_a_line_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

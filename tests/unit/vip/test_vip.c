@@ -108,10 +108,10 @@ static void priorities_follow_the_order_closely(void **state)
 	assert_int_equal(vip_priority(&v, 2), 230);
 	v.pinned = 9; /* a node that has no part in it */
 	assert_int_equal(vip_priority(&v, 1), 250);
-	v.n_order = HA_NODES_MAX;
-	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
+	v.n_order = HA_VIP_NODES_MAX;
+	for (uint32_t i = 0; i < HA_VIP_NODES_MAX; i++)
 		v.order[i] = i + 1;
-	assert_int_equal(vip_priority(&v, HA_NODES_MAX), 100);
+	assert_int_equal(vip_priority(&v, HA_VIP_NODES_MAX), 100);
 }
 
 static void all_well_means_all_may(void **state)
