@@ -242,11 +242,19 @@ void res_nodes_put_state(struct call *c)
 {
 	bool local;
 
-	if (strcmp(c->params[0], c->api->env.node->node) != 0) {
+	bool own = strcmp(c->params[0], c->api->env.node->node) == 0;
+
+	if (!own && !store_has_member(c->api->env.store, c->params[0])) {
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no node \"%.64s\"", c->params[0]);
 		return;
 	}
-	if (!runtime_scope(c, &local) || (!local && !write_turn(c)) || write_replayed(c))
+	if (!runtime_scope(c, &local))
+		return;
+	if (local && !own) {
+		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "scope local: ask the node itself");
+		return;
+	}
+	if ((!local && !write_turn(c)) || write_replayed(c))
 		return;
 	json_t *body = call_body_object(c, "admin");
 	if (body == NULL)
