@@ -238,10 +238,10 @@ static int ask(struct kernel *k, struct change *c)
 	return r != 0 ? r : -EIO;
 }
 
-int kernel_lease(struct kernel *k, const struct kernel_address *a)
+int kernel_lease(struct kernel *k, const struct kernel_address *a, bool own_route)
 {
 	struct ifa_cacheinfo life = { .ifa_prefered = KERNEL_LEASE_S, .ifa_valid = KERNEL_LEASE_S };
-	uint32_t flags = a->flags & KEPT_FLAGS;
+	uint32_t flags = (a->flags & (uint32_t)KEPT_FLAGS) | (own_route ? 0u : (uint32_t)IFA_F_NOPREFIXROUTE);
 	/* Without NLM_F_CREATE an address that went meanwhile does not come back. */
 	struct change c = change_of(a, RTM_NEWADDR, NLM_F_REPLACE);
 

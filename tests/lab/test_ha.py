@@ -186,6 +186,26 @@ def test_ipv6(lan):
     move(lan, SIX, "IPv6: postroadd killed", lambda n: n.driver.kill(), SKEW + 0.1)
 
 
+def test_a_lease_leaves_the_routes_of_the_node_alone(lan):
+    other = Vip("other", 55, ["2001:db8:1::107/64"], v6=True)
+    other.addresses.insert(0, "2001:db8::107/64")
+    node = lan.nodes[0]
+
+    def route(network):
+        return ip("-n", node.netns, "-6", "route", "show", network, "dev", "eth0").strip()
+    before = route("2001:db8::/64")
+    assert before and "expires" not in before
+    lan.up([SIX, other])
+    assert lan.owner(SIX) is node
+    for address in ("2001:db8::106", "2001:db8::107", "2001:db8:1::107"):
+        until(lambda: "dynamic" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", address), f"a lease of {address}")
+    assert route("2001:db8::/64") == before
+    assert route("2001:db8:1::/64"), "a network that only the VIP is in has its route from the VIP"
+    node.tell("health six=0 other=0")
+    until(lambda: not node.has("2001:db8::106") and not node.has("2001:db8:1::107"), "it lets go")
+    assert route("2001:db8::/64") == before
+
+
 def test_a_vip_added_and_removed_moves_nothing_else(lan):
     lan.up([A])
     owner = lan.owner(A)
