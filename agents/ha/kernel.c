@@ -240,7 +240,11 @@ static int ask(struct kernel *k, struct change *c)
 
 int kernel_lease(struct kernel *k, const struct kernel_address *a, bool own_route)
 {
-	struct ifa_cacheinfo life = { .ifa_prefered = KERNEL_LEASE_S, .ifa_valid = KERNEL_LEASE_S };
+	bool v6 = a->ip.sa.sa_family == AF_INET6;
+	/* An IPv6 address that is not preferred answers, and is nobody's choice for a connection from here, which would
+	 * break when the VIP moves (RFC 6724 section 5, rule 3). Of IPv4 addresses the first of a network is chosen
+	 * anyway. */
+	struct ifa_cacheinfo life = { .ifa_prefered = v6 ? 0 : KERNEL_LEASE_S, .ifa_valid = KERNEL_LEASE_S };
 	uint32_t flags = (a->flags & (uint32_t)KEPT_FLAGS) | (own_route ? 0u : (uint32_t)IFA_F_NOPREFIXROUTE);
 	/* Without NLM_F_CREATE an address that went meanwhile does not come back. */
 	struct change c = change_of(a, RTM_NEWADDR, NLM_F_REPLACE);

@@ -206,6 +206,14 @@ def test_a_lease_leaves_the_routes_of_the_node_alone(lan):
     assert route("2001:db8::/64") == before
 
 
+def test_the_node_does_not_speak_from_its_vip(lan):
+    lan.up([SIX, A])
+    node = lan.nodes[0]
+    until(lambda: "deprecated" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", "2001:db8::106"), "it is not for new connections")
+    assert "src 2001:db8::1 " in ip("-n", node.netns, "-6", "route", "get", "2001:db8::9")
+    assert "src 192.0.2.1 " in ip("-n", node.netns, "route", "get", "192.0.2.9")
+
+
 def test_a_vip_added_and_removed_moves_nothing_else(lan):
     lan.up([A])
     owner = lan.owner(A)
