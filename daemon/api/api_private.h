@@ -147,6 +147,7 @@ struct call {
 	void *arg;              /* the handler's */
 	struct list waiting;    /* for its turn to write */
 	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
+	bool was_late;          /* another node's write was first */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };

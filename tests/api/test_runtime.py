@@ -504,7 +504,7 @@ def test_a_reader_that_does_not_read_is_dropped(node):
 FAMILIES = ["build_info", "connections_total", "connections", "connections_limit", "transactions_total", "replies_total",
             "bytes_total", "retries_total", "reply_seconds", "message_bytes", "server_up", "server_state", "server_transactions",
             "server_connections", "server_idle_connections", "server_max_connections", "server_weight", "pool_queue",
-            "server_transitions_total", "rejected_total", "cluster_quorate", "cluster_config_revision", "cluster_commit_seconds",
+            "server_transitions_total", "rejected_total", "cluster_quorate", "cluster_nodes", "cluster_config_revision", "cluster_commit_seconds",
             "resolver_failures_total", "worker_lag_seconds"]
 
 
