@@ -119,7 +119,7 @@ void cluster_serve(struct cluster_node *n)
 	peers_serve(n->env.peers, "/key", false, 4096, serve_key, n);
 	peers_serve(n->env.peers, "/authority", false, 4096, serve_authority, n);
 	peers_serve(n->env.peers, "/removed", true, 4096, serve_removed, n);
-	peers_serve(n->env.peers, "/join", true, 32 * 1024, forming_serve_join, n);
+	forming_serve_join(n);
 }
 
 /* ---- asking ---- */

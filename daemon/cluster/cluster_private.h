@@ -147,7 +147,7 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 void forming_init(struct cluster_node *n, struct cluster_call *q);
 void forming_join(struct cluster_node *n, struct cluster_call *q);
 /* The server's side. */
-void forming_serve_join(struct peers_request *r, void *node);
+void forming_serve_join(struct cluster_node *n);
 /* What a call's body says of links and listen. False: answered. */
 struct forming_where {
 	size_t n_links;

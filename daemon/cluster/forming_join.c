@@ -12,32 +12,26 @@
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
+#include "daemon/cluster/join.h"
 
-enum { JOIN_CALL_MS = 20000, BECOME_TRIES = 40, BECOME_AGAIN_MS = 250 };
+enum { BECOME_TRIES = 40, BECOME_AGAIN_MS = 250 };
 
 struct cluster_join {
 	struct cluster_node *n;
 	struct cluster_call *q;
-	struct token token; /* a secret */
-	size_t next;        /* of its addresses */
-	char request[8192]; /* what is asked, as the proof covers it */
-	uint64_t instance, number;
+	struct sbuf key; /* a secret */
+	uint64_t instance, number, position;
 	uint32_t id;
-	struct sbuf key, certificate, authority;
-	struct sbuf table;
-	uint64_t position;
+	struct sbuf table; /* the document */
 	struct timer again;
 	unsigned tries;
-	char failed[512]; /* of the last address */
+	bool answered; /* a cluster said yes; this node is to become its member */
 };
 
 static void end(struct cluster_join *j)
 {
 	timer_stop(&j->again);
-	token_wipe(&j->token);
 	trust_wipe(&j->key);
-	sbuf_fini(&j->certificate);
-	sbuf_fini(&j->authority);
 	sbuf_fini(&j->table);
 	j->n->join = NULL;
 	free(j);
@@ -51,46 +45,30 @@ static void refuse(struct cluster_join *j, enum problem p, const char *text)
 
 void forming_stop(struct cluster_node *n)
 {
-	if (n->join != NULL && n->join->tries > 0)
+	/* One that waits for its answer gets it when the calls end. */
+	if (n->join != NULL && n->join->answered)
 		refuse(n->join, PROBLEM_INTERNAL, "This node is stopping.");
 }
 
 /* ---- becoming a member ---- */
 
-static int write_files(const struct cluster_join *j)
+static int write_files(const struct cluster_join *j, const struct join_answer *a)
 {
 	const struct trust_files *t = &j->n->trust;
-	const struct {
-		const char *name;
-		struct str bytes;
-	} files[] = { { "ca.pem", cluster_str(&j->authority) },
-		      { "node.key", cluster_str(&j->key) },
-		      { "node.pem", cluster_str(&j->certificate) } };
+	int err = trust_files_write(t, "ca.pem", str_from(a->authority));
 
-	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		int err = trust_files_write(t, files[i].name, files[i].bytes);
-		if (err != 0)
-			return err;
-	}
-	return 0;
+	if (err == 0)
+		err = trust_files_write(t, "node.key", cluster_str(&j->key));
+	if (err == 0)
+		err = trust_files_write(t, "node.pem", str_from(a->certificate));
+	return err == 0 ? trust_files_write_key(t, a->key) : err;
 }
 
-static void become(void *arg)
+static void begin(struct cluster_join *j)
 {
-	struct cluster_join *j = arg;
 	struct cluster_node *n = j->n;
 	char *why = NULL;
-	int err = store_join(n->env.store, j->id, j->number, j->instance);
 
-	j->tries++;
-	if (err == -EBUSY && j->tries < BECOME_TRIES) {
-		timer_set_in(n->env.loop, &j->again, BECOME_AGAIN_MS);
-		return;
-	}
-	if (err != 0) {
-		refuse(j, PROBLEM_INTERNAL, strerror(-err));
-		return;
-	}
 	cluster_heard(n, j->position, cluster_str(&j->table));
 	if (!cluster_begin(n, &why)) {
 		refuse(j, PROBLEM_INTERNAL, why);
@@ -104,122 +82,90 @@ static void become(void *arg)
 	end(j);
 }
 
-/* NULL = all is there and fits, or what does not. */
-static const char *take_answer(struct cluster_join *j, json_t *a)
+static void become(void *arg)
 {
-	uint8_t fingerprint[CA_FINGERPRINT_LEN], number[8];
-	struct ca_identity who;
-	char *why = NULL;
-	json_int_t id = json_integer_value(json_object_get(a, "id"));
-	const char *ca_pem = json_string_value(json_object_get(a, "authority"));
-	const char *certificate = json_string_value(json_object_get(a, "certificate"));
-	struct ca *ca = ca_pem == NULL ? NULL : ca_load(str_from(ca_pem), STR(""), &why);
-	bool ok = ca != NULL && certificate != NULL && id > 0 && id <= UINT32_MAX;
+	struct cluster_join *j = arg;
+	struct cluster_node *n = j->n;
 
-	if (ok)
-		ca_fingerprint(ca, fingerprint);
-	ok = ok && memcmp(fingerprint, j->token.authority, sizeof(fingerprint)) == 0 &&
-	     ca_verify(ca, str_from(certificate), clock_wall(), &who, &why) && who.id == (uint32_t)id;
-	ca_free(ca);
-	free(why);
-	if (!ok)
-		return "the answer of the cluster has no certificate that fits the token";
-	if (!cluster_unhex(json_string_value(json_object_get(a, "number")), number, sizeof(number)) ||
-	    !cluster_json_take_base64(json_object_get(a, "table"), MEMBERS_DOCUMENT_MAX, &j->table))
-		return "the answer of the cluster has no table of nodes";
-	for (size_t i = 0; i < sizeof(number); i++)
-		j->number = j->number << 8 | number[i];
-	j->id = (uint32_t)id;
-	j->position = (uint64_t)json_integer_value(json_object_get(a, "position"));
-	sbuf_puts(&j->certificate, certificate);
-	sbuf_puts(&j->authority, ca_pem);
-	return NULL;
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	int err = store_join(n->env.store, j->id, j->number, j->instance);
+	if (err == -EBUSY && ++j->tries < BECOME_TRIES)
+		timer_set_in(n->env.loop, &j->again, BECOME_AGAIN_MS);
+	else if (err != 0)
+		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+	else
+		begin(j);
+}
+
+static void on_answer(const struct join_answer *a, bool denied, const char *why, void *arg)
+{
+	struct cluster_join *j = arg;
+
+	CHECK_OBJ(j->n, CLUSTER_NODE_MAGIC);
+	if (a == NULL || j->n->stopped) {
+		refuse(j, denied ? PROBLEM_FORBIDDEN : PROBLEM_CONFLICT, a == NULL ? why : "This node is stopping.");
+		return;
+	}
+	int err = write_files(j, a);
+	if (err != 0) {
+		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+		return;
+	}
+	j->answered = true;
+	j->id = a->id;
+	j->number = a->number;
+	j->position = a->position;
+	members_encode(a->table, &j->table);
+	become(j);
 }
 
 /* ---- asking ---- */
 
-static void call_next(struct cluster_join *j);
-
-static void on_answer(int status, struct str body, void *arg)
+static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q)
 {
-	struct cluster_join *j = arg;
-	struct cluster_node *n = j->n;
-	char address[ADDR_TEXT_MAX];
+	struct cluster_join *j = xcalloc(1, sizeof(*j));
 
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	addr_format(&j->token.addresses[j->next - 1], address);
-	if (n->stopped) {
-		refuse(j, PROBLEM_INTERNAL, "This node is stopping.");
+	*j = (struct cluster_join) { .n = n, .q = q };
+	timer_init(&j->again, become, j);
+	n->join = j;
+	random_bytes(&j->instance, sizeof(j->instance));
+	j->instance = j->instance >> 1 | 1;
+	sbuf_reserve(&j->key, CA_PEM_MAX);
+	return j;
+}
+
+static void ask(struct cluster_join *j, const struct forming_where *w)
+{
+	json_t *body = j->q->body;
+	const char *token = json_string_value(json_object_get(body, "token"));
+	struct join_question question = { .force = json_is_true(json_object_get(body, "force")) };
+	struct members_node *me = &question.node;
+	struct sbuf csr = { 0 };
+	char *why = NULL;
+
+	*me = (struct members_node) { .instance = j->instance,
+				      .voter_only = json_is_true(json_object_get(body, "voter_only")),
+				      .n_links = w->n_links,
+				      .listen = w->listen,
+				      .features_low = MEMBERS_FEATURES_LOW,
+				      .features_high = MEMBERS_FEATURES_HIGH };
+	memcpy(me->links, w->links, sizeof(me->links));
+	snprintf(me->name, sizeof(me->name), "%s", j->n->env.config->node);
+	snprintf(question.version, sizeof(question.version), "%s", POSTROAD_VERSION);
+	if (!ca_request_make(&j->key, &csr)) {
+		sbuf_fini(&csr);
+		refuse(j, PROBLEM_INTERNAL, "A key for this node cannot be made.");
 		return;
 	}
-	if (status != 200) {
-		snprintf(j->failed, sizeof(j->failed), "%s: %.*s", address, (int)(body.n < 400 ? body.n : 400), body.p);
-		/* Another one may have quorum, or the authority's key; a refusal is everybody's. */
-		if (status == 0 || status >= 500)
-			call_next(j);
-		else
-			refuse(j, status == 403 ? PROBLEM_FORBIDDEN : PROBLEM_CONFLICT, j->failed);
-		return;
-	}
-	json_t *a = cluster_json_read(body);
-	const char *why = a == NULL ? "the answer of the cluster is not understood" : take_answer(j, a);
-	json_decref(a);
-	int err = why == NULL ? write_files(j) : 0;
-	if (why != NULL || err != 0)
-		refuse(j, PROBLEM_INTERNAL, why != NULL ? why : strerror(-err));
-	else
-		become(j);
-}
-
-/* The proof is of this connection alone. */
-static void compose(const uint8_t binding[CHANNEL_BINDING_LEN], struct sbuf *body, void *arg)
-{
-	struct cluster_join *j = arg;
-	uint8_t proof[TOKEN_HASH_LEN];
-	char text[2 * TOKEN_HASH_LEN + 1];
-
-	token_prove(&j->token, binding, str_from(j->request), proof);
-	cluster_hex(proof, sizeof(proof), text);
-	cluster_json_write(json_pack("{s:s, s:s, s:s}", "token", j->token.id, "proof", text, "request", j->request),
-			   body);
-}
-
-static void call_next(struct cluster_join *j)
-{
-	while (j->next < j->token.n) {
-		struct peers_call_options o = { .to = j->token.addresses[j->next++],
-						.authority = j->token.authority,
-						.anonymous = true,
-						.path = "/join",
-						.compose = compose,
-						.deadline_ms = JOIN_CALL_MS };
-		if (peers_call(j->n->env.peers, &o, on_answer, j) == 0)
-			return;
-		snprintf(j->failed, sizeof(j->failed), "too many calls are under way");
-	}
-	refuse(j, PROBLEM_CONFLICT, j->failed);
-}
-
-/* False: too long. */
-static bool write_request(struct cluster_join *j, const struct forming_where *w, const char *csr, bool voter_only)
-{
-	char instance[17], text[ADDR_TEXT_MAX];
-	json_t *links = json_array();
-
-	snprintf(instance, sizeof(instance), "%016llx", (unsigned long long)j->instance);
-	for (size_t i = 0; i < w->n_links; i++)
-		json_array_append_new(links, json_string(addr_format_ip(&w->links[i], text)));
-	json_t *o = json_pack("{s:s, s:s, s:o, s:s, s:b, s:i, s:i, s:s, s:b, s:s, s:f}", "name",
-			      j->n->env.config->node, "instance", instance, "links", links, "listen",
-			      addr_format(&w->listen, text), "voter_only", voter_only, "low", MEMBERS_FEATURES_LOW,
-			      "high", MEMBERS_FEATURES_HIGH, "csr", csr, "force",
-			      json_is_true(json_object_get(j->q->body, "force")), "version", POSTROAD_VERSION, "wall",
-			      clock_wall());
-	char *dump = json_dumps(o, JSON_COMPACT);
-	int length = snprintf(j->request, sizeof(j->request), "%s", dump);
-	free(dump);
-	json_decref(o);
-	return length > 0 && (size_t)length < sizeof(j->request);
+	question.certificate_request = csr.p;
+	struct join_options o = { .token = str_from(token),
+				  .question = &question,
+				  .key_pem = cluster_str(&j->key),
+				  .now = clock_wall() };
+	if (join_call(j->n->env.peers, &o, on_answer, j, &why) == NULL)
+		refuse(j, PROBLEM_INVALID, why);
+	free(why);
+	sbuf_fini(&csr);
 }
 
 /* Nothing of another life is left at postroad-ha. */
@@ -232,35 +178,6 @@ static void on_clean(const struct ha_message *m, void *arg)
 	n->ha_busy = false;
 }
 
-static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q, const struct forming_where *w)
-{
-	const char *text = json_string_value(json_object_get(q->body, "token")), *why = "\"token\" is missing";
-	struct cluster_join *j = xcalloc(1, sizeof(*j));
-	struct sbuf csr = { 0 };
-
-	*j = (struct cluster_join) { .n = n, .q = q };
-	timer_init(&j->again, become, j);
-	n->join = j;
-	random_bytes(&j->instance, sizeof(j->instance));
-	j->instance = j->instance >> 1 | 1;
-	sbuf_reserve(&j->key, CA_PEM_MAX);
-	bool ok = text != NULL && token_parse(str_from(text), &j->token, &why);
-	if (ok && (double)j->token.expires < clock_wall()) {
-		ok = false;
-		why = "this token has expired: make a new one on a member";
-	}
-	if (ok) {
-		why = "a key for this node cannot be made";
-		ok = ca_request_make(&j->key, &csr) &&
-		     write_request(j, w, csr.p, json_is_true(json_object_get(q->body, "voter_only")));
-	}
-	sbuf_fini(&csr);
-	if (ok)
-		return j;
-	refuse(j, PROBLEM_INVALID, why);
-	return NULL;
-}
-
 void forming_join(struct cluster_node *n, struct cluster_call *q)
 {
 	struct forming_where w;
@@ -269,13 +186,15 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in a cluster already: `postroad cluster leave`.");
 		return;
 	}
+	if (json_string_length(json_object_get(q->body, "token")) == 0) {
+		cluster_call_refuse(q, PROBLEM_INVALID, "\"token\" is missing");
+		return;
+	}
 	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))
 		return;
 	if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean)) {
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
 		return;
 	}
-	struct cluster_join *j = join_new(n, q, &w);
-	if (j != NULL)
-		call_next(j);
+	ask(join_new(n, q), &w);
 }

@@ -61,12 +61,14 @@ static void on_first_round(void *arg)
 
 /* ---- signals and the watchdog ---- */
 
+/* Sessions have ended, or what a member says before it goes is said. */
 static void on_stopped(void *arg)
 {
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	loop_stop(n->loop);
+	if (--n->stop_waits == 0)
+		loop_stop(n->loop);
 }
 
 /* The second time sessions end now, but in order: what may have been delivered must be in the log. Should a worker
@@ -97,6 +99,8 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 		(long long)(n->config->shutdown_grace_ms / 1000));
 	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
+	n->stop_waits = 2;
+	cluster_node_hand_over(n->cluster, on_stopped, n);
 	engine_stop(n->engine, on_stopped, n);
 	share_turn(n->share);
 }
@@ -147,6 +151,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->config = config;
 	n->node_file = node_file;
 	n->started_wall = clock_wall();
+	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
 	timer_init(&n->watchdog, on_watchdog, n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
@@ -207,7 +212,6 @@ static void make_parts(struct node *n)
 
 	activate_hooks(n, &hooks);
 	hooks.on_first_round = on_first_round;
-	n->view = report_view_new();
 	n->engine = engine_new(n->loop, &o);
 	n->registry = registry_new(n->loop, &hooks, learned, n->config->dns_servers);
 	free(learned);
@@ -234,6 +238,8 @@ static int make_api(struct node *n)
 			       .check = activate_check,
 			       .activate = activate_conf,
 			       .set_node_drain = set_node_drain,
+			       .cluster_call = membership_call,
+			       .cluster_status = membership_status,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -279,10 +285,10 @@ static void node_fini(struct node *n)
 	timer_stop(&n->watchdog);
 	certificates_stop(n);
 	shared_stop(n);
+	membership_stop(n);
 	struct api *api = n->api;
 	n->api = NULL; /* the hooks of what ends now have nobody to tell */
 	api_free(api);
-	report_view_free(n->view);
 	if (n->engine != NULL)
 		engine_free(n->engine);
 	if (n->registry != NULL)
@@ -291,6 +297,8 @@ static void node_fini(struct node *n)
 		conf_unref(n->conf);
 	n->conf = NULL;
 	storage_close(n);
+	membership_free(n);
+	report_view_free(n->view);
 	if (n->loop != NULL)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
@@ -301,6 +309,7 @@ static void node_fini(struct node *n)
 static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
+	membership_start(n);
 	bool first = d->from_node_file && !store_identity(n->store).joined;
 	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
 		return EXIT_FAILED;

@@ -6,6 +6,7 @@
 
 #include "daemon/api/api.h"
 #include "daemon/api/share.h"
+#include "daemon/cluster/cluster_node.h"
 #include "daemon/main/node.h"
 
 #define NODE_MAGIC 0x4e4f4445u
@@ -26,12 +27,16 @@ struct node {
 	struct api *api;
 	struct report_view *view;
 	struct share *share;
+	struct peers *peers;
+	struct ha_link *ha;
+	struct cluster_node *cluster;
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
 	bool view_posted;
+	unsigned stop_waits; /* parts that are not done yet */
 	unsigned stopping; /* how often it was asked to */
 	int status;
 	double started_wall;
@@ -76,6 +81,17 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. 0, or said why. */
 int storage_first(struct node *n, struct conf *conf) MUST_CHECK;
 void storage_close(struct node *n);
+
+/* ---- membership.c: this node as a member of a cluster ---- */
+
+/* Before storage_start(). */
+void membership_start(struct node *n);
+/* Before the store is closed, and after. */
+void membership_stop(struct node *n);
+void membership_free(struct node *n);
+/* As api_env.cluster_call and cluster_status. */
+void membership_call(struct cluster_call *q, void *node);
+json_t *membership_status(void *node);
 
 /* ---- activate.c: configurations and views ---- */
 
