@@ -52,6 +52,9 @@ void api_applied(struct api *a, const struct entry *e);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
 
+/* Quorum has returned: what was set with ?scope=local meanwhile gives way to what is stored. */
+void api_quorum_returned(struct api *a);
+
 /* ---- the shared view ---- */
 
 /* What this node says of itself, as far as it is known here: state, readiness, sessions, configuration. For

@@ -232,6 +232,7 @@ static void store_node(struct call *c, bool drain)
 static void set_local(struct call *c, bool drain)
 {
 	set_node(c->api, c->params[0], drain);
+	runtime_note_local(c->api, NULL, NULL);
 	api_event(c->api, "node",
 		  json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
 			    json_text(c->who.author)));

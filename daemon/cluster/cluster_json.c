@@ -97,7 +97,7 @@ bool cluster_json_take_base64(json_t *j, size_t max, struct sbuf *out)
 	struct str text = { json_string_value(j), json_string_length(j) };
 	size_t n = 0, room = text.n / 4 * 3 + 3;
 
-	if (text.p == NULL || room > max + 3)
+	if (text.p == NULL || room > max + 6)
 		return false;
 	char *bytes = xmalloc(room);
 	bool ok = base64_decode(text, bytes, room, &n) && n <= max;

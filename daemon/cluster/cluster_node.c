@@ -261,6 +261,15 @@ bool cluster_end(struct cluster_node *n)
 
 /* ---- life ---- */
 
+static void watch_quorum(struct cluster_node *n)
+{
+	bool quorate = store_quorate(n->env.store);
+
+	if (quorate && !n->quorate)
+		n->env.quorum_returned(n->env.arg);
+	n->quorate = quorate;
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -268,6 +277,7 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (n->stopped)
 		return;
+	watch_quorum(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);

@@ -30,6 +30,8 @@ struct cluster_node_env {
 	/* A warning for /status, text NULL = it is over; an event (json is stolen). */
 	void (*warn)(const char *key, const char *text, void *arg);
 	void (*event)(const char *type, json_t *data, void *arg);
+	/* Writes are possible again. */
+	void (*quorum_returned)(void *arg);
 	void *arg;
 };
 

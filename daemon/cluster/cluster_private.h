@@ -59,6 +59,7 @@ struct cluster_node {
 
 	struct cluster_files files;
 	bool ha_busy, proposing, purging;
+	bool quorate; /* at the last look */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;

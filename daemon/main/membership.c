@@ -26,6 +26,15 @@ static void event(const char *type, json_t *data, void *arg)
 		json_decref(data);
 }
 
+static void quorum_returned(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (n->api != NULL)
+		api_quorum_returned(n->api);
+}
+
 void membership_start(struct node *n)
 {
 	n->peers = peers_new(n->loop);
@@ -40,6 +49,7 @@ void membership_start(struct node *n)
 					.ha = n->ha,
 					.warn = warn,
 					.event = event,
+					.quorum_returned = quorum_returned,
 					.arg = n };
 	n->cluster = cluster_node_new(&env);
 }

@@ -33,6 +33,10 @@ def weight_of(node):
     return node.call("GET", "/api/v1/pools/mta")[2]["servers"]["sink1"]["weight"]
 
 
+def admin_of(node):
+    return node.call("GET", "/api/v1/pools/mta")[2]["servers"]["sink1"]["admin"]
+
+
 def await_weight(nodes, weight):
     for node in nodes:
         until(lambda n=node: Seen(weight_of(n) == weight, weight_of(n)), SECONDS, f"{node.name} knows the weight {weight}")
@@ -189,6 +193,8 @@ def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
     tie.power_on()
     await_written(other, 83)
     await_weight(bench.nodes, 83)
+    # the cluster's word counts again
+    until(lambda: Seen((a := admin_of(other)) == "ready", a), SECONDS, "what was set on this node alone is over")
     # a clean stop
     tie.stop("postroadd")
     await_status(other, "may write", lambda s: s["state"] == "ACTIVE" and s["single_copy"])

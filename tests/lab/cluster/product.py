@@ -10,8 +10,8 @@ SECONDS = 60
 
 def start_ha(node, lab):
     """postroad-ha, which runs corosync and keepalived as its children."""
-    node.supervise("postroad-ha", [lab.bin("postroad-ha"), "--run-dir", "/run/postroad", "--state-dir", "/run/postroad-ha",
-                                   "--corosync-dir", "/etc/postroad/corosync", "--user", "root", "--run-corosync"])
+    node.supervise("postroad-ha", node.shimmed([lab.bin("postroad-ha"), "--run-dir", "/run/postroad", "--state-dir", "/run/postroad-ha",
+                                                "--corosync-dir", "/etc/postroad/corosync", "--user", "root", "--run-corosync"]))
 
 
 def start(node, lab, document, **more):

@@ -136,7 +136,7 @@ static void bad_node_files_are_refused(void **state)
 		{ "{'admin': {'tls': {'certificate': '/c', 'key': '/k', 'x': 1}}}", "/admin/tls/x", "not a known key" },
 		{ "{'admin': {'listen': ['8425']}}", "/admin/listen/0", "with a port" },
 		{ "{'cluster': {'engine': 'zookeeper'}}", "/cluster/engine", "not a value" },
-		{ "{'cluster': {'listen': ['10.0.0.1:1']}}", "/cluster/listen", "list" },
+		{ "{'cluster': {'listen': ['10.0.0.1']}}", "/cluster/listen/0", "with a port" },
 		{ "{'resolver': 'dns.example'}", "/resolver", "dns.example" },
 		{ "{'resolver': '127.0.0.1,'}", "/resolver", "not an IP address" },
 		{ "{'initial_config': []}", "/initial_config", "object" },
