@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The planned move's library, its unit tests, and the driver that labs move addresses with.
 
-FLOWS_LIBS := -lnftables -lmnl -ljansson
+FLOWS_LIBS := -lnftables -lmnl
 $(OUT)/lib/libflows.a: $(call to_obj,$(wildcard agents/ha/flows/*.c))
 	$(call say,AR,$@)
 	@mkdir -p $(@D)

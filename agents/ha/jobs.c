@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Child processes.
  *
- * The hard thing: a child must not outlive this process, however that ends, nor ever wait for it. So each asks the kernel
- * for a signal at the parent's death, and writes into a pipe that drops what nobody reads.
+ * The hard thing: a child must not outlive this process, however that ends, nor ever wait for it. So each asks the
+ * kernel for a signal at the parent's death, and writes into a pipe that drops what nobody reads.
  */
 #include "agents/ha/jobs.h"
 
@@ -152,7 +152,7 @@ void jobs_turn(struct jobs *jobs, struct turn *turn)
 	struct job *job;
 	struct list *tmp;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link) {
+	LIST_FOR_EACH(job, tmp, &jobs->list, link) {
 		turn_wait_for(turn, job->output, read_output, job);
 		turn_end_at(turn, job->kill_at);
 	}
@@ -179,7 +179,7 @@ static struct job *find(struct jobs *jobs, pid_t pid)
 	struct job *job;
 	struct list *tmp;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link)
+	LIST_FOR_EACH(job, tmp, &jobs->list, link)
 		if (job->pid == pid)
 			return job;
 	return NULL;
@@ -192,7 +192,7 @@ void jobs_reap(struct jobs *jobs, int64_t now_ms)
 	int status;
 	pid_t pid;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link) {
+	LIST_FOR_EACH(job, tmp, &jobs->list, link) {
 		if (job->kill_at != 0 && now_ms >= job->kill_at) {
 			job->kill_at = 0;
 			job_signal(job, SIGKILL);

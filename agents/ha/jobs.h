@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Child processes: started with a list of arguments (never a shell), told to end when this process ends, their output read
- * line by line, their end awaited without blocking.
+ * Child processes: started with a list of arguments (never a shell), told to end when this process ends, their output
+ * read line by line, their end awaited without blocking.
  */
 #ifndef POSTROAD_AGENTS_HA_JOBS_H
 #define POSTROAD_AGENTS_HA_JOBS_H

@@ -98,7 +98,9 @@ static bool take_address(const struct nlmsghdr *h, struct kernel_address *ret)
 
 	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || (m->ifa_family != AF_INET && m->ifa_family != AF_INET6))
 		return false;
-	*ret = (struct kernel_address) { .interface = (int)m->ifa_index, .bits = m->ifa_prefixlen, .flags = m->ifa_flags };
+	*ret = (struct kernel_address) { .interface = (int)m->ifa_index,
+					 .bits = m->ifa_prefixlen,
+					 .flags = m->ifa_flags };
 	for (const struct rtattr *a = IFA_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		/* IFA_LOCAL is the address where there are both (the other is then the far end of a link). */
 		if (a->rta_type == IFA_LOCAL || (a->rta_type == IFA_ADDRESS && !local)) {
@@ -211,7 +213,8 @@ static struct change change_of(const struct kernel_address *a, unsigned short ty
 				      .ifa_prefixlen = a->bits,
 				      .ifa_index = (unsigned)a->interface } };
 
-	attribute(&c, IFA_LOCAL, v6 ? (const void *)&a->ip.in6.sin6_addr : (const void *)&a->ip.in.sin_addr, v6 ? 16 : 4);
+	attribute(&c, IFA_LOCAL, v6 ? (const void *)&a->ip.in6.sin6_addr : (const void *)&a->ip.in.sin_addr,
+		  v6 ? 16 : 4);
 	return c;
 }
 
@@ -227,7 +230,8 @@ static int ask(struct kernel *k, struct change *c)
 		const struct nlmsgerr *e = NLMSG_DATA(h);
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		if (n >= (ssize_t)NLMSG_LENGTH(sizeof(*e)) && h->nlmsg_type == NLMSG_ERROR && h->nlmsg_seq == k->sequence)
+		if (n >= (ssize_t)NLMSG_LENGTH(sizeof(*e)) && h->nlmsg_type == NLMSG_ERROR &&
+		    h->nlmsg_seq == k->sequence)
 			return e->error;
 	}
 	return r != 0 ? r : -EIO;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Typed data as keepalived's file.
  *
- * The hard thing: keepalived drops the adverts of a peer whose list of addresses differs, and so two nodes in the middle
- * of a change would both be masters. So one address alone is in the advert, the others are said to be excluded from it,
- * which changes nothing about their being there.
+ * The hard thing: keepalived drops the adverts of a peer whose list of addresses differs, and so two nodes in the
+ * middle of a change would both be masters. So one address alone is in the advert, the others are said to be excluded
+ * from it, which changes nothing about their being there.
  */
 #include "agents/ha/render.h"
 
@@ -21,8 +21,8 @@ static void global(struct sbuf *out, const char *state_dir)
 	sbuf_puts(out, "\tfifo_write_vrrp_states_on_reload\n}\n");
 }
 
-/* "weight 0 reverse": what is not "1", and a file that is missing, is a fault. Without `reverse` it would be the other way
- * round. */
+/* "weight 0 reverse": what is not "1", and a file that is missing, is a fault. Without `reverse` it would be the other
+ * way round. */
 static void track_file(struct sbuf *out, const struct ha_vip *v, const char *state_dir)
 {
 	sbuf_printf(out,

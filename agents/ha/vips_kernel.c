@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The VIPs' addresses in the kernel: who is there, and for how long.
  *
- * The hard thing: keepalived may be killed, or stopped, with its addresses on the interface, and this process too. So an
- * address has a lease from the moment it is seen, renewed only while the VRRP process runs and may hold it. Whoever
+ * The hard thing: keepalived may be killed, or stopped, with its addresses on the interface, and this process too. So
+ * an address has a lease from the moment it is seen, renewed only while the VRRP process runs and may hold it. Whoever
  * renews also creates, if the address went in between; therefore the list is read anew right before.
  */
 #include <errno.h>

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Vip, greet, ip, process_state, until
+from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Talker, Vip, greet, ip, process_state, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
-                                reason="needs root and tests/peers/unpack keepalived")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
+                                reason="needs root and tests/peers/unpack keepalived")]
 
 GONE = 4.0  # no address outlives its holder by more
 SKEW = (256 - PRIORITIES[1]) * ADVERT / 256 / 1000
@@ -117,7 +118,7 @@ def test_keepalived_killed(lan, which):
         for pid in {"child": [child], "parent": [parent], "both": [parent, child]}[which]:
             os.kill(pid, signal.SIGKILL)
     old, _ = move(lan, A, f"keepalived: {which} killed", kill, 3 * ADVERT / 1000 + SKEW + 0.5)
-    until(lambda: said_by(old).get("a") == "backup", f"keepalived runs again\n{old.log()}")
+    until(lambda: said_by(old).get("a") == "backup", lambda: f"keepalived runs again\n{old.log()}")
     assert len(lan.owners(A)) == 1
 
 
@@ -208,6 +209,43 @@ def test_a_vip_added_and_removed_moves_nothing_else(lan):
     assert len([t for t in transitions if "state=master" in t]) == 1
 
 
+def test_priorities_and_peers_change_and_nothing_moves(lan):
+    lan.up([A])
+    owner = lan.owner(A)
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        turned = Vip("a", 51, A.addresses, order=(3, 2, 1))
+        for node in lan.nodes:
+            node.table(2, [turned])
+        for node in lan.nodes:
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+        said = until(lambda: r if (r := owner.report()["vips"]["a"])["present"] else None, "the owner has it")
+        say("the order turned round", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name] and said["up"]
+    assert lan.owner(A) is owner
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
+def test_a_node_is_added_incumbents_first(lan):
+    two = Vip("a", 51, A.addresses, order=(2, 1))
+    lan.up([two])
+    owner = lan.owner(two)
+    assert owner is lan.nodes[1]
+    three = Vip("a", 51, A.addresses, order=(3, 2, 1))
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes:  # the third is the new one
+            node.table(2, [three])
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1")
+        until(lambda: said_by(lan.nodes[2])["a"] == "backup", "the new one is a backup")
+        say("a node added", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name]
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
 def test_an_address_changes_without_two_owners(lan):
     lan.up([A])
     changed = Vip("a", 51, ["192.0.2.111/24"])
@@ -286,3 +324,85 @@ def test_a_probe_sees_whether_somebody_has_the_address(lan, vip):
     assert found["event"] == "probed" and not found["seen"]
     asking.tell("probe 9 unknown")
     assert asking.answer(9)["event"] == "error"
+
+
+def test_check_says_what_is_missing(lan):
+    def check(*options):
+        done = subprocess.run([BUILD / "bin/postroad-ha", "--state-dir", lan.directory / "s", "--corosync-dir", lan.directory / "c", *options],
+                              capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stdout
+    status, text = check("--check", "--keepalived", lan.keepalived, "--corosync", "/nowhere/corosync")
+    assert status == 1 and "keepalived: good" in text and "kernel: good" in text and "corosync: /nowhere/corosync: No such file" in text
+    assert check("--state-dir", "relative")[0] == 2 and check("--unknown")[0] == 2 and check("more")[0] == 2
+    assert check("--version")[0] == 0
+
+
+# ---- a planned move, and corosync ----
+
+def test_a_planned_move_keeps_the_session(lan):
+    lan.up([A])
+    old, new = lan.nodes[0], lan.nodes[1]
+    for node in lan.nodes:
+        node.echo("192.0.2.101", 2525)
+    session = Talker(lan, "192.0.2.101", 2525)
+    assert session.server == "n1" and session.say("one") == "one"
+    new.tell("open 1 a 192.0.2.1 30")
+    assert new.answer(1)["event"] == "done"
+    old.tell("keep 2 a 30", "list 3 a")
+    assert old.answer(2)["event"] == "done"
+    flows = old.answer(3)
+    assert flows["last"] and flows["owner"] == "-" and len(flows["list"]) == 1
+    assert flows["list"][0].startswith("192.0.2.101:2525 192.0.2.9:")
+    new.tell("take 4 a 192.0.2.1 30 " + flows["list"][0])
+    assert new.answer(4)["event"] == "done"
+    old.tell("health a=0")
+    assert lan.moved(A, old) is new
+    assert session.say("two") == "two"
+    fresh = Talker(lan, "192.0.2.101", 2525)
+    assert fresh.server == "n2" and fresh.say("three") == "three"
+    # Who moves it on passes on both: those that began there, and those of the first owner.
+    new.tell("list 5 a")
+    until(lambda: [f for f in new.all_heard("flows") if f["ticket"] == 5 and f["last"]], "the second list")
+    parts = {f["owner"]: f["list"] for f in new.all_heard("flows") if f["ticket"] == 5}
+    assert parts["192.0.2.1"] == flows["list"] and len(parts["-"]) == 1
+    old.tell("drop 6 a", "drop 7 nowhere")
+    assert old.answer(6)["event"] == "done" and old.answer(7)["event"] == "error"
+    session.close()
+    fresh.close()
+
+
+@pytest.mark.skipif(not (BUILD / "peers/corosync/.unpacked").exists(), reason="needs tests/peers/unpack corosync")
+def test_corosync_is_staged_installed_run_killed_and_purged(lan):
+    nodes = lan.nodes[:2]
+    members = "1/n1/192.0.2.1 2/n2/192.0.2.2"
+    for node in nodes:
+        state = node.directory / "state"
+        state.mkdir()
+        node.start_ha("--run-corosync", "--corosync", lan.corosync, "--corosync-state-dir", state)
+        node.start_driver()
+        until(lambda: node.all_heard("report"), "it is connected")
+        files = node.directory / "corosync"
+        node.tell("corosync 1 start 0", "corosync 2 install 1")
+        assert node.answer(1)["event"] == "error" and node.answer(2)["event"] == "error"
+        node.tell(f"corosync 3 stage 1 mail 7 {members}")
+        staged = node.answer(3)
+        assert staged["event"] == "done" and len(staged["text"]) == 64, staged
+        assert not (files / "corosync.conf").exists() and (files / "authkey-1").stat().st_mode & 0o777 == 0o400
+        node.tell("corosync 4 install 1", "corosync 5 start 0")
+        assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
+    for node in nodes:
+        until(lambda: "Sync members[2]: 1 2" in (node.directory / "state/corosync.log").read_text(), lambda: f"two members\n{node.log()}")
+        assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
+    first = nodes[0]
+    corosync = [p for p in first.inside() if Path(f"/proc/{p}/comm").read_text() == "corosync\n"]
+    os.kill(corosync[0], signal.SIGSTOP)
+    first.tell("corosync 6 hung 0")
+    assert first.answer(6)["event"] == "done"
+    until(lambda: process_state(corosync[0]) is None, "the stopped one is killed")
+    until(lambda: first.report()["corosync"], "another runs")
+    first.tell(f"corosync 7 stage 2 mail 8 {members}", )
+    assert first.answer(7)["event"] == "done"
+    first.tell("corosync 8 install 2", "corosync 9 purge 0")
+    assert first.answer(8)["event"] == "done" and first.answer(9)["event"] == "done"
+    until(lambda: not first.report()["corosync"], "it ends")
+    assert os.listdir(first.directory / "corosync") == []

@@ -70,41 +70,40 @@ int flows_release(const struct addr *vip, struct flows_why *why)
 	return flows_link_release(vip, why) != 0 ? -1 : restore_if_last(why);
 }
 
-struct listing {
-	const struct addr *vip; /* NULL: any */
-	struct flow_passed *out;
-	size_t n, max;
-	bool more;
-};
-
-static void list_map(struct listing *l, json_t *list, const char *map)
+static const char *flows_of(const struct addr *a)
 {
-	struct flow_passed p;
-	json_t *element;
-	size_t i;
+	return version(a) == 6 ? "flows6" : "flows4";
+}
 
-	json_array_foreach(flows_json_elements(list, map), i, element) {
-		if (!flows_json_passed(element, &p) || (l->vip != NULL && !addr_eq_ip(&p.flow.local, l->vip)))
-			continue;
-		if (l->n < l->max)
-			l->out[l->n++] = p;
-		else
-			l->more = true;
-	}
+static const char *own_of(const struct addr *a)
+{
+	return version(a) == 6 ? "own6" : "own4";
+}
+
+static const char *open_of(const struct addr *a)
+{
+	return version(a) == 6 ? "open6" : "open4";
 }
 
 int flows_passed_on(const struct addr *vip, struct flow_passed *out, size_t max, struct flows_why *why)
 {
-	struct listing l = { .vip = vip, .out = out, .max = max };
-	json_t *list = flows_nft_list(why);
+	struct element *list;
+	struct flow_passed p;
+	int n = flows_elements(flows_of(vip), &list, why), found = n < 0 ? -1 : 0;
 
-	if (list == NULL)
-		return why->text[0] != '\0' ? -1 : 0;
-	list_map(&l, list, version(vip) == 4 ? "flows4" : "flows6");
-	json_decref(list);
-	if (l.more)
-		return flows_fail(why, "there are more than %zu connections of other nodes to the address", max);
-	return (int)l.n;
+	for (int i = 0; i < n && found >= 0; i++) {
+		memset(&p, 0, sizeof(p));
+		if (!flows_element_flow(&list[i], &p.flow) || !flows_element_node(&list[i], &p.node) ||
+		    !addr_eq_ip(&p.flow.local, vip))
+			continue;
+		p.seconds = list[i].seconds;
+		if ((size_t)found < max)
+			out[found++] = p;
+		else
+			found = flows_fail(why, "there are more than %zu connections of others to the address", max);
+	}
+	free(list);
+	return found;
 }
 
 /* ---- taking ---- */
@@ -124,64 +123,73 @@ static int run_chunks(struct text *t, const struct text_batch *b, const struct f
 	return rc;
 }
 
-/* The keys of a set or a map that are of an address. The caller frees *ret. */
-static size_t keys_of(json_t *list, const char *set, const struct addr *vip, struct flow **ret)
+/* The keys of those that are of an address, or that go to a node; NULL = any. Returns how many; keys has room for n. */
+static size_t keys_of(const struct element *list, size_t n, const struct addr *vip, const struct addr *node,
+		      struct flow *keys)
 {
-	json_t *elements = flows_json_elements(list, set), *element;
-	struct flow *out = xcalloc(json_array_size(elements) + 1, sizeof(*out));
-	size_t i, n = 0;
+	struct addr to;
+	size_t found = 0;
 
-	json_array_foreach(elements, i, element) {
-		if (flows_json_key(element, &out[n]) && addr_eq_ip(&out[n].local, vip))
-			n++;
+	for (size_t i = 0; i < n; i++) {
+		if (!flows_element_flow(&list[i], &keys[found]) ||
+		    (vip != NULL && !addr_eq_ip(&keys[found].local, vip)))
+			continue;
+		if (node != NULL && (!flows_element_node(&list[i], &to) || !addr_eq_ip(&to, node)))
+			continue;
+		found++;
 	}
-	*ret = out;
-	return n;
+	return found;
 }
 
-static int forget_keys(json_t *list, const char *set, const struct addr *vip, struct flows_why *why)
+static int forget_keys(const char *set, const struct addr *vip, struct flows_why *why)
 {
-	struct flow *keys;
+	struct element *list;
 	struct text t = { 0 };
-	size_t n = keys_of(list, set, vip, &keys);
-	int rc = run_chunks(&t, &(struct text_batch) { .verb = "delete", .set = set }, keys, n, why);
+	int n = flows_elements(set, &list, why), rc = -1;
 
-	free(keys);
+	if (n >= 0) {
+		struct flow *keys = xcalloc((size_t)n + 1, sizeof(*keys));
+		size_t found = keys_of(list, (size_t)n, vip, NULL, keys);
+		rc = run_chunks(&t, &(struct text_batch) { .verb = "delete", .set = set }, keys, found, why);
+		free(keys);
+	}
+	free(list);
 	return rc;
 }
 
-static int forget_open(json_t *list, const struct addr *vip, struct flows_why *why)
+/* Closes an address, or all that are open towards a node. */
+static int forget_open(const struct addr *vip, const struct addr *node, struct flows_why *why)
 {
-	char set[16], command[128 + ADDR_TEXT_MAX], text[ADDR_TEXT_MAX];
-	json_t *element;
-	struct addr a;
-	size_t i;
+	const char *set = open_of(vip != NULL ? vip : node);
+	char text[ADDR_TEXT_MAX];
+	struct element *list;
+	struct text t = { 0 };
+	struct addr a, to;
+	int n = flows_elements(set, &list, why), rc = n < 0 ? -1 : 0;
 
-	snprintf(set, sizeof(set), "open%d", version(vip));
-	json_array_foreach(flows_json_elements(list, set), i, element) {
-		if (!flows_json_open(element, &a, NULL) || !addr_eq_ip(&a, vip))
+	for (int i = 0; i < n; i++) {
+		if (!flows_element_vip(&list[i], &a) || !flows_element_node(&list[i], &to))
 			continue;
-		snprintf(command, sizeof(command), "delete element netdev " FLOWS_TABLE " %s { %s }\n", set,
-			 addr_format_ip(vip, text));
-		return flows_nft_run(command, why);
+		if ((vip != NULL && addr_eq_ip(&a, vip)) || (node != NULL && addr_eq_ip(&to, node)))
+			text_add(&t, "delete element netdev " FLOWS_TABLE " %s { %s }\n", set,
+				 addr_format_ip(&a, text));
 	}
-	return 0;
+	if (t.n > 0)
+		rc = flows_nft_run(t.p, why);
+	text_free(&t);
+	free(list);
+	return rc;
 }
 
 /* Whatever the table says of an address. Elements go by themselves too, hence the tries. */
 static int forget(const struct addr *vip, struct flows_why *why)
 {
-	bool six = version(vip) == 6;
 	int rc = -1;
 
 	for (int i = 0; rc != 0 && i < TRIES; i++) {
-		json_t *list = flows_nft_list(why);
-		if (list == NULL)
-			return why->text[0] != '\0' ? -1 : 0;
-		rc = forget_keys(list, six ? "flows6" : "flows4", vip, why);
-		rc = rc == 0 ? forget_keys(list, six ? "own6" : "own4", vip, why) : rc;
-		rc = rc == 0 ? forget_open(list, vip, why) : rc;
-		json_decref(list);
+		rc = forget_keys(flows_of(vip), vip, why);
+		rc = rc == 0 ? forget_keys(own_of(vip), vip, why) : rc;
+		rc = rc == 0 ? forget_open(vip, NULL, why) : rc;
 	}
 	return rc;
 }
@@ -213,19 +221,6 @@ int flows_open(const struct flows_move *move, struct flows_why *why)
 	return rc;
 }
 
-/* The chain of the interface, in case that the table went away since flows_open(). */
-static bool chain_there(const char *name)
-{
-	char chain[IF_NAMESIZE + 8];
-	struct flows_why why;
-	json_t *list = flows_nft_list(&why);
-
-	snprintf(chain, sizeof(chain), "in_%s", name);
-	bool there = list != NULL && flows_json_chain(list, chain);
-	json_decref(list);
-	return there;
-}
-
 int flows_receive(const struct flows_move *move, const struct flow *flows, size_t n, struct flows_why *why)
 {
 	char name[IF_NAMESIZE];
@@ -246,7 +241,8 @@ int flows_receive(const struct flows_move *move, const struct flow *flows, size_
 			return flows_fail(why, "connection %zu is not one of the virtual address", i);
 	if (flows_link_towards(&move->node, name, why) != 0)
 		return -1;
-	if (!chain_there(name)) {
+	/* Without flows_open() before, or when somebody flushed all tables since. */
+	if (!flows_chain_there(name)) {
 		flows_text_table(&t);
 		flows_text_chain(&t, name);
 		int rc = flows_nft_run(t.p, why);
@@ -257,76 +253,52 @@ int flows_receive(const struct flows_move *move, const struct flow *flows, size_
 	return run_chunks(&t, &b, flows, n, why);
 }
 
-/* Makes them ours, which is what stops the passing on; then takes them off the list, as far as they are still there. */
-static int end_all(const char *own, const char *map, const struct listing *l, struct flows_why *why)
-{
-	struct flow *keys = xcalloc(l->n + 1, sizeof(*keys));
-	struct flows_why ignored;
-	struct text t = { 0 };
-
-	for (size_t i = 0; i < l->n; i++)
-		keys[i] = l->out[i].flow;
-	struct text_batch b = { .verb = "add", .set = own, .seconds = FLOWS_KEEP_MAX };
-	int rc = run_chunks(&t, &b, keys, l->n, why);
-	b = (struct text_batch) { .verb = "delete", .set = map };
-	if (run_chunks(&t, &b, keys, l->n, &ignored) != 0)
-		text_free(&t);
-	free(keys);
-	return rc;
-}
-
-static int lost_in(json_t *list, const struct addr *node, struct flows_why *why)
-{
-	const char *map = version(node) == 6 ? "flows6" : "flows4", *set = version(node) == 6 ? "open6" : "open4";
-	size_t max = json_array_size(flows_json_elements(list, map)), n = 0, i;
-	struct listing l = { .out = xcalloc(max + 1, sizeof(*l.out)), .max = max };
-	struct addr vip, from;
-	json_t *element;
-
-	list_map(&l, list, map);
-	for (i = 0; i < l.n; i++)
-		if (addr_eq_ip(&l.out[i].node, node))
-			l.out[n++] = l.out[i];
-	l.n = n;
-	int rc = end_all(version(node) == 6 ? "own6" : "own4", map, &l, why);
-	free(l.out);
-	json_array_foreach(flows_json_elements(list, set), i, element) {
-		if (rc == 0 && flows_json_open(element, &vip, &from) && addr_eq_ip(&from, node))
-			rc = forget_open(list, &vip, why);
-	}
-	return rc;
-}
-
 int flows_lost(const struct addr *node, struct flows_why *why)
 {
-	json_t *list = flows_nft_list(why);
+	struct element *list;
+	struct flows_why ignored;
+	struct text t = { 0 };
+	unsigned longest = 1;
+	int n = flows_elements(flows_of(node), &list, why), rc = -1;
 
-	if (list == NULL)
-		return why->text[0] != '\0' ? -1 : 0;
-	int rc = lost_in(list, node, why);
-	json_decref(list);
-	return rc;
+	if (n < 0)
+		return -1;
+	struct flow *keys = xcalloc((size_t)n + 1, sizeof(*keys));
+	size_t found = keys_of(list, (size_t)n, NULL, node, keys);
+	/* They are made our own, which cannot fail half-way; then they come off the list, as far as they are still
+	 * there. */
+	struct text_batch b = { .verb = "add", .set = own_of(node), .seconds = longest };
+	rc = run_chunks(&t, &b, keys, found, why);
+	b = (struct text_batch) { .verb = "delete", .set = flows_of(node) };
+	run_chunks(&t, &b, keys, found, &ignored);
+	free(keys);
+	free(list);
+	return rc == 0 ? forget_open(NULL, node, why) : rc;
 }
 
 /* ---- both ---- */
 
-static size_t size_of(json_t *list, const char *set)
+/* Adds how many elements a set has. */
+static int count(const char *set, size_t *total, struct flows_why *why)
 {
-	return json_array_size(flows_json_elements(list, set));
+	struct element *list;
+	int n = flows_elements(set, &list, why);
+
+	free(list);
+	*total += n > 0 ? (size_t)n : 0;
+	return n < 0 ? -1 : 0;
 }
 
 int flows_counts(struct flows_counts *ret, struct flows_why *why)
 {
 	struct addr kept[FLOWS_KEPT_MAX];
 	int n = flows_link_kept(kept, why);
-	json_t *list = n < 0 ? NULL : flows_nft_list(why);
 
-	if (n < 0 || (list == NULL && why->text[0] != '\0'))
+	memset(ret, 0, sizeof(*ret));
+	if (n < 0 || count("flows4", &ret->passed_on, why) != 0 || count("flows6", &ret->passed_on, why) != 0 ||
+	    count("open4", &ret->open, why) != 0 || count("open6", &ret->open, why) != 0)
 		return -1;
 	ret->kept = (size_t)n;
-	ret->passed_on = size_of(list, "flows4") + size_of(list, "flows6");
-	ret->open = size_of(list, "open4") + size_of(list, "open6");
-	json_decref(list);
 	return 0;
 }
 
@@ -337,23 +309,14 @@ static int delete_table(struct flows_why *why)
 
 int flows_tidy(struct flows_why *why)
 {
-	json_t *list = flows_nft_list(why);
+	struct flows_counts c;
+	size_t settings = 0;
 
-	if (list == NULL)
-		return why->text[0] != '\0' ? -1 : 0;
-	bool empty =
-		size_of(list, "flows4") + size_of(list, "flows6") + size_of(list, "open4") + size_of(list, "open6") ==
-		0;
-	bool settings = size_of(list, "settings") != 0;
-	json_decref(list);
-	if (settings && restore_if_last(why) != 0)
-		return -1;
-	if (!empty)
+	if (!flows_table_there())
 		return 0;
-	list = settings ? flows_nft_list(why) : NULL;
-	settings = list != NULL && size_of(list, "settings") != 0;
-	json_decref(list);
-	return settings ? 0 : delete_table(why);
+	if (restore_if_last(why) != 0 || flows_counts(&c, why) != 0 || count("settings", &settings, why) != 0)
+		return -1;
+	return c.passed_on + c.open + settings == 0 ? delete_table(why) : 0;
 }
 
 int flows_clean_all(struct flows_why *why)

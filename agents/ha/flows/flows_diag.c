@@ -29,7 +29,7 @@ bool flows_diag_read(const struct inet_diag_msg *m, const struct addr *vip, stru
 {
 	if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
 		return false;
-	if (!(STATES & 1u << m->idiag_state))
+	if (m->idiag_state > 31 || !(STATES & 1u << m->idiag_state))
 		return false;
 	flows_addr(&ret->local, m->idiag_family, m->id.idiag_src, ntohs(m->id.idiag_sport));
 	flows_addr(&ret->remote, m->idiag_family, m->id.idiag_dst, ntohs(m->id.idiag_dport));

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agents/ha/flows/flows_private.h"
@@ -37,7 +38,7 @@ static bool address_read(const struct nlmsghdr *h, struct listed *ret)
 		return false;
 	memset(ret, 0, sizeof(*ret));
 	ret->ifindex = (int)m->ifa_index;
-	mnl_attr_for_each(a, h, sizeof(*m))
+	ATTR_EACH(a, mnl_nlmsg_get_payload_offset(h, sizeof(*m)), message_end(h))
 	{
 		uint16_t type = mnl_attr_get_type(a), n = mnl_attr_get_payload_len(a);
 		if (type == IFA_LOCAL && n == want)
@@ -120,7 +121,7 @@ static int route_found(const struct nlmsghdr *h, void *arg)
 	struct route *r = arg;
 
 	r->local = m->rtm_type != RTN_UNICAST;
-	mnl_attr_for_each(a, h, sizeof(*m))
+	ATTR_EACH(a, mnl_nlmsg_get_payload_offset(h, sizeof(*m)), message_end(h))
 	{
 		if (mnl_attr_get_type(a) == RTA_OIF)
 			r->ifindex = (int)mnl_attr_get_u32(a);

@@ -4,7 +4,6 @@
 #ifndef POSTROAD_HA_FLOWS_PRIVATE_H
 #define POSTROAD_HA_FLOWS_PRIVATE_H
 
-#include <jansson.h>
 #include <libmnl/libmnl.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -25,6 +24,13 @@ struct netlink_request {
 int flows_netlink_send(const struct netlink_request *r, mnl_cb_t callback, void *arg) MUST_CHECK;
 /* Sends a request and reads its answer to the end, at most 2 s. 0, or -1 with errno. */
 int flows_netlink(int bus, struct nlmsghdr *request, mnl_cb_t callback, void *arg) MUST_CHECK;
+/* Attributes, without the casts of libmnl's own loops, which clang minds. `end` is where they end. */
+#define ATTR_EACH(a, first, end)                                                                                       \
+	for ((a) = (first); mnl_attr_ok((a), (int)((end) - (const char *)(a))); (a) = mnl_attr_next(a))
+static inline const char *message_end(const struct nlmsghdr *h)
+{
+	return (const char *)h + MNL_ALIGN(h->nlmsg_len);
+}
 /* The bytes of an address and how many they are. */
 const void *flows_bytes(const struct addr *a, size_t *ret_n);
 /* From bytes of a family. */
@@ -78,22 +84,27 @@ struct text_batch {
 };
 void flows_text_elements(struct text *t, const struct text_batch *b, const struct flow *flows, size_t n);
 
-/* ---- flows_nft.c: the table in the kernel ---- */
+/* ---- flows_nft.c: writing the table ---- */
 
 /* One transaction: all of it or nothing. */
 int flows_nft_run(const char *commands, struct flows_why *why) MUST_CHECK;
-/* The whole table, listed in JSON; NULL with *why empty = there is none. The caller drops the reference. */
-json_t *flows_nft_list(struct flows_why *why) MUST_CHECK;
-/* The elements of a map or a set in such a list: an array (borrowed) or NULL when it has none. Pure. */
-json_t *flows_json_elements(json_t *list, const char *set);
-/* One element of flows4 or flows6. Pure. */
-bool flows_json_passed(json_t *element, struct flow_passed *ret);
-/* The key of one element of flows4, flows6, own4 or own6. Pure. */
-bool flows_json_key(json_t *element, struct flow *ret);
-/* One element of open4 or open6; ret_node may be NULL. Pure. */
-bool flows_json_open(json_t *element, struct addr *ret_vip, struct addr *ret_node);
-/* Whether there is a chain of that name. Pure. */
-bool flows_json_chain(json_t *list, const char *chain);
+/* ---- flows_elements.c: reading the table ---- */
+
+/* An element of a set, or of a map when it has data; as the kernel tells it. */
+struct element {
+	uint8_t key[40], data[16];
+	size_t key_n, data_n;
+	unsigned seconds; /* that it has left; 0 = no end */
+};
+/* How many, or -1; none when there is no such set. The caller frees *ret. */
+int flows_elements(const char *set, struct element **ret, struct flows_why *why) MUST_CHECK;
+bool flows_chain_there(const char *name);
+bool flows_table_there(void);
+/* The key of an element of flows4, flows6, own4, own6; the address that is the key in open4, open6; the node that is
+ * the data. False = not of that form. Pure. */
+bool flows_element_flow(const struct element *e, struct flow *ret);
+bool flows_element_vip(const struct element *e, struct addr *ret);
+bool flows_element_node(const struct element *e, struct addr *ret);
 
 /* ---- flows_rules.c ---- */
 

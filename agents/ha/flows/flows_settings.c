@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,35 +48,36 @@ static int setting_put(const char *name, const char *setting, int value)
 	return n == 1 ? 0 : -1;
 }
 
-/* What was noted for an interface, or -1. */
-static json_int_t noted(json_t *list, const char *name)
+/* The key is the interface's name, padded with NULs; the data is a number in the host's order. */
+static bool noted(const struct element *e, char name[IF_NAMESIZE], uint32_t *ret)
 {
-	json_t *element;
-	size_t i;
-
-	json_array_foreach(flows_json_elements(list, "settings"), i, element) {
-		const char *key = json_string_value(json_array_get(element, 0));
-		if (key != NULL && strcmp(key, name) == 0)
-			return json_integer_value(json_array_get(element, 1));
-	}
-	return -1;
+	if (e->key_n != IF_NAMESIZE || e->data_n != sizeof(*ret) || e->key[IF_NAMESIZE - 1] != '\0')
+		return false;
+	memcpy(name, e->key, IF_NAMESIZE);
+	memcpy(ret, e->data, sizeof(*ret));
+	return true;
 }
 
 static int note(const char *name, int ignore, int announce, struct flows_why *why)
 {
-	json_t *list = flows_nft_list(why);
+	char known[IF_NAMESIZE];
+	struct element *list;
 	struct text t = { 0 };
-	bool known = list != NULL && noted(list, name) >= 0;
-	int rc = 0;
+	uint32_t before;
+	int n = flows_elements("settings", &list, why), rc = n < 0 ? -1 : 0;
 
-	json_decref(list);
-	if (known)
-		return 0;
 	flows_text_table(&t);
 	text_add(&t, "add element netdev " FLOWS_TABLE " settings { \"%s\" : 0x%x }\n", name,
 		 (unsigned)(ignore | announce << 8));
-	rc = flows_nft_run(t.p, why);
+	/* What was noted first is what was there before. */
+	for (int i = 0; i < n; i++)
+		if (noted(&list[i], known, &before) && strcmp(known, name) == 0)
+			goto out;
+	if (rc == 0)
+		rc = flows_nft_run(t.p, why);
+out:
 	text_free(&t);
+	free(list);
 	return rc;
 }
 
@@ -96,7 +98,7 @@ int flows_settings_change(const char *name, struct flows_why *why)
 }
 
 /* Only what still is as we left it: somebody's later choice stays. */
-static int put_back(const char *name, json_int_t before)
+static int put_back(const char *name, uint32_t before)
 {
 	int ignore = (int)(before & 0xff), announce = (int)(before >> 8 & 0xff), rc = 0;
 
@@ -109,20 +111,18 @@ static int put_back(const char *name, json_int_t before)
 
 int flows_settings_restore(struct flows_why *why)
 {
-	json_t *list = flows_nft_list(why), *element;
-	size_t i;
-	int rc = 0;
+	char name[IF_NAMESIZE];
+	struct element *list;
+	uint32_t before;
+	int n = flows_elements("settings", &list, why), rc = n < 0 ? -1 : 0;
 
-	if (list == NULL)
-		return why->text[0] != '\0' ? -1 : 0;
-	json_array_foreach(flows_json_elements(list, "settings"), i, element) {
-		const char *name = json_string_value(json_array_get(element, 0));
+	for (int i = 0; i < n; i++) {
 		/* An interface that is gone has nothing to restore. */
-		if (name == NULL || !flows_text_name_ok(name) || if_nametoindex(name) == 0)
+		if (!noted(&list[i], name, &before) || !flows_text_name_ok(name) || if_nametoindex(name) == 0)
 			continue;
-		if (put_back(name, json_integer_value(json_array_get(element, 1))) != 0)
+		if (put_back(name, before) != 0)
 			rc = flows_fail(why, "the settings of %s cannot be put back: %s", name, strerror(errno));
 	}
-	json_decref(list);
-	return rc == 0 ? flows_nft_run("flush map netdev " FLOWS_TABLE " settings\n", why) : -1;
+	free(list);
+	return rc == 0 && n > 0 ? flows_nft_run("flush map netdev " FLOWS_TABLE " settings\n", why) : rc;
 }

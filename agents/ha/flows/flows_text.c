@@ -14,7 +14,7 @@
 
 /* Connections that began here while another node's are not all known yet; longer than that is never needed. */
 #define OWN_SECONDS 300
-#define OWN_MAX 131072
+#define OWN_MAX FLOWS_MAX
 /* After the host's own rules at this place: what they drop stays dropped. */
 #define PRIORITY 100
 
