@@ -104,9 +104,12 @@ void store_run(struct store *s);
 /* store_run() soon, from store_dispatch(). */
 void store_wake(struct store *s);
 bool store_is_idle(const struct store *s);
+void note_add(struct store *s, const struct note *note);
+
+/* ---- environment.c ---- */
+
 /* A core for the log as it is on disk. */
 void store_make_core(struct store *s);
-void note_add(struct store *s, const struct note *note);
 
 /* ---- applied.c ---- */
 

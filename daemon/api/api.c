@@ -153,6 +153,7 @@ static void make_series(struct api *a)
 	a->m_quorate = metrics_series(METRIC_CLUSTER_QUORATE, NULL);
 	a->m_commit = metrics_series(METRIC_CLUSTER_COMMIT_SECONDS, NULL);
 	metrics_read_with(a->m_quorate, read_quorate, a);
+	nodes_metrics_create(a);
 }
 
 static void on_heartbeat(void *arg)
@@ -223,6 +224,7 @@ void api_free(struct api *a)
 		warning_free(w);
 	}
 	metrics_retire(a->m_quorate);
+	nodes_metrics_retire(a);
 	json_decref(a->runtime);
 	events_free(a->events);
 	SSL_CTX_free(a->tls);

@@ -52,6 +52,15 @@ const char *write_operation(const struct api *a)
 	return a->write == NULL ? NULL : a->write->operation;
 }
 
+static void waited_in_vain(struct call *c)
+{
+	if (c->was_late)
+		call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "others write all the time: try again");
+	else
+		call_problem(c, PROBLEM_NO_QUORUM, NULL,
+			     "nothing was changed: the writes in front of it did not end in time");
+}
+
 void write_wake(void *arg)
 {
 	struct api *a = arg;
@@ -62,7 +71,7 @@ void write_wake(void *arg)
 		list_remove(&c->waiting);
 		c->cancel = NULL;
 		if (loop_now_ms(a->env.loop) - c->waits_since_ms > CORE_DEADLINE_MS)
-			call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "others write all the time: try again");
+			waited_in_vain(c);
 		else
 			c->resource->fn(c);
 	}
@@ -117,6 +126,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 /* Somebody else was first: what they wrote may not be in force here yet. */
 static void again_later(struct api *a, struct call *c)
 {
+	c->was_late = true;
 	wait_for_turn(c);
 	timer_set_in(a->env.loop, &a->write_again, AGAIN_MS);
 }

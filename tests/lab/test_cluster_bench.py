@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab for several nodes works: real corosync, keepalived and postroadd on three of them, and each fault that can be made
 is seen to have its effect by somebody who looks on. What the cluster must do about faults is for other tests."""
+import hashlib
 import http.client
 import http.server
 import json
@@ -24,16 +25,21 @@ from tests.lab.cluster.mail import Backends, Mail  # noqa: E402
 from tests.lab.cluster.node import black_out, request  # noqa: E402
 from tests.lab.cluster.observers import Owners, Prober, Traffic, datagrams  # noqa: E402
 from tests.lab.cluster.registers import Document, Weight, Writers, differences  # noqa: E402
+from tests.lab.cluster.rows import Row  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 SECONDS = 20
 PEERS = ("corosync", "keepalived")
-STARTED = {"domain_sets": {name: {"first.lab.test": True} for name in ("a", "b")}}
+TOKEN = "pr_lab"
+STARTED = {"domain_sets": {name: {"first.lab.test": True} for name in ("a", "b")},
+           "tokens": {"lab": {"role": "operator", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}}}
+ADMIN = {"admin": {"listen": ["127.0.0.1:8425"], "tls": "off"}}
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(
     os.geteuid() != 0 or not all((BUILD / f"peers/{p}/.unpacked").exists() for p in PEERS) or not all((BUILD / t).exists() for t in TOOLS),
-    reason="needs root, `make peers` and `make bench-tools`")
+    reason="needs root, `make peers` and `make bench-tools`")]
 
 
 def now():
@@ -51,7 +57,7 @@ class Bench:
         services.start_keepalived(self.nodes, self.vip)
         document = services.configuration([self.vip], self.backends.addresses, more=STARTED)
         for node in self.nodes:
-            services.start_postroadd(node, lab.bin("postroadd"), document)
+            services.start_postroadd(node, lab.bin("postroadd"), document, ADMIN)
         for node in self.nodes:
             node.await_ready()
         self.prober = Prober(lab, self.vip)
@@ -124,6 +130,14 @@ def test_each_node_has_files_and_names_of_its_own(bench):
     assert not pathlib.Path("/etc/corosync/authkey").exists(), "nothing of it is the machine's"
 
 
+def test_each_node_has_an_api_of_its_own(bench):
+    for node in bench.nodes:
+        assert node.call("GET", "/api/v1/status")[2]["node"] == node.name
+        status, _, body = node.call_tcp("GET", "/api/v1/status", TOKEN)
+        assert status == 200 and body["node"] == node.name
+        assert node.call_tcp("GET", "/api/v1/status", "pr_other")[0] == 401
+
+
 # ---- mail, a VIP, a loss of power ----
 
 
@@ -143,6 +157,22 @@ def test_mail_goes_on_when_the_owner_loses_its_power(bench, capsys):
     assert books.delivered >= 60
     with capsys.disabled():
         print(f"\nVIP gap {gap}; three adverts and skew are {services.master_down() * 1000:.0f} ms\n{books}")
+
+
+def test_a_row_measures_and_finds_what_exceeds_its_bound(bench, capsys):
+    with Row(bench.lab, bench.backends, bench.owners, bench.prober, "keepalived is stopped on the owner", same=["/healthz"]) as row:
+        bench.nodes[0].freeze("keepalived")
+        row.duration("two have the VIP", lambda: bench.owners.now() == ["n1", "n2"])
+        bench.prober.await_answers()  # which takes longer than what an observer leaves out
+        bench.nodes[0].thaw("keepalived")
+        row.duration("one has it", lambda: bench.owners.now() == ["n1"])
+        row.gap(bound=30)
+        assert row.overlap(bound=0.0) > 0
+    assert [m[0] for m in row.missed()] == ["VIP on two nodes"] and len(row.books.accepted) >= 40
+    with pytest.raises(LabError, match="MISSED"):
+        row.check()
+    with capsys.disabled():
+        print(f"\n{row}")
 
 
 def test_the_books_find_what_is_lost_and_what_is_there_twice(bench):
@@ -218,6 +248,7 @@ def test_a_silent_cable_is_not_seen_and_two_hold_the_vip(bench):
     began = now()
     fault = bench.lan.silence("n1")
     bench.await_owner("n1", "n2")
+    bench.prober.await_answers()
     assert "NO-CARRIER" not in bench.nodes[0].run(["ip", "link", "show", "eth0"])
     bench.lan.heal(fault)
     bench.await_owner("n1")
@@ -310,6 +341,7 @@ def test_a_frozen_keepalived_leaves_the_vip_on_two_nodes(bench):
     assert len(bench.nodes[0].family("keepalived")) == 2
     assert all(state_of(p) == "T" for p in bench.nodes[0].family("keepalived"))
     bench.await_owner("n1", "n2")
+    bench.prober.await_answers()
     bench.nodes[0].thaw("keepalived")
     bench.await_owner("n1")
     assert bench.owners.overlaps(since=began)
@@ -479,6 +511,19 @@ def test_a_server_that_forgets_is_found():
     finally:
         server.shutdown()
         server.server_close()
+
+
+# ---- the demonstration ----
+
+
+@pytest.mark.skipif(not (BUILD / "peers/postfix/.unpacked").exists(), reason="needs `make peers`")
+def test_demo3_prints_what_it_measured():
+    done = subprocess.run([REPOSITORY / "tests/lab/demo3", "--build", BUILD, "--rate", "20"], capture_output=True, text=True, timeout=120,
+                          env={k: v for k, v in os.environ.items() if k != "KEEP"}, check=False)
+    rows = {line[:34].strip(): line[34:].split() for line in done.stdout.splitlines()}
+    assert done.stderr == "" and "VIP gap, its owner gone" in rows, done
+    assert rows["sent"] == rows["accepted"] and int(rows["sent"][0]) > 100 and rows["lost"] == ["0", "0"]
+    assert int(rows["delivered"][0]) >= int(rows["accepted"][0])
 
 
 # ---- nothing stays behind ----

@@ -11,7 +11,8 @@ import pytest
 
 from ring.world import World, namespaces_work, wait_for
 
-pytestmark = pytest.mark.skipif(not namespaces_work(), reason="SKIPPED: three corosyncs need root and namespaces")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(not namespaces_work(), reason="SKIPPED: three corosyncs need root and namespaces")]
 BUILD = os.environ.get("BUILD") or os.path.dirname(os.path.dirname(os.environ.get("POSTROADD") or "build/bin/postroadd"))
 SMALL, LARGE = 64, 60 * 1024
 
@@ -220,6 +221,19 @@ def test_a_partition_heals_with_messages_under_way(members):
     name = members[0].last_name()
     wait_for(lambda: all(m.status()["heard"] > 0 and by_view(m).get(tuple(name)) for m in members), "messages in the new view")
     books_agree(members)
+
+
+def test_loss_in_one_direction_breaks_rings_and_heals(members):
+    keep_sending(members)
+    before = [m.cpu_seconds() for m in members]
+    views = [m.status()["views"] for m in members]
+    members[2].node.deaf_to(1)
+    settle(members[:1] + members[2:], lambda s: not s["connected"] or s["members"] < 3)
+    wait_for(lambda: sum(m.status()["views"] for m in members) >= sum(views) + 2, lambda: [m.status() for m in members])
+    members[2].node.deaf_to(None)
+    together(members)
+    books_agree(members)
+    print("views", [m.status()["views"] for m in members], "CPU seconds", [m.cpu_seconds() - x for m, x in zip(members, before)])
 
 
 # ---- ends ----

@@ -17,8 +17,9 @@ import pytest
 
 from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Talker, Vip, greet, ip, process_state, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
-                                reason="needs root and tests/peers/unpack keepalived")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
+                                reason="needs root and tests/peers/unpack keepalived")]
 
 GONE = 4.0  # no address outlives its holder by more
 SKEW = (256 - PRIORITIES[1]) * ADVERT / 256 / 1000

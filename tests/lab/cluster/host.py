@@ -8,6 +8,7 @@ so that all of them die with its first process at one instant.
 import concurrent.futures
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -68,8 +69,8 @@ class Anchor:
         argv += ["sh", "-ec", f"{script}\necho ready\nexec <&- >&-\n{rest}", "sh", *[str(a) for a in args]]
         self._process = keeper(subprocess.Popen, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                start_new_session=True)
-        line = self._process.stdout.readline()
-        if line != b"ready\n":
+        is_told = select.select([self._process.stdout], [], [], START_SECONDS)[0]
+        if not is_told or self._process.stdout.readline() != b"ready\n":
             self._process.kill()
             raise LabError(f"namespaces cannot be made: {self._process.communicate()[1].decode().strip()}")
         self._process.stdout.close()

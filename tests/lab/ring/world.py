@@ -125,6 +125,14 @@ class Node:
     def link(self, up):
         self.world.switch.run("ip", "link", "set", f"v{self.id}", "up" if up else "down")
 
+    def deaf_to(self, ident):
+        """Nothing of that node comes in here, while all that goes out goes out; None ends it."""
+        if ident is None:
+            self.space.run("nft", "delete", "table", "ip", "deaf")
+            return
+        self.space.run("nft", "add table ip deaf; add chain ip deaf in { type filter hook input priority 0; }; "
+                       f"add rule ip deaf in ip saddr 10.77.0.{ident} drop")
+
     def let_in(self, user):
         (self.dir / "uidgid.d" / "member").write_text(f"uidgid {{\n  uid: {user}\n}}\n")
 

@@ -10,7 +10,7 @@
 
 #include "tests/unit/store/members_fixture.h"
 
-enum { MACHINES = 9, SCHEDULES = 300, STEPS = 500, GENERATIONS = 1024, QUIET_ROUNDS = 600 };
+enum { MACHINES = 9, SCHEDULES = 200, STEPS = 500, GENERATIONS = 1024, QUIET_ROUNDS = 600 };
 
 struct machine {
 	bool used, up, synced, purged;
@@ -271,16 +271,19 @@ static void new_key(struct world *w, uint8_t key[MEMBERS_HASH_LEN])
 		key[i] = (uint8_t)roll(w, 256);
 }
 
-static void come(struct world *w, const struct fixture_view *v, const char *replaces)
+static void come(struct world *w, const struct fixture_view *v, const char *whom)
 {
+	char replaces[MEMBERS_NAME_MAX + 1]; /* whom it is of the table that is about to be freed */
 	struct members_refusal why;
 	struct machine *m = some(w);
 	uint8_t key[MEMBERS_HASH_LEN];
-	struct members_token k = fixture_token("aa", replaces);
+	struct members_token k = fixture_token("aa", "");
 	struct members_node n = fixture_node((unsigned)(m - w->m) + 1, 1);
 
 	if (m->used && !m->purged)
 		return;
+	snprintf(replaces, sizeof(replaces), "%s", whom);
+	snprintf(k.replaces, sizeof(k.replaces), "%s", whom);
 	new_key(w, key);
 	snprintf(k.id, sizeof(k.id), "%08x", roll(w, UINT32_MAX));
 	k.expires = w->now + 1;
