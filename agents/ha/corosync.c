@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * corosync's files, and its starting and stopping.
  *
- * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the generation
- * in it and the file names it: one rename exchanges both.
+ * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the
+ * generation in it and the file names it: one rename exchanges both.
  */
 #include "agents/ha/corosync.h"
 
@@ -17,10 +17,15 @@
 #include <unistd.h>
 
 #include "agents/ha/process.h"
+#include "cluster/members/corosync_conf.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 enum { FILE_MAX = 64 * 1024 };
+
+_Static_assert((int)HA_NODES_MAX <= (int)COROSYNC_CONF_NODES_MAX && (int)HA_LINKS_MAX == (int)COROSYNC_CONF_LINKS_MAX &&
+		       (int)HA_NAME_MAX == (int)COROSYNC_CONF_NAME_MAX,
+	       "what a message may have, the file can");
 
 /* ---- files ---- */
 
@@ -128,7 +133,8 @@ static void on_child_end(int status, void *arg)
 	c->start_at = clock_mono_ms() + COROSYNC_RESTART_MS;
 	if (c->wanted)
 		log_msg(LOG_LEVEL_ERROR, "corosync_ended", "corosync ended %s %d; it is started again",
-			WIFSIGNALED(status) ? "by signal" : "with status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			WIFSIGNALED(status) ? "by signal" : "with status",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
 static void start_child(struct corosync *c)
@@ -147,14 +153,42 @@ static void start_child(struct corosync *c)
 
 /* ---- verbs ---- */
 
+/* A child is one of several on a machine, in a lab: no real time for it, and a log of its own. */
+static struct corosync_conf conf_of(const struct corosync *c, const struct ha_corosync *q)
+{
+	const struct corosync_options *o = &c->options;
+	struct corosync_conf conf = { .generation = q->generation, .no_realtime = o->program != NULL, .n = q->n };
+
+	memcpy(conf.cluster, q->cluster, sizeof(q->cluster));
+	snprintf(conf.user, sizeof(conf.user), "%s", o->user);
+	snprintf(conf.keyfile, sizeof(conf.keyfile), "%s/" COROSYNC_KEY "%llu", o->dir,
+		 (unsigned long long)q->generation);
+	if (o->state_dir != NULL)
+		snprintf(conf.state_dir, sizeof(conf.state_dir), "%s", o->state_dir);
+	if (o->state_dir != NULL && o->program != NULL)
+		snprintf(conf.logfile, sizeof(conf.logfile), "%s/corosync.log", o->state_dir);
+	for (size_t i = 0; i < q->n; i++) {
+		struct corosync_conf_node *n = &conf.nodes[i];
+		n->id = q->nodes[i].id;
+		n->n_links = q->nodes[i].n_links;
+		memcpy(n->name, q->nodes[i].name, sizeof(n->name));
+		memcpy(n->links, q->nodes[i].links, sizeof(n->links));
+	}
+	return conf;
+}
+
 static const char *write_staged(struct corosync *c, const struct ha_corosync *q, struct sbuf *file)
 {
+	struct corosync_conf conf = conf_of(c, q);
+	const char *why = corosync_conf_check(&conf);
 	char name[64];
 
+	if (why != NULL)
+		return why;
 	if (q->generation <= c->installed && c->installed != 0)
 		return "a newer generation is installed, or the same";
 	key_name(q->generation, name);
-	corosync_render(q, &c->options, file);
+	corosync_conf_render(&conf, file);
 	if (files_replace(c->options.dir, name, (struct str) { (const char *)q->key, q->key_len }, 0400, true) != 0 ||
 	    files_replace(c->options.dir, COROSYNC_STAGED, (struct str) { file->p, file->n }, 0644, true) != 0)
 		return "the files cannot be written";
@@ -233,11 +267,10 @@ static void act_by_systemd(struct corosync *c, enum ha_corosync_verb verb)
 	/* A hung one obeys nothing else; the unit has Restart=always. */
 	static const char *const hung[] = { "systemctl", "kill", "--signal=SIGKILL", COROSYNC_UNIT, NULL };
 
-	run(c,
-	    verb == HA_COROSYNC_START     ? start
-	    : verb == HA_COROSYNC_RESTART ? restart
-	    : verb == HA_COROSYNC_HUNG    ? hung
-					  : stop);
+	run(c, verb == HA_COROSYNC_START     ? start
+	       : verb == HA_COROSYNC_RESTART ? restart
+	       : verb == HA_COROSYNC_HUNG    ? hung
+					     : stop);
 }
 
 static void reload(struct corosync *c)

@@ -8,16 +8,16 @@
 #include "agents/ha/jobs.h"
 #include "cluster/vip/ha_protocol.h"
 
-#define COROSYNC_FILE   "corosync.conf"
+#define COROSYNC_FILE "corosync.conf"
 #define COROSYNC_STAGED "corosync.conf.staged"
-#define COROSYNC_KEY    "authkey-" /* and the generation, so that file and key are exchanged at once */
-#define COROSYNC_UNIT   "postroad-corosync.service"
+#define COROSYNC_KEY "authkey-" /* and the generation, so that file and key are exchanged at once */
+#define COROSYNC_UNIT "postroad-corosync.service"
 enum { COROSYNC_JOB_MS = 60000, COROSYNC_RESTART_MS = 1000 };
 
 struct corosync_options {
 	const char *dir;       /* root's own */
-	const char *program;   /* corosync; NULL = systemd runs it */
-	const char *state_dir; /* of corosync; NULL = its default */
+	const char *program;   /* corosync, as a child; NULL = systemd runs it */
+	const char *state_dir; /* of corosync, and of its log where it is a child; NULL = its default */
 	const char *user;      /* who may speak to it beside root */
 };
 
@@ -48,8 +48,5 @@ void corosync_tick(struct corosync *c, int64_t now_ms);
 int64_t corosync_next(const struct corosync *c);
 /* At the end: a child is told to leave. */
 void corosync_stop(struct corosync *c);
-
-/* Appends corosync.conf. Pure; exported for the tests. */
-void corosync_render(const struct ha_corosync *request, const struct corosync_options *options, struct sbuf *out);
 
 #endif

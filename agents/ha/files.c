@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Files and directories of root's own.
  *
- * The hard thing: keepalived runs what its file says, as root. So directories are looked at by descriptor, not by name, and
- * what belongs to another user, or can be written by one, is refused.
+ * The hard thing: keepalived runs what its file says, as root. So directories are looked at by descriptor, not by name,
+ * and what belongs to another user, or can be written by one, is refused.
  */
 #include "agents/ha/files.h"
 

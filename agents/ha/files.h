@@ -20,8 +20,8 @@ int files_replace(const char *dir, const char *name, struct str bytes, mode_t mo
 int files_read(const char *dir, const char *name, size_t max, struct sbuf *out) MUST_CHECK;
 /* No error when it is not there. */
 void files_remove(const char *dir, const char *name);
-/* Whether a path can stand in a configuration file as it is: absolute, "[A-Za-z0-9_./-]", and not too long for the names
- * below it. */
+/* Whether a path can stand in a configuration file as it is: absolute, "[A-Za-z0-9_./-]", and not too long for the
+ * names below it. */
 bool files_path_ok(const char *path);
 
 #endif

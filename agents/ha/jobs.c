@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Child processes.
  *
- * The hard thing: a child must not outlive this process, however that ends, nor ever wait for it. So each asks the kernel
- * for a signal at the parent's death, and writes into a pipe that drops what nobody reads.
+ * The hard thing: a child must not outlive this process, however that ends, nor ever wait for it. So each asks the
+ * kernel for a signal at the parent's death, and writes into a pipe that drops what nobody reads.
  */
 #include "agents/ha/jobs.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +40,16 @@ void jobs_init(struct jobs *jobs)
 	list_init(&jobs->list);
 }
 
+/* Where that is refused it runs like any other: adverts may then come late when the machine is busy. */
+static void hurry(void)
+{
+	struct sched_param priority = { .sched_priority = JOB_REAL_TIME_PRIORITY };
+	struct rlimit limit = { JOB_REAL_TIME_US, JOB_REAL_TIME_US };
+
+	if (setrlimit(RLIMIT_RTTIME, &limit) == 0)
+		(void)!sched_setscheduler(0, SCHED_RR, &priority);
+}
+
 _Noreturn static void become(const struct job_spec *spec, pid_t parent, int output)
 {
 	sigset_t none;
@@ -50,6 +62,8 @@ _Noreturn static void become(const struct job_spec *spec, pid_t parent, int outp
 		_exit(126);
 	if (spec->parent_death_signal != 0 && prctl(PR_SET_PDEATHSIG, spec->parent_death_signal) != 0)
 		_exit(126);
+	if (spec->real_time)
+		hurry();
 	if (getppid() != parent) /* it died before the kernel was asked */
 		_exit(126);
 	execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
@@ -152,7 +166,7 @@ void jobs_turn(struct jobs *jobs, struct turn *turn)
 	struct job *job;
 	struct list *tmp;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link) {
+	LIST_FOR_EACH(job, tmp, &jobs->list, link) {
 		turn_wait_for(turn, job->output, read_output, job);
 		turn_end_at(turn, job->kill_at);
 	}
@@ -179,7 +193,7 @@ static struct job *find(struct jobs *jobs, pid_t pid)
 	struct job *job;
 	struct list *tmp;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link)
+	LIST_FOR_EACH(job, tmp, &jobs->list, link)
 		if (job->pid == pid)
 			return job;
 	return NULL;
@@ -192,7 +206,7 @@ void jobs_reap(struct jobs *jobs, int64_t now_ms)
 	int status;
 	pid_t pid;
 
-	LIST_FOR_EACH (job, tmp, &jobs->list, link) {
+	LIST_FOR_EACH(job, tmp, &jobs->list, link) {
 		if (job->kill_at != 0 && now_ms >= job->kill_at) {
 			job->kill_at = 0;
 			job_signal(job, SIGKILL);

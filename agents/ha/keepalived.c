@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * keepalived as a child.
  *
- * The hard thing: keepalived is two processes. The one that holds the addresses is the child of ours, and is looked for by
- * the file with its number, which may be old; so it counts only while its parent is the process that was started here.
+ * The hard thing: keepalived is two processes. The one that holds the addresses is the child of ours, and is looked for
+ * by the file with its number, which may be old; so it counts only while its parent is the process that was started
+ * here.
  */
 #include "agents/ha/keepalived.h"
 
@@ -19,7 +20,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
-#define PID_FILE  "keepalived.pid"
+#define PID_FILE "keepalived.pid"
 #define VRRP_FILE "vrrp.pid"
 
 char *keepalived_open(struct keepalived *k, struct jobs *jobs, const char *program, const char *dir)
@@ -133,7 +134,8 @@ static void on_check_end(int status, void *arg)
 
 	k->check = NULL;
 	if (!ok && k->check_text[0] == '\0')
-		ha_text(k->check_text, WIFSIGNALED(status) ? "keepalived's check did not end" : "keepalived's check failed");
+		ha_text(k->check_text,
+			WIFSIGNALED(status) ? "keepalived's check did not end" : "keepalived's check failed");
 	k->events.checked(ok, k->check_text, k->events.arg);
 }
 
@@ -158,14 +160,31 @@ void keepalived_check(struct keepalived *k)
 
 /* ---- its life ---- */
 
+/* It complains of a peer that is away with each advert. */
+static bool said_lately(struct keepalived *k, const char *line)
+{
+	int64_t now = clock_mono_ms();
+	size_t oldest = 0;
+
+	for (size_t i = 0; i < KEEPALIVED_RECENT; i++) {
+		if (now - k->recent[i].at < KEEPALIVED_REPEAT_MS && strcmp(k->recent[i].text, line) == 0)
+			return true;
+		if (k->recent[i].at < k->recent[oldest].at)
+			oldest = i;
+	}
+	k->recent[oldest].at = now;
+	snprintf(k->recent[oldest].text, sizeof(k->recent[oldest].text), "%s", line);
+	return false;
+}
+
 static void on_line(const char *line, void *arg)
 {
-	UNUSED(arg);
 	/* "Sun Nov 22 09:05:38 2026: " stands before each; this log has a time of its own. */
 	const char *colon = strstr(line, ": ");
-	bool dated = colon != NULL && colon - line == 24;
+	const char *text = colon != NULL && colon - line == 24 ? colon + 2 : line;
 
-	log_msg(LOG_LEVEL_INFO, "keepalived", "%s", dated ? colon + 2 : line);
+	if (!said_lately(arg, text))
+		log_msg(LOG_LEVEL_INFO, "keepalived", "%s", text);
 }
 
 static void on_end(int status, void *arg)
@@ -176,12 +195,14 @@ static void on_end(int status, void *arg)
 	k->child = NULL;
 	if (k->wanted) {
 		log_msg(LOG_LEVEL_ERROR, "keepalived_ended", "keepalived ended %s %d; it is started again",
-			WIFSIGNALED(status) ? "by signal" : "with status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+			WIFSIGNALED(status) ? "by signal" : "with status",
+			WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		/* One that ran for a while is started at once, one that never does is not tried all the time. */
 		if (now - k->started_at > 2 * KEEPALIVED_BACKOFF_MAX_MS)
 			k->backoff_ms = KEEPALIVED_BACKOFF_MIN_MS;
 		k->start_at = now + k->backoff_ms;
-		k->backoff_ms = 2 * k->backoff_ms < KEEPALIVED_BACKOFF_MAX_MS ? 2 * k->backoff_ms : KEEPALIVED_BACKOFF_MAX_MS;
+		k->backoff_ms =
+			2 * k->backoff_ms < KEEPALIVED_BACKOFF_MAX_MS ? 2 * k->backoff_ms : KEEPALIVED_BACKOFF_MAX_MS;
 	}
 	k->sample_at = now;
 }
@@ -194,9 +215,12 @@ static void start(struct keepalived *k, int64_t now)
 	snprintf(file, sizeof(file), "%s/" KEEPALIVED_FILE, k->dir);
 	snprintf(pid, sizeof(pid), "%s/" PID_FILE, k->dir);
 	snprintf(vrrp, sizeof(vrrp), "%s/" VRRP_FILE, k->dir);
-	k->child = job_start(k->jobs,
-			     &(struct job_spec) {
-				     .argv = argv, .parent_death_signal = SIGTERM, .line = on_line, .end = on_end, .arg = k });
+	k->child = job_start(k->jobs, &(struct job_spec) { .argv = argv,
+							   .parent_death_signal = SIGTERM,
+							   .real_time = true,
+							   .line = on_line,
+							   .end = on_end,
+							   .arg = k });
 	k->started_at = now;
 	k->settled_at = now + KEEPALIVED_SETTLE_MS;
 	k->start_at = now + k->backoff_ms;

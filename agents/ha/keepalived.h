@@ -15,9 +15,11 @@ enum {
 	KEEPALIVED_SETTLE_MS = 1000, /* from its start, or a reload, to the next reload: before, it may become deaf */
 	KEEPALIVED_CHECK_MS = 10000,
 	KEEPALIVED_BACKOFF_MIN_MS = 250,
-	KEEPALIVED_BACKOFF_MAX_MS = 5000
+	KEEPALIVED_BACKOFF_MAX_MS = 5000,
+	KEEPALIVED_RECENT = 16, /* lines of its log that are not repeated within */
+	KEEPALIVED_REPEAT_MS = 10000
 };
-#define KEEPALIVED_FILE      "keepalived.conf"
+#define KEEPALIVED_FILE "keepalived.conf"
 #define KEEPALIVED_CANDIDATE "keepalived.conf.new"
 
 struct keepalived_events {
@@ -44,6 +46,10 @@ struct keepalived {
 	int fifo;
 	size_t n;
 	char line[256];
+	struct {
+		int64_t at;
+		char text[JOB_LINE_MAX];
+	} recent[KEEPALIVED_RECENT];
 };
 
 /* Makes the FIFO. dir and program are the caller's and stay. NULL, or a sentence the caller frees. */

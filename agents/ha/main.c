@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "agents/ha/ha.h"
@@ -69,7 +70,7 @@ static bool take_option(struct arguments *a, int opt)
 		return true;
 	case USER:
 		a->ha.user = optarg;
-		return ha_name_ok(optarg);
+		return ha_name_ok(optarg) && strlen(optarg) <= 32;
 	case KEEPALIVED:
 		a->ha.keepalived = optarg;
 		return true;
@@ -121,7 +122,8 @@ static bool paths_ok(const struct ha_options *o)
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
 		if (paths[i] == NULL || files_path_ok(paths[i]))
 			continue;
-		fprintf(stderr, "postroad-ha: %s: a directory is absolute, of letters, digits, '_', '.', '-'\n", paths[i]);
+		fprintf(stderr, "postroad-ha: %s: a directory is absolute, of letters, digits, '_', '.', '-'\n",
+			paths[i]);
 		return false;
 	}
 	return true;

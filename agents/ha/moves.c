@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The flows of a planned move: messages become calls of flows.h, for each address of the VIP.
  *
- * The hard thing: a list of flows can be long, and the lists of a VIP that has moved twice belong to several nodes. So they
- * go out in parts, each of one owner, the last one marked.
+ * The hard thing: a list of flows can be long, and the lists of a VIP that has moved twice belong to several nodes. So
+ * they go out in parts, each of one owner, the last one marked.
  */
 #include <netinet/in.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Asking the network whether somebody has an address.
  *
- * The hard thing: the kernel would ask with an address of its own and so tell the network about it. So the frames are made
- * here, byte by byte, and answers are picked out of what the interface hears.
+ * The hard thing: the kernel would ask with an address of its own and so tell the network about it. So the frames are
+ * made here, byte by byte, and answers are picked out of what the interface hears.
  */
 #include "agents/ha/probe.h"
 
@@ -94,8 +94,8 @@ static bool is_arp_answer(const uint8_t *p, size_t n, const struct addr *ip)
 
 static bool is_nd_answer(const uint8_t *p, size_t n, const struct addr *ip)
 {
-	return n >= ND_LEN && p[12] == 0x86 && p[13] == 0xdd && p[14 + 6] == 58 && p[14 + 7] == 255 && p[ND_ICMP] == 136 &&
-	       memcmp(p + ND_TARGET, &ip->in6.sin6_addr, 16) == 0;
+	return n >= ND_LEN && p[12] == 0x86 && p[13] == 0xdd && p[14 + 6] == 58 && p[14 + 7] == 255 &&
+	       p[ND_ICMP] == 136 && memcmp(p + ND_TARGET, &ip->in6.sin6_addr, 16) == 0;
 }
 
 bool probe_is_answer(struct str frame, const struct addr *ip, const uint8_t own[6], uint8_t ret_mac[6])
@@ -115,12 +115,9 @@ bool probe_is_answer(struct str frame, const struct addr *ip, const uint8_t own[
 static bool filter_nd(int fd)
 {
 	static struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 6),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
-		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ND_ICMP),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 136, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, PROBE_FRAME_MAX),
-		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 6),  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ND_ICMP), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 136, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, PROBE_FRAME_MAX),  BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	struct sock_fprog program = { ARRAY_LEN(code), code };
 
@@ -158,7 +155,8 @@ static bool own_mac(struct probe *p)
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	memcpy(request.ifr_name, p->vip.interface, sizeof(p->vip.interface));
-	bool ok = fd >= 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 && request.ifr_hwaddr.sa_family == 1; /* ARPHRD_ETHER */
+	bool ok = fd >= 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
+		  request.ifr_hwaddr.sa_family == 1; /* ARPHRD_ETHER */
 	if (fd >= 0)
 		close(fd);
 	memcpy(p->own, request.ifr_hwaddr.sa_data, sizeof(p->own));
@@ -218,7 +216,8 @@ static void ask(struct probe *p)
 		size_t n = probe_question(ip, p->own, frame);
 		memcpy(to.sll_addr, frame, 6);
 		/* A question that is lost is asked again. */
-		(void)!sendto(ip->sa.sa_family == AF_INET6 ? p->nd : p->arp, frame, n, 0, (struct sockaddr *)&to, sizeof(to));
+		(void)!sendto(ip->sa.sa_family == AF_INET6 ? p->nd : p->arp, frame, n, 0, (struct sockaddr *)&to,
+			      sizeof(to));
 	}
 }
 
@@ -231,7 +230,8 @@ static void hear(struct probe *p, int fd)
 		if (n < 0)
 			return;
 		for (size_t i = 0; i < p->vip.n_addresses && !p->seen; i++)
-			p->seen = probe_is_answer((struct str) { frame, (size_t)n }, &p->vip.addresses[i].ip, p->own, p->mac);
+			p->seen = probe_is_answer((struct str) { frame, (size_t)n }, &p->vip.addresses[i].ip, p->own,
+						  p->mac);
 	}
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Asking the network whether somebody has an address, before it is taken: ARP as in RFC 5227 section 2.1.1, and neighbour
- * solicitation as in RFC 4862 section 5.4.2. Neither question says who asks, so no cache learns anything wrong by it.
+ * Asking the network whether somebody has an address, before it is taken: ARP as in RFC 5227 section 2.1.1, and
+ * neighbour solicitation as in RFC 4862 section 5.4.2. Neither question says who asks, so no cache learns anything
+ * wrong by it.
  */
 #ifndef POSTROAD_AGENTS_HA_PROBE_H
 #define POSTROAD_AGENTS_HA_PROBE_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Typed data as keepalived's file.
  *
- * The hard thing: keepalived drops the adverts of a peer whose list of addresses differs, and so two nodes in the middle
- * of a change would both be masters. So one address alone is in the advert, the others are said to be excluded from it,
- * which changes nothing about their being there.
+ * The hard thing: keepalived drops the adverts of a peer whose list of addresses differs, and so two nodes in the
+ * middle of a change would both be masters. So one address alone is in the advert, the others are said to be excluded
+ * from it, which changes nothing about their being there.
  */
 #include "agents/ha/render.h"
 
@@ -15,14 +15,13 @@ static void global(struct sbuf *out, const char *state_dir)
 		       "\tvrrp_version 3\n"
 		       "\tvrrp_garp_lower_prio_repeat 5\n"
 		       "\tvrrp_higher_prio_send_advert true\n"
-		       "\tvrrp_rt_priority 50\n"
 		       "\tvrrp_no_swap\n");
 	sbuf_printf(out, "\tvrrp_notify_fifo \"%s/" RENDER_FIFO "\"\n", state_dir);
 	sbuf_puts(out, "\tfifo_write_vrrp_states_on_reload\n}\n");
 }
 
-/* "weight 0 reverse": what is not "1", and a file that is missing, is a fault. Without `reverse` it would be the other way
- * round. */
+/* "weight 0 reverse": what is not "1", and a file that is missing, is a fault. Without `reverse` it would be the other
+ * way round. */
 static void track_file(struct sbuf *out, const struct ha_vip *v, const char *state_dir)
 {
 	sbuf_printf(out,
@@ -33,10 +32,15 @@ static void track_file(struct sbuf *out, const struct ha_vip *v, const char *sta
 		    v->name, state_dir, v->name);
 }
 
+/* A node without peers says to all what nobody hears: an empty list of peers is refused. */
 static void peers(struct sbuf *out, const struct ha_vip *v)
 {
 	char text[ADDR_TEXT_MAX];
 
+	if (v->n_peers == 0) {
+		sbuf_printf(out, "\tmcast_src_ip %s\n", addr_format_ip(&v->source, text));
+		return;
+	}
 	sbuf_printf(out, "\tunicast_src_ip %s\n", addr_format_ip(&v->source, text));
 	sbuf_puts(out, "\tunicast_peer {\n");
 	for (size_t i = 0; i < v->n_peers; i++)

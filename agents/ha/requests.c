@@ -44,8 +44,8 @@ static void health(struct ha *ha, const struct ha_health *h)
 static void probe(struct ha *ha, const struct ha_about *a)
 {
 	const struct ha_vip *vip = ha_table_find(ha->vips.table, a->vip);
-	const char *why = vip == NULL ? "there is no such VIP in the table that is in force" :
-					probes_start(&ha->probes, a->ticket, vip);
+	const char *why = vip == NULL ? "there is no such VIP in the table that is in force"
+				      : probes_start(&ha->probes, a->ticket, vip);
 
 	if (why != NULL)
 		ha_answer(ha, a->ticket, HA_PROBE, why);

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 static int listen_at(struct server *s)
@@ -48,18 +49,28 @@ static int listen_at(struct server *s)
 	return fd;
 }
 
+/* Looked up once: a directory service may take its time, and leases run out meanwhile. */
+static bool find_user(struct server *s)
+{
+	const struct passwd *p = s->user_found ? NULL : getpwnam(s->user);
+
+	if (p != NULL) {
+		s->user_found = true;
+		s->uid = p->pw_uid;
+		s->gid = p->pw_gid;
+	}
+	return s->user_found;
+}
+
 char *server_open(struct server *s, const char *run_dir, const char *user)
 {
 	memset(s, 0, sizeof(*s));
 	s->user = user;
 	s->peer = -1;
 	snprintf(s->path, sizeof(s->path), "%s/" HA_SOCKET_NAME, run_dir);
-	if (mkdir(run_dir, 0755) == 0) {
-		/* It is postroadd's. A failure shows when that starts. */
-		const struct passwd *p = getpwnam(user);
-		if (p != NULL && lchown(run_dir, p->pw_uid, p->pw_gid) != 0)
-			log_msg(LOG_LEVEL_WARNING, "run_dir", "%s cannot be given to %s", run_dir, user);
-	}
+	/* The directory is postroadd's. A failure shows when that starts. */
+	if (find_user(s) && mkdir(run_dir, 0755) == 0 && lchown(run_dir, s->uid, s->gid) != 0)
+		log_msg(LOG_LEVEL_WARNING, "run_dir", "%s cannot be given to %s", run_dir, user);
 	s->in = xcalloc(1, sizeof(*s->in));
 	s->buffer = xmalloc(HA_MESSAGE_MAX + 1);
 	s->listener = listen_at(s);
@@ -92,17 +103,21 @@ void server_close(struct server *s)
 
 /* ---- who connects ---- */
 
-static bool is_welcome(const struct server *s, int fd)
+static bool is_welcome(struct server *s, int fd)
 {
 	struct ucred who;
 	socklen_t n = sizeof(who);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0)
 		return false;
-	const struct passwd *p = getpwnam(s->user);
-	if (who.uid == 0 || who.uid == geteuid() || (p != NULL && p->pw_uid == who.uid))
+	if (who.uid == 0 || who.uid == geteuid() || (find_user(s) && s->uid == who.uid))
 		return true;
-	log_msg(LOG_LEVEL_WARNING, "refused", "user %u is neither root nor %s", (unsigned)who.uid, s->user);
+	/* Anybody may knock, and shall not fill the log by it. */
+	int64_t now = clock_mono_ms();
+	if (now - s->refused_at >= SERVER_REFUSED_MS) {
+		log_msg(LOG_LEVEL_WARNING, "refused", "user %u is neither root nor %s", (unsigned)who.uid, s->user);
+		s->refused_at = now;
+	}
 	return false;
 }
 
@@ -145,7 +160,8 @@ static void take(struct server *s, size_t n)
 	} else if (!s->greeted) {
 		leave(s, "it does not greet");
 	} else {
-		/* What is refused may still be a table from a newer or broken daemon: it is told, and nothing was done. */
+		/* What is refused may still be a table from a newer or broken daemon: it is told, and nothing was done.
+		 */
 		struct ha_message *m = xcalloc(1, sizeof(*m));
 		m->type = HA_ERROR;
 		m->outcome.about = n > 1 ? (uint8_t)s->buffer[1] : 0;

@@ -10,7 +10,10 @@
 #include "agents/ha/turn.h"
 #include "cluster/vip/ha_protocol.h"
 
-enum { SERVER_SEND_MAX = 16 << 20 }; /* bytes that may wait for a slow reader; beyond, it is left */
+enum {
+	SERVER_SEND_MAX = 16 << 20, /* bytes that may wait for a slow reader; beyond, it is left */
+	SERVER_REFUSED_MS = 1000    /* strangers are logged so often */
+};
 
 struct server_events {
 	void *arg;
@@ -23,15 +26,20 @@ struct server_events {
 struct server {
 	char path[FILES_PATH_MAX];
 	const char *user; /* who may connect, beside root */
+	bool user_found;
+	uid_t uid;
+	gid_t gid;
 	struct server_events events;
 	int listener, peer;
 	ino_t inode; /* of the socket in the file system: it may be replaced with its directory */
 	bool greeted;
+	int64_t refused_at;
 	struct ha_message *in;
 	char *buffer; /* [HA_MESSAGE_MAX + 1] */
 };
 
-/* Listens at run_dir/HA_SOCKET_NAME; the directory is made if there is none. NULL, or a sentence the caller frees. */
+/* Listens at run_dir/HA_SOCKET_NAME; the directory is made, and given to that user,
+ * if there is none. NULL, or a sentence the caller frees. */
 char *server_open(struct server *s, const char *run_dir, const char *user) MUST_CHECK;
 void server_close(struct server *s);
 void server_turn(struct server *s, struct turn *turn);

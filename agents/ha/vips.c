@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The VIPs of this node: health, track files, reports.
  *
- * The hard thing: keepalived obeys files and forgets nobody. A VIP may be held only while somebody says so; so each file
- * says "0" from before keepalived knows of the VIP, and is "1" only while postroadd is heard and says that it is up.
+ * The hard thing: keepalived obeys files and forgets nobody. A VIP may be held only while somebody says so; so each
+ * file says "0" from before keepalived knows of the VIP, and is "1" only while postroadd is heard and says that it is
+ * up.
  */
 #include "agents/ha/vips_private.h"
 
@@ -89,7 +90,10 @@ void vips_track(struct vips *v)
 			continue; /* tried again at the next turn */
 		v->states[i].up = up;
 		v->changed = true;
-		log_track(vip->name, up, v->states[i].retiring ? "it leaves the table or changes" : h == NULL ? "nobody says that it may be held" : h->reason);
+		log_track(vip->name, up,
+			  v->states[i].retiring ? "it leaves the table or changes"
+			  : h == NULL           ? "nobody says that it may be held"
+						: h->reason);
 	}
 }
 
@@ -161,12 +165,14 @@ void vips_report(const struct vips *v, int64_t now_ms, struct ha_report *ret)
 	for (size_t i = 0; i < v->table->n; i++) {
 		const struct ha_vip *vip = &v->table->vips[i];
 		const struct vip_state *s = &v->states[i];
-		ret->vips[i] = (struct ha_report_vip) { .addresses = (uint8_t)vip->n_addresses,
-							.present = s->present,
-							.up = s->up,
-							.state = s->said,
-							.priority = s->priority,
-							.since_ms = (uint64_t)(now_ms > s->changed_at ? now_ms - s->changed_at : 0) };
+		ret->vips[i] = (struct ha_report_vip) {
+			.addresses = (uint8_t)vip->n_addresses,
+			.present = s->present,
+			.up = s->up,
+			.state = s->said,
+			.priority = s->priority,
+			.since_ms = (uint64_t)(now_ms > s->changed_at ? now_ms - s->changed_at : 0)
+		};
 		memcpy(ret->vips[i].name, vip->name, sizeof(vip->name));
 	}
 }

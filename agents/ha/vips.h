@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The VIPs of this node: the table in force and the one being put in force, what keepalived may hold (track files), what
- * the kernel holds (leases), and what is said about it.
+ * The VIPs of this node: the table in force and the one being put in force, what keepalived may hold (track files),
+ * what the kernel holds (leases), and what is said about it.
  */
 #ifndef POSTROAD_AGENTS_HA_VIPS_H
 #define POSTROAD_AGENTS_HA_VIPS_H

@@ -2,8 +2,8 @@
  * From one table to the next.
  *
  * The hard thing: what stays must not move, what goes must be let go of before its peers could disagree about it, and a
- * table that keepalived does not like must leave no trace. So: check beside, fault what leaves or changes and wait for it,
- * then exchange the file and have it read.
+ * table that keepalived does not like must leave no trace. So: check beside, fault what leaves or changes and wait for
+ * it, then exchange the file and have it read.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -63,7 +63,8 @@ static void begin(struct vips *v)
 	}
 	sbuf_reset(&v->candidate);
 	render_keepalived(v->next, v->dir, &v->candidate);
-	int r = files_replace(v->dir, KEEPALIVED_CANDIDATE, (struct str) { v->candidate.p, v->candidate.n }, 0600, false);
+	int r = files_replace(v->dir, KEEPALIVED_CANDIDATE, (struct str) { v->candidate.p, v->candidate.n }, 0600,
+			      false);
 	if (r != 0) {
 		snprintf(why, sizeof(why), "keepalived's file cannot be written: %s", strerror(-r));
 		refuse(v, why);
@@ -83,7 +84,8 @@ static bool same_instance(const struct ha_vip *a, const struct ha_vip *b)
 	    a->source.sa.sa_family != b->source.sa.sa_family)
 		return false;
 	for (size_t i = 0; i < a->n_addresses; i++)
-		if (!addr_eq_ip(&a->addresses[i].ip, &b->addresses[i].ip) || a->addresses[i].bits != b->addresses[i].bits)
+		if (!addr_eq_ip(&a->addresses[i].ip, &b->addresses[i].ip) ||
+		    a->addresses[i].bits != b->addresses[i].bits)
 			return false;
 	return true;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The rules that a message's content obeys.
  *
- * The hard thing: these stand between an unprivileged process and files that root's programs obey. Each field has a set of
- * characters or a range that is harmless wherever it is written, and nothing is corrected: it is refused.
+ * The hard thing: these stand between an unprivileged process and files that root's programs obey. Each field has a set
+ * of characters or a range that is harmless wherever it is written, and nothing is corrected: it is refused.
  */
 #include "cluster/vip/ha_check.h"
 

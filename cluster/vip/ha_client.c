@@ -156,7 +156,7 @@ static void send_due(struct ha_client *c, int64_t now_ms)
 		return;
 	if (c->beat_due)
 		send_beat(c);
-	if (c->have_table && c->table_due)
+	if (c->table_due)
 		c->table_due = !try_send(c, c->table);
 	if (c->have_health && !c->table_due && (c->health_due || now_ms >= c->health_at)) {
 		c->health_due = !try_send(c, c->health);
@@ -206,9 +206,9 @@ void ha_client_beat(struct ha_client *c)
 const char *ha_client_request(struct ha_client *c, struct ha_message *m)
 {
 	struct sbuf bytes = { 0 };
-	const char *why = !c->greeted			      ? "postroad-ha is not connected" :
-			  c->n_waiting == HA_CLIENT_QUEUE_MAX ? "postroad-ha does not read" :
-								ha_encode(m, &bytes);
+	const char *why = !c->greeted                           ? "postroad-ha is not connected"
+			  : c->n_waiting == HA_CLIENT_QUEUE_MAX ? "postroad-ha does not read"
+								: ha_encode(m, &bytes);
 
 	if (why == NULL) {
 		struct waiting *w = xmalloc(sizeof(*w) + bytes.n);
@@ -232,7 +232,9 @@ const char *ha_client_request(struct ha_client *c, struct ha_message *m)
 static void take_welcome(struct ha_client *c)
 {
 	c->greeted = true;
-	c->table_due = c->health_due = c->beat_due = true;
+	c->table_due = c->have_table;
+	c->health_due = c->have_health;
+	c->beat_due = true;
 	if (c->events.connected != NULL)
 		c->events.connected(true, NULL, c->events.arg);
 }
@@ -244,7 +246,8 @@ static bool health_holds(const struct ha_client *c)
 
 	for (size_t i = 0; i < h->n; i++)
 		for (size_t k = 0; k < c->report->n; k++)
-			if (strcmp(h->vips[i].name, c->report->vips[k].name) == 0 && h->vips[i].up != c->report->vips[k].up)
+			if (strcmp(h->vips[i].name, c->report->vips[k].name) == 0 &&
+			    h->vips[i].up != c->report->vips[k].up)
 				return false;
 	return true;
 }
@@ -275,7 +278,8 @@ void ha_client_dispatch(struct ha_client *c, int64_t now_ms)
 		ssize_t n = recv(c->fd, c->buffer, HA_MESSAGE_MAX + 1, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
-		const char *why = n <= 0 ? "postroad-ha has gone" : ha_decode((struct str) { c->buffer, (size_t)n }, c->in);
+		const char *why =
+			n <= 0 ? "postroad-ha has gone" : ha_decode((struct str) { c->buffer, (size_t)n }, c->in);
 		if (why == NULL && c->in->type < HA_WELCOME)
 			why = "postroad-ha sends requests";
 		if (why != NULL) {

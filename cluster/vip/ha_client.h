@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * postroadd's side of the socket to postroad-ha: connects, says what holds, and keeps what it heard last.
  *
- * The owner watches ha_client_fd() for reading, calls ha_client_tick() when that is due, and ha_client_beat() while it is
- * well. What is set once is said again after every reconnect. Nothing here blocks.
+ * The owner watches ha_client_fd() for reading, calls ha_client_tick() when that is due, and ha_client_beat() while it
+ * is well. What is set once is said again after every reconnect. Nothing here blocks.
  */
 #ifndef POSTROAD_CLUSTER_VIP_HA_CLIENT_H
 #define POSTROAD_CLUSTER_VIP_HA_CLIENT_H
@@ -20,13 +20,14 @@ struct ha_client_events {
 	void (*connected)(bool yes, const char *why, void *arg);
 	/* ha_client_report() has something new. */
 	void (*report)(const struct ha_report *r, void *arg);
-	/* HA_ERROR, HA_DONE, HA_PROBED, HA_FLOWS: answers, by their ticket; a table that was refused has ticket 0. When the
-	 * connection is lost, requests under way are never answered. */
+	/* HA_ERROR, HA_DONE, HA_PROBED, HA_FLOWS: answers, by their ticket; a table that was refused has ticket 0. When
+	 * the connection is lost, requests under way are never answered. */
 	void (*answer)(const struct ha_message *m, void *arg);
 };
 
 /* run_dir and events are copied; node: this node's name, as ha_name_ok(). */
-struct ha_client *ha_client_new(const char *run_dir, const char *node, const struct ha_client_events *events) MUST_CHECK;
+struct ha_client *ha_client_new(const char *run_dir, const char *node,
+				const struct ha_client_events *events) MUST_CHECK;
 void ha_client_free(struct ha_client *c);
 
 /* -1 while there is no connection; may change with every call of this module. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Messages between postroadd and postroad-ha as bytes, there and back.
  *
- * The hard thing: what is written and what is read must never differ by a field. So each message is described once, by a
- * function over a cursor that either puts a field or takes it; whoever reads has then checked all that a writer may do.
+ * The hard thing: what is written and what is read must never differ by a field. So each message is described once, by
+ * a function over a cursor that either puts a field or takes it; whoever reads has then checked all that a writer may
+ * do.
  */
 #include "cluster/vip/ha_protocol.h"
 

@@ -17,7 +17,8 @@
 #define HA_SOCKET_NAME "ha.sock" /* in the daemon's run_dir */
 enum { HA_VERSION = 1, HA_HEAD_LEN = 8, HA_MESSAGE_MAX = 60 * 1024 };
 enum { HA_NAME_MAX = 63, HA_INTERFACE_MAX = 15, HA_TEXT_MAX = 255 };
-enum { HA_VIPS_MAX = 64, HA_ADDRESSES_MAX = 8, HA_NODES_MAX = 16, HA_PEERS_MAX = HA_NODES_MAX - 1, HA_LINKS_MAX = 2 };
+enum { HA_VIPS_MAX = 64, HA_ADDRESSES_MAX = 8, HA_NODES_MAX = 32, HA_LINKS_MAX = 2 };
+enum { HA_VIP_NODES_MAX = 16, HA_PEERS_MAX = HA_VIP_NODES_MAX - 1 }; /* nodes that share a VIP */
 enum { HA_KEY_MIN = 128, HA_KEY_MAX = 1024, HA_FLOWS_MAX = 1000, HA_FLOW_SECONDS_MAX = 24 * 3600 };
 enum { HA_ADVERT_MIN_MS = 50, HA_ADVERT_MAX_MS = 40000, HA_GARP_MAX_S = 3600, HA_PRIORITY_MAX = 254 };
 /* postroadd is taken for hung after this silence, and all VIPs are faulted. It beats four times as often. */
@@ -98,8 +99,9 @@ struct ha_beat {
 };
 
 enum ha_corosync_verb {
-	HA_COROSYNC_STAGE = 1, /* write configuration and key beside those in place; DONE's text is the file's SHA-256 */
-	HA_COROSYNC_INSTALL,   /* put the staged ones of this generation in their place */
+	HA_COROSYNC_STAGE =
+		1,           /* write configuration and key beside those in place; DONE's text is the file's SHA-256 */
+	HA_COROSYNC_INSTALL, /* put the staged ones of this generation in their place */
 	HA_COROSYNC_START,
 	HA_COROSYNC_RELOAD,
 	HA_COROSYNC_RESTART,
@@ -170,9 +172,9 @@ struct ha_report_vip {
 };
 
 struct ha_report {
-	uint64_t generation; /* of the table that is in force; 0 = none */
-	bool keepalived;     /* its VRRP process runs and is not stopped */
-	bool corosync;       /* runs, as far as this program started it or can see it */
+	uint64_t generation;          /* of the table that is in force; 0 = none */
+	bool keepalived;              /* its VRRP process runs and is not stopped */
+	bool corosync;                /* runs, as far as this program started it or can see it */
 	uint64_t corosync_generation; /* installed; 0 = none */
 	size_t n;
 	struct ha_report_vip vips[HA_VIPS_MAX];
@@ -180,9 +182,9 @@ struct ha_report {
 
 /* HA_ERROR, HA_DONE */
 struct ha_outcome {
-	uint32_t ticket;             /* of the request; 0 = it had none */
-	uint8_t about;               /* its type */
-	uint64_t generation;         /* of the table it is about, or 0 */
+	uint32_t ticket;            /* of the request; 0 = it had none */
+	uint8_t about;              /* its type */
+	uint64_t generation;        /* of the table it is about, or 0 */
 	char text[HA_TEXT_MAX + 1]; /* HA_ERROR: a sentence; HA_DONE: what the request says of it */
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which node may hold which VIP.
  *
- * The hard thing: a node that lets go for a reason that all share takes the service down, and one that holds on for want
- * of news does so too. So there are reasons that count by themselves, and others that count only against a candidate who
- * has said, after this node's trouble began, that he has none.
+ * The hard thing: a node that lets go for a reason that all share takes the service down, and one that holds on for
+ * want of news does so too. So there are reasons that count by themselves, and others that count only against a
+ * candidate who has said, after this node's trouble began, that he has none.
  */
 #include "cluster/vip/vip.h"
 
@@ -99,7 +99,8 @@ bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_
 
 /* ---- reasons ---- */
 
-/* One who has said that he is able, later than this node's trouble began: not one who has it too and did not know yet. */
+/* One who has said that he is able, later than this node's trouble began: not one who has it too and did not know yet.
+ */
 static const struct vip_node *able_other(const struct vip_nodes *nodes, const struct vip *vip, int64_t trouble_ms)
 {
 	for (size_t i = 0; i < vip->n_order; i++) {
@@ -110,7 +111,8 @@ static const struct vip_node *able_other(const struct vip_nodes *nodes, const st
 	return NULL;
 }
 
-/* A peer that is there and has a table in which this node may be missing: it would not listen to this node's adverts. */
+/* A peer that is there and has a table in which this node may be missing: it would not listen to this node's adverts.
+ */
 static const struct vip_node *peer_unaware(const struct vip_nodes *nodes, const struct vip *vip)
 {
 	for (size_t i = 0; i < vip->n_order; i++) {
@@ -143,13 +145,14 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 		return false;
 	if (!has_contact(nodes) && vip->probe != VIP_FREE && vip->holder != nodes->self) {
 		v->wants_probe = true;
-		ha_text(v->reason, vip->probe == VIP_TAKEN ? "no other node is heard, and somebody has the address" :
-							    "no other node is heard, and the network is asked first");
+		ha_text(v->reason, vip->probe == VIP_TAKEN ? "no other node is heard, and somebody has the address"
+							   : "no other node is heard, and the network is asked first");
 		return true;
 	}
 	unaware = peer_unaware(nodes, vip);
 	if (unaware != NULL)
-		snprintf(v->reason, sizeof(v->reason), "node %s does not know yet that this one takes part", unaware->name);
+		snprintf(v->reason, sizeof(v->reason), "node %s does not know yet that this one takes part",
+			 unaware->name);
 	return unaware != NULL;
 }
 
@@ -164,8 +167,8 @@ static bool planned(const struct vip_nodes *nodes, const struct vip *vip, struct
 		ha_text(v->reason, "the node is drained");
 		return true;
 	}
-	if (vip->pinned == 0 || vip->pinned == nodes->self || vip->holder == vip->pinned || vip->pinned_ms >= VIP_MOVE_MS ||
-	    !in_order(vip, vip->pinned) || !could(target))
+	if (vip->pinned == 0 || vip->pinned == nodes->self || vip->holder == vip->pinned ||
+	    vip->pinned_ms >= VIP_MOVE_MS || !in_order(vip, vip->pinned) || !could(target))
 		return false;
 	snprintf(v->reason, sizeof(v->reason), "it moves to node %s", target->name);
 	return true;
@@ -176,7 +179,8 @@ static bool soft(const struct vip_nodes *nodes, const struct vip *vip, int64_t u
 	const struct vip_node *other = unable_ms >= VIP_UNABLE_MS ? able_other(nodes, vip, unable_ms) : NULL;
 
 	if (other != NULL)
-		snprintf(v->reason, sizeof(v->reason), "mail cannot go on from here, and it can from node %s", other->name);
+		snprintf(v->reason, sizeof(v->reason), "mail cannot go on from here, and it can from node %s",
+			 other->name);
 	return other != NULL;
 }
 

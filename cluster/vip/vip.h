@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which node may hold which VIP. Pure: from what is configured, and what each node says of itself, to this node's part.
  *
- * Every node decides about itself alone, by the same rules; keepalived then finds one owner among those who may. Nothing
- * depends on the nodes knowing the same at the same time: what one knows late costs a moment without a preference.
+ * Every node decides about itself alone, by the same rules; keepalived then finds one owner among those who may.
+ * Nothing depends on the nodes knowing the same at the same time: what one knows late costs a moment without a
+ * preference.
  */
 #ifndef POSTROAD_CLUSTER_VIP_VIP_H
 #define POSTROAD_CLUSTER_VIP_VIP_H
@@ -72,7 +73,7 @@ struct vip {
 	uint16_t advert_ms, garp_s;
 	bool failback;
 	size_t n_order;
-	uint32_t order[HA_NODES_MAX]; /* node ids; the first is preferred */
+	uint32_t order[HA_VIP_NODES_MAX]; /* node ids; the first is preferred */
 	size_t n_addresses;
 	struct ha_address addresses[HA_ADDRESSES_MAX];
 	/* Its first table with this set of nodes: a node that is new in it waits until the others know it. */
@@ -94,7 +95,7 @@ struct vip_memory {
 struct vip_verdict {
 	uint8_t priority; /* 0 = this node has no part in the VIP */
 	bool up;
-	bool wants_probe; /* the caller asks the network and says so in struct vip: VIP_FREE or VIP_TAKEN */
+	bool wants_probe;             /* the caller asks the network and says so in struct vip: VIP_FREE or VIP_TAKEN */
 	char reason[HA_TEXT_MAX + 1]; /* why it is not up; empty when it is */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * This node's table of VIPs, and their VRIDs.
  *
- * The hard thing: each node makes its own, and they must fit. So everything that is the same for all comes from the same
- * data by the same rule, in the same order.
+ * The hard thing: each node makes its own, and they must fit. So everything that is the same for all comes from the
+ * same data by the same rule, in the same order.
  */
 #include <stdio.h>
 

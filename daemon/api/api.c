@@ -143,16 +143,6 @@ static double read_quorate(void *arg)
 	return store_quorate(a->env.store) ? 1 : 0;
 }
 
-static double read_present(void *arg)
-{
-	return (double)store_census(((const struct api *)arg)->env.store).present;
-}
-
-static double read_absent(void *arg)
-{
-	return (double)store_census(((const struct api *)arg)->env.store).absent;
-}
-
 static void make_series(struct api *a)
 {
 	static const char *const version[] = { POSTROAD_VERSION };
@@ -163,10 +153,7 @@ static void make_series(struct api *a)
 	a->m_quorate = metrics_series(METRIC_CLUSTER_QUORATE, NULL);
 	a->m_commit = metrics_series(METRIC_CLUSTER_COMMIT_SECONDS, NULL);
 	metrics_read_with(a->m_quorate, read_quorate, a);
-	a->m_present = metrics_series(METRIC_CLUSTER_NODES, (const char *[]) { "present" });
-	a->m_absent = metrics_series(METRIC_CLUSTER_NODES, (const char *[]) { "absent" });
-	metrics_read_with(a->m_present, read_present, a);
-	metrics_read_with(a->m_absent, read_absent, a);
+	nodes_metrics_create(a);
 }
 
 static void on_heartbeat(void *arg)
@@ -237,8 +224,7 @@ void api_free(struct api *a)
 		warning_free(w);
 	}
 	metrics_retire(a->m_quorate);
-	metrics_retire(a->m_present);
-	metrics_retire(a->m_absent);
+	nodes_metrics_retire(a);
 	json_decref(a->runtime);
 	events_free(a->events);
 	SSL_CTX_free(a->tls);

@@ -6,6 +6,7 @@
 #ifndef POSTROAD_API_API_H
 #define POSTROAD_API_API_H
 
+#include "cluster/report/view.h"
 #include "cluster/store.h"
 #include "daemon/conf/conf.h"
 #include "daemon/session/engine.h"
@@ -21,6 +22,7 @@ struct api_env {
 	struct store *store;
 	struct registry *registry;
 	struct engine *engine;
+	struct report_view *view; /* of all nodes; this one alone where there is no cluster (share.h keeps it) */
 	/* Whether a parsed configuration could be put in force, as far as that is known without doing so; errors say
 	 * why not. */
 	bool (*check)(struct conf *c, struct errors *errors, void *arg);
@@ -44,6 +46,14 @@ void api_set_conf(struct api *a, struct conf *c);
 void api_applied(struct api *a, const struct entry *e);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
+
+/* ---- the shared view ---- */
+
+/* What this node says of itself, as far as it is known here: state, readiness, sessions, configuration. For
+ * share_env.fill. */
+void api_report(struct api *a, struct node_report *r);
+/* As share_env.node_changed: an event. */
+void api_node_changed(struct api *a, const struct report_row *row, enum report_state before);
 
 /* ---- events ---- */
 

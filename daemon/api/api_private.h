@@ -17,6 +17,7 @@
 #include "daemon/api/api.h"
 #include "daemon/api/path.h"
 #include "daemon/api/problem.h"
+#include "daemon/api/share.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 
@@ -46,6 +47,12 @@ struct etag_key {
 	uint8_t bytes[32];
 };
 
+struct node_series {
+	struct api *api;
+	enum report_state state;
+	series_id id;
+};
+
 struct api {
 	uint32_t magic;
 	struct api_env env;
@@ -68,7 +75,8 @@ struct api {
 	unsigned n_streams;
 	struct events *events;
 	struct api_warning *warnings;
-	series_id m_revision, m_quorate, m_commit, m_present, m_absent;
+	series_id m_revision, m_quorate, m_commit;
+	struct node_series node_series[REPORT_STATE_COUNT];
 	char instance[17]; /* random per process: begins each event id */
 };
 
@@ -320,12 +328,27 @@ void push_heartbeat_all(struct api *a);
 /* Ends streams whose token is no longer valid. */
 void push_reauthorize(struct api *a);
 
+/* ---- the nodes (nodes.c) ---- */
+
+/* All of them by name. */
+json_t *nodes_json(struct api *a);
+/* Each VIP any node speaks of: the names of those that have it. */
+json_t *nodes_vip_owners(struct api *a);
+/* What the other nodes think of a server, by node. */
+json_t *nodes_verdicts(struct api *a, const struct server *s);
+/* Whether a member has this name. */
+bool nodes_have(struct api *a, const char *name);
+void nodes_metrics_create(struct api *a);
+void nodes_metrics_retire(struct api *a);
+
 /* ---- answers shared by files ---- */
 
 json_t *json_time(double wall);   /* RFC 3339, or null for 0 */
 json_t *json_text(const char *s); /* null for NULL; bytes that are no UTF-8 are replaced */
 json_t *status_warnings(struct api *a);
 json_t *status_node(struct api *a);
+/* Why this node should not be stopped now (static text), NULL = it may be. */
+const char *status_stop_is_unsafe(struct api *a);
 json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */

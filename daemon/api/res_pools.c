@@ -34,7 +34,7 @@ static json_t *check_json(const struct server_info *i)
 			 "seconds", (double)i->last_check_us / 1e6);
 }
 
-static json_t *server_json(const struct server_info *i)
+static json_t *server_json(struct api *a, const struct server_info *i)
 {
 	const struct server *s = i->server;
 	char address[ADDR_TEXT_MAX];
@@ -58,6 +58,7 @@ static json_t *server_json(const struct server_info *i)
 	json_object_set_new(o, "last_check", check_json(i));
 	json_object_set_new(o, "ejected_until", json_time(i->ejected_until_wall));
 	json_object_set_new(o, "busy_until", json_time(i->busy_until_wall));
+	json_object_set_new(o, "nodes", nodes_verdicts(a, s));
 	return o;
 }
 
@@ -78,7 +79,7 @@ static void add_server(const struct server_info *info, void *arg)
 {
 	struct pool_walk *w = arg;
 
-	json_object_set_new(w->servers, info->server->name, server_json(info));
+	json_object_set_new(w->servers, info->server->name, server_json(w->api, info));
 	w->usable += state_usable(info->state);
 }
 

@@ -119,11 +119,6 @@ json_t *status_node(struct api *a)
 			 "this", 1);
 }
 
-static json_t *nodes_json(struct api *a)
-{
-	return json_pack("{s:o}", a->env.node->node, status_node(a));
-}
-
 static json_t *admin_json(struct api *a)
 {
 	json_t *listen = json_array();
@@ -139,11 +134,13 @@ static json_t *admin_json(struct api *a)
 	return o;
 }
 
-/* One node alone: nobody takes over, so stopping is safe only when there is nothing left to lose. */
-static const char *stop_is_unsafe(struct api *a)
+/* Safe only when there is nothing left to lose: another node takes the next sessions over, not those of this one. */
+const char *status_stop_is_unsafe(struct api *a)
 {
+	bool others = report_view_other_ready(a->env.view, loop_now_ms(a->env.loop));
+
 	if (!engine_is_draining(a->env.engine))
-		return "no other node takes over";
+		return others ? "the node is not drained" : "no other node takes over";
 	if (engine_session_count(a->env.engine) > 0)
 		return "sessions are open";
 	return NULL;
@@ -153,7 +150,7 @@ void res_status_get(struct call *c)
 {
 	struct api *a = c->api;
 	json_t *o = status_node(a), *not_ready = status_not_ready(a);
-	const char *unsafe = stop_is_unsafe(a);
+	const char *unsafe = status_stop_is_unsafe(a);
 
 	json_object_del(o, "this");
 	json_object_set_new(o, "node", json_text(a->env.node->node));
@@ -165,6 +162,7 @@ void res_status_get(struct call *c)
 	json_object_set_new(o, "safe_to_stop", json_boolean(unsafe == NULL));
 	json_object_set_new(o, "safe_to_stop_why", json_text(unsafe));
 	json_object_set_new(o, "nodes", nodes_json(a));
+	json_object_set_new(o, "vips", nodes_vip_owners(a));
 	json_object_set_new(o, "listeners", listeners_json(a));
 	json_object_set_new(o, "pools", pools_summary(a));
 	json_object_set_new(o, "admin_api", admin_json(a));
@@ -240,13 +238,20 @@ static void set_local(struct call *c, bool drain)
 
 void res_nodes_put_state(struct call *c)
 {
-	bool local;
+	struct api *a = c->api;
+	bool local, own = strcmp(c->params[0], a->env.node->node) == 0;
 
-	if (strcmp(c->params[0], c->api->env.node->node) != 0) {
+	if (!own && !nodes_have(a, c->params[0])) {
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "there is no node \"%.64s\"", c->params[0]);
 		return;
 	}
-	if (!runtime_scope(c, &local) || (!local && !write_turn(c)) || write_replayed(c))
+	if (!runtime_scope(c, &local))
+		return;
+	if (local && !own) {
+		call_problem(c, PROBLEM_BAD_REQUEST, NULL, "?scope=local sets the state of the node that is asked");
+		return;
+	}
+	if ((!local && !write_turn(c)) || write_replayed(c))
 		return;
 	json_t *body = call_body_object(c, "admin");
 	if (body == NULL)

@@ -43,10 +43,10 @@ METRIC(CERTIFICATE_EXPIRY, "certificate_expiry_timestamp_seconds", METRIC_GAUGE,
 METRIC(CLUSTER_CONFIG_REVISION, "cluster_config_revision", METRIC_GAUGE, "", NONE, 1,
        "Revision of the configuration in force.")
 METRIC(CLUSTER_QUORATE, "cluster_quorate", METRIC_GAUGE, "", NONE, 1, "1 while writes are possible.")
-METRIC(CLUSTER_NODES, "cluster_nodes", METRIC_GAUGE, "state", NONE, 1,
-       "Members of the cluster by whether this node hears them: present or absent.")
 METRIC(CLUSTER_COMMIT_SECONDS, "cluster_commit_seconds", METRIC_HISTOGRAM, "", SECONDS, 1e-6,
        "Time from a write to its being durable.")
+METRIC(CLUSTER_NODES, "cluster_nodes", METRIC_GAUGE, "state", NONE, 1,
+       "Nodes by state: what they say of themselves, `stale` 3 s and `gone` 10 s after they last did.")
 METRIC(RESOLVER_FAILURES_TOTAL, "resolver_failures_total", METRIC_COUNTER, "", NONE, 1, "Failed name look-ups.")
 METRIC(WORKER_LAG_SECONDS, "worker_lag_seconds", METRIC_GAUGE, "worker", NONE, 1e-6,
        "How late a worker's loop turns, at its last tick.")

@@ -252,21 +252,48 @@ int cmd_server_weight(struct cli *c)
 
 /* ---- nodes ---- */
 
+/* "3s" ago, or "-" for what is not known and for the node that is asked. */
+static void add_seconds(struct table *t, const json_t *n, const char *key)
+{
+	const json_t *value = json_object_get(n, key);
+	char text[64];
+
+	table_add(t, json_is_number(value) ? cli_duration(json_number_value(value), text, sizeof(text)) : "");
+}
+
+static void add_node(struct table *t, const char *name, json_t *n)
+{
+	bool is_heard = json_object_get(n, "sessions") != NULL, is_ready = cli_is_true(n, "ready");
+	char text[64];
+
+	table_add(t, name);
+	table_add_state(t, cli_str(n, "state"));
+	table_add_state(t, cli_str(n, "admin"));
+	if (json_object_get(n, "ready") == NULL)
+		table_add(t, "");
+	else
+		table_add_tone(t, is_ready ? "yes" : "no", is_ready ? TONE_PLAIN : TONE_BAD);
+	table_add(t, cli_str(n, "version"));
+	table_add(t, cli_scalar(json_object_get(n, "revision"), text, sizeof(text)));
+	add_seconds(t, n, "uptime");
+	if (is_heard)
+		table_add_int(t, cli_int(n, "sessions"));
+	else
+		table_add(t, "");
+	if (cli_is_true(n, "this"))
+		table_add(t, "");
+	else
+		add_seconds(t, n, "heard_ago");
+}
+
 void cmd_node_table(const struct cli *c, json_t *nodes)
 {
-	struct table *t = table_new("NODE STATE ADMIN VERSION UPTIME >SESSIONS");
+	struct table *t = table_new("NODE STATE ADMIN READY VERSION REVISION UPTIME >SESSIONS >HEARD");
 	const char *name;
-	char text[64];
 	json_t *n;
 
-	json_object_foreach(nodes, name, n) {
-		table_add(t, name);
-		table_add_state(t, cli_str(n, "state"));
-		table_add_state(t, cli_str(n, "admin"));
-		table_add(t, cli_str(n, "version"));
-		table_add(t, cli_duration(json_number_value(json_object_get(n, "uptime")), text, sizeof(text)));
-		table_add_int(t, cli_int(n, "sessions"));
-	}
+	json_object_foreach(nodes, name, n)
+		add_node(t, name, n);
 	table_end(t, c->colour);
 }
 

@@ -59,6 +59,24 @@ static void print_pools(const struct cli *c, json_t *pools)
 	table_end(t, c->colour);
 }
 
+static void print_vips(const json_t *status)
+{
+	const char *name;
+	json_t *owners, *owner;
+	size_t i;
+
+	json_object_foreach(json_object_get(status, "vips"), name, owners) {
+		struct sbuf text = { 0 };
+		sbuf_printf(&text, "%s on", name);
+		json_array_foreach(owners, i, owner)
+			sbuf_printf(&text, "%s %s", i > 0 ? " and" : "", json_string_value(owner));
+		if (json_array_size(owners) == 0)
+			sbuf_puts(&text, " no node");
+		print_line("vip", text.p);
+		sbuf_fini(&text);
+	}
+}
+
 static void print_status(const struct cli *c, const json_t *s)
 {
 	bool is_safe = cli_is_true(s, "safe_to_stop");
@@ -77,6 +95,7 @@ static void print_status(const struct cli *c, const json_t *s)
 		print_line("  because", json_string_value(w));
 	snprintf(text, sizeof(text), "%s%s%s", is_safe ? "yes" : "no", *unsafe ? ": " : "", unsafe);
 	print_line("safe to stop", text);
+	print_vips(s);
 	print_line("fingerprint", cli_str(json_object_get(s, "admin_api"), "certificate_sha256"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)
 		print_line("warning", cli_str(w, "text"));

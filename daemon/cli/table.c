@@ -113,7 +113,8 @@ void table_add_state(struct table *t, const char *state)
 		{ "starting", TONE_WARN }, { "busy", TONE_WARN },     { "ejected", TONE_BAD },
 		{ "down", TONE_BAD },      { "closed", TONE_BAD },    { "drain", TONE_WARN },
 		{ "maint", TONE_WARN },    { "draining", TONE_WARN }, { "failed", TONE_BAD },
-		{ "unknown", TONE_WARN },
+		{ "unknown", TONE_WARN },  { "stopping", TONE_WARN }, { "stale", TONE_WARN },
+		{ "gone", TONE_BAD },
 	};
 	enum table_tone tone = TONE_PLAIN;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Certificates in the course of time: files that change are read again, ticket keys rotate, expiry is told.
+ * Certificates in the course of time: files that change are read again, expiry is told.
  *
  * The hard thing is that nothing may break by a certificate that is half written or wrong: files are read into a new
  * form of the same document, in which what cannot be used stays as the form before read it. Connections keep the
@@ -16,11 +16,10 @@
 #include "daemon/main/node_private.h"
 
 #define LOOK_MS 10000
-#define ROTATE_MS (TLS_TICKETS_LIFETIME_S / (TLS_TICKETS_MAX - 1) * 1000)
 #define WARN_BEFORE_S (14 * 86400)
 
 struct certificates {
-	struct timer look, rotate;
+	struct timer look;
 	uint64_t fingerprint; /* of the files in force */
 	struct map *series;   /* name to struct series */
 	uint64_t round;
@@ -224,15 +223,6 @@ static void on_look(void *arg)
 	timer_set_in(n->loop, &n->certificates->look, LOOK_MS);
 }
 
-static void on_rotate(void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	tls_tickets_rotate(n->env.tickets);
-	timer_set_in(n->loop, &n->certificates->rotate, ROTATE_MS);
-}
-
 void certificates_start(struct node *n)
 {
 	struct certificates *cs = xcalloc(1, sizeof(*cs));
@@ -240,9 +230,7 @@ void certificates_start(struct node *n)
 	n->certificates = cs;
 	cs->series = map_new();
 	timer_init(&cs->look, on_look, n);
-	timer_init(&cs->rotate, on_rotate, n);
 	timer_set_in(n->loop, &cs->look, LOOK_MS);
-	timer_set_in(n->loop, &cs->rotate, ROTATE_MS);
 	certificates_in_force(n);
 }
 
@@ -253,7 +241,6 @@ void certificates_stop(struct node *n)
 	if (cs == NULL)
 		return;
 	timer_stop(&cs->look);
-	timer_stop(&cs->rotate);
 	map_free(cs->series, free);
 	free(cs);
 	n->certificates = NULL;

@@ -80,8 +80,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 		engine_stop_now(n->engine);
 		return;
 	}
-	storage_close(n);
-	_exit(0);
+	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
@@ -99,6 +98,7 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	engine_stop(n->engine, on_stopped, n);
+	share_turn(n->share);
 }
 
 static void on_reload(evutil_socket_t sig, short what, void *arg)
@@ -207,6 +207,7 @@ static void make_parts(struct node *n)
 
 	activate_hooks(n, &hooks);
 	hooks.on_first_round = on_first_round;
+	n->view = report_view_new();
 	n->engine = engine_new(n->loop, &o);
 	n->registry = registry_new(n->loop, &hooks, learned, n->config->dns_servers);
 	free(learned);
@@ -229,6 +230,7 @@ static int make_api(struct node *n)
 			       .store = n->store,
 			       .registry = n->registry,
 			       .engine = n->engine,
+			       .view = n->view,
 			       .check = activate_check,
 			       .activate = activate_conf,
 			       .set_node_drain = set_node_drain,
@@ -257,6 +259,7 @@ static int start(struct node *n, struct conf *conf)
 	if (!ok || make_api(n) != 0)
 		return EXIT_FAILED;
 	api_set_conf(n->api, conf);
+	shared_start(n);
 	surroundings_check_file_limit(n);
 	certificates_start(n);
 	watch_signals(n);
@@ -275,9 +278,11 @@ static void node_fini(struct node *n)
 	timer_stop(&n->first_round);
 	timer_stop(&n->watchdog);
 	certificates_stop(n);
+	shared_stop(n);
 	struct api *api = n->api;
 	n->api = NULL; /* the hooks of what ends now have nobody to tell */
 	api_free(api);
+	report_view_free(n->view);
 	if (n->engine != NULL)
 		engine_free(n->engine);
 	if (n->registry != NULL)

@@ -5,6 +5,7 @@
 #define POSTROAD_MAIN_NODE_PRIVATE_H
 
 #include "daemon/api/api.h"
+#include "daemon/api/share.h"
 #include "daemon/main/node.h"
 
 #define NODE_MAGIC 0x4e4f4445u
@@ -23,6 +24,8 @@ struct node {
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
+	struct report_view *view;
+	struct share *share;
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
@@ -47,7 +50,13 @@ char *surroundings_file_limit_text(const struct conf *c);
 /* A warning where the caps of the configuration in force add up to more descriptors than the process may have. */
 void surroundings_check_file_limit(struct node *n);
 
-/* ---- certificates.c: files read again, ticket keys, expiry ---- */
+/* ---- shared.c: what the nodes say of themselves ---- */
+
+/* Once the api is there and has its configuration. */
+void shared_start(struct node *n);
+void shared_stop(struct node *n);
+
+/* ---- certificates.c: files read again, expiry ---- */
 
 /* "… expires in 3 days" into out, where that is near or over; else NULL. */
 const char *certificates_expiry(const struct certificate_config *c, char *out, size_t cap);

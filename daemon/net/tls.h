@@ -49,7 +49,9 @@ struct tls_tickets;
 
 #define TLS_TICKETS_MAX 4 /* keys: one that seals and those before it */
 #define TLS_TICKETS_LIFETIME_S 7200
-#define TLS_TICKETS_EXPORT_MAX (2 + TLS_TICKETS_MAX * 80)
+#define TLS_TICKETS_HEAD_LEN 2 /* version, number of keys */
+#define TLS_TICKET_KEY_LEN 80
+#define TLS_TICKETS_EXPORT_MAX (TLS_TICKETS_HEAD_LEN + TLS_TICKETS_MAX * TLS_TICKET_KEY_LEN)
 
 /* With one fresh random key. */
 struct tls_tickets *tls_tickets_new(void);
@@ -58,7 +60,8 @@ void tls_tickets_unref(struct tls_tickets *t);
 /* A fresh key becomes the newest; the oldest beyond TLS_TICKETS_MAX is forgotten. To be called no more often than every
  * TLS_TICKETS_LIFETIME_S / (TLS_TICKETS_MAX - 1) seconds, or tickets die before their time. From any thread. */
 void tls_tickets_rotate(struct tls_tickets *t);
-/* The keys as bytes, for the other nodes; secret: OPENSSL_cleanse() them after use. Returns the length. */
+/* The keys as bytes, for the other nodes: the head, then each key, the newest first. Secret: OPENSSL_cleanse() them
+ * after use. Returns the length. */
 size_t tls_tickets_export(struct tls_tickets *t, uint8_t out[TLS_TICKETS_EXPORT_MAX]);
 /* Takes the place of all keys. False, and nothing has changed: not what tls_tickets_export() wrote. */
 bool tls_tickets_import(struct tls_tickets *t, const uint8_t *p, size_t n) MUST_CHECK;

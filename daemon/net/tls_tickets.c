@@ -22,7 +22,7 @@ struct ticket_key {
 	uint8_t aes[32], mac[32];
 };
 
-_Static_assert(sizeof(struct ticket_key) == (TLS_TICKETS_EXPORT_MAX - 2) / TLS_TICKETS_MAX, "exported as it is");
+_Static_assert(sizeof(struct ticket_key) == TLS_TICKET_KEY_LEN, "exported as it is");
 
 struct tls_tickets {
 	uint32_t magic;

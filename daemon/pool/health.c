@@ -4,7 +4,8 @@
  * The first check decides alone (nothing is known that it could contradict); after it `rise` good ones in a row bring a
  * server up and `fall` bad ones take it down. Between two states the checks come at fast_interval. A server without
  * checks is up at once and is only asked for its capabilities. A busy answer is a sign of life, and a hold as if
- * traffic had met it; of a server that never gave another nothing is known once its hold is over.
+ * traffic had met it; of a server that never gave another nothing is known once its hold is over. Until the first check
+ * has ended, the word of other nodes may stand in for it.
  */
 #include <stdio.h>
 
@@ -18,11 +19,17 @@ static unsigned word_health(const struct server *s)
 	return atomic_load(&s->word) & WORD_HEALTH_MASK;
 }
 
+/* By own checks alone. */
+static unsigned known_health(const struct server_private *sp)
+{
+	return sp->borrowed ? WORD_HEALTH_UNKNOWN : word_health(sp->server);
+}
+
 static int64_t interval(const struct server_private *sp)
 {
 	const struct health_config *h = &sp->pool->config->health;
 
-	switch (word_health(sp->server)) {
+	switch (known_health(sp)) {
 	case WORD_HEALTH_UP:
 		return sp->fails > 0 && h->type != HEALTH_NONE ? h->fast_interval_ms : h->interval_ms;
 	case WORD_HEALTH_DOWN:
@@ -69,14 +76,18 @@ static void come_up(struct server_private *sp)
 static void on_alive(struct server_private *sp, bool busy)
 {
 	const struct health_config *h = &sp->pool->config->health;
-	unsigned before = word_health(sp->server);
+	unsigned before = known_health(sp);
 
+	sp->borrowed = false;
 	sp->fails = 0;
 	sp->passes++;
 	sp->was_well |= !busy;
 	/* Without holds there is no state between usable and not. */
-	if (!sp->was_well && sp->pool->config->outlier.busy_ms <= 0)
+	if (!sp->was_well && sp->pool->config->outlier.busy_ms <= 0) {
+		if (before == WORD_HEALTH_UNKNOWN)
+			server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
 		return;
+	}
 	if (before == WORD_HEALTH_UNKNOWN || (before == WORD_HEALTH_DOWN && sp->passes >= h->rise))
 		come_up(sp);
 }
@@ -87,8 +98,9 @@ static void on_dead(struct server_private *sp, bool at_once)
 
 	sp->passes = 0;
 	sp->fails++;
-	if (at_once || word_health(sp->server) == WORD_HEALTH_UNKNOWN || sp->fails >= h->fall)
+	if (at_once || known_health(sp) == WORD_HEALTH_UNKNOWN || sp->fails >= h->fall)
 		server_set_health(sp->server, WORD_HEALTH_DOWN);
+	sp->borrowed = false;
 }
 
 void health_verdict(struct server_private *sp, const struct probe_result *result)
@@ -152,6 +164,20 @@ static void on_check_due(void *arg)
 	sp->probe = probe_start(sp);
 }
 
+/* One that comes back from maintenance is not among them: others may not have noticed yet that it was away. */
+bool health_knows_nothing(const struct server_private *sp)
+{
+	return sp->checking && !sp->come_back && sp->last_check_wall <= 0 &&
+	       word_health(sp->server) == WORD_HEALTH_UNKNOWN;
+}
+
+void health_borrow(struct server_private *sp)
+{
+	sp->borrowed = true;
+	server_set_health(sp->server, WORD_HEALTH_UP);
+	registry_check_first_round(sp->pool->registry);
+}
+
 void health_start(struct server_private *sp)
 {
 	if (sp->checking)
@@ -171,7 +197,7 @@ void health_stop(struct server_private *sp)
 		probe_abort(sp->probe);
 	sp->probe = NULL;
 	sp->passes = sp->fails = 0;
-	sp->was_well = false;
+	sp->was_well = sp->borrowed = false;
 	findings_end(sp);
 	server_set_health(sp->server, WORD_HEALTH_UNKNOWN);
 }
@@ -184,7 +210,7 @@ void health_reconfigure(struct server_private *sp, const struct pool_config *bef
 	if (!sp->checking)
 		return;
 	/* What kept it down may be what was just written anew. */
-	if (word_health(sp->server) != WORD_HEALTH_UP)
+	if (known_health(sp) != WORD_HEALTH_UP)
 		by = loop_now_ms(l);
 	findings_reconfigure(sp, before);
 	if (sp->probe != NULL) {

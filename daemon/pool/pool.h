@@ -453,6 +453,11 @@ int registry_set_admin(struct registry *r, const char *pool, const char *server,
 /* weight < 0 ends the override. */
 int registry_set_weight(struct registry *r, const char *pool, const char *server, int weight);
 
+/* Asks of each server that no check of this process has judged yet whether other nodes can use it. Where they can, it
+ * is up until the first own check ends, which decides alone. Returns how many were taken over. */
+typedef bool registry_word_fn(const struct server *s, void *arg);
+unsigned registry_borrow(struct registry *r, registry_word_fn *fn, void *arg);
+
 /* Everything the API shows of one server. Views are valid during the callback only. */
 struct server_info {
 	const struct server *server;
@@ -466,6 +471,7 @@ struct server_info {
 	int64_t last_check_us;
 	double ejected_until_wall, busy_until_wall; /* 0 = not */
 	const char *why;                            /* of the present state */
+	bool borrowed;                              /* up by the word of other nodes, and not checked by this one yet */
 };
 typedef void registry_server_fn(const struct server_info *info, void *arg);
 void registry_each_server(struct registry *r, const char *pool, registry_server_fn *fn, void *arg);

@@ -233,6 +233,15 @@ struct pool *registry_view(struct registry *r, const char *pool)
 
 /* ---- the first round ---- */
 
+/* The word of others decides it only where EHLO can be answered as well: they say nothing of capabilities. */
+static bool is_undecided(const struct server_private *sp)
+{
+	bool unknown = (atomic_load(&sp->server->word) & WORD_HEALTH_MASK) == WORD_HEALTH_UNKNOWN;
+
+	return sp->checking && sp->last_check_wall <= 0 &&
+	       (unknown || (sp->borrowed && !atomic_load(&sp->server->caps_known)));
+}
+
 static bool is_pool_decided(struct reg_pool *rp)
 {
 	struct server_private *sp;
@@ -243,8 +252,7 @@ static bool is_pool_decided(struct reg_pool *rp)
 		if (!o->answered)
 			return false;
 	LIST_FOR_EACH(sp, tmp, &rp->servers, link)
-		if (sp->checking && sp->last_check_wall <= 0 &&
-		    (atomic_load(&sp->server->word) & WORD_HEALTH_MASK) == WORD_HEALTH_UNKNOWN)
+		if (is_undecided(sp))
 			return false;
 	return true;
 }
@@ -284,6 +292,27 @@ static void on_changes(void *arg)
 	r->first_round_told = true;
 	if (r->hooks.on_first_round != NULL)
 		r->hooks.on_first_round(r->hooks.arg);
+}
+
+/* ---- the word of other nodes ---- */
+
+unsigned registry_borrow(struct registry *r, registry_word_fn *fn, void *arg)
+{
+	CHECK_OBJ(r, REGISTRY_MAGIC);
+	struct server_private *sp;
+	struct list *in_pools, *tmp;
+	struct reg_pool *rp;
+	unsigned n = 0;
+
+	LIST_FOR_EACH(rp, in_pools, &r->pools, link) {
+		LIST_FOR_EACH(sp, tmp, &rp->servers, link) {
+			if (!health_knows_nothing(sp) || !fn(sp->server, arg))
+				continue;
+			health_borrow(sp);
+			n++;
+		}
+	}
+	return n;
 }
 
 /* ---- each second ---- */

@@ -113,6 +113,7 @@ struct server_private {
 	unsigned passes, fails; /* in a row */
 	bool checking;
 	bool was_well;  /* at least one check since they began was good, not merely busy */
+	bool borrowed;  /* up by the word of other nodes; ends with the first check's verdict */
 	bool come_back; /* slow start with the next up */
 	char last_check[CHECK_TEXT_MAX];
 	double last_check_wall;
@@ -195,6 +196,10 @@ void relay_answered(struct server_private *sp, bool relays);
 
 void health_start(struct server_private *sp);
 void health_stop(struct server_private *sp);
+/* Nothing is known of it, as no check of it has ended in this process. */
+bool health_knows_nothing(const struct server_private *sp);
+/* It is up until the first check says what it is. */
+void health_borrow(struct server_private *sp);
 /* Before holds that are over are taken off: a server that was never well falls back to unknown. */
 void health_hold_ends(struct server_private *sp);
 /* The configuration is another: a running check starts over, the next one comes no later than it asks for. `before` is

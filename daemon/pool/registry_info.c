@@ -31,6 +31,7 @@ static void describe(const struct server_private *sp, struct server_info *info)
 		.ejected_until_wall = hold_until(sp, WORD_EJECTED, atomic_load(&s->ejected_until_ms)),
 		.busy_until_wall = hold_until(sp, WORD_BUSY, atomic_load(&s->busy_until_ms)),
 		.why = sp->why,
+		.borrowed = sp->borrowed,
 	};
 }
 

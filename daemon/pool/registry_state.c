@@ -226,6 +226,8 @@ static const char *reason(const struct server_private *sp, enum server_state st)
 		return sp->last_check[0] != '\0' && sp->checking ? "no good check yet" : "not checked yet";
 	case SERVER_DOWN:
 	case SERVER_UP:
+		if (sp->borrowed)
+			return "other nodes can use it; not checked here yet";
 		return sp->last_check[0] != '\0' ? sp->last_check : "no checks";
 	case SERVER_STARTING:
 		return "slow start";

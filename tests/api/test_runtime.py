@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run-time state: servers, nodes, status, sessions, events, metrics, readiness."""
+import json
 import random
 import re
 import socket
@@ -189,6 +190,33 @@ def test_status_of_a_healthy_node(node):
     assert status["pools"]["main"]["usable"] == 1
     assert status["safe_to_stop"] is False
     assert re.match(r"\d+\.\d+", status["version"])
+
+
+def test_a_node_alone_is_all_nodes_and_says_of_itself_what_others_would_hear(node):
+    nodes = wait_for(lambda: (n := node.get("/api/v1/nodes").json["nodes"])["n1"]["ready"] and n, "a ready node")
+    assert list(nodes) == ["n1"]
+    n1 = nodes["n1"]
+    assert n1["not_ready"] == [] and n1["transactions"] == 0 and n1["safe_to_stop"] is False
+    assert n1["vips"] == {} and n1["links"] == [] and abs(n1["clock_ahead"]) < 2 and n1["heard_ago"] < 60
+    status = node.get("/api/v1/status").json
+    assert set(status["nodes"]) == {"n1"} and status["vips"] == {}
+    assert "hash" not in json.dumps(status)
+    b1 = node.get("/api/v1/pools/main").json["servers"]["b1"]
+    assert b1["nodes"] == {}, "nobody else has an opinion"
+
+
+def test_another_nodes_state_is_set_only_where_there_is_one(node):
+    assert node.call("PUT", "/api/v1/nodes/n2/state?scope=local", {"admin": "drain"}).status == 404
+    assert node.call("PUT", "/api/v1/nodes/n2/state", {"admin": "drain"}).status == 404
+
+
+def test_nodes_are_counted_by_state(node):
+    def count(state):
+        return f'postroad_cluster_nodes{{state="{state}"}} 1\n' in node.get("/metrics").body.decode()
+    wait_for(lambda: count("ready"), "one ready node")
+    assert not count("gone") and 'postroad_cluster_nodes{state="gone"} 0\n' in node.get("/metrics").body.decode()
+    node.call("PUT", "/api/v1/nodes/n1/state", {"admin": "drain"})
+    wait_for(lambda: count("drain"), "one draining node")
 
 
 def test_a_drained_node_is_not_ready_and_stays_drained_over_a_restart(node):

@@ -127,6 +127,25 @@ def test_node_list_drain_and_ready(postroad, node):
     assert [c.json for c in node.calls[1:]] == [{"admin": "drain"}, {"admin": "ready"}]
 
 
+def test_node_list_shows_every_node_and_when_it_was_heard(postroad, node):
+    node["GET /api/v1/nodes"] = {"nodes": {
+        "n1": {**NODES["n1"], "uptime": 5.0, "this": True, "ready": True, "revision": 7, "heard_ago": 0.2},
+        "n2": {**NODES["n1"], "uptime": 5.0, "this": False, "ready": False, "revision": 6, "heard_ago": 4.5, "state": "stale"},
+        "n3": {"state": "gone", "this": False, "heard_ago": None}}}
+    rows = columns(postroad("node", "list"))
+    assert rows[0] == {"NODE": "n1", "STATE": "ready", "ADMIN": "ready", "READY": "yes", "VERSION": "0.1.0", "REVISION": "7",
+                       "UPTIME": "5.0s", "SESSIONS": "4", "HEARD": "-"}
+    assert rows[1]["STATE"] == "stale" and rows[1]["READY"] == "no" and rows[1]["REVISION"] == "6" and rows[1]["HEARD"] == "4.5s"
+    assert rows[2] == {"NODE": "n3", "STATE": "gone", **dict.fromkeys(
+        ["ADMIN", "READY", "VERSION", "REVISION", "UPTIME", "SESSIONS", "HEARD"], "-")}
+
+
+def test_status_says_who_has_which_vip(postroad, node):
+    node["GET /api/v1/status"] = {**STATUS, "vips": {"out-a": ["n1"], "out-b": [], "out-c": ["n1", "n2"]}}
+    out = postroad("status").out
+    assert "out-a on n1\n" in out and "out-b on no node\n" in out and "out-c on n1 and n2\n" in out
+
+
 def test_node_drain_without_a_terminal_wants_yes(postroad, node):
     r = postroad("node", "drain", "n1")
     assert r.code == 2 and node.made() == []

@@ -163,7 +163,8 @@ static void corosync_node(struct ha_corosync_node *n, char *text)
 
 static void corosync(char **at)
 {
-	static const char *const verbs[] = { "", "stage", "install", "start", "reload", "restart", "stop", "hung", "purge" };
+	static const char *const verbs[] = { "",        "stage", "install", "start", "reload",
+					     "restart", "stop",  "hung",    "purge" };
 	struct ha_corosync *q = &message.corosync;
 
 	message.type = HA_COROSYNC;
@@ -238,9 +239,10 @@ static void on_report(const struct ha_report *r, void *arg)
 	       (unsigned long long)r->generation, bool_text(r->keepalived), bool_text(r->corosync),
 	       (unsigned long long)r->corosync_generation);
 	for (size_t i = 0; i < r->n; i++)
-		printf("%s\"%s\": {\"addresses\": %u, \"present\": %u, \"up\": %s, \"state\": \"%s\", \"priority\": %u}",
-		       i > 0 ? ", " : "", r->vips[i].name, r->vips[i].addresses, r->vips[i].present, bool_text(r->vips[i].up),
-		       states[r->vips[i].state], r->vips[i].priority);
+		printf("%s\"%s\": {\"addresses\": %u, \"present\": %u, \"up\": %s, \"state\": \"%s\", \"priority\": "
+		       "%u}",
+		       i > 0 ? ", " : "", r->vips[i].name, r->vips[i].addresses, r->vips[i].present,
+		       bool_text(r->vips[i].up), states[r->vips[i].state], r->vips[i].priority);
 	puts("}}");
 }
 
@@ -248,10 +250,11 @@ static void print_flows(const struct ha_flows *f)
 {
 	char a[ADDR_TEXT_MAX], b[ADDR_TEXT_MAX];
 
-	printf("{\"event\": \"flows\", \"ticket\": %u, \"last\": %s, \"owner\": \"%s\", \"seconds\": %u, \"list\": [", f->ticket,
-	       bool_text(f->last), addr_format_ip(&f->owner, a), f->seconds);
+	printf("{\"event\": \"flows\", \"ticket\": %u, \"last\": %s, \"owner\": \"%s\", \"seconds\": %u, \"list\": [",
+	       f->ticket, bool_text(f->last), addr_format_ip(&f->owner, a), f->seconds);
 	for (size_t i = 0; i < f->n; i++)
-		printf("%s\"%s %s\"", i > 0 ? ", " : "", addr_format(&f->list[i].local, a), addr_format(&f->list[i].remote, b));
+		printf("%s\"%s %s\"", i > 0 ? ", " : "", addr_format(&f->list[i].local, a),
+		       addr_format(&f->list[i].remote, b));
 	puts("]}");
 }
 
@@ -271,9 +274,10 @@ static void on_answer(const struct ha_message *m, void *arg)
 	if (m->type == HA_FLOWS) {
 		print_flows(&m->flows);
 	} else if (m->type == HA_PROBED) {
-		printf("{\"event\": \"probed\", \"ticket\": %u, \"seen\": %s, \"mac\": \"%02x:%02x:%02x:%02x:%02x:%02x\"}\n",
-		       m->probed.ticket, bool_text(m->probed.seen), m->probed.mac[0], m->probed.mac[1], m->probed.mac[2],
-		       m->probed.mac[3], m->probed.mac[4], m->probed.mac[5]);
+		printf("{\"event\": \"probed\", \"ticket\": %u, \"seen\": %s, \"mac\": "
+		       "\"%02x:%02x:%02x:%02x:%02x:%02x\"}\n",
+		       m->probed.ticket, bool_text(m->probed.seen), m->probed.mac[0], m->probed.mac[1],
+		       m->probed.mac[2], m->probed.mac[3], m->probed.mac[4], m->probed.mac[5]);
 	} else {
 		printf("{\"event\": \"%s\", \"ticket\": %u, \"about\": %u, \"generation\": %llu, \"text\": \"",
 		       m->type == HA_DONE ? "done" : "error", m->outcome.ticket, m->outcome.about,
@@ -321,7 +325,8 @@ int main(int argc, char **argv)
 		}
 		tick_at = ha_client_tick(client, now);
 		int64_t until = beating && beat_at < tick_at ? beat_at : tick_at;
-		struct pollfd fds[2] = { { .fd = 0, .events = POLLIN }, { .fd = ha_client_fd(client), .events = POLLIN } };
+		struct pollfd fds[2] = { { .fd = 0, .events = POLLIN },
+					 { .fd = ha_client_fd(client), .events = POLLIN } };
 		poll(fds, 2, until > now ? (int)(until - now) : 0);
 		if (fds[1].revents != 0)
 			ha_client_dispatch(client, clock_mono_ms());

@@ -77,6 +77,34 @@ print("gap", gap, 0, flush=True)
 """
 
 
+ECHO = """
+import socket, sys, threading
+def serve(c):
+    c.sendall(sys.argv[1].encode() + b"\\n")
+    while data := c.recv(4096):
+        c.sendall(data)
+s = socket.socket()
+s.setsockopt(socket.SOL_IP, 15, 1)
+s.bind((sys.argv[2], int(sys.argv[3])))
+s.listen(100)
+print("ready", flush=True)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
+"""
+
+TALKER = """
+import socket, sys
+print("ready", flush=True)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
+f = s.makefile("rw")
+print(f.readline().strip(), flush=True)
+for line in sys.stdin:
+    f.write(line)
+    f.flush()
+    print(f.readline().strip(), flush=True)
+"""
+
+
 def ip(*args, check=True):
     return subprocess.run(["ip", *map(str, args)], check=check, capture_output=True, text=True, timeout=SECONDS).stdout
 
@@ -88,7 +116,7 @@ def until(condition, what, seconds=SECONDS, every=0.05):
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{what() if callable(what) else what}: not within {seconds} s"
         time.sleep(every)
 
 
@@ -120,13 +148,15 @@ class Node:
         self.directory = lan.directory / self.name
         self.directory.mkdir(parents=True)
         self.ha = self.driver = self.responder = None
-        self.heard, self.lock, self.running = [], threading.Lock(), []
+        self.heard, self.lock, self.running, self.extra = [], threading.Lock(), [], []
         lan.namespace(self.netns, number)
 
     # ---- programs ----
 
     def start_ha(self, *options):
-        argv = ["ip", "netns", "exec", self.netns, BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
+        # corosync's lock is in /run, and each node has its own; corosync's parts are looked for in /usr.
+        script = 'mount -t tmpfs run /run && mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr && shift && exec "$@"'
+        argv = ["ip", "netns", "exec", self.netns, "sh", "-c", script, "sh", self.lan.corosync_root, BUILD / "bin/postroad-ha", "--run-dir", self.directory / "run", "--state-dir",
                 self.directory / "ha", "--corosync-dir", self.directory / "corosync", "--user", "nobody", "--keepalived",
                 self.lan.keepalived, *options]
         with open(self.directory / "ha.log", "ab") as log:
@@ -151,10 +181,14 @@ class Node:
 
     def begin_to_stop(self):
         """Also ends what is stopped, or has lost its parent."""
-        self.running = [p for p in (self.driver, self.responder, self.ha) if p is not None and p.poll() is None]
+        self.running = [p for p in (self.driver, self.responder, self.ha, *self.extra) if p is not None and p.poll() is None]
         for process in self.running:
             process.terminate()
             process.send_signal(signal.SIGCONT)
+
+    def echo(self, address, port):
+        """A TCP server at an address that need not be there yet."""
+        self.extra.append(self.lan.script(self.netns, ECHO, self.name, address, port))
 
     def stop(self):
         for process in self.running:
@@ -199,7 +233,7 @@ class Node:
     def answer(self, ticket, events=("done", "error", "probed", "flows")):
         """The answer to a request, once it is there."""
         return until(lambda: [h for e in events for h in self.all_heard(e) if h.get("ticket") == ticket],
-                     f"{self.name}: an answer to {ticket}\n{self.log()}")[0]
+                     lambda: f"{self.name}: an answer to {ticket}\n{self.log()}")[0]
 
     def has(self, address):
         """Whether the kernel has the address on the interface: the one truth."""
@@ -216,9 +250,12 @@ class Lan:
         self.directory, self.name, self.nodes, self.names = directory, f"prha{os.getpid()}", [], []
         self.bridge, self.client = f"{self.name}-sw", f"{self.name}-cl"
         self.keepalived = directory / "keepalived"
-        root = unpacking.unpack("keepalived", BUILD)
-        self.keepalived.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{unpacking.library_path(root)}" exec "{root}/usr/sbin/keepalived" "$@"\n')
-        self.keepalived.chmod(0o755)
+        self.corosync = directory / "corosync"
+        self.corosync_root = unpacking.unpack("corosync", BUILD)
+        for program in (self.keepalived, self.corosync):
+            root = unpacking.unpack(program.name, BUILD)
+            program.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{unpacking.library_path(root)}" exec "{root}/usr/sbin/{program.name}" "$@"\n')
+            program.chmod(0o755)
         try:
             ip("netns", "add", self.bridge)
             self.names.append(self.bridge)
@@ -259,13 +296,13 @@ class Lan:
         for node in self.nodes:
             node.table(generation, vips)
         for node in self.nodes:
-            until(lambda: node.report()["generation"] == generation, f"{node.name}: the table\n{node.log()}")
+            until(lambda: node.report()["generation"] == generation, lambda: f"{node.name}: the table\n{node.log()}")
         # The first in order first: who is asked first takes it, and without failback keeps it.
         for allowed in (lambda v, n: v.order[0] == n, lambda v, n: n in v.order):
             for node in self.nodes:
                 node.tell("health " + " ".join(f"{v.name}=1" for v in vips if allowed(v, node.number)))
             for vip in vips:
-                until(lambda: len(self.owners(vip)) == 1, f"one owner of {vip.name}\n{self.nodes[0].log()}")
+                until(lambda: len(self.owners(vip)) == 1, lambda: f"one owner of {vip.name}\n{self.nodes[0].log()}")
         for node in self.nodes:
             until(lambda: all(v["state"] in ("master", "backup") for v in node.report()["vips"].values()), f"{node.name} is ready")
 
@@ -280,7 +317,7 @@ class Lan:
     def moved(self, vip, old):
         """The new owner, when the old one has it no more."""
         return until(lambda: [n for n in self.owners(vip) if n is not old] if old not in self.owners(vip) else None,
-                     f"{vip.name} leaves {old.name}\n{old.log()}")[0]
+                     lambda: f"{vip.name} leaves {old.name}\n{old.log()}")[0]
 
     def prober(self, vip, index=0):
         return Prober(self, vip.addresses[index].split("/")[0])
@@ -338,3 +375,20 @@ def greet(node):
     s.settimeout(SECONDS)
     s.connect(str(node.directory / "run/ha.sock"))
     return s
+
+
+class Talker:
+    """A TCP session from the client to an address: `server` is who answered, say() what comes back."""
+
+    def __init__(self, lan, address, port):
+        self.process = lan.script(lan.client, TALKER, address, port)
+        self.server = self.process.stdout.readline().strip()
+
+    def say(self, text):
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

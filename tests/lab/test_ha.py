@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Vip, greet, ip, process_state, until
+from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Talker, Vip, greet, ip, process_state, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
-                                reason="needs root and tests/peers/unpack keepalived")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
+                                reason="needs root and tests/peers/unpack keepalived")]
 
 GONE = 4.0  # no address outlives its holder by more
 SKEW = (256 - PRIORITIES[1]) * ADVERT / 256 / 1000
@@ -117,7 +118,7 @@ def test_keepalived_killed(lan, which):
         for pid in {"child": [child], "parent": [parent], "both": [parent, child]}[which]:
             os.kill(pid, signal.SIGKILL)
     old, _ = move(lan, A, f"keepalived: {which} killed", kill, 3 * ADVERT / 1000 + SKEW + 0.5)
-    until(lambda: said_by(old).get("a") == "backup", f"keepalived runs again\n{old.log()}")
+    until(lambda: said_by(old).get("a") == "backup", lambda: f"keepalived runs again\n{old.log()}")
     assert len(lan.owners(A)) == 1
 
 
@@ -186,6 +187,34 @@ def test_ipv6(lan):
     move(lan, SIX, "IPv6: postroadd killed", lambda n: n.driver.kill(), SKEW + 0.1)
 
 
+def test_a_lease_leaves_the_routes_of_the_node_alone(lan):
+    other = Vip("other", 55, ["2001:db8:1::107/64"], v6=True)
+    other.addresses.insert(0, "2001:db8::107/64")
+    node = lan.nodes[0]
+
+    def route(network):
+        return ip("-n", node.netns, "-6", "route", "show", network, "dev", "eth0").strip()
+    before = route("2001:db8::/64")
+    assert before and "expires" not in before
+    lan.up([SIX, other])
+    assert lan.owner(SIX) is node
+    for address in ("2001:db8::106", "2001:db8::107", "2001:db8:1::107"):
+        until(lambda: "dynamic" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", address), f"a lease of {address}")
+    assert route("2001:db8::/64") == before
+    assert route("2001:db8:1::/64"), "a network that only the VIP is in has its route from the VIP"
+    node.tell("health six=0 other=0")
+    until(lambda: not node.has("2001:db8::106") and not node.has("2001:db8:1::107"), "it lets go")
+    assert route("2001:db8::/64") == before
+
+
+def test_the_node_does_not_speak_from_its_vip(lan):
+    lan.up([SIX, A])
+    node = lan.nodes[0]
+    until(lambda: "deprecated" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", "2001:db8::106"), "it is not for new connections")
+    assert "src 2001:db8::1 " in ip("-n", node.netns, "-6", "route", "get", "2001:db8::9")
+    assert "src 192.0.2.1 " in ip("-n", node.netns, "route", "get", "192.0.2.9")
+
+
 def test_a_vip_added_and_removed_moves_nothing_else(lan):
     lan.up([A])
     owner = lan.owner(A)
@@ -206,6 +235,81 @@ def test_a_vip_added_and_removed_moves_nothing_else(lan):
         assert [name for name, _ in prober.who] == [owner.name] and lan.owner(A) is owner
     transitions = [line for line in owner.log().splitlines() if "event=vip_state" in line and "vip=a" in line]
     assert len([t for t in transitions if "state=master" in t]) == 1
+
+
+def test_priorities_and_peers_change_and_nothing_moves(lan):
+    lan.up([A])
+    owner = lan.owner(A)
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        turned = Vip("a", 51, A.addresses, order=(3, 2, 1))
+        for node in lan.nodes:
+            node.table(2, [turned])
+        for node in lan.nodes:
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+        said = until(lambda: r if (r := owner.report()["vips"]["a"])["present"] else None, "the owner has it")
+        say("the order turned round", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name] and said["up"]
+    assert lan.owner(A) is owner
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
+def test_a_node_is_added_incumbents_first(lan):
+    two = Vip("a", 51, A.addresses, order=(2, 1))
+    lan.up([two])
+    owner = lan.owner(two)
+    assert owner is lan.nodes[1]
+    three = Vip("a", 51, A.addresses, order=(3, 2, 1))
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes:  # the third is the new one
+            node.table(2, [three])
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1")
+        until(lambda: said_by(lan.nodes[2])["a"] == "backup", "the new one is a backup")
+        say("a node added", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name]
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[2]
+
+
+def test_a_reload_with_many_vips_does_not_cost_keepalived_its_life(lan):
+    def many(last):
+        return [Vip(f"v{i}", i, [f"192.0.2.{100 + i}/24"]) for i in range(1, last)]
+    node = lan.nodes[0]
+    node.start_ha()
+    node.start_driver()
+    node.table(1, many(64))
+    until(lambda: len(said_by(node)) == 63 and "unknown" not in said_by(node).values(), "keepalived has them all")
+    node.tell("health " + " ".join(f"v{i}=1" for i in range(1, 64)))
+    until(lambda: set(said_by(node).values()) == {"master"}, "it holds them all")
+    before = node.keepalived_pids()
+    for generation in range(2, 5):  # real time has its limit, and a reload takes long
+        node.table(generation, many(63 + generation % 2))
+        until(lambda: node.report()["generation"] == generation, "the table")
+        until(lambda: all(node.has(f"192.0.2.{100 + i}") for i in range(1, 63)), "it holds them")
+    until(lambda: node.report()["keepalived"], "it runs")
+    assert node.keepalived_pids() == before
+
+
+def test_a_vip_of_one_node_alone_stays_when_another_joins(lan):
+    one = Vip("a", 51, A.addresses, order=(1,))
+    lan.up([one])
+    owner = lan.owner(one)
+    assert owner is lan.nodes[0]
+    two = Vip("a", 51, A.addresses, order=(2, 1))
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes[:2]:
+            node.table(2, [two])
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1")
+        until(lambda: said_by(lan.nodes[1])["a"] == "backup", "the other is a backup")
+        say("a second node", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name]
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[1]
 
 
 def test_an_address_changes_without_two_owners(lan):
@@ -286,3 +390,85 @@ def test_a_probe_sees_whether_somebody_has_the_address(lan, vip):
     assert found["event"] == "probed" and not found["seen"]
     asking.tell("probe 9 unknown")
     assert asking.answer(9)["event"] == "error"
+
+
+def test_check_says_what_is_missing(lan):
+    def check(*options):
+        done = subprocess.run([BUILD / "bin/postroad-ha", "--state-dir", lan.directory / "s", "--corosync-dir", lan.directory / "c", *options],
+                              capture_output=True, text=True, timeout=30, check=False)
+        return done.returncode, done.stdout
+    status, text = check("--check", "--keepalived", lan.keepalived, "--corosync", "/nowhere/corosync")
+    assert status == 1 and "keepalived: good" in text and "kernel: good" in text and "corosync: /nowhere/corosync: No such file" in text
+    assert check("--state-dir", "relative")[0] == 2 and check("--unknown")[0] == 2 and check("more")[0] == 2
+    assert check("--version")[0] == 0
+
+
+# ---- a planned move, and corosync ----
+
+def test_a_planned_move_keeps_the_session(lan):
+    lan.up([A])
+    old, new = lan.nodes[0], lan.nodes[1]
+    for node in lan.nodes:
+        node.echo("192.0.2.101", 2525)
+    session = Talker(lan, "192.0.2.101", 2525)
+    assert session.server == "n1" and session.say("one") == "one"
+    new.tell("open 1 a 192.0.2.1 30")
+    assert new.answer(1)["event"] == "done"
+    old.tell("keep 2 a 30", "list 3 a")
+    assert old.answer(2)["event"] == "done"
+    flows = old.answer(3)
+    assert flows["last"] and flows["owner"] == "-" and len(flows["list"]) == 1
+    assert flows["list"][0].startswith("192.0.2.101:2525 192.0.2.9:")
+    new.tell("take 4 a 192.0.2.1 30 " + flows["list"][0])
+    assert new.answer(4)["event"] == "done"
+    old.tell("health a=0")
+    assert lan.moved(A, old) is new
+    assert session.say("two") == "two"
+    fresh = Talker(lan, "192.0.2.101", 2525)
+    assert fresh.server == "n2" and fresh.say("three") == "three"
+    # Who moves it on passes on both: those that began there, and those of the first owner.
+    new.tell("list 5 a")
+    until(lambda: [f for f in new.all_heard("flows") if f["ticket"] == 5 and f["last"]], "the second list")
+    parts = {f["owner"]: f["list"] for f in new.all_heard("flows") if f["ticket"] == 5}
+    assert parts["192.0.2.1"] == flows["list"] and len(parts["-"]) == 1
+    old.tell("drop 6 a", "drop 7 nowhere")
+    assert old.answer(6)["event"] == "done" and old.answer(7)["event"] == "error"
+    session.close()
+    fresh.close()
+
+
+@pytest.mark.skipif(not (BUILD / "peers/corosync/.unpacked").exists(), reason="needs tests/peers/unpack corosync")
+def test_corosync_is_staged_installed_run_killed_and_purged(lan):
+    nodes = lan.nodes[:2]
+    members = "1/n1/192.0.2.1 2/n2/192.0.2.2"
+    for node in nodes:
+        state = node.directory / "state"
+        state.mkdir()
+        node.start_ha("--run-corosync", "--corosync", lan.corosync, "--corosync-state-dir", state)
+        node.start_driver()
+        until(lambda: node.all_heard("report"), "it is connected")
+        files = node.directory / "corosync"
+        node.tell("corosync 1 start 0", "corosync 2 install 1")
+        assert node.answer(1)["event"] == "error" and node.answer(2)["event"] == "error"
+        node.tell(f"corosync 3 stage 1 mail 7 {members}")
+        staged = node.answer(3)
+        assert staged["event"] == "done" and len(staged["text"]) == 64, staged
+        assert not (files / "corosync.conf").exists() and (files / "authkey-1").stat().st_mode & 0o777 == 0o400
+        node.tell("corosync 4 install 1", "corosync 5 start 0")
+        assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
+    for node in nodes:
+        until(lambda: "Sync members[2]: 1 2" in (node.directory / "state/corosync.log").read_text(), lambda: f"two members\n{node.log()}")
+        assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
+    first = nodes[0]
+    corosync = [p for p in first.inside() if Path(f"/proc/{p}/comm").read_text() == "corosync\n"]
+    os.kill(corosync[0], signal.SIGSTOP)
+    first.tell("corosync 6 hung 0")
+    assert first.answer(6)["event"] == "done"
+    until(lambda: process_state(corosync[0]) is None, "the stopped one is killed")
+    until(lambda: first.report()["corosync"], "another runs")
+    first.tell(f"corosync 7 stage 2 mail 8 {members}", )
+    assert first.answer(7)["event"] == "done"
+    first.tell("corosync 8 install 2", "corosync 9 purge 0")
+    assert first.answer(8)["event"] == "done" and first.answer(9)["event"] == "done"
+    until(lambda: not first.report()["corosync"], "it ends")
+    assert os.listdir(first.directory / "corosync") == []

@@ -376,6 +376,152 @@ static void checks_come_from_the_configured_source(void **state)
 	scene_fini(&sc);
 }
 
+/* ---- the word of other nodes ---- */
+
+static bool others_say_yes(const struct server *s, void *arg)
+{
+	++*(unsigned *)arg;
+	return strcmp(s->pool, "mta") == 0;
+}
+
+static bool others_say_no(const struct server *s, void *arg)
+{
+	UNUSED(s);
+	++*(unsigned *)arg;
+	return false;
+}
+
+/* A server that takes the connection and never says a word: its check is under way for as long as a test needs. */
+static void scene_with_a_silent_one(struct scene *sc)
+{
+	scene_with_one(sc);
+	sc->smtp.script.banner = NULL;
+	scene_apply(sc, &sc->config);
+	AWAIT(sc->loop, sc->smtp.n_open == 1);
+	assert_int_equal(scene_state(sc, "a"), SERVER_UNKNOWN);
+}
+
+static void a_server_not_checked_yet_is_used_when_others_can(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_a_silent_one(&sc);
+	assert_int_equal(registry_borrow(sc.registry, others_say_no, &asked), 0);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UNKNOWN);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UP);
+	assert_true(scene_find(&sc, "a").info.borrowed);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	assert_string_equal(sc.transitions.p, "a:unknown>up ");
+	assert_string_equal(sc.why, "other nodes can use it; not checked here yet");
+	assert_int_equal(asked, 2);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 0);
+	assert_int_equal(asked, 2);             /* once is enough */
+	assert_int_equal(sc.n_first_rounds, 0); /* nobody knows what it can do */
+	scene_fini(&sc);
+}
+
+static void the_word_of_others_ends_the_first_round_where_capabilities_are_known(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_a_silent_one(&sc);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	struct pool *view = registry_view(sc.registry, "mta");
+	server_learn(view->servers[0], 0, 0);
+	pool_unref(view);
+	AWAIT(sc.loop, sc.n_first_rounds == 1);
+	assert_true(scene_find(&sc, "a").info.borrowed);
+	scene_fini(&sc);
+}
+
+static void the_first_own_check_ends_the_word_of_others(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_one(&sc);
+	smtp_stop(&sc.smtp);
+	scene_apply(&sc, &sc.config);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	AWAIT_STATE(&sc, "a", SERVER_DOWN); /* at once, whatever `fall` is */
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 0);
+	scene_fini(&sc);
+}
+
+static void a_good_first_check_makes_the_word_of_others_its_own(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_one(&sc);
+	scene_apply(&sc, &sc.config);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	AWAIT(sc.loop, !scene_find(&sc, "a").info.borrowed);
+	AWAIT_STATE(&sc, "a", SERVER_UP);
+	assert_string_equal(sc.transitions.p, "a:unknown>up ");
+	/* From here on it takes `fall` failures, as of any other. */
+	sc.smtp.script.banner = "554 5.3.2 no\r\n";
+	AWAIT(sc.loop, sc.smtp.n_open == 0);
+	sc.smtp.n_connections = 1;
+	AWAIT_STATE(&sc, "a", SERVER_DOWN);
+	assert_int_equal(sc.smtp.n_connections, 4);
+	scene_fini(&sc);
+}
+
+static void a_busy_first_check_without_holds_takes_the_word_back(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_one(&sc);
+	sc.config.pool.outlier.busy_ms = 0;
+	sc.smtp.script.banner = "421 4.3.2 too many connections\r\n";
+	scene_apply(&sc, &sc.config);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	AWAIT_STATE(&sc, "a", SERVER_UNKNOWN);
+	assert_false(scene_find(&sc, "a").info.borrowed);
+	scene_fini(&sc);
+}
+
+static void what_comes_back_from_maintenance_is_not_taken_on_anybodys_word(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_a_silent_one(&sc);
+	assert_int_equal(registry_set_admin(sc.registry, "mta", "a", SERVER_ADMIN_MAINT), 0);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 0);
+	assert_int_equal(registry_set_admin(sc.registry, "mta", "a", SERVER_ADMIN_READY), 0);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 0);
+	assert_int_equal(asked, 0);
+	scene_fini(&sc);
+}
+
+static void maintenance_ends_the_word_of_others(void **state)
+{
+	UNUSED(state);
+	struct scene sc;
+	unsigned asked = 0;
+
+	scene_with_a_silent_one(&sc);
+	assert_int_equal(registry_borrow(sc.registry, others_say_yes, &asked), 1);
+	assert_int_equal(registry_set_admin(sc.registry, "mta", "a", SERVER_ADMIN_MAINT), 0);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_MAINT);
+	assert_false(scene_find(&sc, "a").info.borrowed);
+	assert_int_equal(registry_set_admin(sc.registry, "mta", "a", SERVER_ADMIN_READY), 0);
+	assert_int_equal(scene_state(&sc, "a"), SERVER_UNKNOWN);
+	scene_fini(&sc);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +543,13 @@ int main(void)
 		cmocka_unit_test(our_own_listener_is_never_connected_to),
 		cmocka_unit_test(a_server_that_is_down_is_checked_at_once_when_its_pool_is_written_anew),
 		cmocka_unit_test(checks_come_from_the_configured_source),
+		cmocka_unit_test(a_server_not_checked_yet_is_used_when_others_can),
+		cmocka_unit_test(the_word_of_others_ends_the_first_round_where_capabilities_are_known),
+		cmocka_unit_test(the_first_own_check_ends_the_word_of_others),
+		cmocka_unit_test(a_good_first_check_makes_the_word_of_others_its_own),
+		cmocka_unit_test(a_busy_first_check_without_holds_takes_the_word_back),
+		cmocka_unit_test(what_comes_back_from_maintenance_is_not_taken_on_anybodys_word),
+		cmocka_unit_test(maintenance_ends_the_word_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

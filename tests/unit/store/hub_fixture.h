@@ -210,6 +210,7 @@ static inline struct sbuf hub_table(struct hub *h, size_t n, size_t voting)
 	for (uint32_t id = 1; id <= n; id++) {
 		struct store_identity i = store_identity(h->nodes[id].store);
 		v.list[id - 1] = (struct voter) { .id = id, .instance = i.instance, .votes = id <= voting };
+		snprintf(v.list[id - 1].name, sizeof(v.list[0].name), "node-%u", id);
 		assert_int_equal(i.id, id);
 	}
 	voters_encode(&v, &document);

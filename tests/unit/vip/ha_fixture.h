@@ -67,9 +67,12 @@ static inline struct ha_message *message_of(enum ha_type type)
 		snprintf(m->health.vips[1].reason, 30, "the node is drained");
 		break;
 	case HA_COROSYNC:
-		m->corosync = (struct ha_corosync) {
-			.ticket = 3, .verb = HA_COROSYNC_STAGE, .generation = 4, .cluster = "mail", .n = 2, .key_len = HA_KEY_MIN
-		};
+		m->corosync = (struct ha_corosync) { .ticket = 3,
+						     .verb = HA_COROSYNC_STAGE,
+						     .generation = 4,
+						     .cluster = "mail",
+						     .n = 2,
+						     .key_len = HA_KEY_MIN };
 		for (unsigned i = 0; i < 2; i++) {
 			struct ha_corosync_node *n = &m->corosync.nodes[i];
 			*n = (struct ha_corosync_node) { .id = i + 1, .n_links = 1, .links = { ip_of("10.0.0.1") } };
@@ -81,25 +84,35 @@ static inline struct ha_message *message_of(enum ha_type type)
 	case HA_FLOWS_OPEN:
 	case HA_FLOWS_TAKE:
 	case HA_FLOWS:
-		m->flows = (struct ha_flows) { .ticket = 9, .vip = "out-a", .last = true, .owner = ip_of("192.0.2.2"), .seconds = 60 };
+		m->flows = (struct ha_flows) {
+			.ticket = 9, .vip = "out-a", .last = true, .owner = ip_of("192.0.2.2"), .seconds = 60
+		};
 		m->flows.n = type == HA_FLOWS_OPEN ? 0 : 1;
-		m->flows.list[0] = (struct ha_flow) { endpoint_of("192.0.2.101:25"), endpoint_of("198.51.100.7:40000") };
+		m->flows.list[0] =
+			(struct ha_flow) { endpoint_of("192.0.2.101:25"), endpoint_of("198.51.100.7:40000") };
 		break;
 	case HA_FLOWS_LOST:
 		m->lost.owner = ip_of("192.0.2.2");
 		break;
 	case HA_REPORT:
 		m->report = (struct ha_report) { .generation = 7, .keepalived = true, .n = 1 };
-		m->report.vips[0] = (struct ha_report_vip) {
-			.name = "out-a", .addresses = 2, .present = 1, .up = true, .state = HA_STATE_MASTER, .priority = 250, .since_ms = 12
-		};
+		m->report.vips[0] = (struct ha_report_vip) { .name = "out-a",
+							     .addresses = 2,
+							     .present = 1,
+							     .up = true,
+							     .state = HA_STATE_MASTER,
+							     .priority = 250,
+							     .since_ms = 12 };
 		break;
 	case HA_ERROR:
 	case HA_DONE:
-		m->outcome = (struct ha_outcome) { .ticket = 3, .about = HA_TABLE, .generation = 7, .text = "there is no interface" };
+		m->outcome = (struct ha_outcome) {
+			.ticket = 3, .about = HA_TABLE, .generation = 7, .text = "there is no interface"
+		};
 		break;
 	case HA_PROBED:
-		m->probed = (struct ha_probed) { .ticket = 5, .vip = "out-a", .seen = true, .mac = { 2, 0, 0, 0, 0, 1 } };
+		m->probed =
+			(struct ha_probed) { .ticket = 5, .vip = "out-a", .seen = true, .mac = { 2, 0, 0, 0, 0, 1 } };
 		break;
 	case HA_PROBE:
 	case HA_FLOWS_LIST:

@@ -9,9 +9,10 @@
 
 #include "tests/unit/vip/ha_fixture.h"
 
-static const enum ha_type types[] = { HA_HELLO,	   HA_TABLE,	  HA_HEALTH,	 HA_BEAT,	HA_COROSYNC,   HA_PROBE,
-				      HA_FLOWS_LIST, HA_FLOWS_KEEP, HA_FLOWS_DROP, HA_FLOWS_OPEN, HA_FLOWS_TAKE, HA_FLOWS_LOST,
-				      HA_WELCOME,    HA_REPORT,	  HA_ERROR,	 HA_DONE,	HA_PROBED,     HA_FLOWS };
+static const enum ha_type types[] = { HA_HELLO,      HA_TABLE,      HA_HEALTH,     HA_BEAT,       HA_COROSYNC,
+				      HA_PROBE,      HA_FLOWS_LIST, HA_FLOWS_KEEP, HA_FLOWS_DROP, HA_FLOWS_OPEN,
+				      HA_FLOWS_TAKE, HA_FLOWS_LOST, HA_WELCOME,    HA_REPORT,     HA_ERROR,
+				      HA_DONE,       HA_PROBED,     HA_FLOWS };
 
 static struct str encode(struct ha_message *m, struct sbuf *out)
 {
@@ -192,7 +193,8 @@ BREAK(loopback_vip, m->table.vips[0].addresses[0].ip = ip_of("127.0.0.1"))
 BREAK(mapped_vip, m->table.vips[0].addresses[1].ip = ip_of("::ffff:192.0.2.9"))
 BREAK(vip_is_source, m->table.vips[0].addresses[0].ip = ip_of("192.0.2.1"))
 BREAK(vip_is_peer, m->table.vips[0].addresses[0].ip = ip_of("192.0.2.3"))
-BREAK(no_address_of_family, m->table.vips[0].addresses[0] = (m->table.vips[0].n_addresses = 1, m->table.vips[0].addresses[1]))
+BREAK(no_address_of_family,
+      m->table.vips[0].addresses[0] = (m->table.vips[0].n_addresses = 1, m->table.vips[0].addresses[1]))
 BREAK(two_of_one_name, memcpy(m->table.vips[0].name, "out-b", 6))
 BREAK(two_of_one_vrid, m->table.vips[0].vrid = 52)
 BREAK(two_of_one_address, m->table.vips[0].addresses[1] = m->table.vips[1].addresses[1])
@@ -314,7 +316,8 @@ static void the_largest_table_and_the_most_flows_fit(void **state)
 	m = message_of(HA_FLOWS_TAKE);
 	m->flows.owner = ip_of("2001:db8::9");
 	for (m->flows.n = 0; m->flows.n < HA_FLOWS_MAX; m->flows.n++)
-		m->flows.list[m->flows.n] = (struct ha_flow) { endpoint_of("[2001:db8::1]:25"), endpoint_of("[2001:db8::2]:9") };
+		m->flows.list[m->flows.n] =
+			(struct ha_flow) { endpoint_of("[2001:db8::1]:25"), endpoint_of("[2001:db8::2]:9") };
 	encode(m, &bytes);
 	free(m);
 	sbuf_fini(&bytes);

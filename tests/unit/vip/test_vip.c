@@ -19,9 +19,11 @@ static struct vip_nodes nodes_of(uint32_t self)
 
 	for (uint32_t i = 0; i < 3; i++) {
 		struct vip_node *n = &nodes.list[i];
-		*n = (struct vip_node) {
-			.id = i + 1, .age_ms = i + 1 == self ? 0 : 500, .able = true, .keepalived = true, .generation = 5
-		};
+		*n = (struct vip_node) { .id = i + 1,
+					 .age_ms = i + 1 == self ? 0 : 500,
+					 .able = true,
+					 .keepalived = true,
+					 .generation = 5 };
 		snprintf(n->name, sizeof(n->name), "n%u", i + 1);
 		n->address4 = ip_of("192.0.2.1");
 		n->address4.in.sin_addr.s_addr += htonl(i);
@@ -106,10 +108,10 @@ static void priorities_follow_the_order_closely(void **state)
 	assert_int_equal(vip_priority(&v, 2), 230);
 	v.pinned = 9; /* a node that has no part in it */
 	assert_int_equal(vip_priority(&v, 1), 250);
-	v.n_order = HA_NODES_MAX;
-	for (uint32_t i = 0; i < HA_NODES_MAX; i++)
+	v.n_order = HA_VIP_NODES_MAX;
+	for (uint32_t i = 0; i < HA_VIP_NODES_MAX; i++)
 		v.order[i] = i + 1;
-	assert_int_equal(vip_priority(&v, HA_NODES_MAX), 100);
+	assert_int_equal(vip_priority(&v, HA_VIP_NODES_MAX), 100);
 }
 
 static void all_well_means_all_may(void **state)
@@ -148,7 +150,12 @@ static void a_hard_fault_counts_even_when_nobody_is_left(void **state)
 static void faults_are_told_from_what_a_node_knows_of_itself(void **state)
 {
 	UNUSED(state);
-	struct vip_health h = { .worker_ms = 999, .started_ms = 5000, .listeners = true, .configuration = true, .synced = true, .pools = true };
+	struct vip_health h = { .worker_ms = 999,
+				.started_ms = 5000,
+				.listeners = true,
+				.configuration = true,
+				.synced = true,
+				.pools = true };
 
 	assert_int_equal(vip_fault_of(&h), VIP_WELL);
 	h.worker_ms = 1000;
