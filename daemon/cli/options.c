@@ -49,6 +49,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_REPLACE] = { "replace", "NODE", "in the place of a node that will not come back" },
 	[OPT_TTL] = { "ttl", "SECONDS", "how long it is good (default 3600)" },
 	[OPT_FORCE] = { "force", NULL, "although a check fails, or a node is away that is known to be off" },
+	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE", "where the passphrase stands (default: standard input)" },
 };
 
 bool cli_has(const struct cli *c, enum option o)
