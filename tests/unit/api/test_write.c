@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Turns to write: whoever waits gets one, however the write in front of it ends.
+ * Turns to write: whoever waits gets one, however the write in front of it ends. And what a write is answered where
+ * other nodes write, too.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <semaphore.h>
+#include <sys/syscall.h>
 
 #include "daemon/api/api_private.h"
 #include "daemon/base/log.h"
@@ -16,6 +23,18 @@
 enum { WAIT_MS = 20000, TURN_MS = 5000 };
 
 static unsigned n_looked_at;
+
+/* ---- a disk that can be held, in place of the C library's ---- */
+
+static _Atomic bool held;
+static sem_t let_go;
+
+int fdatasync(int fd)
+{
+	if (held)
+		assert_int_equal(sem_wait(&let_go), 0);
+	return (int)syscall(SYS_fdatasync, fd);
+}
 
 /* A handler that waits its turn and then wants nothing more. */
 static void look(struct call *c)
@@ -172,13 +191,145 @@ static void a_turn_comes_after_a_late_write_that_has_its_own_word_for_it(void **
 	bench_close(&b);
 }
 
+/* ---- answers ---- */
+
+struct asked {
+	struct evhttp_request *req;
+	struct resource resource;
+};
+
+/* A request without a connection: evhttp keeps the answer in it. */
+static struct call *call_asking(struct bench *b, struct asked *q)
+{
+	struct call *c;
+
+	*q = (struct asked) { .req = evhttp_request_new(NULL, NULL) };
+	q->req->flags |= EVHTTP_REQ_DEFER_FREE;
+	q->req->uri = xstrdup("/api/v1/config");
+	NEW_OBJ(c, CALL_MAGIC);
+	c->api = &b->api;
+	c->req = q->req;
+	c->resource = &q->resource;
+	snprintf(c->who.author, sizeof(c->who.author), "ops");
+	list_append(&b->api.calls, &c->link);
+	assert_true(write_turn(c));
+	return c;
+}
+
+static void asked_free(struct asked *q)
+{
+	q->req->flags &= ~EVHTTP_REQ_DEFER_FREE;
+	evhttp_request_free(q->req);
+}
+
+static bool yes(struct conf *conf, struct errors *errors, void *arg)
+{
+	UNUSED(conf);
+	UNUSED(errors);
+	UNUSED(arg);
+	return true;
+}
+
+static struct conf *conf_saying(struct bench *b, const char *comment, json_t **ret_document)
+{
+	struct errors errors = { 0 };
+	json_t *document = json_pack("{s:i, s:s}", "version", 1, "comment", comment);
+	struct conf *conf = conf_parse(document, &b->api.env.conf_env, &errors);
+
+	assert_non_null(conf);
+	*ret_document = document;
+	return conf;
+}
+
+static void write_config(struct bench *b, const char *document)
+{
+	struct store_write w = write_of(document);
+
+	w.kind = ENTRY_CONFIG;
+	w.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b->store, &w, ignore, NULL), 0);
+}
+
+/* The first revision is in force; returns its document, which is the caller's. */
+static json_t *put_first_in_force(struct bench *b)
+{
+	json_t *document;
+
+	b->api.env.conf_env = (struct conf_env) { .node = "n1" };
+	b->api.env.check = yes;
+	b->api.conf = conf_saying(b, "first", &document);
+	b->api.conf->revision = 1;
+	write_config(b, "{\"version\":1,\"comment\":\"first\"}");
+	assert_true(store_wait(b->store, WAIT_MS));
+	return document;
+}
+
+static void what_another_node_replaced_is_not_said_to_be_in_force(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_t *document = put_first_in_force(&b);
+	write_config(&b, "{\"version\":99}"); /* of a newer version: this node stays with what it has */
+	assert_true(store_wait(b.store, WAIT_MS));
+	config_commit(call_asking(&b, &q),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 409);
+	assert_int_equal(store_revision_number(b.store), 2);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+/* Two are committed by one acknowledgement, and the second is not the asker's: its tag would let the asker replace what
+ * it never saw. */
+static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(void **state)
+{
+	UNUSED(state);
+	struct store_write first = write_of("{}");
+	char own[64], newest[64];
+	json_t *document;
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_decref(put_first_in_force(&b));
+	conf_unref(conf_saying(&b, "ours", &document));
+	held = true;
+	first.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b.store, &first, ignore, NULL), 0);
+	store_dispatch(b.store); /* its write is under way: what follows goes with the next */
+	config_commit(call_asking(&b, &q),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	write_config(&b, "{\"version\":1,\"comment\":\"theirs\"}");
+	store_dispatch(b.store);
+	held = false;
+	assert_int_equal(sem_post(&let_go), 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 200);
+	const struct entry *e = store_revision(b.store, 2);
+	etag_of_entry(&b.api.etag_key, 2, e->hash, own);
+	etag_of_document(&b.api, newest);
+	assert_string_not_equal(own, newest);
+	assert_string_equal(evhttp_find_header(evhttp_request_get_output_headers(q.req), "ETag"), own);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_turn_comes_after_a_late_write_whose_client_is_gone),
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
+		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
+		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
 	};
 
+	assert_int_equal(sem_init(&let_go, 0, 0), 0);
 	log_init(LOG_TARGET_STDERR, LOG_LEVEL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
