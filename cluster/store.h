@@ -139,8 +139,6 @@ struct store_census {
 	size_t present, absent;
 };
 struct store_census store_census(const struct store *s);
-/* Whether the table in force has a member of this name. */
-bool store_has_member(const struct store *s, const char *name);
 /* Who orders entries, 0 = nobody; whether this node's log is whole and its disk works. */
 uint32_t store_donor(const struct store *s);
 bool store_can_vote(const struct store *s);

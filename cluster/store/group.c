@@ -270,20 +270,6 @@ struct store_census store_census(const struct store *s)
 	return c;
 }
 
-bool store_has_member(const struct store *s, const char *name)
-{
-	CHECK_OBJ(s, STORE_MAGIC);
-	const struct entry *e = store_last(s, ENTRY_MEMBERSHIP);
-	struct voters table;
-
-	if (e == NULL || !voters_decode(e->document, &table))
-		return false;
-	for (size_t i = 0; i < table.n; i++)
-		if (strcmp(table.list[i].name, name) == 0)
-			return true;
-	return false;
-}
-
 uint32_t store_donor(const struct store *s)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
