@@ -264,6 +264,7 @@ struct config_write {
 	const char *operation;
 	int status;
 	bool keeps_overrides; /* rollback: run-time weights stay */
+	json_t *runtime;      /* restore: the run-time state that is stored next; stolen */
 };
 /* Validates, proposes; answers once it is in force here. */
 void config_commit(struct call *c, struct config_write *w);

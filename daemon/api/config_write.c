@@ -172,7 +172,7 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 /* What the answer is made of, while the write is under way. */
 struct pending {
 	struct conf *conf;
-	json_t *before, *changes;
+	json_t *before, *changes, *runtime;
 	char *section, *name;
 	int status;
 	bool keeps_overrides;
@@ -186,6 +186,7 @@ static void pending_free(void *arg)
 	conf_unref(p->conf);
 	json_decref(p->before);
 	json_decref(p->changes);
+	json_decref(p->runtime);
 	free(p->section);
 	free(p->name);
 	free(p);
@@ -220,11 +221,25 @@ static bool on_not_pruned(struct api *a, struct call *c, const struct store_resu
 	return on_pruned(a, c, r, arg);
 }
 
+static bool on_not_restored(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c != NULL)
+		call_problem(c, PROBLEM_INTERNAL, NULL,
+			     "the configuration is restored, the run-time state could not be stored: restore it again");
+	return false;
+}
+
 /* It is in force. What it ends of the run-time state is stored before that is answered. */
 static bool on_committed(struct api *a, struct call *c, const struct store_result *r, void *arg)
 {
 	struct pending *p = arg;
-	json_t *pruned = p->keeps_overrides ? NULL : runtime_prune(a, p->before, p->conf->document);
+	bool restores = p->runtime != NULL;
+	json_t *pruned = restores             ? json_incref(p->runtime)
+			 : p->keeps_overrides ? NULL
+					      : runtime_prune(a, p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)
@@ -236,11 +251,13 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 	char *text = json_dumps(pruned, JSON_COMPACT);
 	struct store_write sw = { .kind = ENTRY_RUNTIME,
 				  .author = "system",
-				  .comment = "overrides that the configuration ended",
+				  .comment = restores ? "restore" : "overrides that the configuration ended",
 				  .document = str_from(text) };
 	write_propose(a, c, &sw,
-		      &(struct write_then) {
-			      .committed = on_pruned, .failed = on_not_pruned, .release = pending_free, .arg = p });
+		      &(struct write_then) { .committed = on_pruned,
+					     .failed = restores ? on_not_restored : on_not_pruned,
+					     .release = pending_free,
+					     .arg = p });
 	free(text);
 	json_decref(pruned);
 	return true;
@@ -257,6 +274,7 @@ static void config_propose(struct call *c, struct config_write *w, struct conf *
 				.changes = json_incref(changes),
 				.section = w->section == NULL ? NULL : xstrdup(w->section),
 				.name = w->name == NULL ? NULL : xstrdup(w->name),
+				.runtime = json_incref(w->runtime),
 				.status = w->status,
 				.keeps_overrides = w->keeps_overrides };
 	c->api->proposed = conf;
@@ -321,4 +339,5 @@ void config_commit(struct call *c, struct config_write *w)
 	}
 	errors_fini(&errors);
 	json_decref(w->next);
+	json_decref(w->runtime);
 }

@@ -48,6 +48,7 @@ enum option {
 	OPT_ROLE,
 	OPT_EXPIRES,
 	OPT_PASSWORD_FILE,
+	OPT_PASSPHRASE_FILE,
 	OPT_COUNT
 };
 #define OPT(name) (1u << OPT_##name)
@@ -106,6 +107,9 @@ int cli_confirm(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3) MUS
 void cli_print_json(const json_t *j);
 /* A whole file or, for "-", standard input; bounded. NULL = failed (explained). The caller frees. */
 char *cli_read_file(const char *name, size_t max, size_t *ret_n) MUST_CHECK;
+/* A secret of one line without its end, from a file, or standard input for "-" and NULL; a terminal is asked, without
+ * an echo. More than max bytes are cut: leave room to see that. False = failed (explained). The caller wipes out. */
+bool cli_read_secret(const char *file, const char *prompt, char *out, size_t max, size_t *ret_n) MUST_CHECK;
 /* Nearest of the candidates, NULL = none is near. */
 const char *cli_nearest(const char *word, const char *(*candidate)(size_t i));
 
@@ -200,7 +204,7 @@ cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edi
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
 	cmd_node_state, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
 	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add, cmd_user_remove, cmd_user_list,
-	cmd_completion;
+	cmd_completion, cmd_cluster_backup, cmd_cluster_restore;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 

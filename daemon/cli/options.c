@@ -42,6 +42,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_ROLE] = { "role", "ROLE", "viewer, operator or admin" },
 	[OPT_EXPIRES] = { "expires", "TIME", "end of the token's life, RFC 3339 (default: never)" },
 	[OPT_PASSWORD_FILE] = { "password-file", "FILE", "where the password stands (default: standard input)" },
+	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE", "where the passphrase stands (default: standard input)" },
 };
 
 bool cli_has(const struct cli *c, enum option o)
