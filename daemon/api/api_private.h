@@ -68,6 +68,7 @@ struct api {
 	struct list waiting; /* struct call: waiting, for their turn to write */
 	struct write *write; /* under way; NULL = none */
 	struct timer write_again;
+	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
 	json_t *local;         /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */

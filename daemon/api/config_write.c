@@ -155,18 +155,18 @@ static char *comment_from(json_t *changes, const char *operation)
 	return sbuf_steal(&b);
 }
 
-static void set_written_etag(struct call *c, const struct config_write *w, json_t *document)
+/* whole: the tag of the document, "" = not known. */
+static void set_written_etag(struct call *c, const struct config_write *w, json_t *document, const char *whole)
 {
 	json_t *object = w->name == NULL ? NULL : config_object(document, w->section, w->name, NULL);
-	char etag[64];
+	char etag[64] = "";
 
 	if (w->name == NULL)
-		etag_of_document(c->api, etag);
+		snprintf(etag, sizeof(etag), "%s", whole);
 	else if (object != NULL)
 		etag_of_object(&c->api->etag_key, object, etag);
-	else
-		return; /* deleted */
-	call_set_header(c, "ETag", etag);
+	if (etag[0] != '\0') /* else deleted */
+		call_set_header(c, "ETag", etag);
 }
 
 /* What the answer is made of, while the write is under way. */
@@ -176,6 +176,7 @@ struct pending {
 	char *section, *name;
 	int status;
 	bool keeps_overrides;
+	char etag[64]; /* of what was written: what is in force may be another's by now */
 };
 
 static void pending_free(void *arg)
@@ -197,7 +198,7 @@ static void answer(struct call *c, const struct pending *p, uint64_t revision)
 
 	if (c == NULL)
 		return;
-	set_written_etag(c, &w, p->conf->document);
+	set_written_etag(c, &w, p->conf->document, p->etag);
 	call_json(c, p->status,
 		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)revision, "changes", p->changes, "warnings",
 			    warnings_json(p->conf)));
@@ -241,6 +242,8 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 					      : runtime_prune(a, p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
+	if (r->entry != NULL)
+		etag_of_entry(&a->etag_key, r->entry->revision, r->entry->hash, p->etag);
 	if (pruned == NULL) {
 		answer(c, p, r->revision);
 		return false;
@@ -299,19 +302,21 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 {
 	struct api *a = c->api;
 	json_t *changes = conf_diff(a->conf->document, w->next);
+	char etag[64];
 
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
 			  json_pack("{s:b, s:O, s:o}", "dry_run", 1, "changes", changes, "warnings",
 				    warnings_json(conf)));
-	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
-		set_written_etag(c, w, w->next);
-		call_json(c, 200,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
+	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
+		etag_of_document(a, etag);
+		set_written_etag(c, w, w->next, etag);
+		call_json(c, 200,
+			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
+				    "warnings", warnings_json(conf)));
 	} else if (config_feasible(c, conf)) {
 		config_propose(c, w, conf, changes);
 	}

@@ -131,7 +131,8 @@ static void on_renewed(struct str pem, const char *why, void *arg)
 
 	assert_false(r->came);
 	r->came = true;
-	sbuf_add(&r->pem, pem.p, pem.n);
+	if (pem.n > 0)
+		sbuf_add(&r->pem, pem.p, pem.n);
 	snprintf(r->why, sizeof(r->why), "%s", why == NULL ? "" : why);
 }
 
