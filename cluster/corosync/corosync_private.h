@@ -48,7 +48,7 @@ struct cmap_reader {
 	bool open;
 	uint32_t nodes[CORE_MEMBERS_MAX];
 	size_t n_nodes;
-	unsigned rounds; /* until the list of nodes is read again */
+	unsigned rounds;     /* until the list of nodes is read again */
 	uint64_t generation; /* of the file it was read with */
 };
 int cmap_reader_read(struct cmap_reader *r, uint32_t own, struct corosync_ring *ret);

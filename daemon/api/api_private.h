@@ -71,9 +71,9 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
-	json_t *local;         /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
-	bool local_node;       /* its own state, too */
-	struct list streams;   /* struct push: link */
+	json_t *local;   /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
+	bool local_node; /* its own state, too */
+	struct list streams; /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;
 	struct events *events;

@@ -14,7 +14,7 @@ enum cluster_verb {
 	CLUSTER_TOKEN,   /* voter_only, replace, ttl (seconds) */
 	CLUSTER_JOIN,    /* token (a secret), links, listen, voter_only, force */
 	CLUSTER_LEAVE,
-	CLUSTER_REMOVE, /* node */
+	CLUSTER_REMOVE,        /* node */
 	CLUSTER_REMOVE_FORCED, /* does not wait for members that are absent */
 	CLUSTER_CANCEL,
 	CLUSTER_FORCE_QUORUM,

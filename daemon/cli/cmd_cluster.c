@@ -211,8 +211,9 @@ static int make_token(struct cli *c, const char *replace)
 	if (cli_has(c, OPT_JSON)) {
 		cli_print_json(rp.json);
 	} else {
-		fprintf(stderr, "Lets one node in within %ld s. On that node: postroad cluster join%s --token-file - "
-				"--link ADDRESS\n",
+		fprintf(stderr,
+			"Lets one node in within %ld s. On that node: postroad cluster join%s --token-file - "
+			"--link ADDRESS\n",
 			ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "");
 		puts(cli_str(rp.json, "token"));
 	}
@@ -334,7 +335,10 @@ static void print_members(const struct cli *c, const json_t *s)
 		table_add(t, name);
 		table_add_int(t, cli_int(m, "id"));
 		table_add(t, cli_str(m, "state"));
-		table_add_tone(t, !here ? "no" : cli_is_true(m, "synced") ? "in sync" : "yes",
+		table_add_tone(t,
+			       !here                      ? "no"
+			       : cli_is_true(m, "synced") ? "in sync"
+							  : "yes",
 			       here ? TONE_GOOD : TONE_BAD);
 		table_add_int(t, cli_int(m, "votes"));
 		table_add(t, cli_is_true(m, "tie_breaker")  ? "tie-breaker"

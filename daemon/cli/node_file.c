@@ -28,7 +28,8 @@ static int write_beside(const char *beside, const json_t *j, const struct stat *
 		close(fd);
 		return -ENOMEM;
 	}
-	if (err == 0 && (json_dumpf(j, f, JSON_INDENT(2)) != 0 || fputc('\n', f) == EOF || fflush(f) != 0 || fsync(fd) != 0))
+	if (err == 0 &&
+	    (json_dumpf(j, f, JSON_INDENT(2)) != 0 || fputc('\n', f) == EOF || fflush(f) != 0 || fsync(fd) != 0))
 		err = errno != 0 ? -errno : -EIO;
 	if (fclose(f) != 0 && err == 0)
 		err = -errno;

@@ -93,7 +93,8 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
 			return EXIT_USAGE;
 		}
 		const char *value = d->arg == NULL ? "" : eq != NULL ? eq + 1 : argv[*i];
-		/* The one that may be given twice is a list, also in one word. Never freed: it lasts as long as argv. */
+		/* The one that may be given twice is a list, also in one word. Never freed: it lasts as long as argv.
+		 */
 		if (o == OPT_LINK && c->options[o] != NULL)
 			value = xasprintf("%s,%s", c->options[o], value);
 		c->options[o] = value;

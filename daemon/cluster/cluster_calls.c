@@ -176,7 +176,8 @@ static void on_removed(int status, struct str body, void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	json_t *j = status == 200 ? cluster_json_read(body) : NULL;
 	if (j != NULL && json_is_true(json_object_get(j, "removed")) && !n->stopped && !n->purging) {
-		log_msg(LOG_LEVEL_WARNING, "cluster_removed", "this node was taken out of the cluster; it forgets its keys");
+		log_msg(LOG_LEVEL_WARNING, "cluster_removed",
+			"this node was taken out of the cluster; it forgets its keys");
 		n->purging = true;
 	}
 	json_decref(j);

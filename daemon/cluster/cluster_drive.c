@@ -177,7 +177,8 @@ static bool end_hang(struct cluster_node *n, const struct corosync_status *statu
 	    now - n->files.hung_ms < CLUSTER_HUNG_MS)
 		return false;
 	n->files.hung_ms = now;
-	log_msg(LOG_LEVEL_ERROR, "corosync_hung", "corosync has not answered for %lld s; it is killed and started again",
+	log_msg(LOG_LEVEL_ERROR, "corosync_hung",
+		"corosync has not answered for %lld s; it is killed and started again",
 		(long long)(now - status->hung_since_ms) / 1000);
 	return cluster_ha_verb(n, HA_COROSYNC_HUNG, 0, on_killed);
 }

@@ -2,8 +2,8 @@
  * This node as a member: its life, its table of nodes, corosync in the loop.
  *
  * The hard thing: there are two tables, the one of the log as it is applied and a newer one that another node told of,
- * as this node may be unable to hear the log. The newer one says which of corosync's files to take and whether this node
- * is a member at all; only the log's is ever built on.
+ * as this node may be unable to hear the log. The newer one says which of corosync's files to take and whether this
+ * node is a member at all; only the log's is ever built on.
  */
 #include "daemon/cluster/cluster_node.h"
 
@@ -171,8 +171,7 @@ static bool is_member(void *arg, const struct ca_identity *peer)
 	const struct members *t = cluster_table(n);
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	return t != NULL && strcmp(peer->cluster, t->cluster) == 0 &&
-	       members_certified(t, peer->id, peer->fingerprint);
+	return t != NULL && strcmp(peer->cluster, t->cluster) == 0 && members_certified(t, peer->id, peer->fingerprint);
 }
 
 static bool listen_for_peers(struct cluster_node *n, char **ret_why)
@@ -293,7 +292,8 @@ static void begin_as_member(struct cluster_node *n)
 		cluster_node_applied(n, e);
 	if (cluster_begin(n, &why))
 		return;
-	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone. */
+	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
+	 */
 	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
 	n->env.warn("cluster", why, n->env.arg);
 	free(why);

@@ -16,12 +16,12 @@ enum {
 	CLUSTER_TICK_MS = 1000,
 	CLUSTER_LISTEN_PORT = 8426,
 	CLUSTER_CALL_MS = 3000,
-	CLUSTER_HEARD_MS = 5000,    /* what was said by a call counts for so long */
+	CLUSTER_HEARD_MS = 5000,     /* what was said by a call counts for so long */
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
-	CLUSTER_ASK_MS = 1000,      /* without quorum; with it, while somebody is away, … */
+	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000,    /* a request to postroad-ha that had no effect is made again */
-	CLUSTER_HUNG_MS = 30000,    /* corosync is killed then */
+	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_HUNG_MS = 30000, /* corosync is killed then */
 	CLUSTER_HAND_OVER_MS = 3000,
 	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
 };
@@ -59,7 +59,7 @@ struct cluster_node {
 
 	struct cluster_files files;
 	bool ha_busy, proposing, purging;
-	bool quorate; /* at the last look */
+	bool quorate;     /* at the last look */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -140,8 +140,10 @@ void cluster_fetch_authority(struct cluster_node *n);
 
 /* Does what is next, if anything. */
 void cluster_drive(struct cluster_node *n);
-/* Whatever ran of corosync here is stopped, its files forgotten. fn as ha_answer_fn. False: postroad-ha is not there. */
-bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation, ha_answer_fn *fn) MUST_CHECK;
+/* Whatever ran of corosync here is stopped, its files forgotten. fn as ha_answer_fn. False: postroad-ha is not there.
+ */
+bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation,
+		     ha_answer_fn *fn) MUST_CHECK;
 
 /* ---- forming*.c: requests ---- */
 

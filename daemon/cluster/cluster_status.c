@@ -134,12 +134,12 @@ json_t *cluster_node_status(const struct cluster_node *n)
 	/* One that is replaced has its name until it is gone: the newer one stands for it. */
 	for (size_t i = 0; i < t->n; i++)
 		json_object_set_new(nodes, t->list[i].name, node_json(t, &t->list[i], &v));
-	json_object_update_new(
-		o, json_pack("{s:s, s:I, s:o, s:o, s:i, s:I, s:b, s:s, s:o, s:o, s:o}", "cluster", t->cluster, "id",
-			     (json_int_t)id.id, "donor", text_or_null(name_of(t, store_donor(store))), "coordinator",
-			     text_or_null(name_of(t, members_coordinator(t, &v.view))), "level", (int)t->level,
-			     "generation", (json_int_t)t->generation, "single_copy", is_single_copy(t, &v), "doing",
-			     members_do_names[n->action.what], "change", change_json(n, t), "corosync",
-			     corosync_json(n), "members", nodes));
+	json_object_update_new(o, json_pack("{s:s, s:I, s:o, s:o, s:i, s:I, s:b, s:s, s:o, s:o, s:o}", "cluster",
+					    t->cluster, "id", (json_int_t)id.id, "donor",
+					    text_or_null(name_of(t, store_donor(store))), "coordinator",
+					    text_or_null(name_of(t, members_coordinator(t, &v.view))), "level",
+					    (int)t->level, "generation", (json_int_t)t->generation, "single_copy",
+					    is_single_copy(t, &v), "doing", members_do_names[n->action.what], "change",
+					    change_json(n, t), "corosync", corosync_json(n), "members", nodes));
 	return o;
 }

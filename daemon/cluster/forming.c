@@ -18,9 +18,9 @@ enum { TTL_MAX_SEC = 7 * 24 * 3600 };
 enum problem forming_problem(const struct members_refusal *why)
 {
 	static const enum problem problems[] = {
-		[MEMBERS_INVALID] = PROBLEM_INVALID,   [MEMBERS_UNKNOWN] = PROBLEM_NOT_FOUND,
-		[MEMBERS_DENIED] = PROBLEM_FORBIDDEN,  [MEMBERS_CONFLICT] = PROBLEM_CONFLICT,
-		[MEMBERS_ABSENT] = PROBLEM_CONFLICT,   [MEMBERS_LAST] = PROBLEM_CONFLICT,
+		[MEMBERS_INVALID] = PROBLEM_INVALID,  [MEMBERS_UNKNOWN] = PROBLEM_NOT_FOUND,
+		[MEMBERS_DENIED] = PROBLEM_FORBIDDEN, [MEMBERS_CONFLICT] = PROBLEM_CONFLICT,
+		[MEMBERS_ABSENT] = PROBLEM_CONFLICT,  [MEMBERS_LAST] = PROBLEM_CONFLICT,
 		[MEMBERS_VERSION] = PROBLEM_CONFLICT,
 	};
 
@@ -39,7 +39,8 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 	for (size_t i = 0; i < count && ok; i++)
 		ok = cluster_json_addr(json_array_get(links, i), 0, &ret->links[i]) && !addr_is_any(&ret->links[i]);
 	if (!ok) {
-		cluster_call_refuse(q, PROBLEM_INVALID, "\"links\" is a list of one or two IP addresses of this machine");
+		cluster_call_refuse(q, PROBLEM_INVALID,
+				    "\"links\" is a list of one or two IP addresses of this machine");
 		return false;
 	}
 	if (listen != NULL) {
@@ -126,8 +127,9 @@ static void on_changed(const struct store_result *r, void *arg)
 	} else if (r->result == CORE_REFUSED) {
 		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "The table is not one that could be decided by now.");
 	} else {
-		cluster_call_refuse(c->q, PROBLEM_NO_QUORUM, "It is not known whether this was written down: "
-							     "`postroad cluster status` tells.");
+		cluster_call_refuse(c->q, PROBLEM_NO_QUORUM,
+				    "It is not known whether this was written down: "
+				    "`postroad cluster status` tells.");
 	}
 	end_change(c);
 }
@@ -210,7 +212,8 @@ static void make_token(struct cluster_node *n, struct cluster_call *q)
 	}
 	cluster_look(n, &v);
 	ca_fingerprint(n->trust.ca, authority);
-	if (!token_make(&token, authority, (uint64_t)(clock_wall() + seconds)) || add_addresses(n->table, &v, &token) == 0) {
+	if (!token_make(&token, authority, (uint64_t)(clock_wall() + seconds)) ||
+	    add_addresses(n->table, &v, &token) == 0) {
 		cluster_call_refuse(q, PROBLEM_INTERNAL, "no token can be made");
 		return;
 	}

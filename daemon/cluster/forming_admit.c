@@ -101,11 +101,9 @@ static void decide(struct join_asked *asked, void *arg)
 
 void forming_serve_join(struct cluster_node *n)
 {
-	struct join_env env = { .arg = n,
-				.table = table,
-				.authority = authority,
-				.corosync_key = corosync_key,
-				.decide = decide };
+	struct join_env env = {
+		.arg = n, .table = table, .authority = authority, .corosync_key = corosync_key, .decide = decide
+	};
 
 	join_serve(n->env.peers, &env);
 }

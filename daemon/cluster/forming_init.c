@@ -2,8 +2,8 @@
  * The first node of a cluster: authority, keys, the first table; then corosync.
  *
  * The hard thing: a node that serves mail becomes a member while it does, and a crash in between must leave either a
- * node alone or a member that can go on. The store's identity is the border: what is written before it is of no use to a
- * node alone, and all that comes after it follows from table and files.
+ * node alone or a member that can go on. The store's identity is the border: what is written before it is of no use to
+ * a node alone, and all that comes after it follows from table and files.
  */
 #include <errno.h>
 #include <stdio.h>

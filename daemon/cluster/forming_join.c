@@ -158,10 +158,9 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 		return;
 	}
 	question.certificate_request = csr.p;
-	struct join_options o = { .token = str_from(token),
-				  .question = &question,
-				  .key_pem = cluster_str(&j->key),
-				  .now = clock_wall() };
+	struct join_options o = {
+		.token = str_from(token), .question = &question, .key_pem = cluster_str(&j->key), .now = clock_wall()
+	};
 	if (join_call(j->n->env.peers, &o, on_answer, j, &why) == NULL)
 		refuse(j, PROBLEM_INVALID, why);
 	free(why);
@@ -183,7 +182,8 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 	struct forming_where w;
 
 	if (store_identity(n->env.store).cluster != 0) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in a cluster already: `postroad cluster leave`.");
+		cluster_call_refuse(q, PROBLEM_CONFLICT,
+				    "This node is in a cluster already: `postroad cluster leave`.");
 		return;
 	}
 	if (json_string_length(json_object_get(q->body, "token")) == 0) {

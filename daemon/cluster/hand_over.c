@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A member's last act before a clean stop: of two voters the other one shall be able to write alone.
  *
- * The hard thing: the other one may have come back a moment ago and not be in sync yet, or not be heard. It is waited for,
- * for as long as a stop may take for it.
+ * The hard thing: the other one may have come back a moment ago and not be in sync yet, or not be heard. It is waited
+ * for, for as long as a stop may take for it.
  */
 #include <stdlib.h>
 

@@ -35,8 +35,8 @@ struct node_config {
 	const char *engine;                        /* cluster.engine: "none", "corosync" */
 	struct addr *cluster_listen;
 	size_t n_cluster_listen;
-	const char *dns_servers;                   /* "resolver": NULL = the system's */
-	json_t *initial_config;                    /* NULL = none */
+	const char *dns_servers; /* "resolver": NULL = the system's */
+	json_t *initial_config;  /* NULL = none */
 	struct arena *arena;
 };
 

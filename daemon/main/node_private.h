@@ -37,7 +37,7 @@ struct node {
 	int64_t watchdog_ms;
 	bool view_posted;
 	unsigned stop_waits; /* parts that are not done yet */
-	unsigned stopping; /* how often it was asked to */
+	unsigned stopping;   /* how often it was asked to */
 	int status;
 	double started_wall;
 };

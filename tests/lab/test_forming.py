@@ -121,6 +121,11 @@ def test_three_nodes_are_one(bench):
     await_weight([one, three_], 21)
     await_status(two_, "is back", lambda s: s["state"] == "ACTIVE")
     await_weight([two_], 21)
+    # the daemon itself
+    two_.kill("postroadd")
+    await_status(two_, "is a member again", lambda s: s["state"] == "ACTIVE")
+    await_written(two_, 23)
+    await_weight(bench.nodes, 23)
     # a machine without power
     three_.power_off(torn=True)
     await_status(one, "misses n3", lambda s: not s["members"]["n3"]["present"])

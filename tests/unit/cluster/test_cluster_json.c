@@ -57,9 +57,17 @@ static void what_is_malformed_is_refused(void **state)
 {
 	static const struct {
 		const char *key, *value;
-	} bad[] = { { "id", "0" },	  { "id", "-1" },	{ "id", "4294967296" }, { "id", "\"1\"" },
-		    { "instance", "1" },  { "instance", "\"\"" }, { "instance", "\"000000000000000G\"" },
-		    { "hash", "\"00\"" }, { "staged", "-1" },	{ "high", "65536" },	{ "active", "null" } };
+	} bad[] = { { "id", "0" },
+		    { "id", "-1" },
+		    { "id", "4294967296" },
+		    { "id", "\"1\"" },
+		    { "instance", "1" },
+		    { "instance", "\"\"" },
+		    { "instance", "\"000000000000000G\"" },
+		    { "hash", "\"00\"" },
+		    { "staged", "-1" },
+		    { "high", "65536" },
+		    { "active", "null" } };
 	struct members_seen s = { .id = 1, .instance = 2 }, r;
 
 	UNUSED(state);

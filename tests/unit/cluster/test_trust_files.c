@@ -179,12 +179,9 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 	const struct CMUnitTest tests[] = {
-		T(what_is_written_is_read_and_nobody_elses),
-		T(a_node_without_the_authoritys_key_cannot_issue),
-		T(a_file_that_is_no_use_leaves_what_was_loaded),
-		T(keys_are_found_by_their_hash_alone),
-		T(a_key_that_was_changed_on_disk_is_none),
-		T(a_file_beyond_its_bound_is_not_read),
+		T(what_is_written_is_read_and_nobody_elses),     T(a_node_without_the_authoritys_key_cannot_issue),
+		T(a_file_that_is_no_use_leaves_what_was_loaded), T(keys_are_found_by_their_hash_alone),
+		T(a_key_that_was_changed_on_disk_is_none),       T(a_file_beyond_its_bound_is_not_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
