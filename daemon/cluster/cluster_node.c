@@ -47,6 +47,18 @@ const struct members *cluster_table(const struct cluster_node *n)
 	return n->table;
 }
 
+bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	const struct members *t = cluster_table(n);
+	const struct members_node *m = t == NULL ? NULL : members_find(t, id);
+
+	if (m == NULL || m->listen.sa.sa_family == 0)
+		return false;
+	*ret = m->listen;
+	return true;
+}
+
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
 static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
 {

@@ -48,6 +48,9 @@ void cluster_node_reset(struct cluster_node *n);
 /* What this node says of itself as a member, for its report. */
 void cluster_node_fill(const struct cluster_node *n, struct node_report *r);
 
+/* Where a member is called (peers.h), by the newest table known here. False: there is no such. */
+bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret) MUST_CHECK;
+
 /* As api_env.cluster_call, and the text of GET /status. */
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q);
 json_t *cluster_node_status(const struct cluster_node *n);
