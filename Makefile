@@ -29,7 +29,7 @@ ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong -
 ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now
 
 # Rooms from the ground up; a room links against those before it.
-ROOMS := base store smtp net policy pool session conf api
+ROOMS := base store smtp net policy pool session conf api cluster
 ROOM_DIR_store := cluster
 room_dir = $(or $(ROOM_DIR_$(1)),daemon/$(1))
 room_src = $(if $(filter store,$(1)),$(filter-out cluster/sim/%,$(wildcard cluster/*/*.c cluster/*.c)),$(wildcard daemon/$(1)/*.c))
@@ -64,7 +64,7 @@ upto = $(call reverse,$(call take,$(1),$(ROOMS)))
 take = $(if $(2),$(firstword $(2)) $(if $(filter $(1),$(firstword $(2))),,$(call take,$(1),$(wordlist 2,$(words $(2)),$(2)))))
 libs_upto = $(foreach r,$(call upto,$(1)),$(OUT)/lib/lib$(r).a)
 
-$(OUT)/bin/postroadd: $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upto,api)
+$(OUT)/bin/postroadd: $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upto,cluster)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
