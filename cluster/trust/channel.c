@@ -177,6 +177,8 @@ static SSL_CTX *of_member(const SSL_METHOD *method, const struct channel_config 
 	j->authority = ca_x509(c->ca);
 	X509_up_ref(j->authority);
 	ctx = context(method, j);
+	if (ctx != NULL && c->certificate_pem.n == 0 && method == TLS_client_method())
+		return ctx;
 	if (ctx == NULL || !use_pem(ctx, c))
 		return failed(ctx, ret_why, "This node's certificate or key for the cluster cannot be used");
 	if (!ca_identity_of(SSL_CTX_get0_certificate(ctx), &self))

@@ -28,7 +28,8 @@ struct channel_config {
 
 /* For SSL_free()d connections; SSL_CTX_free(). NULL: *ret_why is a sentence that the caller frees.
  * The server takes connections without a certificate, too: whoever sits above it lets those do nothing but join, see
- * channel_peer(). The authority's certificate goes along, as a joining node has not got it. */
+ * channel_peer(). The authority's certificate goes along, as a joining node has not got it. A client without a
+ * certificate (certificate_pem and key_pem empty) shows none, and judges the server as any other. */
 SSL_CTX *channel_server(const struct channel_config *c, char **ret_why) MUST_CHECK;
 SSL_CTX *channel_client(const struct channel_config *c, char **ret_why) MUST_CHECK;
 /* Of a node that has nothing but the fingerprint of the authority from its token. */

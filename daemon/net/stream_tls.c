@@ -262,6 +262,23 @@ bool stream_tls_client(struct stream *st, struct tls_client *ctx, const struct a
 	return true;
 }
 
+bool stream_tls_own(struct stream *st, SSL *ssl, enum stream_tls_when when)
+{
+	if (!may_start(st, when)) {
+		SSL_free(ssl);
+		return false;
+	}
+	struct stream_tls *t = attach(st, when);
+	SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE); /* the queue takes all of it at once: seal() */
+	begin(st, ssl, SSL_is_server(ssl) == 0 || t->raw_n > 0);
+	return true;
+}
+
+SSL *stream_tls_ssl(const struct stream *st)
+{
+	return st->tls == NULL ? NULL : st->tls->ssl;
+}
+
 void stream_tls_left(struct stream *st, const char *p, size_t n)
 {
 	struct stream_tls *t = st->tls;

@@ -14,6 +14,8 @@
 #include "daemon/net/stream.h"
 #include "daemon/net/tls.h"
 
+struct ssl_st; /* OpenSSL's SSL */
+
 enum stream_tls_when {
 	/* The connection begins with TLS; what has come and was not used is the handshake's beginning. */
 	STREAM_TLS_IMPLICIT,
@@ -32,6 +34,13 @@ bool stream_tls_server(struct stream *st, struct tls_server *ctx, enum stream_tl
  * resume; NULL or "" = no name: then a verifying context expects the address in the certificate. */
 bool stream_tls_client(struct stream *st, struct tls_client *ctx, const struct addr *addr, const char *name,
 		       enum stream_tls_when when) MUST_CHECK;
+
+/* The same with a connection of somebody else's context, whose peer is judged by that context: `ssl` is taken over, by
+ * a call that fails too. Its side is what SSL_set_accept_state() or SSL_set_connect_state() says; a client begins. What
+ * stands below about names and bindings is not for these: stream_tls_ssl() is. */
+bool stream_tls_own(struct stream *st, struct ssl_st *ssl, enum stream_tls_when when) MUST_CHECK;
+/* Borrowed, for its questions alone; NULL = TLS is not on. */
+struct ssl_st *stream_tls_ssl(const struct stream *st);
 
 /* TLS is on and the handshake complete. */
 bool stream_tls_is_on(const struct stream *st);
