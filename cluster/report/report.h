@@ -14,7 +14,7 @@
 enum { REPORT_NAME_MAX = 63, REPORT_VERSION_MAX = 31, REPORT_TEXT_MAX = 120 };
 enum { REPORT_REASONS_MAX = 4, REPORT_VIPS_MAX = 64, REPORT_LINKS_MAX = 64, REPORT_WEIGHT_MAX = 4095 };
 /* A report is at most CORE_SOFT_MAX bytes; so many verdicts always fit, and all else is made to fit beside them. */
-enum { REPORT_VERDICT_LEN = 8, REPORT_VERDICTS_FIT = 1000, REPORT_VERDICTS_GIVEN_MAX = 65536 };
+enum { REPORT_VERDICT_LEN = 8, REPORT_VERDICTS_FIT = 900, REPORT_VERDICTS_GIVEN_MAX = 65536 };
 enum { REPORT_OTHERS_MAX = CORE_SOFT_MAX - REPORT_VERDICTS_FIT * REPORT_VERDICT_LEN };
 
 /* What a node says of itself; the last two are what others say of it. */

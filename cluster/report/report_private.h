@@ -40,7 +40,7 @@ enum {
 
 /* What the VIPs may take of a report. Reasons share what the names leave of it. */
 enum {
-	VIPS_MAX_BYTES = 7 * 1024,
+	VIPS_MAX_BYTES = 6900,
 	VIP_FULL = FIELD_HEAD_LEN + VIP_FIXED + 1 + REPORT_NAME_MAX + 1 + VIP_PEERS,
 	VERDICT_ROWS_MAX = CORE_SOFT_MAX / REPORT_VERDICT_LEN
 };

@@ -15,7 +15,7 @@
 
 int64_t vips_now(const struct vips *v)
 {
-	return loop_now_ms(v->env.loop);
+	return loop_now_ms(v->loop);
 }
 
 struct vips_item *vips_find(const struct vips *v, const char *name)
@@ -28,7 +28,8 @@ struct vips_item *vips_find(const struct vips *v, const char *name)
 
 void vips_say(struct vips *v)
 {
-	v->env.say(v->env.arg);
+	if (v->started)
+		v->env.say(v->env.arg);
 }
 
 /* ---- the descriptor ---- */
@@ -48,7 +49,7 @@ static void watch(struct vips *v)
 	v->fd = fd;
 	if (fd < 0)
 		return;
-	v->event = event_new(loop_base(v->env.loop), fd, EV_READ | EV_PERSIST, on_readable, v);
+	v->event = event_new(loop_base(v->loop), fd, EV_READ | EV_PERSIST, on_readable, v);
 	ASSERT(v->event != NULL && event_add(v->event, NULL) == 0);
 }
 
@@ -207,34 +208,44 @@ static void on_timer(void *arg)
 	int64_t now = vips_now(v);
 
 	CHECK_OBJ(v, VIPS_MAGIC);
-	timer_set_in(v->env.loop, &v->timer, HA_BEAT_MS);
+	timer_set_in(v->loop, &v->timer, HA_BEAT_MS);
 	if (now >= v->client_due_ms)
 		v->client_due_ms = ha_client_tick(v->client, now);
 	watch(v);
-	if (engine_worker_silence_ms(v->env.engine) < VIP_WORKER_MS)
+	/* Before there are workers there is nothing that it could be told but that this loop turns. */
+	if (!v->started || engine_worker_silence_ms(v->env.engine) < VIP_WORKER_MS)
 		ha_client_beat(v->client);
 	end_requests(v, now, "postroad-ha has not answered in time");
 	vips_look(v);
 	watch(v);
 }
 
-struct vips *vips_new(const struct vips_env *env)
+struct vips *vips_new(struct loop *loop, const struct node_config *node)
 {
 	struct vips *v;
 	struct ha_client_events events = { .connected = on_connected, .report = on_report, .answer = on_answer };
 
 	NEW_OBJ(v, VIPS_MAGIC);
-	v->env = *env;
+	v->loop = loop;
+	v->node = node;
 	v->fd = -1;
-	v->started_ms = vips_now(v);
 	/* Greater than those of an earlier process, whose table may be in force. */
 	v->generation = (uint64_t)(clock_wall() * 1000);
 	v->table = xcalloc(1, sizeof(*v->table));
 	events.arg = v;
-	v->client = ha_client_new(env->node->run_dir, env->node->node, &events);
+	v->client = ha_client_new(node->run_dir, node->node, &events);
 	timer_init(&v->timer, on_timer, v);
-	timer_set_in(env->loop, &v->timer, 1);
+	timer_set_in(loop, &v->timer, 1);
 	return v;
+}
+
+void vips_start(struct vips *v, const struct vips_env *env)
+{
+	CHECK_OBJ(v, VIPS_MAGIC);
+	v->env = *env;
+	v->started_ms = vips_now(v);
+	v->started = true;
+	vips_look(v);
 }
 
 void vips_free(struct vips *v)

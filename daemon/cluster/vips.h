@@ -20,10 +20,8 @@ enum {
 
 struct vips;
 
-/* All is borrowed for the life of it. */
+/* All is borrowed until vips_free(). */
 struct vips_env {
-	struct loop *loop;
-	const struct node_config *node;
 	struct store *store;
 	struct engine *engine;
 	struct report_view *view;
@@ -34,7 +32,10 @@ struct vips_env {
 	void *arg;
 };
 
-struct vips *vips_new(const struct vips_env *env);
+/* From here on postroad-ha is connected to, and vips_ha_request() works; it is told nothing of VIPs. */
+struct vips *vips_new(struct loop *loop, const struct node_config *node);
+/* Once all of that is there. Copied. */
+void vips_start(struct vips *v, const struct vips_env *env);
 /* Accepts NULL. Requests that are not answered are answered from within. */
 void vips_free(struct vips *v);
 

@@ -288,7 +288,7 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		v->items[n]->seen = false;
 	for (size_t n = 0; n < conf->n_vips; n++) {
 		const struct vip_config *c = &conf->vips[n];
-		if (c->interface == NULL || !is_named(c, v->env.node->node))
+		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
 		struct vips_item *i = vips_find(v, c->name);
 		bool fresh = i == NULL;
@@ -313,7 +313,7 @@ static void tell_change(struct vips_item *i)
 {
 	metrics_set(i->m_owner, i->holds);
 	api_event(i->vips->env.api, "vip",
-		  json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", i->name, "node", i->vips->env.node->node, "state",
+		  json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", i->name, "node", i->vips->node->node, "state",
 			    to_names[i->said], "holds", i->holds, "why", i->verdict.reason));
 }
 
@@ -506,12 +506,12 @@ static void follow_pin(struct vips_item *i)
 void vips_look(struct vips *v)
 {
 	CHECK_OBJ(v, VIPS_MAGIC);
+	if (!v->started)
+		return;
 	const struct conf *conf = v->env.conf(v->env.arg);
 	const struct ha_report *r = vips_ha_report(v);
 	bool news = false;
 
-	if (conf == NULL)
-		return;
 	for (size_t i = 0; i < v->n_items; i++)
 		news |= hear_item(v->items[i], r);
 	look_at_all(v, conf);

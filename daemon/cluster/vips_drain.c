@@ -8,7 +8,7 @@
 
 static unsigned keep_seconds(const struct vips *v)
 {
-	int64_t grace = v->env.node->shutdown_grace_ms / 1000 + 5;
+	int64_t grace = v->node->shutdown_grace_ms / 1000 + 5;
 
 	/* A process that ends has no session for longer than that. */
 	return v->leaving && grace < VIPS_MOVE_KEEP_S ? (unsigned)grace : VIPS_MOVE_KEEP_S;
@@ -79,7 +79,7 @@ void drain_tick(struct vips *v)
 	leaving = is_leaving(v, &waiting);
 	if (leaving)
 		v->settle_ms = now + VIPS_SETTLE_MS;
-	int64_t grace = v->env.node->shutdown_grace_ms / 2;
+	int64_t grace = v->node->shutdown_grace_ms / 2;
 	bool late = v->leaving && now - v->leave_ms >= (grace < VIPS_LEAVE_MS ? grace : VIPS_LEAVE_MS);
 	if (waiting && v->leaving)
 		v->engine_drained = true, engine_set_draining(v->env.engine, true);
@@ -99,7 +99,7 @@ void vips_drain(struct vips *v, bool drain)
 	v->drain = drain;
 	v->drain_ms = vips_now(v);
 	v->settle_ms = 0;
-	if (!drain && !v->leaving) {
+	if (!drain && !v->leaving && v->started) {
 		end_moves(v);
 		v->engine_drained = false;
 		engine_set_draining(v->env.engine, false);

@@ -437,7 +437,7 @@ void move_begin_alone(struct vips_item *i)
 static void tick_waiting(struct vips_item *i)
 {
 	struct vips *v = i->vips;
-	bool over = vips_now(v) - i->move.since_ms >= v->env.node->shutdown_grace_ms;
+	bool over = vips_now(v) - i->move.since_ms >= v->node->shutdown_grace_ms;
 
 	/* The engine drains already. */
 	if (v->engine_drained && (over || engine_session_count(v->env.engine) == 0))

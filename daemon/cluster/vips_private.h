@@ -106,7 +106,10 @@ struct opening;
 
 struct vips {
 	uint32_t magic;
+	struct loop *loop;
+	const struct node_config *node;
 	struct vips_env env;
+	bool started;
 	struct ha_client *client;
 	struct event *event; /* of the client's descriptor */
 	int fd;

@@ -6,6 +6,7 @@
 
 #include "daemon/api/api.h"
 #include "daemon/api/share.h"
+#include "daemon/cluster/vips.h"
 #include "daemon/main/node.h"
 
 #define NODE_MAGIC 0x4e4f4445u
@@ -26,12 +27,14 @@ struct node {
 	struct api *api;
 	struct report_view *view;
 	struct share *share;
+	struct vips *vips;
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
 	bool view_posted;
+	bool stopped;      /* the engine was told to */
 	unsigned stopping; /* how often it was asked to */
 	int status;
 	double started_wall;
@@ -55,6 +58,12 @@ void surroundings_check_file_limit(struct node *n);
 /* Once the api is there and has its configuration. */
 void shared_start(struct node *n);
 void shared_stop(struct node *n);
+
+/* ---- addresses.c: virtual addresses ---- */
+
+/* Once the api and the share are there. */
+void addresses_start(struct node *n);
+void addresses_stop(struct node *n);
 
 /* ---- certificates.c: files read again, expiry ---- */
 
