@@ -33,10 +33,13 @@ static void track_file(struct sbuf *out, const struct ha_vip *v, const char *sta
 		    v->name, state_dir, v->name);
 }
 
+/* keepalived refuses a list of nobody: a node alone sends to the group, where nobody listens. */
 static void peers(struct sbuf *out, const struct ha_vip *v)
 {
 	char text[ADDR_TEXT_MAX];
 
+	if (v->n_peers == 0)
+		return;
 	sbuf_printf(out, "\tunicast_src_ip %s\n", addr_format_ip(&v->source, text));
 	sbuf_puts(out, "\tunicast_peer {\n");
 	for (size_t i = 0; i < v->n_peers; i++)

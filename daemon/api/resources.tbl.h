@@ -28,8 +28,14 @@ RESOURCE(GET, "/api/v1/status", ROLE_VIEWER, res_status_get, "", "", "This node 
 RESOURCE(GET, "/api/v1/operations/{operation}", ROLE_VIEWER, res_operations_get, "", "",
 	 "What became of a write that was answered 202, asked on any node")
 RESOURCE(GET, "/api/v1/nodes", ROLE_VIEWER, res_nodes_get, "", "", "The balancers")
-RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope", JSON_TYPE,
+RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope,force", JSON_TYPE,
 	 "Drain a balancer or make it ready")
+
+RESOURCE(GET, "/api/v1/vips", ROLE_VIEWER, res_vips_get, "", "", "The virtual addresses: who has what, since when, why")
+RESOURCE(POST, "/api/v1/vips/{vip}/move", ROLE_OPERATOR, res_vips_post_move, "dry_run", JSON_TYPE,
+	 "Move a virtual address to another node, with its connections")
+RESOURCE(POST, "/api/v1/vips/rebalance", ROLE_OPERATOR, res_vips_post_rebalance, "dry_run", "",
+	 "Move all virtual addresses to where they belong: the first node in order that could have each")
 
 RESOURCE(GET, "/api/v1/pools", ROLE_VIEWER, res_pools_get, "", "", "The pools and their servers")
 RESOURCE(GET, "/api/v1/pools/{pool}", ROLE_VIEWER, res_pools_get_one, "", "", "One pool")

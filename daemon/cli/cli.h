@@ -48,6 +48,7 @@ enum option {
 	OPT_ROLE,
 	OPT_EXPIRES,
 	OPT_PASSWORD_FILE,
+	OPT_FORCE,
 	OPT_COUNT
 };
 #define OPT(name) (1u << OPT_##name)
@@ -198,7 +199,7 @@ const char *help_nearest(const char *first, const char *second);
 
 cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edit, cmd_config_diff, cmd_config_history,
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
-	cmd_node_state, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
+	cmd_node_state, cmd_vip_list, cmd_vip_move, cmd_vip_rebalance, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
 	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add, cmd_user_remove, cmd_user_list,
 	cmd_completion;
 

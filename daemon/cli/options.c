@@ -26,7 +26,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_EFFECTIVE] = { "effective", NULL, "with every default filled in" },
 	[OPT_WITH_SECRETS] = { "with-secrets", NULL, "with secrets in clear text (root, on the local socket)" },
 	[OPT_LOCAL] = { "local", NULL, "on this node alone, even when there is no quorum" },
-	[OPT_WAIT] = { "wait", NULL, "return when no transaction is left on it (within --timeout)" },
+	[OPT_WAIT] = { "wait", NULL, "return when nothing is left on it (within --timeout)" },
 	[OPT_LIMIT] = { "limit", "N", "show at most N (default 100)" },
 	[OPT_COUNT_LINES] = { "count", "N", "end after N" },
 	[OPT_INTERVAL] = { "interval", "SECONDS", "time between refreshes (default 2)" },
@@ -41,6 +41,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_SIZE] = { "size", "BYTES", "the size announced with MAIL" },
 	[OPT_ROLE] = { "role", "ROLE", "viewer, operator or admin" },
 	[OPT_EXPIRES] = { "expires", "TIME", "end of the token's life, RFC 3339 (default: never)" },
+	[OPT_FORCE] = { "force", NULL, "also where nobody else would take over" },
 	[OPT_PASSWORD_FILE] = { "password-file", "FILE", "where the password stands (default: standard input)" },
 };
 
