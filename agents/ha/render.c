@@ -7,6 +7,8 @@
  */
 #include "agents/ha/render.h"
 
+/* A process in real time is killed by the kernel when it computes for longer than rttime without waiting. By
+ * keepalived's own default that is 10 ms, which a reload on a busy machine takes: the VIPs would be let go of. */
 static void global(struct sbuf *out, const char *state_dir)
 {
 	sbuf_puts(out, "# Written by postroad-ha; it replaces this file whenever it changes.\n"
@@ -16,6 +18,7 @@ static void global(struct sbuf *out, const char *state_dir)
 		       "\tvrrp_garp_lower_prio_repeat 5\n"
 		       "\tvrrp_higher_prio_send_advert true\n"
 		       "\tvrrp_rt_priority 50\n"
+		       "\tvrrp_rlimit_rttime 1000000\n"
 		       "\tvrrp_no_swap\n");
 	sbuf_printf(out, "\tvrrp_notify_fifo \"%s/" RENDER_FIFO "\"\n", state_dir);
 	sbuf_puts(out, "\tfifo_write_vrrp_states_on_reload\n}\n");
