@@ -101,6 +101,7 @@ static void a_node_alone_names_no_peers(void **state)
 	render_keepalived(&m->table, "/run/ha", &b);
 	expect_part(&b, "\tgarp_master_refresh 60\n\ttrack_file {");
 	assert_null(strstr(b.p, "unicast"));
+	assert_null(strstr(b.p, "rt_priority"));
 	sbuf_fini(&b);
 	free(m);
 }

@@ -312,7 +312,7 @@ static void nine_hundred_servers_fit_beside_the_longest_texts(void **state)
 	assert_int_equal(back.n_verdicts, REPORT_VERDICTS_FIT);
 	assert_false(back.partial);
 	assert_int_equal(back.n_vips, REPORT_VIPS_MAX);
-	assert_true(strlen(back.vips[63].name) == REPORT_NAME_MAX && strlen(back.vips[63].reason) > 5);
+	assert_true(strlen(back.vips[63].name) == REPORT_NAME_MAX && strlen(back.vips[63].reason) > 1);
 	for (unsigned i = 0; i < REPORT_VERDICTS_FIT; i++) {
 		snprintf(name, sizeof(name), "server-%u", i);
 		const struct report_verdict *v = report_find_verdict(&back, report_server_key("pool", name));
