@@ -139,6 +139,8 @@ struct store_census {
 	size_t present, absent;
 };
 struct store_census store_census(const struct store *s);
+/* Whether the table in force has a member of this name. */
+bool store_has_member(const struct store *s, const char *name);
 /* Who orders entries, 0 = nobody; whether this node's log is whole and its disk works. */
 uint32_t store_donor(const struct store *s);
 bool store_can_vote(const struct store *s);
@@ -165,10 +167,10 @@ const struct transport_events *store_events(struct store *s);
  * call before was interrupted); -EPERM: it joined another's; -ENOTCONN: it cannot write. Blocks for two syncs. */
 int store_found(struct store *s, uint64_t cluster, struct str table, store_done_fn *fn, void *arg) MUST_CHECK;
 /* Forgets everything and becomes a fresh member of an existing cluster under an id that was never given to another; the
- * log comes from the others once a transport is attached. store_identity() tells the new instance. The `reset` hook is
- * called. The log of before stays in the directory as store.log.before. -EBUSY as above, or a transport is attached.
+ * log comes from the others once a transport is attached. instance: of the new log, random, as the table of nodes has
+ * it; 0 = one is made, store_identity() tells which. The `reset` hook is called. The log of before stays in the directory as store.log.before. -EBUSY as above, or a transport is attached.
  * Blocks for two syncs. */
-int store_join(struct store *s, uint32_t id, uint64_t cluster) MUST_CHECK;
+int store_join(struct store *s, uint32_t id, uint64_t cluster, uint64_t instance) MUST_CHECK;
 /* The reverse: forgets the cluster and its log and is a single node with an empty one. Errors as above. */
 int store_leave(struct store *s) MUST_CHECK;
 /* As core_force_quorum(). */

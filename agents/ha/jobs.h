@@ -10,7 +10,7 @@
 #include "agents/ha/turn.h"
 #include "daemon/base/list.h"
 
-enum { JOB_LINE_MAX = 512, JOB_LINES_PER_SECOND = 50 };
+enum { JOB_LINE_MAX = 512, JOB_LINES_PER_SECOND = 50, JOB_REAL_TIME_PRIORITY = 50, JOB_REAL_TIME_US = 2000000 };
 
 struct job;
 
@@ -18,6 +18,7 @@ struct job_spec {
 	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH */
 	int64_t limit_ms;        /* killed after this time; 0 = it may run for ever */
 	int parent_death_signal; /* what it gets when this process dies */
+	bool real_time; /* before all others, at JOB_REAL_TIME_PRIORITY; ended if it runs on for JOB_REAL_TIME_US */
 	/* Each line it prints, cut to JOB_LINE_MAX; beyond JOB_LINES_PER_SECOND they are dropped. May be NULL. */
 	void (*line)(const char *line, void *arg);
 	/* It has ended, with this status of waitpid(2); the job is gone when this returns. May be NULL. */

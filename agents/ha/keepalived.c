@@ -215,10 +215,12 @@ static void start(struct keepalived *k, int64_t now)
 	snprintf(file, sizeof(file), "%s/" KEEPALIVED_FILE, k->dir);
 	snprintf(pid, sizeof(pid), "%s/" PID_FILE, k->dir);
 	snprintf(vrrp, sizeof(vrrp), "%s/" VRRP_FILE, k->dir);
-	k->child = job_start(
-		k->jobs,
-		&(struct job_spec) {
-			.argv = argv, .parent_death_signal = SIGTERM, .line = on_line, .end = on_end, .arg = k });
+	k->child = job_start(k->jobs, &(struct job_spec) { .argv = argv,
+							   .parent_death_signal = SIGTERM,
+							   .real_time = true,
+							   .line = on_line,
+							   .end = on_end,
+							   .arg = k });
 	k->started_at = now;
 	k->settled_at = now + KEEPALIVED_SETTLE_MS;
 	k->start_at = now + k->backoff_ms;

@@ -78,7 +78,7 @@ void kernel_read_events(struct kernel *k)
 
 /* ---- the list ---- */
 
-static bool take_ip(struct addr *ret, unsigned family, const struct rtattr *attribute)
+static bool take_ip(struct addr *ret, unsigned family, struct rtattr *attribute)
 {
 	size_t n = family == AF_INET6 ? 16 : 4;
 
@@ -90,9 +90,10 @@ static bool take_ip(struct addr *ret, unsigned family, const struct rtattr *attr
 	return true;
 }
 
-static bool take_address(const struct nlmsghdr *h, struct kernel_address *ret)
+/* The kernel's macros take pointers to what may be written. */
+static bool take_address(struct nlmsghdr *h, struct kernel_address *ret)
 {
-	const struct ifaddrmsg *m = NLMSG_DATA(h);
+	struct ifaddrmsg *m = NLMSG_DATA(h);
 	int left = (int)IFA_PAYLOAD(h);
 	bool found = false, local = false;
 
@@ -101,7 +102,7 @@ static bool take_address(const struct nlmsghdr *h, struct kernel_address *ret)
 	*ret = (struct kernel_address) { .interface = (int)m->ifa_index,
 					 .bits = m->ifa_prefixlen,
 					 .flags = m->ifa_flags };
-	for (const struct rtattr *a = IFA_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+	for (struct rtattr *a = IFA_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
 		/* IFA_LOCAL is the address where there are both (the other is then the far end of a link). */
 		if (a->rta_type == IFA_LOCAL || (a->rta_type == IFA_ADDRESS && !local)) {
 			local |= a->rta_type == IFA_LOCAL;
@@ -226,7 +227,7 @@ static int ask(struct kernel *k, struct change *c)
 	/* Leftovers of an earlier, failed question are skipped by their number; there are not many. */
 	for (int i = 0; r == 0 && i < 64; i++) {
 		ssize_t n = recv(k->ask, buf, sizeof(buf), 0);
-		const struct nlmsghdr *h = (const struct nlmsghdr *)(void *)buf;
+		struct nlmsghdr *h = (struct nlmsghdr *)(void *)buf;
 		const struct nlmsgerr *e = NLMSG_DATA(h);
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -237,10 +238,14 @@ static int ask(struct kernel *k, struct change *c)
 	return r != 0 ? r : -EIO;
 }
 
-int kernel_lease(struct kernel *k, const struct kernel_address *a)
+int kernel_lease(struct kernel *k, const struct kernel_address *a, bool own_route)
 {
-	struct ifa_cacheinfo life = { .ifa_prefered = KERNEL_LEASE_S, .ifa_valid = KERNEL_LEASE_S };
-	uint32_t flags = a->flags & KEPT_FLAGS;
+	bool v6 = a->ip.sa.sa_family == AF_INET6;
+	/* An IPv6 address that is not preferred answers, and is nobody's choice for a connection from here, which would
+	 * break when the VIP moves (RFC 6724 section 5, rule 3). Of IPv4 addresses the first of a network is chosen
+	 * anyway. */
+	struct ifa_cacheinfo life = { .ifa_prefered = v6 ? 0 : KERNEL_LEASE_S, .ifa_valid = KERNEL_LEASE_S };
+	uint32_t flags = (a->flags & (uint32_t)KEPT_FLAGS) | (own_route ? 0u : (uint32_t)IFA_F_NOPREFIXROUTE);
 	/* Without NLM_F_CREATE an address that went meanwhile does not come back. */
 	struct change c = change_of(a, RTM_NEWADDR, NLM_F_REPLACE);
 

@@ -35,8 +35,9 @@ void kernel_read_events(struct kernel *k);
 int kernel_refresh(struct kernel *k) MUST_CHECK;
 /* The address on that interface (0 = any), or NULL. Valid until the next refresh. */
 const struct kernel_address *kernel_find(const struct kernel *k, int interface, const struct addr *ip);
-/* Lets the address live for KERNEL_LEASE_S from now. 0 or -errno. */
-int kernel_lease(struct kernel *k, const struct kernel_address *a) MUST_CHECK;
+/* Lets the address live for KERNEL_LEASE_S from now; and the route to its network with it (IPv6), if that is its own
+ * and not another address's too. 0 or -errno. */
+int kernel_lease(struct kernel *k, const struct kernel_address *a, bool own_route) MUST_CHECK;
 int kernel_delete(struct kernel *k, const struct kernel_address *a) MUST_CHECK;
 
 #endif

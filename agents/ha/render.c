@@ -46,13 +46,15 @@ static void track_file(struct sbuf *out, const struct ha_vip *v, const char *sta
 		    v->name, state_dir, v->name);
 }
 
-/* keepalived refuses a list of nobody: a node alone sends to the group, where nobody listens. */
+/* A node without peers says to all what nobody hears: an empty list of peers is refused. */
 static void peers(struct sbuf *out, const struct ha_vip *v)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (v->n_peers == 0)
+	if (v->n_peers == 0) {
+		sbuf_printf(out, "\tmcast_src_ip %s\n", addr_format_ip(&v->source, text));
 		return;
+	}
 	sbuf_printf(out, "\tunicast_src_ip %s\n", addr_format_ip(&v->source, text));
 	sbuf_puts(out, "\tunicast_peer {\n");
 	for (size_t i = 0; i < v->n_peers; i++)

@@ -48,6 +48,36 @@ void vips_delete(struct vips *v, const struct ha_vip *vip)
 	}
 }
 
+static bool is_vip(const struct vips *v, const struct addr *ip)
+{
+	for (size_t i = 0; i < v->table->n; i++)
+		for (size_t k = 0; k < v->table->vips[i].n_addresses; k++)
+			if (addr_eq_ip(&v->table->vips[i].addresses[k].ip, ip))
+				return true;
+	return false;
+}
+
+static bool same_network(const struct kernel_address *a, const struct kernel_address *b)
+{
+	struct addr x = a->ip, y = b->ip;
+
+	if (a->interface != b->interface || a->bits != b->bits || x.sa.sa_family != y.sa.sa_family)
+		return false;
+	addr_mask(&x, a->bits);
+	addr_mask(&y, b->bits);
+	return addr_eq_ip(&x, &y);
+}
+
+/* IPv6 has one route for all addresses of a network, and a lifetime of one of them becomes the route's: the node would
+ * be cut off when its VIP goes. */
+static bool has_own_route(const struct vips *v, const struct kernel_address *a)
+{
+	for (size_t i = 0; i < v->kernel->n; i++)
+		if (same_network(&v->kernel->list[i], a) && !is_vip(v, &v->kernel->list[i].ip))
+			return false;
+	return true;
+}
+
 /* `all`: also those that have a lease already. */
 static void lease(struct vips *v, const struct ha_vip *vip, int interface, bool all)
 {
@@ -55,7 +85,7 @@ static void lease(struct vips *v, const struct ha_vip *vip, int interface, bool 
 		const struct kernel_address *a = kernel_find(v->kernel, interface, &vip->addresses[i].ip);
 		if (a == NULL || (a->leased && !all))
 			continue;
-		int r = kernel_lease(v->kernel, a);
+		int r = kernel_lease(v->kernel, a, a->ip.sa.sa_family == AF_INET || has_own_route(v, a));
 		if (r != 0)
 			log_failure("lease", vip, r);
 	}

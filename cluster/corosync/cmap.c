@@ -62,22 +62,18 @@ static int get_number(cmap_handle_t map, const char *key, uint64_t *ret)
 
 static int read_nodes(struct cmap_reader *r)
 {
-	cmap_handle_t map;
-	int rc = error_of(cmap_initialize_map(&map, CMAP_MAP_ICMAP));
+	int rc = 0;
 
-	if (rc != 0)
-		return rc;
 	r->n_nodes = 0;
 	for (unsigned i = 0; i < CORE_MEMBERS_MAX && rc == 0; i++) {
 		char key[64];
 		uint64_t id = 0;
 
 		snprintf(key, sizeof(key), "nodelist.node.%u.nodeid", i);
-		rc = get_number(map, key, &id);
+		rc = get_number(r->icmap, key, &id);
 		if (rc == 0)
 			r->nodes[r->n_nodes++] = (uint32_t)id;
 	}
-	(void)cmap_finalize(map);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -155,23 +151,48 @@ static int read_totem(struct cmap_reader *r, struct corosync_ring *ret)
 	return 0;
 }
 
+static int open_maps(struct cmap_reader *r)
+{
+	int rc = error_of(cmap_initialize_map(&r->stats, CMAP_MAP_STATS));
+
+	if (rc != 0)
+		return rc;
+	rc = error_of(cmap_initialize_map(&r->icmap, CMAP_MAP_ICMAP));
+	if (rc != 0) {
+		(void)cmap_finalize(r->stats);
+		return rc;
+	}
+	r->open = true;
+	r->rounds = 0;
+	return 0;
+}
+
+/* The nodes change with the file. */
+static int read_file(struct cmap_reader *r, struct corosync_ring *ret)
+{
+	int rc = get_number(r->icmap, "totem.config_version", &ret->generation);
+
+	if (rc != 0 && rc != -ENOENT)
+		return rc;
+	if (r->rounds == 0 || r->generation != ret->generation) {
+		rc = read_nodes(r);
+		r->rounds = ROUNDS_PER_NODE_LIST;
+		r->generation = ret->generation;
+	}
+	r->rounds--;
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int cmap_reader_read(struct cmap_reader *r, uint32_t own, struct corosync_ring *ret)
 {
 	int rc = 0;
 
 	*ret = (struct corosync_ring) { .n_links = 0 };
-	if (!r->open) {
-		rc = error_of(cmap_initialize_map(&r->stats, CMAP_MAP_STATS));
-		if (rc != 0)
-			return rc;
-		r->open = true;
-		r->rounds = 0;
-	}
-	if (r->rounds == 0) {
-		rc = read_nodes(r);
-		r->rounds = ROUNDS_PER_NODE_LIST;
-	}
-	r->rounds--;
+	if (!r->open)
+		rc = open_maps(r);
+	if (!r->open)
+		return rc;
+	rc = read_file(r, ret);
 	if (rc == 0)
 		rc = read_totem(r, ret);
 	if (rc == 0)
@@ -183,7 +204,9 @@ int cmap_reader_read(struct cmap_reader *r, uint32_t own, struct corosync_ring *
 
 void cmap_reader_close(struct cmap_reader *r)
 {
-	if (r->open)
+	if (r->open) {
 		(void)cmap_finalize(r->stats);
+		(void)cmap_finalize(r->icmap);
+	}
 	*r = (struct cmap_reader) { .open = false };
 }

@@ -55,6 +55,7 @@ struct corosync_ring {
 	uint64_t token_us;          /* mean time of a rotation of the token */
 	uint64_t retransmits;       /* of multicasts, since corosync's start */
 	uint64_t continuous_gather; /* attempts to form a ring without success; some = a link works in one direction */
+	uint64_t generation;        /* totem.config_version of the file that corosync has read; 0 = not known */
 	bool nic_failure;           /* a firewall or a network card keeps this node from all others */
 	struct corosync_link links[COROSYNC_LINK_ROWS_MAX];
 	size_t n_links; /* of this node to the others */

@@ -44,11 +44,12 @@ struct engine cpg_engine(void);
 
 /* cmap, for cpg_engine's measure(): zeroed at first. Returns as an engine does. */
 struct cmap_reader {
-	uint64_t stats; /* handle */
+	uint64_t stats, icmap; /* handles */
 	bool open;
 	uint32_t nodes[CORE_MEMBERS_MAX];
 	size_t n_nodes;
 	unsigned rounds; /* until the list of nodes is read again */
+	uint64_t generation; /* of the file it was read with */
 };
 int cmap_reader_read(struct cmap_reader *r, uint32_t own, struct corosync_ring *ret);
 void cmap_reader_close(struct cmap_reader *r);

@@ -213,10 +213,24 @@ static void read_verdicts(struct input *in, struct node_report *r)
 	}
 }
 
+static void read_files(struct input *in, struct node_report *r)
+{
+	struct report_files *f = &r->files;
+
+	f->instance = take(in, 8);
+	f->staged = take(in, 8);
+	f->installed = take(in, 8);
+	f->active = take(in, 8);
+	take_bytes(in, f->staged_hash, sizeof(f->staged_hash));
+	f->synced = take(in, 1) & FILES_SYNCED;
+	in->bad |= f->instance == 0;
+}
+
 static read_fn *const readers[FIELD_KIND_COUNT] = {
 	[FIELD_NODE] = read_node,     [FIELD_STATE] = read_state,       [FIELD_REASON] = read_reason,
 	[FIELD_CONFIG] = read_config, [FIELD_VIP] = read_vip,           [FIELD_LINK] = read_link,
 	[FIELD_KEY] = read_key,       [FIELD_VERDICTS] = read_verdicts,
+	[FIELD_FILES] = read_files,
 };
 
 /* These are in every report, once. */

@@ -15,7 +15,8 @@ enum {
 	OTHERS = 1 + FIELD_HEAD_LEN + NODE_FIXED + TEXTS_MAX + FIELD_HEAD_LEN + STATE_FIXED +
 		 REPORT_REASONS_MAX * (FIELD_HEAD_LEN + 1 + REPORT_TEXT_MAX) + FIELD_HEAD_LEN + CONFIG_FIXED + 1 +
 		 REPORT_TEXT_MAX + VIPS_MAX_BYTES + REPORT_LINKS_MAX * (FIELD_HEAD_LEN + LINK_FIXED) +
-		 TICKET_KEYS_SENT * (FIELD_HEAD_LEN + KEY_FIXED) + FIELD_HEAD_LEN + VERDICTS_FIXED
+		 TICKET_KEYS_SENT * (FIELD_HEAD_LEN + KEY_FIXED) + FIELD_HEAD_LEN + VERDICTS_FIXED + FIELD_HEAD_LEN +
+		 FILES_FIXED
 };
 _Static_assert((int)OTHERS <= (int)REPORT_OTHERS_MAX, "what is not verdicts keeps its bound");
 _Static_assert(REPORT_VIPS_MAX *(int)VIP_FULL <= (int)VIPS_MAX_BYTES, "all VIPs fit, if need be without reasons");
@@ -203,6 +204,19 @@ static void put_keys(struct sbuf *out, const struct node_report *r)
 	}
 }
 
+static void put_files(struct sbuf *out, const struct report_files *f)
+{
+	size_t at = field_begin(out, FIELD_FILES);
+
+	put(out, f->instance, 8);
+	put(out, f->staged, 8);
+	put(out, f->installed, 8);
+	put(out, f->active, 8);
+	sbuf_add(out, f->staged_hash, sizeof(f->staged_hash));
+	put(out, f->synced ? FILES_SYNCED : 0, 1);
+	field_end(out, at);
+}
+
 static void put_verdicts(struct sbuf *out, const struct node_report *r)
 {
 	size_t at = field_begin(out, FIELD_VERDICTS), bytes = r->n_verdicts * sizeof(*r->verdicts);
@@ -236,6 +250,8 @@ void report_encode(const struct node_report *r, struct sbuf *out)
 	put_vips(out, r);
 	put_links(out, r);
 	put_keys(out, r);
+	if (r->files.instance != 0)
+		put_files(out, &r->files);
 	put_verdicts(out, r);
 	ASSERT(out->n <= CORE_SOFT_MAX);
 }

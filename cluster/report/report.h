@@ -105,6 +105,14 @@ struct node_report {
 	struct report_link links[REPORT_LINKS_MAX];
 	uint16_t view_changes; /* in the last 60 s */
 
+	/* Where it is with corosync's file (cluster/members/change.h); instance 0 = nothing is said. */
+	struct report_files {
+		uint64_t instance;
+		uint64_t staged, installed, active; /* generations */
+		uint8_t staged_hash[ENTRY_HASH_LEN];
+		bool synced; /* has the log */
+	} files;
+
 	struct ticket_keys keys; /* the newest TICKET_KEYS_SENT; secret */
 
 	/* Read: sorted by key, each once. Given to report_encode(): in any order. */

@@ -21,11 +21,12 @@ enum field_kind {
 	FIELD_LINK,     /* peer u32, link u8, flags u8, latency u32, downs u32 */
 	FIELD_KEY,      /* serial u64, maker u32, age u32, bytes */
 	FIELD_VERDICTS, /* flags u8, count u16, then rows of 8 bytes: key u48, state and weight u16 */
+	FIELD_FILES,    /* instance u64, generations u64 u64 u64, hash, flags u8 */
 	FIELD_KIND_COUNT
 };
 
 enum { STATE_DRAIN = 1, STATE_VOTER_ONLY = 2, STATE_IS_READY = 4, STATE_SOFT = 8, STATE_SAFE = 16 };
-enum { CONFIG_HASH = 1, VIP_UP = 1, VIP_KERNEL = 2, LINK_UP = 1, VERDICTS_PARTIAL = 1 };
+enum { CONFIG_HASH = 1, VIP_UP = 1, VIP_KERNEL = 2, LINK_UP = 1, VERDICTS_PARTIAL = 1, FILES_SYNCED = 1 };
 
 enum {
 	NODE_FIXED = 4 + 2 + 2 + 8 + 8,
@@ -35,7 +36,8 @@ enum {
 	VIP_PEERS = 8 + 1 + 4 + 1 + 16,
 	LINK_FIXED = 4 + 1 + 1 + 4 + 4,
 	KEY_FIXED = 8 + 4 + 4 + TICKET_KEY_LEN,
-	VERDICTS_FIXED = 1 + 2
+	VERDICTS_FIXED = 1 + 2,
+	FILES_FIXED = 4 * 8 + ENTRY_HASH_LEN + 1
 };
 
 /* What the VIPs may take of a report. Reasons share what the names leave of it. */

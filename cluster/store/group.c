@@ -202,12 +202,14 @@ static int become(struct store *s, const struct identity *i)
 	return 0;
 }
 
-int store_join(struct store *s, uint32_t id, uint64_t cluster)
+int store_join(struct store *s, uint32_t id, uint64_t cluster, uint64_t instance)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
 	if (id == 0 || cluster == 0)
 		return -EINVAL;
 	struct identity i = identity_new(id, cluster, true);
+	if (instance != 0)
+		i.instance = instance;
 	return become(s, &i);
 }
 
@@ -258,6 +260,20 @@ struct store_census store_census(const struct store *s)
 		c.absent += !present;
 	}
 	return c;
+}
+
+bool store_has_member(const struct store *s, const char *name)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	const struct entry *e = store_last(s, ENTRY_MEMBERSHIP);
+	struct voters table;
+
+	if (e == NULL || !voters_decode(e->document, &table))
+		return false;
+	for (size_t i = 0; i < table.n; i++)
+		if (strcmp(table.list[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 uint32_t store_donor(const struct store *s)

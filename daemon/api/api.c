@@ -226,6 +226,7 @@ void api_free(struct api *a)
 	metrics_retire(a->m_quorate);
 	nodes_metrics_retire(a);
 	json_decref(a->runtime);
+	json_decref(a->local);
 	events_free(a->events);
 	SSL_CTX_free(a->tls);
 	if (a->conf != NULL)

@@ -12,6 +12,7 @@
 #include "daemon/session/engine.h"
 
 struct api;
+struct cluster_call;
 
 /* What the api needs from the process around it. */
 struct api_env {
@@ -31,6 +32,10 @@ struct api_env {
 	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
 	/* Sets this node's admin state; true = done. */
 	void (*set_node_drain)(bool drain, void *arg);
+	/* /cluster/…: to be answered as cluster_calls.h says. NULL = none. */
+	void (*cluster_call)(struct cluster_call *q, void *arg);
+	/* The cluster as GET /status shows it, a new reference; NULL = there is none. */
+	json_t *(*cluster_status)(void *arg);
 	void *arg;
 	double started_wall;
 };
@@ -46,6 +51,9 @@ void api_set_conf(struct api *a, struct conf *c);
 void api_applied(struct api *a, const struct entry *e);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
+
+/* Quorum has returned: what was set with ?scope=local meanwhile gives way to what is stored. */
+void api_quorum_returned(struct api *a);
 
 /* ---- the shared view ---- */
 

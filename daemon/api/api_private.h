@@ -71,6 +71,8 @@ struct api {
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
 	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
+	json_t *local;         /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
+	bool local_node;       /* its own state, too */
 	struct list streams;   /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;
@@ -291,6 +293,8 @@ json_t *runtime_document(struct api *a);
 void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then);
 /* ?scope=local: this node alone, not stored. False: answered. */
 bool runtime_scope(struct call *c, bool *ret_local) MUST_CHECK;
+/* Something was set on this node alone: without quorum it counts until quorum returns. pool NULL: the node itself. */
+void runtime_note_local(struct api *a, const char *pool, const char *server);
 /* Stored admin state of this node, "ready" or "drain". */
 const char *runtime_node_admin(struct api *a);
 

@@ -75,6 +75,9 @@ static json_t *responses(const struct resource *r)
 
 	if (r->fn == res_object_put || r->fn == res_object_patch)
 		json_object_set_new(o, "201", json_pack("{s:s}", "description", "Created"));
+	if (r->method != EVHTTP_REQ_GET && (strstr(r->pattern, "/config") != NULL || strstr(r->query, "scope") != NULL))
+		json_object_set_new(o, "202",
+				    json_pack("{s:s}", "description", "Not known in time; the Location tells later"));
 	return o;
 }
 

@@ -247,6 +247,7 @@ static void store_server(struct call *c, const char *key, json_t *value)
 static void set_local(struct call *c, const char *key, json_t *value)
 {
 	set_server(c->api, c->params[0], c->params[1], value);
+	runtime_note_local(c->api, c->params[0], c->params[1]);
 	api_event(c->api, "server_admin",
 		  json_pack("{s:s, s:s, s:O, s:o, s:b}", "pool", c->params[0], "server", c->params[1], key, value,
 			    "author", json_text(c->who.author), "local", 1));

@@ -171,6 +171,8 @@ void res_status_get(struct call *c)
 	json_object_set_new(o, "safe_to_stop_why", json_text(unsafe));
 	json_object_set_new(o, "nodes", nodes_json(a));
 	json_object_set_new(o, "vips", nodes_vip_owners(a));
+	if (a->env.cluster_status != NULL)
+		json_object_set_new(o, "cluster", a->env.cluster_status(a->env.arg));
 	json_object_set_new(o, "listeners", listeners_json(a));
 	json_object_set_new(o, "pools", pools_summary(a));
 	json_object_set_new(o, "admin_api", admin_json(a));
@@ -244,6 +246,7 @@ static void store_node(struct call *c, bool drain)
 static void set_local(struct call *c, bool drain)
 {
 	set_node(c->api, c->params[0], drain);
+	runtime_note_local(c->api, NULL, NULL);
 	api_event(c->api, "node",
 		  json_pack("{s:s, s:s, s:o}", "name", c->params[0], "admin", drain ? "drain" : "ready", "author",
 			    json_text(c->who.author)));

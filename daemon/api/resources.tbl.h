@@ -36,6 +36,23 @@ RESOURCE(POST, "/api/v1/vips/{vip}/move", ROLE_OPERATOR, res_vips_post_move, "dr
 	 "Move a virtual address to another node, with its connections")
 RESOURCE(POST, "/api/v1/vips/rebalance", ROLE_OPERATOR, res_vips_post_rebalance, "dry_run", "",
 	 "Move all virtual addresses to where they belong: the first node in order that could have each")
+RESOURCE(GET, "/api/v1/cluster/members", ROLE_VIEWER, res_cluster_members, "", "",
+	 "The table of nodes, who is here, and the change under way")
+RESOURCE(POST, "/api/v1/cluster/init", ROLE_ADMIN, res_cluster_init, "", JSON_TYPE,
+	 "Make this node the first of a cluster")
+RESOURCE(POST, "/api/v1/cluster/tokens", ROLE_ADMIN, res_cluster_token, "", JSON_TYPE,
+	 "A token by which one node joins, once")
+RESOURCE(POST, "/api/v1/cluster/join", ROLE_ADMIN, res_cluster_join, "", JSON_TYPE,
+	 "Make this node a member of an existing cluster")
+RESOURCE(POST, "/api/v1/cluster/leave", ROLE_ADMIN, res_cluster_leave, "", JSON_TYPE, "Take this node out of its cluster")
+RESOURCE(DELETE, "/api/v1/cluster/members/{node}", ROLE_ADMIN, res_cluster_remove, "force", "",
+	 "Take a node out that may be absent")
+RESOURCE(DELETE, "/api/v1/cluster/change", ROLE_ADMIN, res_cluster_cancel, "", "",
+	 "Give up a join or a rotation that is under way")
+RESOURCE(POST, "/api/v1/cluster/force-quorum", ROLE_ADMIN, res_cluster_force_quorum, "", JSON_TYPE,
+	 "Decide with the nodes that are here, though they are no quorum")
+RESOURCE(POST, "/api/v1/cluster/rotate-keys", ROLE_ADMIN, res_cluster_rotate_keys, "", JSON_TYPE,
+	 "A new key for corosync, on all nodes")
 
 RESOURCE(GET, "/api/v1/pools", ROLE_VIEWER, res_pools_get, "", "", "The pools and their servers")
 RESOURCE(GET, "/api/v1/pools/{pool}", ROLE_VIEWER, res_pools_get_one, "", "", "One pool")

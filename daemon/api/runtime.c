@@ -240,3 +240,45 @@ json_t *runtime_prune(struct api *a, json_t *before, json_t *after)
 	json_decref(document);
 	return NULL;
 }
+
+/* ---- set on this node alone ---- */
+
+void runtime_note_local(struct api *a, const char *pool, const char *server)
+{
+	if (store_quorate(a->env.store))
+		return;
+	if (pool == NULL) {
+		a->local_node = true;
+		return;
+	}
+	if (a->local == NULL)
+		a->local = json_object();
+	json_t *servers = json_object_get(a->local, pool);
+	if (servers == NULL) {
+		servers = json_object();
+		json_object_set_new(a->local, pool, servers);
+	}
+	json_object_set_new(servers, server, json_true());
+}
+
+void api_quorum_returned(struct api *a)
+{
+	const char *pool, *name;
+	json_t *servers, *flag;
+
+	CHECK_OBJ(a, API_MAGIC);
+	json_object_foreach(a->local, pool, servers) {
+		json_object_foreach(servers, name, flag) {
+			forget_server(a, pool, name);
+			apply_server(a, pool, name, server_in(a->runtime, pool, name));
+			api_event(a, "server_admin",
+				  json_pack("{s:s, s:s, s:b, s:s}", "pool", pool, "server", name, "local", 0, "why",
+					    "quorum has returned"));
+		}
+	}
+	if (a->local_node)
+		a->env.set_node_drain(strcmp(runtime_node_admin(a), "drain") == 0, a->env.arg);
+	json_decref(a->local);
+	a->local = NULL;
+	a->local_node = false;
+}

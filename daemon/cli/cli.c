@@ -152,6 +152,48 @@ const struct command cli_commands[] = {
 	  cmd_user_remove },
 	{ "user list", "", 0, 0, 0, "the users, and which verifiers are stored of them", "postroad user list", NULL,
 	  cmd_user_list },
+	{ "cluster init", "", 0, 0, OPT(LINK) | OPT(NAME) | OPT(LISTEN) | OPT(FORCE),
+	  "make this node the first of a cluster",
+	  "postroad cluster init --link 10.0.0.11  # on the machine itself, as root\n"
+	  "postroad cluster init --link 10.0.0.11 --link 10.1.0.11 --name mx  # two networks between the nodes",
+	  "Makes keys and certificates, writes the node file's cluster section and starts corosync. Mail goes on "
+	  "meanwhile; configuration and state stay.",
+	  cmd_cluster_init },
+	{ "cluster token", "", 0, 0, OPT(VOTER_ONLY) | OPT(REPLACE) | OPT(TTL), "let one node join, once",
+	  "postroad cluster token > token  # carry it to the new node, and keep it secret\n"
+	  "postroad cluster token --voter-only | ssh n3 postroad cluster join --voter-only --token-file - --link "
+	  "10.0.0.13",
+	  NULL, cmd_cluster_token },
+	{ "cluster join", "", 0, 0, OPT(LINK) | OPT(LISTEN) | OPT(VOTER_ONLY) | OPT(FORCE) | OPT(TOKEN_FILE),
+	  "make this node a member of a cluster",
+	  "postroad cluster join --token-file token --link 10.0.0.12  # on the machine itself, as root",
+	  "Its own configuration and state are given up for the cluster's. Returns when the node votes.",
+	  cmd_cluster_join },
+	{ "cluster leave", "", 0, 0, OPT(YES), "take this node out of its cluster",
+	  "postroad node drain n3 --wait && postroad cluster leave --yes", NULL, cmd_cluster_leave },
+	{ "cluster remove", "NODE", 1, 1, OPT(YES) | OPT(FORCE), "take a node out that may be away",
+	  "postroad cluster remove n3\n"
+	  "postroad cluster remove n3 --force  # while yet another node is away",
+	  "Its vote ends at once, and with a new key it cannot listen any more. It is told when it comes back, and "
+	  "forgets its keys.",
+	  cmd_cluster_remove },
+	{ "cluster replace", "NODE", 1, 1, OPT(VOTER_ONLY) | OPT(TTL), "let a new machine take a lost one's place",
+	  "postroad cluster replace n3 | ssh new-n3 postroad cluster join --token-file - --link 10.0.0.13",
+	  "Prints a token for a node of the same name. The lost one must be off: it is removed when the new one joins.",
+	  cmd_cluster_replace },
+	{ "cluster cancel", "", 0, 0, 0, "give up a join or a rotation of keys that is under way",
+	  "postroad cluster cancel", NULL, cmd_cluster_cancel },
+	{ "cluster force-quorum", "", 0, 0, OPT(YES), "decide with the nodes that are left",
+	  "postroad cluster force-quorum  # when most of the nodes are lost for good",
+	  "Only when the others are off for certain: two halves that both decide have two configurations, and one of "
+	  "them is thrown away.",
+	  cmd_cluster_force_quorum },
+	{ "cluster rotate-keys", "", 0, 0, 0, "a new key for what the nodes say to each other",
+	  "postroad cluster rotate-keys", NULL, cmd_cluster_rotate_keys },
+	{ "cluster status", "", 0, 0, 0, "the members, who is here, what is under way",
+	  "postroad cluster status  # exit code 3 without quorum\n"
+	  "postroad cluster status --json",
+	  NULL, cmd_cluster_status },
 	{ "completion", "SHELL", 1, 1, 0, "print a completion script for bash or zsh",
 	  "postroad completion bash > /etc/bash_completion.d/postroad\n"
 	  "source <(postroad completion zsh)",

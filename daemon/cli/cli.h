@@ -48,10 +48,16 @@ enum option {
 	OPT_ROLE,
 	OPT_EXPIRES,
 	OPT_PASSWORD_FILE,
+	OPT_LINK,
+	OPT_NAME,
+	OPT_LISTEN,
+	OPT_VOTER_ONLY,
+	OPT_REPLACE,
+	OPT_TTL,
 	OPT_FORCE,
 	OPT_COUNT
 };
-#define OPT(name) (1u << OPT_##name)
+#define OPT(name) (UINT64_C(1) << OPT_##name)
 
 struct option_def {
 	const char *name; /* without "--" */
@@ -69,7 +75,7 @@ struct command {
 	const char *words; /* "config apply" */
 	const char *args;  /* "FILE", "" = none */
 	unsigned min_args, max_args;
-	unsigned options; /* OPT() bits beyond the global ones */
+	uint64_t options; /* OPT() bits beyond the global ones; OPT(TOKEN_FILE): it has a use of its own for that */
 	const char *summary;
 	const char *examples; /* one a line: "command  # what it does" */
 	const char *text;     /* a paragraph, NULL = the summary says it all */
@@ -201,7 +207,8 @@ cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edi
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
 	cmd_node_state, cmd_vip_list, cmd_vip_move, cmd_vip_rebalance, cmd_session_list, cmd_session_kill, cmd_session_trace, cmd_explain, cmd_events,
 	cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add, cmd_user_remove, cmd_user_list,
-	cmd_completion;
+	cmd_completion, cmd_cluster_init, cmd_cluster_token, cmd_cluster_join, cmd_cluster_leave, cmd_cluster_remove,
+	cmd_cluster_replace, cmd_cluster_cancel, cmd_cluster_force_quorum, cmd_cluster_rotate_keys, cmd_cluster_status;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 

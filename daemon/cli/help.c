@@ -65,7 +65,7 @@ void help_command(const struct command *k)
 	if (k->options != 0)
 		puts("\nOptions:");
 	for (unsigned o = OPT_GLOBAL_COUNT; o < OPT_COUNT; o++)
-		if (k->options & (1u << o))
+		if (k->options & (UINT64_C(1) << o))
 			print_option(o);
 	puts("\nOptions of every command:");
 	for (unsigned o = 0; o < OPT_GLOBAL_COUNT; o++)
@@ -123,7 +123,7 @@ const char *help_nearest(const char *first, const char *second)
 static void print_options_words(const struct command *k)
 {
 	for (unsigned o = 0; o < OPT_COUNT; o++)
-		if (o < OPT_GLOBAL_COUNT || (k->options & (1u << o)))
+		if (o < OPT_GLOBAL_COUNT || (k->options & (UINT64_C(1) << o)))
 			printf(" --%s", option_defs[o].name);
 }
 
@@ -246,7 +246,7 @@ static void mdoc_command(const struct command *k)
 	if (k->options != 0)
 		printf("Takes");
 	for (unsigned o = OPT_GLOBAL_COUNT, n = 0; o < OPT_COUNT; o++)
-		if (k->options & (1u << o))
+		if (k->options & (UINT64_C(1) << o))
 			printf("%s\n.Fl \\-%s", n++ ? " ," : "", option_defs[o].name);
 	if (k->options != 0)
 		puts(" .");

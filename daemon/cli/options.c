@@ -41,8 +41,14 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_SIZE] = { "size", "BYTES", "the size announced with MAIL" },
 	[OPT_ROLE] = { "role", "ROLE", "viewer, operator or admin" },
 	[OPT_EXPIRES] = { "expires", "TIME", "end of the token's life, RFC 3339 (default: never)" },
-	[OPT_FORCE] = { "force", NULL, "also where nobody else would take over" },
 	[OPT_PASSWORD_FILE] = { "password-file", "FILE", "where the password stands (default: standard input)" },
+	[OPT_LINK] = { "link", "ADDRESS", "this machine in the network between nodes; twice for two networks" },
+	[OPT_NAME] = { "name", "NAME", "the cluster's name (default postroad)" },
+	[OPT_LISTEN] = { "listen", "ADDRESS", "where other nodes call this one (default: the first link, port 8426)" },
+	[OPT_VOTER_ONLY] = { "voter-only", NULL, "a node that votes and carries no mail" },
+	[OPT_REPLACE] = { "replace", "NODE", "in the place of a node that will not come back" },
+	[OPT_TTL] = { "ttl", "SECONDS", "how long it is good (default 3600)" },
+	[OPT_FORCE] = { "force", NULL, "although a check fails, a node is away that is known to be off, or nobody else takes over" },
 };
 
 bool cli_has(const struct cli *c, enum option o)
@@ -85,7 +91,11 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
 			cli_error("--%s needs a value: --%s %s", name, name, d->arg);
 			return EXIT_USAGE;
 		}
-		c->options[o] = d->arg == NULL ? "" : eq != NULL ? eq + 1 : argv[*i];
+		const char *value = d->arg == NULL ? "" : eq != NULL ? eq + 1 : argv[*i];
+		/* The one that may be given twice is a list, also in one word. Never freed: it lasts as long as argv. */
+		if (o == OPT_LINK && c->options[o] != NULL)
+			value = xasprintf("%s,%s", c->options[o], value);
+		c->options[o] = value;
 		return EXIT_DONE;
 	}
 	return unknown_option(name);
@@ -140,13 +150,13 @@ int options_parse(struct cli *c, int argc, char **argv)
 int options_check(const struct cli *c)
 {
 	for (size_t o = OPT_GLOBAL_COUNT; o < OPT_COUNT; o++) {
-		if (c->options[o] != NULL && !(c->command->options & (1u << o))) {
+		if (c->options[o] != NULL && !(c->command->options & (UINT64_C(1) << o))) {
 			cli_error("--%s does not go with `postroad %s`", option_defs[o].name, c->command->words);
 			return EXIT_USAGE;
 		}
 	}
-	if (!cli_has(c, OPT_URL) &&
-	    (cli_has(c, OPT_CA_FILE) || cli_has(c, OPT_FINGERPRINT) || cli_has(c, OPT_TOKEN_FILE))) {
+	bool token = cli_has(c, OPT_TOKEN_FILE) && !(c->command->options & OPT(TOKEN_FILE));
+	if (!cli_has(c, OPT_URL) && (cli_has(c, OPT_CA_FILE) || cli_has(c, OPT_FINGERPRINT) || token)) {
 		cli_error("--token-file, --ca-file and --fingerprint go with --url");
 		return EXIT_USAGE;
 	}

@@ -103,6 +103,8 @@ void peers_free(struct peers *p)
 	peers_client_end(p);
 	peers_server_end(p);
 	forget_identity(p);
+	for (size_t i = 0; i < p->n_owned; i++)
+		free(p->owned[i]);
 	FREE_OBJ(p);
 }
 
@@ -203,4 +205,11 @@ void peers_serve(struct peers *p, const char *path, bool strangers, size_t body_
 	CHECK_OBJ(p, PEERS_MAGIC);
 	ASSERT(p->n_paths < PEERS_PATHS_MAX && path[0] == '/');
 	p->paths[p->n_paths++] = (struct peers_path) { path, strangers, body_max, fn, arg };
+}
+
+void peers_own(struct peers *p, void *memory)
+{
+	CHECK_OBJ(p, PEERS_MAGIC);
+	ASSERT(p->n_owned < PEERS_PATHS_MAX);
+	p->owned[p->n_owned++] = memory;
 }

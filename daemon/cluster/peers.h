@@ -70,6 +70,8 @@ int peers_call(struct peers *p, const struct peers_call_options *o, peers_answer
 typedef void peers_serve_fn(struct peers_request *r, void *arg);
 /* path: kept, not copied. strangers: also for those without a certificate. body_max: more gets 413 unread. */
 void peers_serve(struct peers *p, const char *path, bool strangers, size_t body_max, peers_serve_fn *fn, void *arg);
+/* Memory of a path's function, free()d behind it in peers_free(). At most PEERS_PATHS_MAX. */
+void peers_own(struct peers *p, void *memory);
 /* NULL = a stranger. */
 const struct ca_identity *peers_request_from(const struct peers_request *r);
 /* Where it comes from. */

@@ -42,6 +42,8 @@ struct peers {
 	struct list requests; /* oldest first */
 	struct list calls;
 	struct peers_source sources[PEERS_SOURCES];
+	void *owned[PEERS_PATHS_MAX];
+	size_t n_owned;
 	bool closing;
 };
 

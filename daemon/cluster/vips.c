@@ -115,15 +115,10 @@ bool vips_ha_request(struct vips *v, struct ha_message *m, vips_ha_answer_fn *fn
 static void never_answered(struct vips_request *r, const char *why)
 {
 	struct vips_request gone = *r;
-	struct ha_message *m = xcalloc(1, sizeof(*m));
 
 	r->ticket = 0;
-	m->type = HA_ERROR;
-	m->outcome.ticket = gone.ticket;
-	m->outcome.about = (uint8_t)gone.type;
-	ha_text(m->outcome.text, why);
-	gone.fn(m, gone.arg);
-	free(m);
+	log_msg(LOG_LEVEL_WARNING, "ha_request", "a request of type %d has no answer: %s", (int)gone.type, why);
+	gone.fn(NULL, gone.arg);
 }
 
 static void end_requests(struct vips *v, int64_t before_ms, const char *why)

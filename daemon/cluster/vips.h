@@ -61,8 +61,8 @@ void vips_called(struct vips *v, uint32_t from, const char *path, struct str bod
 
 /* ---- postroad-ha ---- */
 
-/* The answer: HA_DONE, HA_ERROR, HA_PROBED, or HA_FLOWS (once for each part). A request that is never answered
- * (postroad-ha has gone, or took too long) gets an HA_ERROR that says so. Not from within vips_ha_request(). */
+/* The answer: HA_DONE, HA_ERROR, HA_PROBED, or HA_FLOWS (once for each part). NULL: it is never answered, as postroad-ha
+ * has gone or took too long. Not from within vips_ha_request(). */
 typedef void vips_ha_answer_fn(const struct ha_message *m, void *arg);
 /* Sends HA_COROSYNC, HA_PROBE or HA_FLOWS_*; the ticket is chosen here. False: it was not sent, since postroad-ha is
  * not connected or the message breaks a rule; fn is then not called. A key in it is the caller's to wipe. */

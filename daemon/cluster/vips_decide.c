@@ -452,9 +452,9 @@ static void on_probed(const struct ha_message *m, void *arg)
 	CHECK_OBJ(v, VIPS_MAGIC);
 	for (size_t n = 0; n < v->n_items; n++) {
 		struct vips_item *i = v->items[n];
-		if (m->type != HA_PROBED)
+		if (m == NULL || m->type != HA_PROBED)
 			i->probing = i->probing && vips_now(v) - i->probed_ms < VIPS_ANSWER_MS;
-		if (m->type != HA_PROBED || strcmp(i->name, m->probed.vip) != 0)
+		if (m == NULL || m->type != HA_PROBED || strcmp(i->name, m->probed.vip) != 0)
 			continue;
 		i->probing = false;
 		i->probe = m->probed.seen ? VIP_TAKEN : VIP_FREE;

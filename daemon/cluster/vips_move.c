@@ -86,6 +86,11 @@ static void on_nothing(const struct ha_message *m, void *arg)
 	UNUSED(arg);
 }
 
+static const char *said_text(const struct ha_message *m)
+{
+	return m != NULL ? m->outcome.text : "postroad-ha does not answer";
+}
+
 static bool ask_about(struct vips_item *i, enum ha_type type, unsigned seconds, vips_ha_answer_fn *fn, void *arg)
 {
 	struct ha_message *m = xcalloc(1, sizeof(*m));
@@ -254,21 +259,21 @@ static void on_list(const struct ha_message *m, void *arg)
 {
 	struct move_call *c = arg;
 	struct vips_item *i = item_of(c);
-	bool last = m->type != HA_FLOWS || m->flows.last;
+	bool is_list = m != NULL && m->type == HA_FLOWS, last = !is_list || m->flows.last;
 
 	if (last)
 		free(c);
 	if (i == NULL || !i->move.listing)
 		return;
-	if (m->type == HA_FLOWS) {
+	if (is_list) {
 		i->move.n_own += m->flows.owner.sa.sa_family == 0 ? m->flows.n : 0;
 		add_part(i, &m->flows, AF_INET);
 		add_part(i, &m->flows, AF_INET6);
 	}
 	if (!last)
 		return;
-	if (m->type != HA_FLOWS && i->move.step == MOVE_LISTING)
-		cannot_prepare(i, m->outcome.text);
+	if (!is_list && i->move.step == MOVE_LISTING)
+		cannot_prepare(i, said_text(m));
 	else
 		send_next(i);
 }
@@ -300,9 +305,9 @@ static void on_kept(const struct ha_message *m, void *arg)
 	free(c);
 	if (i == NULL || i->move.step != MOVE_KEEPING)
 		return;
-	i->move.kept = m->type == HA_DONE;
-	if (m->type != HA_DONE) {
-		cannot_prepare(i, m->outcome.text);
+	i->move.kept = m != NULL && m->type == HA_DONE;
+	if (!i->move.kept) {
+		cannot_prepare(i, said_text(m));
 		return;
 	}
 	enter(i, MOVE_LISTING);

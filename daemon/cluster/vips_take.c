@@ -9,6 +9,8 @@
 
 #include "daemon/cluster/vips_private.h"
 
+#define NO_ANSWER "postroad-ha does not answer there"
+
 struct opening {
 	struct opening *next;
 	struct vips *vips;
@@ -66,8 +68,8 @@ static void on_open(const struct ha_message *m, void *arg)
 	free(c);
 	if (o == NULL)
 		return;
-	if (m->type != HA_DONE)
-		opening_end(o, 503, m->outcome.text);
+	if (m == NULL || m->type != HA_DONE)
+		opening_end(o, 503, m != NULL ? m->outcome.text : NO_ANSWER);
 	else if (++o->at == o->n_owners)
 		opening_end(o, 200, "");
 	else
@@ -177,7 +179,7 @@ static void on_take(const struct ha_message *m, void *arg)
 {
 	struct taking *t = arg;
 
-	answer(t->fn, t->arg, m->type == HA_DONE ? 200 : 503, m->outcome.text);
+	answer(t->fn, t->arg, m != NULL && m->type == HA_DONE ? 200 : 503, m != NULL ? m->outcome.text : NO_ANSWER);
 	free(t);
 }
 

@@ -32,7 +32,9 @@ struct node_config {
 	enum admin_tls admin_tls;
 	const char *admin_certificate, *admin_key; /* ADMIN_TLS_FILES */
 	bool metrics_open;                         /* admin.metrics: "open" */
-	const char *engine;                        /* cluster.engine: "none" for now */
+	const char *engine;                        /* cluster.engine: "none", "corosync" */
+	struct addr *cluster_listen;
+	size_t n_cluster_listen;
 	const char *dns_servers;                   /* "resolver": NULL = the system's */
 	json_t *initial_config;                    /* NULL = none */
 	struct arena *arena;

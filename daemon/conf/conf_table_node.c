@@ -7,7 +7,7 @@
 
 static const char *const log_target_names[] = { [LOG_TARGET_STDERR] = "stderr", [LOG_TARGET_SYSLOG] = "syslog" };
 static const char *const metrics_names[] = { "token", "open" };
-static const char *const engine_names[] = { "none" };
+static const char *const engine_names[] = { "none", "corosync" };
 static const char *const tls_names[] = { [ADMIN_TLS_AUTO] = "auto", [ADMIN_TLS_OFF] = "off" };
 
 _Static_assert(ADMIN_TLS_FILES == ARRAY_LEN(tls_names), "an object is the value behind the words");
@@ -46,9 +46,10 @@ static const struct conf_object admin_object =
 
 static const struct conf_field cluster_fields[] = {
 	{ "engine", CONF_TEXT(choice, N, engine), CONF_NAMES(engine_names, 0), .def = "\"none\"",
-	  .doc = "What makes nodes one system; `none`: this node stands alone." },
-	{ "listen", .type = &conf_type_addrs, .offset = CONF_NOWHERE, CONF_RANGE(0, 0), .def = "[]",
-	  .doc = "Addresses for other nodes; none while the engine is `none`." },
+	  .doc = "What makes nodes one system; `none`: this node stands alone. `postroad cluster init` and `join` "
+		 "write this section." },
+	{ "listen", .type = &conf_type_addrs, CONF_LIST_AT(N, cluster_listen, n_cluster_listen), CONF_RANGE(0, 8),
+	  .def = "[]", .doc = "Addresses for other nodes; empty: this node's first link, port 8426." },
 };
 
 static const struct conf_object cluster_object =

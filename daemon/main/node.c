@@ -61,12 +61,14 @@ static void on_first_round(void *arg)
 
 /* ---- signals and the watchdog ---- */
 
+/* Sessions have ended, or what a member says before it goes is said. */
 static void on_stopped(void *arg)
 {
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	loop_stop(n->loop);
+	if (--n->stop_waits == 0)
+		loop_stop(n->loop);
 }
 
 static void stop_engine(void *arg)
@@ -92,8 +94,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 		engine_stop_now(n->engine);
 		return;
 	}
-	storage_close(n);
-	_exit(0);
+	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
@@ -110,6 +111,8 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 		(long long)(n->config->shutdown_grace_ms / 1000));
 	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
+	n->stop_waits = 2;
+	cluster_node_hand_over(n->cluster, on_stopped, n);
 	/* As long as an address is here, who comes is served. */
 	vips_leave(n->vips, stop_engine, n);
 	share_turn(n->share);
@@ -161,6 +164,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->config = config;
 	n->node_file = node_file;
 	n->started_wall = clock_wall();
+	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
 	timer_init(&n->watchdog, on_watchdog, n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
@@ -221,7 +225,6 @@ static void make_parts(struct node *n)
 
 	activate_hooks(n, &hooks);
 	hooks.on_first_round = on_first_round;
-	n->view = report_view_new();
 	n->engine = engine_new(n->loop, &o);
 	n->registry = registry_new(n->loop, &hooks, learned, n->config->dns_servers);
 	free(learned);
@@ -248,6 +251,8 @@ static int make_api(struct node *n)
 			       .check = activate_check,
 			       .activate = activate_conf,
 			       .set_node_drain = set_node_drain,
+			       .cluster_call = membership_call,
+			       .cluster_status = membership_status,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -293,12 +298,12 @@ static void node_fini(struct node *n)
 	timer_stop(&n->first_round);
 	timer_stop(&n->watchdog);
 	certificates_stop(n);
+	membership_stop(n);
 	addresses_stop(n);
 	shared_stop(n);
 	struct api *api = n->api;
 	n->api = NULL; /* the hooks of what ends now have nobody to tell */
 	api_free(api);
-	report_view_free(n->view);
 	if (n->engine != NULL)
 		engine_free(n->engine);
 	if (n->registry != NULL)
@@ -307,6 +312,8 @@ static void node_fini(struct node *n)
 		conf_unref(n->conf);
 	n->conf = NULL;
 	storage_close(n);
+	membership_free(n);
+	report_view_free(n->view);
 	if (n->loop != NULL)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
@@ -317,6 +324,7 @@ static void node_fini(struct node *n)
 static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
+	membership_start(n);
 	bool first = d->from_node_file && !store_identity(n->store).joined;
 	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
 		return EXIT_FAILED;

@@ -6,6 +6,7 @@
 
 #include "daemon/api/api.h"
 #include "daemon/api/share.h"
+#include "daemon/cluster/cluster_node.h"
 #include "daemon/cluster/vips.h"
 #include "daemon/main/node.h"
 
@@ -28,6 +29,8 @@ struct node {
 	struct report_view *view;
 	struct share *share;
 	struct vips *vips;
+	struct peers *peers;
+	struct cluster_node *cluster;
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
@@ -35,6 +38,7 @@ struct node {
 	int64_t watchdog_ms;
 	bool view_posted;
 	bool stopped;      /* the engine was told to */
+	unsigned stop_waits; /* parts that are not done yet */
 	unsigned stopping; /* how often it was asked to */
 	int status;
 	double started_wall;
@@ -85,6 +89,17 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. 0, or said why. */
 int storage_first(struct node *n, struct conf *conf) MUST_CHECK;
 void storage_close(struct node *n);
+
+/* ---- membership.c: this node as a member of a cluster ---- */
+
+/* Before storage_start(). */
+void membership_start(struct node *n);
+/* Before the store is closed, and after. */
+void membership_stop(struct node *n);
+void membership_free(struct node *n);
+/* As api_env.cluster_call and cluster_status. */
+void membership_call(struct cluster_call *q, void *node);
+json_t *membership_status(void *node);
 
 /* ---- activate.c: configurations and views ---- */
 

@@ -49,6 +49,7 @@ static void fill_membership(void *arg, struct node_report *r)
 	for (size_t i = 0; i < v.n; i++)
 		if (v.list[i].id == r->id)
 			r->voter_only = v.list[i].voter_only;
+	cluster_node_fill(n->cluster, r);
 }
 
 /* ---- this node ---- */

@@ -32,8 +32,18 @@ static void on_applied(const struct entry *e, void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
+	cluster_node_applied(n->cluster, e);
 	if (n->api != NULL)
 		api_applied(n->api, e);
+}
+
+static void on_reset(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
+	cluster_node_reset(n->cluster);
 }
 
 static void on_lost(const struct entry *e, bool committed, void *arg)
@@ -69,7 +79,7 @@ static void on_tick(void *arg)
 
 bool storage_start(struct node *n)
 {
-	struct store_hooks hooks = { .arg = n, .applied = on_applied, .lost = on_lost };
+	struct store_hooks hooks = { .arg = n, .applied = on_applied, .reset = on_reset, .lost = on_lost };
 
 	store_set_hooks(n->store, &hooks);
 	int err = store_start(n->store);

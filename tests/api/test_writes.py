@@ -159,7 +159,23 @@ def test_the_end_waits_for_the_disk_and_not_for_an_answer(held):
     wait_for(lambda: "event=stopping" in node.log, "it is told")
     node.held.unlink()
     assert node.process.wait(15) == 0, node.log
-    node.process = None
+    node.start()
+    assert node.get("/readyz").status == 200
+    del asked
+
+
+def test_a_disk_that_hangs_does_not_keep_who_insists_from_ending_it(held):
+    node = held
+    node.held.touch()
+    asked = patch(node, server(1))
+    wait_for(lambda: node.get("/healthz").status == 200, "it answers")
+
+    def ended():
+        node.process.send_signal(signal.SIGTERM)
+        return node.process.poll() is not None
+
+    wait_for(ended, "it ends")
+    node.held.unlink()
     node.start()
     assert node.get("/readyz").status == 200
     del asked

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Labs: whole programs under faults or among strangers. Each is a folder with a __main__.py here.
 
-LABS := chaos storm testssl interop
+LABS := chaos storm testssl interop nodes
 N ?= 20000
 SEED ?=
 
 .PHONY: lab lab-short
-lab: all ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1)
+lab: all lab-tools bench-tools ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1)
 	$(Q)set -e; for t in $(or $(T),$(LABS)); do \
 		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)) \
 		$(if $(and $(QUICK),$(filter interop,$(T))),--quick); done

@@ -36,9 +36,10 @@ STARTED = {"domain_sets": {name: {"first.lab.test": True} for name in ("a", "b")
            "tokens": {"lab": {"role": "operator", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}}}
 ADMIN = {"admin": {"listen": ["127.0.0.1:8425"], "tls": "off"}}
 
-pytestmark = pytest.mark.skipif(
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(
     os.geteuid() != 0 or not all((BUILD / f"peers/{p}/.unpacked").exists() for p in PEERS) or not all((BUILD / t).exists() for t in TOOLS),
-    reason="needs root, `make peers` and `make bench-tools`")
+    reason="needs root, `make peers` and `make bench-tools`")]
 
 
 def now():

@@ -11,7 +11,8 @@ import pytest
 
 from ring.world import World, namespaces_work, wait_for
 
-pytestmark = pytest.mark.skipif(not namespaces_work(), reason="SKIPPED: three corosyncs need root and namespaces")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(not namespaces_work(), reason="SKIPPED: three corosyncs need root and namespaces")]
 BUILD = os.environ.get("BUILD") or os.path.dirname(os.path.dirname(os.environ.get("POSTROADD") or "build/bin/postroadd"))
 SMALL, LARGE = 64, 60 * 1024
 

@@ -230,6 +230,7 @@ def storm_ends(storm):
 
 
 @labs((4, False), (6, False), (4, True), (6, True))
+@pytest.mark.long
 def test_two_moves_cut_no_session_refuse_none_and_leave_nothing(lab):
     n1, n2, n3, client = (lab.hosts[n] for n in ("n1", "n2", "n3", "client"))
     before = {n.name: n.settings() for n in (n1, n2, n3)}
@@ -266,6 +267,7 @@ def test_two_moves_cut_no_session_refuse_none_and_leave_nothing(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_back_and_forth_finds_its_own_sessions_again(lab):
     n1, n2, client = (lab.hosts[n] for n in ("n1", "n2", "client"))
     lab.take(n1)
@@ -291,6 +293,7 @@ def test_back_and_forth_finds_its_own_sessions_again(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_old_node_learns_of_a_smaller_mtu_on_the_way(lab):
     n1, n2, router, far = (lab.hosts[n] for n in ("n1", "n2", "router", "far"))
     lab.take(n1)
@@ -305,6 +308,7 @@ def test_old_node_learns_of_a_smaller_mtu_on_the_way(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_nobody_hears_of_the_kept_address(lab):
     n1, n2, n3, client = (lab.hosts[n] for n in ("n1", "n2", "n3", "client"))
     lab.take(n1)
@@ -404,6 +408,7 @@ def test_half_open_connection_becomes_one_of_the_old_node(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_sessions_of_a_dead_node_end_at_once_and_their_ports_are_free(lab):
     n1, n2, client = (lab.hosts[n] for n in ("n1", "n2", "client"))
     lab.take(n1)
@@ -422,6 +427,7 @@ def test_sessions_of_a_dead_node_end_at_once_and_their_ports_are_free(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_twenty_thousand_flows_are_told_at_once_and_again(lab):
     n1, n2 = lab.hosts["n1"], lab.hosts["n2"]
     join = "[{}]:{}" if lab.family == 6 else "{}:{}"
@@ -437,6 +443,7 @@ def test_twenty_thousand_flows_are_told_at_once_and_again(lab):
 
 
 @labs((4, False), (6, False))
+@pytest.mark.long
 def test_all_of_it_ends_by_itself(lab):
     n1, n2 = lab.hosts["n1"], lab.hosts["n2"]
     before = {n.name: n.settings() for n in (n1, n2)}

@@ -17,8 +17,9 @@ import pytest
 
 from tests.lab.ha_lan import ADVERT, BUILD, Lan, PRIORITIES, Talker, Vip, greet, ip, process_state, until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
-                                reason="needs root and tests/peers/unpack keepalived")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(os.geteuid() != 0 or not (BUILD / "peers/keepalived/.unpacked").exists(),
+                                reason="needs root and tests/peers/unpack keepalived")]
 
 GONE = 4.0  # no address outlives its holder by more
 SKEW = (256 - PRIORITIES[1]) * ADVERT / 256 / 1000
@@ -186,6 +187,34 @@ def test_ipv6(lan):
     move(lan, SIX, "IPv6: postroadd killed", lambda n: n.driver.kill(), SKEW + 0.1)
 
 
+def test_a_lease_leaves_the_routes_of_the_node_alone(lan):
+    other = Vip("other", 55, ["2001:db8:1::107/64"], v6=True)
+    other.addresses.insert(0, "2001:db8::107/64")
+    node = lan.nodes[0]
+
+    def route(network):
+        return ip("-n", node.netns, "-6", "route", "show", network, "dev", "eth0").strip()
+    before = route("2001:db8::/64")
+    assert before and "expires" not in before
+    lan.up([SIX, other])
+    assert lan.owner(SIX) is node
+    for address in ("2001:db8::106", "2001:db8::107", "2001:db8:1::107"):
+        until(lambda: "dynamic" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", address), f"a lease of {address}")
+    assert route("2001:db8::/64") == before
+    assert route("2001:db8:1::/64"), "a network that only the VIP is in has its route from the VIP"
+    node.tell("health six=0 other=0")
+    until(lambda: not node.has("2001:db8::106") and not node.has("2001:db8:1::107"), "it lets go")
+    assert route("2001:db8::/64") == before
+
+
+def test_the_node_does_not_speak_from_its_vip(lan):
+    lan.up([SIX, A])
+    node = lan.nodes[0]
+    until(lambda: "deprecated" in ip("-n", node.netns, "-o", "-6", "address", "show", "to", "2001:db8::106"), "it is not for new connections")
+    assert "src 2001:db8::1 " in ip("-n", node.netns, "-6", "route", "get", "2001:db8::9")
+    assert "src 192.0.2.1 " in ip("-n", node.netns, "route", "get", "192.0.2.9")
+
+
 def test_a_vip_added_and_removed_moves_nothing_else(lan):
     lan.up([A])
     owner = lan.owner(A)
@@ -243,6 +272,44 @@ def test_a_node_is_added_incumbents_first(lan):
         assert [name for name, _ in prober.who] == [owner.name]
     owner.driver.kill()
     assert lan.moved(A, owner) is lan.nodes[2]
+
+
+def test_a_reload_with_many_vips_does_not_cost_keepalived_its_life(lan):
+    def many(last):
+        return [Vip(f"v{i}", i, [f"192.0.2.{100 + i}/24"]) for i in range(1, last)]
+    node = lan.nodes[0]
+    node.start_ha()
+    node.start_driver()
+    node.table(1, many(64))
+    until(lambda: len(said_by(node)) == 63 and "unknown" not in said_by(node).values(), "keepalived has them all")
+    node.tell("health " + " ".join(f"v{i}=1" for i in range(1, 64)))
+    until(lambda: set(said_by(node).values()) == {"master"}, "it holds them all")
+    before = node.keepalived_pids()
+    for generation in range(2, 5):  # real time has its limit, and a reload takes long
+        node.table(generation, many(63 + generation % 2))
+        until(lambda: node.report()["generation"] == generation, "the table")
+        until(lambda: all(node.has(f"192.0.2.{100 + i}") for i in range(1, 63)), "it holds them")
+    until(lambda: node.report()["keepalived"], "it runs")
+    assert node.keepalived_pids() == before
+
+
+def test_a_vip_of_one_node_alone_stays_when_another_joins(lan):
+    one = Vip("a", 51, A.addresses, order=(1,))
+    lan.up([one])
+    owner = lan.owner(one)
+    assert owner is lan.nodes[0]
+    two = Vip("a", 51, A.addresses, order=(2, 1))
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        for node in lan.nodes[:2]:
+            node.table(2, [two])
+            until(lambda: node.report()["generation"] == 2, f"{node.name}: the second table")
+            node.tell("health a=1")
+        until(lambda: said_by(lan.nodes[1])["a"] == "backup", "the other is a backup")
+        say("a second node", prober.end(), 0.0)
+        assert [name for name, _ in prober.who] == [owner.name]
+    owner.driver.kill()
+    assert lan.moved(A, owner) is lan.nodes[1]
 
 
 def test_an_address_changes_without_two_owners(lan):

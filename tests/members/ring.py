@@ -27,9 +27,11 @@ class Place:
         self.process = None
 
     def write(self, generation, nodes, key=b"k" * 128):
-        (self.dir / "key").write_bytes(key)
-        (self.dir / "key").chmod(0o600)
-        argv = [self.renderer, "mail", str(generation), *(str(self.dir / name) for name in ("key", "state", "log"))]
+        # Under a name of its own, so that file and key change in one step.
+        place = self.dir / f"key-{generation}"
+        place.write_bytes(key)
+        place.chmod(0o600)
+        argv = [self.renderer, "mail", str(generation), *map(str, (place, self.dir / "state", self.dir / "log"))]
         lines = "".join(" ".join(map(str, node)) + "\n" for node in nodes)
         self.conf.write_text(subprocess.run(argv, input=lines, capture_output=True, text=True, check=True).stdout,
                              encoding="utf-8")
@@ -151,7 +153,7 @@ def main():
     places[2].process.terminate()
     places[2].process.wait(30)
     for place in first:
-        place.write(4, listed[:2])
+        place.write(4, listed[:2], new_key)
     assert first[0].ask("corosync-cfgtool", "-R").returncode == 0
     await_that(lambda: all(p.version() == 4 and p.members() == [1, 2] for p in first), places)
     assert all(p.joins()[i] == 1 for p in first for i in (1, 2)), [p.joins() for p in first]

@@ -73,6 +73,21 @@ static void the_address_in_the_adverts_is_of_the_sources_family(void **state)
 	free(m);
 }
 
+static void without_peers_there_is_no_list_of_them(void **state)
+{
+	UNUSED(state);
+	struct ha_message *m = message_of(HA_TABLE);
+	struct sbuf b = { 0 };
+
+	m->table.n = 1;
+	m->table.vips[0].n_peers = 0;
+	render_keepalived(&m->table, "/run/ha", &b);
+	assert_null(strstr(b.p, "unicast"));
+	expect_part(&b, "\tmcast_src_ip 192.0.2.1\n");
+	sbuf_fini(&b);
+	free(m);
+}
+
 static void a_vip_more_changes_nothing_of_the_others(void **state)
 {
 	UNUSED(state);
@@ -90,29 +105,13 @@ static void a_vip_more_changes_nothing_of_the_others(void **state)
 	free(m);
 }
 
-static void a_node_alone_names_no_peers(void **state)
-{
-	UNUSED(state);
-	struct ha_message *m = message_of(HA_TABLE);
-	struct sbuf b = { 0 };
-
-	m->table.n = 1;
-	m->table.vips[0].n_peers = 0;
-	render_keepalived(&m->table, "/run/ha", &b);
-	expect_part(&b, "\tgarp_master_refresh 60\n\ttrack_file {");
-	assert_null(strstr(b.p, "unicast"));
-	assert_null(strstr(b.p, "rt_priority"));
-	sbuf_fini(&b);
-	free(m);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_instance_has_one_address_in_its_adverts_and_the_others_beside),
 		cmocka_unit_test(a_reload_that_computes_for_a_while_is_not_the_end),
 		cmocka_unit_test(the_address_in_the_adverts_is_of_the_sources_family),
-		cmocka_unit_test(a_node_alone_names_no_peers),
+		cmocka_unit_test(without_peers_there_is_no_list_of_them),
 		cmocka_unit_test(a_vip_more_changes_nothing_of_the_others),
 	};
 

@@ -210,6 +210,7 @@ static inline struct sbuf hub_table(struct hub *h, size_t n, size_t voting)
 	for (uint32_t id = 1; id <= n; id++) {
 		struct store_identity i = store_identity(h->nodes[id].store);
 		v.list[id - 1] = (struct voter) { .id = id, .instance = i.instance, .votes = id <= voting };
+		snprintf(v.list[id - 1].name, sizeof(v.list[0].name), "node-%u", id);
 		assert_int_equal(i.id, id);
 	}
 	voters_encode(&v, &document);
@@ -263,7 +264,7 @@ static inline void hub_join(struct hub *h, uint32_t id)
 {
 	struct store *s = hub_open(h, id, NULL);
 
-	assert_int_equal(store_join(s, id, HUB_CLUSTER), 0);
+	assert_int_equal(store_join(s, id, HUB_CLUSTER, 0), 0);
 	store_attach(s, &h->nodes[id].transport);
 	assert_int_equal(store_start(s), 0);
 }

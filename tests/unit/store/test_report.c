@@ -33,6 +33,9 @@ static struct node_report a_full_one(void)
 	r.n_links = 1;
 	r.links[0] = (struct report_link) { .peer = 2, .link = 1, .up = true, .latency_us = 150, .downs = 3 };
 	r.view_changes = 4;
+	r.files = (struct report_files) {
+		.instance = 1ull << 60, .staged = 5, .installed = 4, .active = 3, .synced = true, .staged_hash = { 1, 2, 3 }
+	};
 	report_add_key(&r, 9, 1);
 	report_add_key(&r, 8, 2);
 	report_add_verdict(&r, report_server_key("mta", "mta2"), REPORT_DOWN, 0);
@@ -66,6 +69,10 @@ static void assert_same_lists(const struct node_report *a, const struct node_rep
 		assert_true(a->links[i].up == b->links[i].up && a->links[i].latency_us == b->links[i].latency_us);
 		assert_true(a->links[i].downs == b->links[i].downs);
 	}
+	assert_true(a->files.instance == b->files.instance && a->files.synced == b->files.synced);
+	assert_true(a->files.staged == b->files.staged && a->files.installed == b->files.installed);
+	assert_true(a->files.active == b->files.active);
+	assert_memory_equal(a->files.staged_hash, b->files.staged_hash, sizeof(a->files.staged_hash));
 	assert_int_equal(a->keys.n, b->keys.n);
 	for (size_t i = 0; i < a->keys.n; i++) {
 		assert_true(a->keys.list[i].serial == b->keys.list[i].serial);

@@ -65,7 +65,7 @@ static void founding_is_refused_where_it_makes_no_sense(void **state)
 	assert_int_equal(o.times, 2);
 	/* Again, as after a crash in the middle. */
 	assert_int_equal(store_found(s, HUB_CLUSTER, document, on_outcome, &o), -EALREADY);
-	assert_int_equal(store_join(s, 2, HUB_CLUSTER), 0);
+	assert_int_equal(store_join(s, 2, HUB_CLUSTER, 0), 0);
 	assert_int_equal(store_found(s, HUB_CLUSTER, document, on_outcome, &o), -EPERM);
 	sbuf_fini(&table);
 	hub_free(h);
@@ -83,7 +83,7 @@ static void a_node_that_joins_gets_the_log_and_loses_its_own(void **state)
 	for (int i = 0; i < 9; i++) /* a longer log than the cluster's */
 		assert_int_equal(append(s, ENTRY_CONFIG, "its own"), 0);
 	uint64_t instance = store_identity(s).instance;
-	assert_int_equal(store_join(s, 2, HUB_CLUSTER), 0);
+	assert_int_equal(store_join(s, 2, HUB_CLUSTER, 0), 0);
 	assert_true(store_identity(s).joined && store_identity(s).instance != instance);
 	assert_null(store_last(s, ENTRY_CONFIG));
 	store_attach(s, &h->nodes[2].transport);
@@ -114,7 +114,7 @@ static void a_crash_between_joining_and_a_new_log_does_not_bring_the_old_one_bac
 	struct store *s = open_ok(*state, NULL);
 
 	append_n(s, 1, 5);
-	assert_int_equal(store_join(s, 4, HUB_CLUSTER), 0);
+	assert_int_equal(store_join(s, 4, HUB_CLUSTER, 0), 0);
 	/* Nothing was written since: as a kill leaves it. */
 	struct sbuf log = log_bytes(*state);
 	store_close(s);
@@ -246,6 +246,7 @@ static void a_minority_reads_and_does_not_write_and_catches_up(void **state)
 	HUB_VIEW(h, 2, 3);
 	HUB_UNTIL(h, store_quorate(of(h, 1)) && store_state(of(h, 3)) == CORE_MINORITY);
 	assert_int_equal(store_propose(of(h, 3), &w, on_outcome, &o), -ENOTCONN);
+	assert_true(store_has_member(of(h, 1), "node-3") && !store_has_member(of(h, 1), "node-4"));
 	assert_true(store_census(of(h, 1)).present == 2 && store_census(of(h, 1)).absent == 1);
 	hub_append(h, 2, ENTRY_CONFIG, "without the third");
 	assert_document(store_last(of(h, 3), ENTRY_CONFIG), "doc-1");

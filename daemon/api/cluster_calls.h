@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What /cluster/… asks of whoever makes this node a member: parsed requests go out, each is answered once.
+ *
+ * Control thread. The client may go away meanwhile: what was asked goes on.
+ */
+#ifndef POSTROAD_API_CLUSTER_CALLS_H
+#define POSTROAD_API_CLUSTER_CALLS_H
+
+#include "daemon/api/problem.h"
+
+enum cluster_verb {
+	CLUSTER_MEMBERS, /* the table, who is here, what is under way */
+	CLUSTER_INIT,    /* links, name, listen, force */
+	CLUSTER_TOKEN,   /* voter_only, replace, ttl (seconds) */
+	CLUSTER_JOIN,    /* token (a secret), links, listen, voter_only, force */
+	CLUSTER_LEAVE,
+	CLUSTER_REMOVE, /* node */
+	CLUSTER_REMOVE_FORCED, /* does not wait for members that are absent */
+	CLUSTER_CANCEL,
+	CLUSTER_FORCE_QUORUM,
+	CLUSTER_ROTATE_KEYS
+};
+
+struct cluster_call {
+	enum cluster_verb verb;
+	json_t *body;     /* an object with keys of the verb and no others; of types that are not checked yet */
+	const char *node; /* CLUSTER_REMOVE */
+	const char *author;
+	struct call *call; /* private to the api */
+};
+
+/* Exactly one of both, once, at once or later; the struct is gone with it. json is stolen. */
+void cluster_call_answer(struct cluster_call *q, int status, json_t *json);
+void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+#endif

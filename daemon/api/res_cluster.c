@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * /cluster/…: from a request to whoever makes this node a member, and back.
+ *
+ * The hard thing: what is asked may take longer than its client stays.
+ */
+#include "daemon/api/cluster_calls.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/api/api_private.h"
+
+struct asked {
+	struct cluster_call q;
+	char author[sizeof(((struct identity *)0)->author)];
+	char node[64];
+};
+
+static void cancel(struct call *c)
+{
+	struct asked *a = c->arg;
+
+	a->q.call = NULL;
+	call_free(c);
+}
+
+/* The text of a token is wiped where it stood. */
+static void wipe_token(json_t *body)
+{
+	json_t *token = json_object_get(body, "token");
+
+	if (json_is_string(token))
+		OPENSSL_cleanse((void *)(uintptr_t)json_string_value(token), json_string_length(token));
+}
+
+/* The call, with its answer still to be given; NULL: its client is gone. */
+static struct call *end(struct cluster_call *q)
+{
+	struct asked *a = CONTAINER_OF(q, struct asked, q);
+	struct call *c = q->call;
+
+	wipe_token(q->body);
+	json_decref(q->body);
+	free(a);
+	if (c == NULL)
+		return NULL;
+	c->cancel = NULL;
+	c->arg = NULL;
+	if (c->api != NULL)
+		return c;
+	call_free(c);
+	return NULL;
+}
+
+void cluster_call_answer(struct cluster_call *q, int status, json_t *json)
+{
+	struct call *c = end(q);
+
+	if (c == NULL)
+		json_decref(json);
+	else
+		call_json(c, status, json);
+}
+
+void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	struct call *c = end(q);
+	if (c != NULL)
+		call_problem(c, p, NULL, "%s", text);
+}
+
+static void ask(struct call *c, enum cluster_verb verb, const char *keys)
+{
+	struct api *api = c->api;
+
+	if (api->env.cluster_call == NULL) {
+		call_problem(c, PROBLEM_NOT_FOUND, NULL, "this node cannot be a member of a cluster");
+		return;
+	}
+	json_t *body = keys == NULL || call_body(c).n == 0 ? json_object() : call_body_object(c, keys);
+	if (body == NULL)
+		return;
+	struct asked *a = xcalloc(1, sizeof(*a));
+	snprintf(a->author, sizeof(a->author), "%s", c->who.author);
+	snprintf(a->node, sizeof(a->node), "%s", c->params[0] != NULL ? c->params[0] : "");
+	a->q = (struct cluster_call) { .verb = verb, .body = body, .node = a->node, .author = a->author, .call = c };
+	c->arg = a;
+	c->cancel = cancel;
+	api->env.cluster_call(&a->q, api->env.arg);
+}
+
+void res_cluster_members(struct call *c)
+{
+	ask(c, CLUSTER_MEMBERS, NULL);
+}
+
+void res_cluster_init(struct call *c)
+{
+	ask(c, CLUSTER_INIT, "links,name,listen,force");
+}
+
+void res_cluster_token(struct call *c)
+{
+	ask(c, CLUSTER_TOKEN, "voter_only,replace,ttl");
+}
+
+void res_cluster_join(struct call *c)
+{
+	ask(c, CLUSTER_JOIN, "token,links,listen,voter_only,force");
+}
+
+void res_cluster_leave(struct call *c)
+{
+	ask(c, CLUSTER_LEAVE, "");
+}
+
+void res_cluster_remove(struct call *c)
+{
+	ask(c, call_flag(c, "force") ? CLUSTER_REMOVE_FORCED : CLUSTER_REMOVE, NULL);
+}
+
+void res_cluster_cancel(struct call *c)
+{
+	ask(c, CLUSTER_CANCEL, NULL);
+}
+
+void res_cluster_force_quorum(struct call *c)
+{
+	ask(c, CLUSTER_FORCE_QUORUM, "");
+}
+
+void res_cluster_rotate_keys(struct call *c)
+{
+	ask(c, CLUSTER_ROTATE_KEYS, "");
+}

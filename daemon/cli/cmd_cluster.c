@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `postroad cluster …`: who belongs to the cluster.
+ *
+ * The hard thing: what is asked is written down at once and takes effect step by step. So a command waits and says what
+ * for; one that is interrupted has changed nothing of that.
+ */
+#include "daemon/cli/cli.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/cli/node_file.h"
+
+enum { TOKEN_TEXT = 1024, WAIT_SECONDS = 180 };
+
+/* ---- calls ---- */
+
+static int call(struct cli *c, const char *method, const char *path, json_t *stolen, struct http_reply *ret)
+{
+	struct http_request rq = { .method = method, .path = path, .body = stolen };
+	int rc = http_call(c, &rq, ret);
+
+	json_decref(stolen);
+	return rc;
+}
+
+static json_t *links_json(const struct cli *c)
+{
+	char *copy = xstrdup(cli_has(c, OPT_LINK) ? c->options[OPT_LINK] : ""), *save = NULL;
+	json_t *links = json_array();
+
+	for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save))
+		json_array_append_new(links, json_string(word));
+	free(copy);
+	return links;
+}
+
+/* What init and join say alike. NULL: explained. */
+static json_t *where_json(const struct cli *c)
+{
+	if (!cli_has(c, OPT_LINK)) {
+		cli_error("--link is needed: this machine's address in the network between the nodes");
+		return NULL;
+	}
+	if (cli_has(c, OPT_URL)) {
+		cli_error("run this on the machine itself: it writes the node file there");
+		return NULL;
+	}
+	json_t *body = json_pack("{s:o}", "links", links_json(c));
+	if (cli_has(c, OPT_LISTEN))
+		json_object_set_new(body, "listen", json_string(c->options[OPT_LISTEN]));
+	if (cli_has(c, OPT_FORCE))
+		json_object_set_new(body, "force", json_true());
+	return body;
+}
+
+/* ---- waiting ---- */
+
+static bool is_settled(const json_t *s, const char *node)
+{
+	const json_t *members = json_object_get(s, "members");
+
+	if (strcmp(cli_str(s, "state"), "ACTIVE") != 0 || json_is_object(json_object_get(s, "change")))
+		return false;
+	return node == NULL || cli_int(json_object_get(members, node), "votes") > 0;
+}
+
+static bool is_alone(const json_t *s, const char *node)
+{
+	(void)node;
+	return json_is_null(json_object_get(s, "cluster"));
+}
+
+static void say_progress(const json_t *s, char last[256])
+{
+	const json_t *change = json_object_get(s, "change");
+	const char *text = json_is_object(change) ? cli_str(change, "doing") : cli_str(s, "state");
+
+	if (*text == '\0' || strcmp(text, last) == 0)
+		return;
+	snprintf(last, 256, "%s", text);
+	fprintf(stderr, "… %s\n", text);
+}
+
+static int await(struct cli *c, bool (*is_there)(const json_t *s, const char *node), const char *node)
+{
+	struct timespec start, now, pause = { .tv_nsec = 500000000 };
+	long timeout = WAIT_SECONDS;
+	char last[256] = "";
+
+	if (!options_number(c, OPT_TIMEOUT, 1, 86400, &timeout))
+		return EXIT_USAGE;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (;;) {
+		struct http_reply rp;
+		int rc = http_get(c, CLI_API "/cluster/members", &rp);
+		if (rc != EXIT_DONE)
+			return rc;
+		bool done = is_there(rp.json, node);
+		if (!done)
+			say_progress(rp.json, last);
+		http_reply_fini(&rp);
+		if (done)
+			return EXIT_DONE;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec >= timeout) {
+			cli_error("not there yet; `postroad cluster status` shows what it waits for");
+			return EXIT_FAILED;
+		}
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* A member's file says so; one that cannot be written is no reason to be no member. */
+static void write_node_file(const json_t *answer, bool member)
+{
+	const char *file = cli_str(answer, "node_file");
+	char *why = NULL;
+
+	if (*file != '\0' && !node_file_set_cluster(file, member ? cli_str(answer, "listen") : NULL, &why))
+		cli_error("%s is not changed (%s): set \"cluster\" there by hand", file, why);
+	free(why);
+}
+
+/* ---- init and join ---- */
+
+int cmd_cluster_init(struct cli *c)
+{
+	json_t *body = where_json(c);
+	struct http_reply rp;
+
+	if (body == NULL)
+		return EXIT_USAGE;
+	if (cli_has(c, OPT_NAME))
+		json_object_set_new(body, "name", json_string(c->options[OPT_NAME]));
+	int rc = call(c, "POST", CLI_API "/cluster/init", body, &rp);
+	if (rc != EXIT_DONE)
+		return rc;
+	write_node_file(rp.json, true);
+	char *node = xstrdup(cli_str(rp.json, "node")), *cluster = xstrdup(cli_str(rp.json, "cluster"));
+	http_reply_fini(&rp);
+	rc = await(c, is_settled, node);
+	if (rc == EXIT_DONE)
+		printf("%s is the first node of the cluster %s. `postroad cluster token` lets the next one in.\n", node,
+		       cluster);
+	free(node);
+	free(cluster);
+	return rc;
+}
+
+int cmd_cluster_join(struct cli *c)
+{
+	const char *file = c->options[OPT_TOKEN_FILE];
+	struct http_reply rp;
+	size_t n = 0;
+
+	if (file == NULL) {
+		cli_error("--token-file is needed: what `postroad cluster token` printed (- = standard input)");
+		return EXIT_USAGE;
+	}
+	json_t *body = where_json(c);
+	if (body == NULL)
+		return EXIT_USAGE;
+	c->options[OPT_TOKEN_FILE] = NULL; /* it is none of the API's */
+	char *token = cli_read_file(file, TOKEN_TEXT, &n);
+	if (token == NULL) {
+		json_decref(body);
+		return EXIT_FAILED;
+	}
+	json_object_set_new(body, "token", json_string(token));
+	OPENSSL_cleanse(token, n);
+	free(token);
+	if (cli_has(c, OPT_VOTER_ONLY))
+		json_object_set_new(body, "voter_only", json_true());
+	int rc = call(c, "POST", CLI_API "/cluster/join", body, &rp);
+	if (rc != EXIT_DONE)
+		return rc;
+	write_node_file(rp.json, true);
+	char *node = xstrdup(cli_str(rp.json, "node")), *cluster = xstrdup(cli_str(rp.json, "cluster"));
+	http_reply_fini(&rp);
+	rc = await(c, is_settled, node);
+	if (rc == EXIT_DONE)
+		printf("%s is a member of the cluster %s and votes.\n", node, cluster);
+	free(node);
+	free(cluster);
+	return rc;
+}
+
+/* ---- tokens ---- */
+
+static int make_token(struct cli *c, const char *replace)
+{
+	json_t *body = json_object();
+	struct http_reply rp;
+	long ttl = 3600;
+
+	if (!options_number(c, OPT_TTL, 1, 7 * 86400, &ttl)) {
+		json_decref(body);
+		return EXIT_USAGE;
+	}
+	json_object_set_new(body, "ttl", json_integer(ttl));
+	if (cli_has(c, OPT_VOTER_ONLY))
+		json_object_set_new(body, "voter_only", json_true());
+	if (replace != NULL)
+		json_object_set_new(body, "replace", json_string(replace));
+	int rc = call(c, "POST", CLI_API "/cluster/tokens", body, &rp);
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON)) {
+		cli_print_json(rp.json);
+	} else {
+		fprintf(stderr, "Lets one node in within %ld s. On that node: postroad cluster join%s --token-file - "
+				"--link ADDRESS\n",
+			ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "");
+		puts(cli_str(rp.json, "token"));
+	}
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+int cmd_cluster_token(struct cli *c)
+{
+	return make_token(c, c->options[OPT_REPLACE]);
+}
+
+int cmd_cluster_replace(struct cli *c)
+{
+	return make_token(c, c->args[0]);
+}
+
+/* ---- going ---- */
+
+int cmd_cluster_leave(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, without a configuration");
+
+	if (rc == EXIT_DONE)
+		rc = call(c, "POST", CLI_API "/cluster/leave", json_object(), &rp);
+	if (rc != EXIT_DONE)
+		return rc;
+	json_t *answer = json_incref(rp.json);
+	http_reply_fini(&rp);
+	rc = await(c, is_alone, NULL);
+	if (rc == EXIT_DONE) {
+		write_node_file(answer, false);
+		puts("This node stands alone.");
+	}
+	json_decref(answer);
+	return rc;
+}
+
+int cmd_cluster_remove(struct cli *c)
+{
+	struct sbuf path = { 0 };
+	struct http_reply rp;
+	int rc = cli_confirm(c, "take node %s out of the cluster", c->args[0]);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	sbuf_puts(&path, CLI_API "/cluster/members/");
+	http_add_segment(&path, c->args[0]);
+	sbuf_puts(&path, cli_has(c, OPT_FORCE) ? "?force=true" : "");
+	rc = call(c, "DELETE", path.p, NULL, &rp);
+	sbuf_fini(&path);
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	rc = await(c, is_settled, NULL);
+	if (rc == EXIT_DONE)
+		printf("%s is no member any more.\n", c->args[0]);
+	return rc;
+}
+
+/* ---- the rest ---- */
+
+int cmd_cluster_force_quorum(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = cli_confirm(c, "decide without the nodes that are away: what only they have written is lost, and they "
+				"must not be running anywhere");
+
+	if (rc == EXIT_DONE)
+		rc = call(c, "POST", CLI_API "/cluster/force-quorum", json_object(), &rp);
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	rc = await(c, is_settled, NULL);
+	if (rc == EXIT_DONE)
+		puts("The nodes that are here decide now. Remove those that will not come back.");
+	return rc;
+}
+
+int cmd_cluster_rotate_keys(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = call(c, "POST", CLI_API "/cluster/rotate-keys", json_object(), &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	rc = await(c, is_settled, NULL);
+	if (rc == EXIT_DONE)
+		puts("All nodes have a new key.");
+	return rc;
+}
+
+int cmd_cluster_cancel(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = call(c, "DELETE", CLI_API "/cluster/change", NULL, &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	puts("It is given up.");
+	return EXIT_DONE;
+}
+
+static void print_members(const struct cli *c, const json_t *s)
+{
+	struct table *t = table_new("NODE >ID STATE HERE >VOTES ROLE LINKS LISTEN");
+	const char *name;
+	json_t *m, *link;
+	size_t i;
+
+	json_object_foreach(json_object_get(s, "members"), name, m) {
+		struct sbuf links = { 0 };
+		bool here = cli_is_true(m, "present");
+		json_array_foreach(json_object_get(m, "links"), i, link)
+			sbuf_printf(&links, "%s%s", i > 0 ? "," : "", json_string_value(link));
+		table_add(t, name);
+		table_add_int(t, cli_int(m, "id"));
+		table_add(t, cli_str(m, "state"));
+		table_add_tone(t, !here ? "no" : cli_is_true(m, "synced") ? "in sync" : "yes",
+			       here ? TONE_GOOD : TONE_BAD);
+		table_add_int(t, cli_int(m, "votes"));
+		table_add(t, cli_is_true(m, "tie_breaker")  ? "tie-breaker"
+			     : cli_is_true(m, "voter_only") ? "voter"
+							    : "node");
+		table_add(t, links.n > 0 ? links.p : "");
+		table_add(t, cli_str(m, "listen"));
+		sbuf_fini(&links);
+	}
+	table_end(t, c->colour);
+}
+
+static void print_status(const struct cli *c, const json_t *s)
+{
+	const json_t *change = json_object_get(s, "change"), *corosync = json_object_get(s, "corosync");
+
+	printf("cluster %s: %s%s\n", cli_str(s, "cluster"), cli_str(s, "state"),
+	       cli_is_true(s, "single_copy") ? ", single copy" : "");
+	if (!cli_is_true(corosync, "connected") && *cli_str(corosync, "why") != '\0')
+		printf("corosync: %s\n", cli_str(corosync, "why"));
+	if (json_is_object(change))
+		printf("change under way: %s %s (%s): %s\n", cli_str(change, "kind"), cli_str(change, "node"),
+		       cli_str(change, "step"), cli_str(change, "doing"));
+	print_members(c, s);
+}
+
+int cmd_cluster_status(struct cli *c)
+{
+	struct http_reply rp;
+	int rc = http_get(c, CLI_API "/cluster/members", &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	bool alone = is_alone(rp.json, NULL), well = alone || cli_is_true(rp.json, "quorum");
+	if (cli_has(c, OPT_JSON))
+		cli_print_json(rp.json);
+	else if (alone)
+		puts("This node is in no cluster.");
+	else
+		print_status(c, rp.json);
+	http_reply_fini(&rp);
+	return well ? EXIT_DONE : EXIT_UNHEALTHY;
+}

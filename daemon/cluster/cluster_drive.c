@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Does what members_next() says, one thing at a time: corosync's files through postroad-ha, tables through the log.
+ *
+ * The hard thing: this process may have been started a moment ago, postroad-ha too, or either may end now. So nothing
+ * that was done is relied on: every step is found again from the table and asked for again until it shows.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/cluster_private.h"
+
+/* ---- postroad-ha ---- */
+
+static bool request(struct cluster_node *n, struct ha_message *m, ha_answer_fn *fn)
+{
+	m->type = HA_COROSYNC;
+	n->ha_busy = true;
+	bool sent = n->env.ha_request(n->env.ha, m, fn, n);
+	if (!sent)
+		n->ha_busy = false;
+	if (sent)
+		cluster_warn_over(n, "postroad_ha");
+	else
+		cluster_warn(n, "postroad_ha", "postroad-ha does not answer: corosync cannot be looked after");
+	return sent;
+}
+
+bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation, ha_answer_fn *fn)
+{
+	struct ha_message *m = xcalloc(1, sizeof(*m));
+
+	m->corosync.verb = verb;
+	m->corosync.generation = generation;
+	bool sent = request(n, m, fn);
+	free(m);
+	return sent;
+}
+
+/* The end of a request. True: it was done. */
+static bool ended(struct cluster_node *n, const struct ha_message *m, const char *what)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->ha_busy = false;
+	bool done = m != NULL && m->type == HA_DONE;
+	if (done)
+		cluster_warn_over(n, "corosync");
+	else if (m != NULL)
+		cluster_warn(n, "corosync", "postroad-ha could not %s: %s", what, m->outcome.text);
+	if (done && !n->stopped)
+		timer_set_in(n->env.loop, &n->tick, 1);
+	return done;
+}
+
+/* ---- files ---- */
+
+static void on_staged(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+	const struct members *t = cluster_table(n);
+	uint64_t generation = n->files.install_tried;
+
+	n->files.install_tried = 0;
+	if (!ended(n, m, "write corosync's file") || t == NULL)
+		return;
+	n->files.staged = generation;
+	members_file_hash(t, generation, n->files.staged_hash);
+}
+
+static void fill_nodes(const struct members *t, uint64_t generation, struct ha_corosync *q)
+{
+	struct corosync_conf *c = xcalloc(1, sizeof(*c));
+
+	members_corosync_conf(t, generation, c);
+	memcpy(q->cluster, c->cluster, sizeof(q->cluster));
+	q->n = c->n;
+	for (size_t i = 0; i < c->n && i < HA_NODES_MAX; i++) {
+		q->nodes[i].id = c->nodes[i].id;
+		memcpy(q->nodes[i].name, c->nodes[i].name, sizeof(q->nodes[i].name));
+		q->nodes[i].n_links = c->nodes[i].n_links;
+		memcpy(q->nodes[i].links, c->nodes[i].links, sizeof(q->nodes[i].links));
+	}
+	free(c);
+}
+
+static void stage(struct cluster_node *n, const struct members *t, uint64_t generation)
+{
+	bool next = t->change.kind != MEMBERS_NONE && t->change.step == MEMBERS_PREPARE &&
+		    generation == t->change.generation && t->change.rotates;
+	const uint8_t *hash = next ? t->change.key : t->key;
+	struct ha_message *m = xcalloc(1, sizeof(*m));
+
+	m->corosync.verb = HA_COROSYNC_STAGE;
+	m->corosync.generation = generation;
+	m->corosync.key_len = COROSYNC_KEY_LEN;
+	if (trust_files_read_key(&n->trust, hash, m->corosync.key)) {
+		fill_nodes(t, generation, &m->corosync);
+		n->files.install_tried = generation;
+		(void)!request(n, m, on_staged);
+	} else if (clock_mono_ms() - n->files.key_asked_ms > CLUSTER_CALL_MS) {
+		n->files.key_asked_ms = clock_mono_ms();
+		cluster_fetch_key(n, hash);
+	}
+	explicit_bzero(m, sizeof(*m));
+	free(m);
+}
+
+static void on_installed(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+	const struct members *t = cluster_table(n);
+
+	/* Not staged there, either: it is written first. */
+	if (m != NULL && m->type == HA_ERROR && n->files.staged != n->files.install_tried) {
+		n->ha_busy = false;
+		timer_set_in(n->env.loop, &n->tick, 1);
+		return;
+	}
+	if (!ended(n, m, "put corosync's file in its place")) {
+		n->files.install_tried = n->files.staged = 0;
+		return;
+	}
+	n->files.installed = n->files.install_tried;
+	n->files.install_tried = 0;
+	if (t != NULL)
+		trust_files_keep_keys(&n->trust, t->key, t->change.key);
+}
+
+static void install(struct cluster_node *n, const struct members *t)
+{
+	uint64_t generation = t->generation;
+
+	if (n->files.staged != generation && n->files.install_tried == generation) {
+		n->files.install_tried = 0;
+		stage(n, t, generation);
+		return;
+	}
+	n->files.install_tried = generation;
+	if (!cluster_ha_verb(n, HA_COROSYNC_INSTALL, generation, on_installed))
+		n->files.install_tried = 0;
+}
+
+/* ---- corosync as a process ---- */
+
+static void on_started(const struct ha_message *m, void *arg)
+{
+	(void)!ended(arg, m, "start corosync");
+}
+
+static void on_reloaded(const struct ha_message *m, void *arg)
+{
+	(void)!ended(arg, m, "have corosync read its file");
+}
+
+static void on_killed(const struct ha_message *m, void *arg)
+{
+	(void)!ended(arg, m, "kill corosync, which hangs");
+}
+
+/* Started when nothing newer is known, and told so again as long as it is not there. */
+static bool start(struct cluster_node *n, const struct corosync_status *status, int64_t now)
+{
+	bool known = n->asked || now - n->begun_ms >= CLUSTER_ASK_FIRST_MS || cluster_table(n)->n == 1;
+
+	if (n->files.installed == 0 || !known || status->connected || status->id != 0)
+		return false;
+	if (n->files.started_ms != 0 && now - n->files.started_ms < CLUSTER_AGAIN_MS)
+		return false;
+	n->files.started_ms = now;
+	return cluster_ha_verb(n, HA_COROSYNC_START, 0, on_started);
+}
+
+static bool end_hang(struct cluster_node *n, const struct corosync_status *status, int64_t now)
+{
+	if (status->hung_since_ms == 0 || now - status->hung_since_ms < CLUSTER_HUNG_MS ||
+	    now - n->files.hung_ms < CLUSTER_HUNG_MS)
+		return false;
+	n->files.hung_ms = now;
+	log_msg(LOG_LEVEL_ERROR, "corosync_hung", "corosync has not answered for %lld s; it is killed and started again",
+		(long long)(now - status->hung_since_ms) / 1000);
+	return cluster_ha_verb(n, HA_COROSYNC_HUNG, 0, on_killed);
+}
+
+static void on_purged(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	if (!ended(n, m, "stop corosync and forget its files") || n->stopped)
+		return;
+	/* A write under way: again with the next tick. */
+	if (cluster_end(n))
+		n->purging = false;
+}
+
+/* ---- proposals ---- */
+
+static void on_proposed(const struct store_result *r, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->proposing = false;
+	if (r->result == CORE_COMMITTED && !n->stopped)
+		timer_set_in(n->env.loop, &n->tick, 1);
+}
+
+static void propose(struct cluster_node *n, const struct cluster_view *v, const struct members_action *a)
+{
+	struct members_refusal why;
+	struct members *to = members_take(n->table, &v->view, a, &why);
+
+	if (to == NULL) {
+		log_msg(LOG_LEVEL_INFO, "cluster", "%s", why.text);
+		return;
+	}
+	log_msg(LOG_LEVEL_NOTICE, "cluster", "%s: %s", members_do_names[a->what], a->text);
+	n->proposing = true;
+	struct cluster_proposal p = { .comment = members_do_names[a->what], .fn = on_proposed, .arg = n };
+	int err = cluster_propose(n, to, &p);
+	if (err != 0)
+		n->proposing = false;
+}
+
+/* ---- what is next ---- */
+
+static void watch_waiting(struct cluster_node *n, const struct members_action *a, int64_t now)
+{
+	if (a->what != MEMBERS_DO_WAIT) {
+		if (n->waits_since_ms != 0)
+			cluster_warn_over(n, "membership");
+		n->waits_since_ms = 0;
+		return;
+	}
+	if (n->waits_since_ms == 0)
+		n->waits_since_ms = now;
+	if (now - n->waits_since_ms > (int64_t)MEMBERS_JOIN_SEC * 1000)
+		cluster_warn(n, "membership", "%s", a->text);
+}
+
+static void act(struct cluster_node *n, const struct cluster_view *v, int64_t now)
+{
+	const struct members_action *a = &n->action;
+
+	switch (a->what) {
+	case MEMBERS_DO_PURGE:
+		log_msg(LOG_LEVEL_NOTICE, "cluster", "%s", a->text);
+		n->purging = true;
+		break;
+	case MEMBERS_DO_STAGE:
+		stage(n, cluster_table(n), cluster_table(n)->change.generation);
+		break;
+	case MEMBERS_DO_INSTALL:
+		install(n, cluster_table(n));
+		break;
+	case MEMBERS_DO_RELOAD:
+		if (now - n->files.reloaded_ms > CLUSTER_AGAIN_MS &&
+		    cluster_ha_verb(n, HA_COROSYNC_RELOAD, 0, on_reloaded))
+			n->files.reloaded_ms = now;
+		break;
+	default:
+		if (a->what >= MEMBERS_DO_COMPLETE && cluster_table(n) == n->table && v->view.quorate)
+			propose(n, v, a);
+		break;
+	}
+}
+
+static void ask_if_due(struct cluster_node *n, const struct cluster_view *v, int64_t now)
+{
+	int64_t pause = v->view.quorate ? CLUSTER_ASK_SELDOM_MS : CLUSTER_ASK_MS;
+
+	if ((v->view.quorate && n->action.what != MEMBERS_DO_ASK && n->asked) || now - n->asked_ms < pause)
+		return;
+	cluster_ask(n);
+}
+
+static void fetch_authority_if_due(struct cluster_node *n, const struct members *t)
+{
+	const struct members_node *me = members_find(t, store_identity(n->env.store).id);
+
+	if (me != NULL && me->votes > 0 && !me->voter_only && !ca_can_issue(n->trust.ca) &&
+	    clock_mono_ms() - n->files.key_asked_ms > CLUSTER_CALL_MS) {
+		n->files.key_asked_ms = clock_mono_ms();
+		cluster_fetch_authority(n);
+	}
+}
+
+void cluster_drive(struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+	struct corosync_status status = { 0 };
+	int64_t now = clock_mono_ms();
+	struct cluster_view v;
+
+	if (n->ha_busy || n->proposing || n->forming || n->join != NULL)
+		return;
+	if (n->purging) {
+		if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_purged))
+			log_msg(LOG_LEVEL_INFO, "cluster", "postroad-ha is awaited to forget corosync's files");
+		return;
+	}
+	if (t == NULL || n->corosync == NULL)
+		return;
+	cluster_look(n, &v);
+	members_next(t, &v.view, &n->action);
+	watch_waiting(n, &n->action, now);
+	ask_if_due(n, &v, now);
+	fetch_authority_if_due(n, t);
+	corosync_status(n->corosync, &status);
+	if (end_hang(n, &status, now) || start(n, &status, now))
+		return;
+	act(n, &v, now);
+}

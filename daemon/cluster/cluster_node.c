@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * This node as a member: its life, its table of nodes, corosync in the loop.
+ *
+ * The hard thing: there are two tables, the one of the log as it is applied and a newer one that another node told of,
+ * as this node may be unable to hear the log. The newer one says which of corosync's files to take and whether this node
+ * is a member at all; only the log's is ever built on.
+ */
+#include "daemon/cluster/cluster_node.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cluster/core/le.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/cluster_private.h"
+
+#define TABLE_FILE "members" /* position (8 bytes), then the document */
+
+/* ---- what is said ---- */
+
+void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...)
+{
+	va_list ap;
+	struct sbuf text = { 0 };
+
+	va_start(ap, fmt);
+	sbuf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	n->env.warn(key, text.p, n->env.arg);
+	sbuf_fini(&text);
+}
+
+void cluster_warn_over(struct cluster_node *n, const char *key)
+{
+	n->env.warn(key, NULL, n->env.arg);
+}
+
+/* ---- the table ---- */
+
+const struct members *cluster_table(const struct cluster_node *n)
+{
+	if (n->heard != NULL && (n->table == NULL || n->heard_position > n->position))
+		return n->heard;
+	return n->table;
+}
+
+/* So that a start knows it without the others, and addresses outlive a forced quorum. */
+static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
+{
+	struct sbuf bytes = { 0 };
+	uint8_t head[8];
+
+	le_put(head, position, sizeof(head));
+	sbuf_add(&bytes, head, sizeof(head));
+	members_encode(t, &bytes);
+	int err = trust_files_write(&n->trust, TABLE_FILE, cluster_str(&bytes));
+	if (err != 0)
+		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes cannot be kept: %s", strerror(-err));
+	sbuf_fini(&bytes);
+}
+
+static void recall(struct cluster_node *n)
+{
+	struct sbuf bytes = { 0 };
+	char *why = NULL;
+
+	if (trust_files_read(&n->trust, TABLE_FILE, MEMBERS_DOCUMENT_MAX + 8, &bytes) == 0 && bytes.n > 8) {
+		n->heard = members_decode((struct str) { bytes.p + 8, bytes.n - 8 }, &why);
+		n->heard_position = n->heard == NULL ? 0 : le_get((const uint8_t *)bytes.p, 8);
+	}
+	if (why != NULL)
+		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes that was kept is no use: %s", why);
+	free(why);
+	sbuf_fini(&bytes);
+}
+
+void cluster_heard(struct cluster_node *n, uint64_t position, struct str document)
+{
+	const struct members *known = cluster_table(n);
+	char *why = NULL;
+
+	if (position <= n->position || (n->heard != NULL && position <= n->heard_position))
+		return;
+	struct members *t = members_follow(known, document, &why);
+	if (t == NULL || (known != NULL && t->number != known->number)) {
+		log_msg(LOG_LEVEL_WARNING, "cluster", "a table of nodes that came by a call is no use: %s",
+			why != NULL ? why : "it is another cluster's");
+		free(why);
+		members_free(t);
+		return;
+	}
+	members_free(n->heard);
+	n->heard = t;
+	n->heard_position = position;
+	remember(n, position, t);
+}
+
+void cluster_node_applied(struct cluster_node *n, const struct entry *e)
+{
+	char *why = NULL;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (e->kind != ENTRY_MEMBERSHIP)
+		return;
+	struct members *t = members_follow(cluster_table(n), e->document, &why);
+	if (t == NULL) {
+		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
+		free(why);
+		return;
+	}
+	members_free(n->table);
+	n->table = t;
+	n->position = e->position;
+	if (n->heard != NULL && n->heard_position <= n->position) {
+		members_free(n->heard);
+		n->heard = NULL;
+	}
+	remember(n, n->position, t);
+	if (n->corosync != NULL && !n->stopped)
+		timer_set_in(n->env.loop, &n->tick, 1);
+}
+
+void cluster_node_reset(struct cluster_node *n)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	/* The newest there was is kept until the log has one again: it says how to reach the others. */
+	if (n->heard == NULL) {
+		n->heard = n->table;
+		n->heard_position = n->position;
+	} else {
+		members_free(n->table);
+	}
+	n->table = NULL;
+	n->position = 0;
+}
+
+int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p)
+{
+	struct sbuf document = { 0 };
+
+	members_encode(to, &document);
+	struct store_write w = { .kind = ENTRY_MEMBERSHIP,
+				 .author = p->author != NULL ? p->author : "cluster",
+				 .comment = p->comment,
+				 .document = cluster_str(&document),
+				 .expect_position = n->position };
+	int err = store_propose(n->env.store, &w, p->fn, p->arg);
+	sbuf_fini(&document);
+	members_free(to);
+	return err;
+}
+
+/* ---- corosync in the loop ---- */
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	UNUSED(fd);
+	UNUSED(what);
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	corosync_dispatch(n->corosync);
+}
+
+static bool is_member(void *arg, const struct ca_identity *peer)
+{
+	const struct cluster_node *n = arg;
+	const struct members *t = cluster_table(n);
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	return t != NULL && strcmp(peer->cluster, t->cluster) == 0 &&
+	       members_certified(t, peer->id, peer->fingerprint);
+}
+
+static bool listen_for_peers(struct cluster_node *n, char **ret_why)
+{
+	struct channel_config c = { .ca = n->trust.ca,
+				    .certificate_pem = cluster_str(&n->trust.certificate),
+				    .key_pem = cluster_str(&n->trust.key),
+				    .member = is_member,
+				    .arg = n };
+	const struct members *t = cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, store_identity(n->env.store).id);
+	const struct node_config *config = n->env.config;
+
+	if (!peers_identity(n->env.peers, &c, ret_why))
+		return false;
+	if (config->n_cluster_listen > 0)
+		return peers_listen(n->env.peers, config->cluster_listen, config->n_cluster_listen, ret_why);
+	return me == NULL || peers_listen(n->env.peers, &me->listen, 1, ret_why);
+}
+
+bool cluster_begin(struct cluster_node *n, char **ret_why)
+{
+	struct corosync_options o = { .id = store_identity(n->env.store).id };
+
+	ASSERT(n->corosync == NULL);
+	if (!trust_files_load(&n->trust, ret_why))
+		return false;
+	/* A port that is taken keeps no node from its cluster: it is tried again. */
+	if (!listen_for_peers(n, ret_why)) {
+		cluster_warn(n, "cluster_listen", "other nodes cannot call this one: %s", *ret_why);
+		free(*ret_why);
+		*ret_why = NULL;
+	}
+	n->corosync = corosync_start(&o, store_events(n->env.store), ret_why);
+	if (n->corosync == NULL)
+		return false;
+	n->event = event_new(loop_base(n->env.loop), corosync_fd(n->corosync), EV_READ | EV_PERSIST, on_readable, n);
+	ASSERT(n->event != NULL && event_add(n->event, NULL) == 0);
+	store_attach(n->env.store, corosync_transport(n->corosync));
+	n->begun_ms = clock_mono_ms();
+	n->asked = false;
+	n->asked_ms = 0;
+	timer_set_in(n->env.loop, &n->tick, 1);
+	return true;
+}
+
+static void stop_corosync(struct cluster_node *n)
+{
+	if (n->event != NULL)
+		event_free(n->event);
+	n->event = NULL;
+	corosync_stop(n->corosync);
+	n->corosync = NULL;
+}
+
+static void forget_tables(struct cluster_node *n)
+{
+	members_free(n->table);
+	members_free(n->heard);
+	n->table = n->heard = NULL;
+	n->position = n->heard_position = 0;
+	n->files = (struct cluster_files) { 0 };
+	n->n_told = 0;
+	memset(n->callers, 0, sizeof(n->callers));
+}
+
+bool cluster_end(struct cluster_node *n)
+{
+	char *why = NULL;
+
+	if (n->corosync != NULL) {
+		store_attach(n->env.store, NULL);
+		stop_corosync(n);
+	}
+	if (store_identity(n->env.store).cluster != 0 && store_leave(n->env.store) != 0)
+		return false;
+	if (!peers_listen(n->env.peers, NULL, 0, &why) || !peers_identity(n->env.peers, NULL, &why))
+		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
+	free(why);
+	forget_tables(n);
+	trust_files_forget(&n->trust);
+	log_msg(LOG_LEVEL_NOTICE, "cluster_left", "this node stands alone again");
+	n->env.event("cluster", json_pack("{s:s}", "what", "left"), n->env.arg);
+	return true;
+}
+
+/* ---- life ---- */
+
+static void watch_quorum(struct cluster_node *n)
+{
+	bool quorate = store_quorate(n->env.store);
+
+	if (quorate && !n->quorate)
+		n->env.quorum_returned(n->env.arg);
+	n->quorate = quorate;
+}
+
+static void on_tick(void *arg)
+{
+	struct cluster_node *n = arg;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (n->stopped)
+		return;
+	watch_quorum(n);
+	if (store_identity(n->env.store).cluster != 0 || n->purging)
+		cluster_drive(n);
+	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
+}
+
+static void begin_as_member(struct cluster_node *n)
+{
+	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
+	char *why = NULL;
+
+	recall(n);
+	if (e != NULL)
+		cluster_node_applied(n, e);
+	if (cluster_begin(n, &why))
+		return;
+	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone. */
+	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
+	n->env.warn("cluster", why, n->env.arg);
+	free(why);
+}
+
+struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
+{
+	struct cluster_node *n;
+
+	NEW_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->env = *env;
+	timer_init(&n->tick, on_tick, n);
+	if (!trust_files_open(&n->trust, env->config->state_dir))
+		log_msg(LOG_LEVEL_ERROR, "cluster", "%s: %s", n->trust.dir, strerror(errno));
+	cluster_serve(n);
+	if (store_identity(env->store).cluster != 0)
+		begin_as_member(n);
+	timer_set_in(env->loop, &n->tick, 1);
+	return n;
+}
+
+void cluster_node_stop(struct cluster_node *n)
+{
+	if (n == NULL)
+		return;
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->stopped = true;
+	timer_stop(&n->tick);
+	forming_stop(n);
+	if (n->event != NULL)
+		event_free(n->event);
+	n->event = NULL;
+}
+
+void cluster_node_free(struct cluster_node *n)
+{
+	if (n == NULL)
+		return;
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	stop_corosync(n);
+	members_free(n->table);
+	members_free(n->heard);
+	trust_files_close(&n->trust);
+	FREE_OBJ(n);
+}

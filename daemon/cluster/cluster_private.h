@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files that make this node a member share. Private to the room.
+ */
+#ifndef POSTROAD_DAEMON_CLUSTER_CLUSTER_PRIVATE_H
+#define POSTROAD_DAEMON_CLUSTER_CLUSTER_PRIVATE_H
+
+#include "cluster/corosync/corosync.h"
+#include "cluster/members/change.h"
+#include "cluster/trust/token.h"
+#include "daemon/cluster/cluster_node.h"
+#include "daemon/cluster/trust_files.h"
+
+#define CLUSTER_NODE_MAGIC 0x434c4e44u
+
+enum {
+	CLUSTER_TICK_MS = 1000,
+	CLUSTER_LISTEN_PORT = 8426,
+	CLUSTER_CALL_MS = 3000,
+	CLUSTER_HEARD_MS = 5000,    /* what was said by a call counts for so long */
+	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
+	CLUSTER_ASK_MS = 1000,      /* without quorum; with it, while somebody is away, … */
+	CLUSTER_ASK_SELDOM_MS = 5000,
+	CLUSTER_AGAIN_MS = 5000,    /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_HUNG_MS = 30000,    /* corosync is killed then */
+	CLUSTER_HAND_OVER_MS = 3000,
+	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
+};
+
+/* A request of a member that is not in the view yet. */
+struct cluster_caller {
+	struct members_seen seen; /* id 0 = free */
+	int64_t at_ms;
+};
+
+/* Where corosync's files are, as far as this process knows. */
+struct cluster_files {
+	uint64_t staged, installed;
+	uint8_t staged_hash[MEMBERS_HASH_LEN];
+	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
+	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
+	int64_t reloaded_ms, hung_ms, key_asked_ms;
+};
+
+struct cluster_join;
+
+struct cluster_node {
+	uint32_t magic;
+	struct cluster_node_env env;
+	struct trust_files trust;
+	struct corosync *corosync;
+	struct event *event; /* of corosync's descriptor */
+	struct timer tick;
+	bool stopped;
+
+	struct members *table; /* of the log, as applied; NULL = none yet */
+	uint64_t position;
+	struct members *heard; /* newer, by a call; NULL = none */
+	uint64_t heard_position;
+
+	struct cluster_files files;
+	bool ha_busy, proposing, purging;
+	bool quorate; /* at the last look */
+	bool asked;       /* a peer has answered since the start */
+	int64_t begun_ms; /* when this node began to be a member in this process */
+	int64_t asked_ms;
+	struct members_action action; /* what is to be done, as of the last look */
+	int64_t waits_since_ms;
+	struct cluster_caller callers[MEMBERS_MAX];
+	struct members_seen told[MEMBERS_MAX]; /* whom a peer sees, for a node that is in no view */
+	size_t n_told;
+	int64_t told_ms;
+
+	struct cluster_join *join; /* under way, forming_join.c */
+	bool forming;              /* an init is under way */
+};
+
+static inline struct str cluster_str(const struct sbuf *b)
+{
+	return (struct str) { b->p, b->n };
+}
+
+/* ---- cluster_node.c ---- */
+
+/* The newest table this node knows of, NULL = none. */
+const struct members *cluster_table(const struct cluster_node *n);
+/* A table by a call; kept where it is newer. `document` is copied. */
+void cluster_heard(struct cluster_node *n, uint64_t position, struct str document);
+/* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
+ * *ret_why, the caller frees. */
+bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
+/* The reverse, for one that is no member any more: forgets keys, certificates and log. False: not yet, try again. */
+bool cluster_end(struct cluster_node *n) MUST_CHECK;
+void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
+void cluster_warn_over(struct cluster_node *n, const char *key);
+/* Proposes a table (stolen) that was made from the one of the log. fn may be NULL. 0 or as store_propose(). */
+struct cluster_proposal {
+	const char *comment, *author;
+	store_done_fn *fn;
+	void *arg;
+};
+int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p) MUST_CHECK;
+
+/* ---- cluster_seen.c: who is here ---- */
+
+struct cluster_view {
+	struct members_view view;
+	struct members_seen seen[MEMBERS_MAX];
+};
+void cluster_look(const struct cluster_node *n, struct cluster_view *ret);
+struct members_seen cluster_own(const struct cluster_node *n);
+/* A member that is not in the view has called. */
+void cluster_called(struct cluster_node *n, const struct members_seen *s);
+
+/* ---- cluster_json.c: what goes over calls ---- */
+
+void cluster_hex(const uint8_t *p, size_t n, char *out);
+bool cluster_unhex(const char *text, uint8_t *out, size_t n) MUST_CHECK;
+json_t *cluster_json_seen(const struct members_seen *s);
+bool cluster_json_take_seen(json_t *j, struct members_seen *ret) MUST_CHECK;
+json_t *cluster_json_base64(struct str bytes);
+/* Appends; false: not such a text. */
+bool cluster_json_take_base64(json_t *j, size_t max, struct sbuf *out) MUST_CHECK;
+/* NULL = no object. */
+json_t *cluster_json_read(struct str body) MUST_CHECK;
+/* Dumps into *out, which held nothing. */
+void cluster_json_write(json_t *stolen, struct sbuf *out);
+/* One of links or listen: an IP address, with a port where port is not 0 and none is given. */
+bool cluster_json_addr(json_t *j, uint16_t port, struct addr *ret) MUST_CHECK;
+
+/* ---- cluster_calls.c: from node to node ---- */
+
+void cluster_serve(struct cluster_node *n);
+/* Asks all other members for their table, and says where this node is. */
+void cluster_ask(struct cluster_node *n);
+/* Fetches corosync's key with this hash. */
+void cluster_fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN]);
+void cluster_fetch_authority(struct cluster_node *n);
+
+/* ---- cluster_drive.c ---- */
+
+/* Does what is next, if anything. */
+void cluster_drive(struct cluster_node *n);
+/* Whatever ran of corosync here is stopped, its files forgotten. fn as ha_answer_fn. False: postroad-ha is not there. */
+bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation, ha_answer_fn *fn) MUST_CHECK;
+
+/* ---- forming*.c: requests ---- */
+
+void forming_init(struct cluster_node *n, struct cluster_call *q);
+void forming_join(struct cluster_node *n, struct cluster_call *q);
+/* The server's side. */
+void forming_serve_join(struct cluster_node *n);
+/* What a call's body says of links and listen. False: answered. */
+struct forming_where {
+	size_t n_links;
+	struct addr links[MEMBERS_LINKS_MAX];
+	struct addr listen;
+};
+bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret) MUST_CHECK;
+/* Looks at this machine. False: answered. */
+bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
+/* What the caller is to know of this node. */
+json_t *forming_answer(const struct cluster_node *n);
+/* Cancels a join on the way. */
+void forming_stop(struct cluster_node *n);
+enum problem forming_problem(const struct members_refusal *why);
+
+#endif

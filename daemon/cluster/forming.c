@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Requests that change who is a member, as the API hands them over.
+ *
+ * The hard thing: what is asked becomes an entry of the log, and the rest follows by itself (cluster_drive.c). So an
+ * answer says what was written down, and GET /cluster/members how far it got.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "cluster/members/preflight.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/cluster_private.h"
+
+enum { TTL_MAX_SEC = 7 * 24 * 3600 };
+
+enum problem forming_problem(const struct members_refusal *why)
+{
+	static const enum problem problems[] = {
+		[MEMBERS_INVALID] = PROBLEM_INVALID,   [MEMBERS_UNKNOWN] = PROBLEM_NOT_FOUND,
+		[MEMBERS_DENIED] = PROBLEM_FORBIDDEN,  [MEMBERS_CONFLICT] = PROBLEM_CONFLICT,
+		[MEMBERS_ABSENT] = PROBLEM_CONFLICT,   [MEMBERS_LAST] = PROBLEM_CONFLICT,
+		[MEMBERS_VERSION] = PROBLEM_CONFLICT,
+	};
+
+	return problems[why->code];
+}
+
+/* ---- shared by init and join ---- */
+
+bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret)
+{
+	json_t *links = json_object_get(q->body, "links"), *listen = json_object_get(q->body, "listen");
+	size_t count = json_array_size(links);
+	bool ok = count >= 1 && count <= MEMBERS_LINKS_MAX;
+
+	*ret = (struct forming_where) { .n_links = count };
+	for (size_t i = 0; i < count && ok; i++)
+		ok = cluster_json_addr(json_array_get(links, i), 0, &ret->links[i]) && !addr_is_any(&ret->links[i]);
+	if (!ok) {
+		cluster_call_refuse(q, PROBLEM_INVALID, "\"links\" is a list of one or two IP addresses of this machine");
+		return false;
+	}
+	if (listen != NULL) {
+		if (cluster_json_addr(listen, CLUSTER_LISTEN_PORT, &ret->listen))
+			return true;
+		cluster_call_refuse(q, PROBLEM_INVALID, "\"listen\" is an IP address, with a port or without");
+		return false;
+	}
+	ret->listen = ret->links[0];
+	addr_set_port(&ret->listen, CLUSTER_LISTEN_PORT);
+	if (n->env.config->n_cluster_listen > 0)
+		ret->listen = n->env.config->cluster_listen[0];
+	return true;
+}
+
+bool forming_preflight(struct cluster_call *q, const struct forming_where *w)
+{
+	struct preflight_facts *facts = xcalloc(1, sizeof(*facts));
+	struct preflight_finding *list = xcalloc(PREFLIGHT_FINDINGS_MAX, sizeof(*list));
+	struct sbuf text = { 0 };
+
+	preflight_look("", w->links, w->n_links, COROSYNC_CONF_PORT, facts);
+	size_t count = preflight_judge(facts, list);
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].severity == PREFLIGHT_ERROR)
+			sbuf_printf(&text, "%s%s", text.n > 0 ? " " : "", list[i].text);
+		else
+			log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "%s: %s", list[i].id, list[i].text);
+	}
+	free(facts);
+	free(list);
+	bool ok = text.n == 0 || json_is_true(json_object_get(q->body, "force"));
+	if (!ok)
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "%s", text.p);
+	sbuf_fini(&text);
+	return ok;
+}
+
+json_t *forming_answer(const struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, store_identity(n->env.store).id);
+	char listen[ADDR_TEXT_MAX] = "";
+
+	if (me != NULL)
+		addr_format(&me->listen, listen);
+	json_t *file = n->env.node_file != NULL ? json_string(n->env.node_file) : json_null();
+	return json_pack("{s:s, s:s, s:i, s:o, s:s}", "cluster", t == NULL ? "" : t->cluster, "node",
+			 n->env.config->node, "id", (int)store_identity(n->env.store).id, "node_file", file, "listen",
+			 listen);
+}
+
+/* ---- a change of the table, asked for here ---- */
+
+struct change {
+	struct cluster_node *n;
+	struct cluster_call *q;
+	char *token; /* a secret, to be answered; NULL = none */
+};
+
+static void end_change(struct change *c)
+{
+	if (c->token != NULL)
+		explicit_bzero(c->token, strlen(c->token));
+	free(c->token);
+	free(c);
+}
+
+static void on_changed(const struct store_result *r, void *arg)
+{
+	struct change *c = arg;
+	struct cluster_node *n = c->n;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (r->result == CORE_COMMITTED || r->result == CORE_DUPLICATE) {
+		json_t *o = forming_answer(n);
+		if (c->token != NULL)
+			json_object_set_new(o, "token", json_string(c->token));
+		cluster_call_answer(c->q, 200, o);
+		if (!n->stopped)
+			timer_set_in(n->env.loop, &n->tick, 1);
+	} else if (r->result == CORE_STALE) {
+		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "Another change of the table came first: try again.");
+	} else if (r->result == CORE_REFUSED) {
+		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "The table is not one that could be decided by now.");
+	} else {
+		cluster_call_refuse(c->q, PROBLEM_NO_QUORUM, "It is not known whether this was written down: "
+							     "`postroad cluster status` tells.");
+	}
+	end_change(c);
+}
+
+/* to, why: as the functions of change.h give them. */
+static void change(struct cluster_node *n, struct cluster_call *q, struct members *to,
+		   const struct members_refusal *why, const char *comment, const char *token)
+{
+	if (to == NULL) {
+		cluster_call_refuse(q, forming_problem(why), "%s", why->text);
+		return;
+	}
+	struct change *c = xcalloc(1, sizeof(*c));
+	*c = (struct change) { .n = n, .q = q, .token = token == NULL ? NULL : xstrdup(token) };
+	struct cluster_proposal p = { .comment = comment, .author = q->author, .fn = on_changed, .arg = c };
+	int err = cluster_propose(n, to, &p);
+	if (err == 0)
+		return;
+	cluster_call_refuse(q, PROBLEM_NO_QUORUM, "It cannot be written down: %s", strerror(-err));
+	end_change(c);
+}
+
+/* False: answered. */
+static bool is_able(struct cluster_node *n, struct cluster_call *q)
+{
+	if (store_identity(n->env.store).cluster == 0)
+		cluster_call_refuse(q, PROBLEM_CONFLICT,
+				    "This node is in no cluster: `postroad cluster init` or `join` makes it a member.");
+	else if (n->table == NULL || !store_quorate(n->env.store))
+		cluster_call_refuse(q, PROBLEM_NO_QUORUM, "nothing was changed");
+	else
+		return true;
+	return false;
+}
+
+/* A new key, kept here for the others to fetch. False: answered. */
+static bool new_key(struct cluster_node *n, struct cluster_call *q, uint8_t hash[MEMBERS_HASH_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	bool ok = corosync_key_make(key) && trust_files_write_key(&n->trust, key) == 0;
+
+	corosync_key_hash(key, hash);
+	explicit_bzero(key, sizeof(key));
+	if (!ok)
+		cluster_call_refuse(q, PROBLEM_INTERNAL, "A new key cannot be kept below the state directory.");
+	return ok;
+}
+
+/* ---- tokens ---- */
+
+static size_t add_addresses(const struct members *t, const struct cluster_view *v, struct token *token)
+{
+	for (size_t pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < t->n && token->n < TOKEN_ADDRESSES_MAX; i++) {
+			const struct members_node *m = &t->list[i];
+			bool own = m->id == v->view.self;
+			if (m->state == MEMBERS_MEMBER && m->listen.sa.sa_family != 0 && own == (pass == 0))
+				token->addresses[token->n++] = m->listen;
+		}
+	}
+	return token->n;
+}
+
+static void make_token(struct cluster_node *n, struct cluster_call *q)
+{
+	json_t *ttl = json_object_get(q->body, "ttl"), *replace = json_object_get(q->body, "replace");
+	double seconds = ttl == NULL ? TOKEN_LIFETIME_SEC : json_number_value(ttl);
+	struct members_token entry = { .voter_only = json_is_true(json_object_get(q->body, "voter_only")) };
+	uint8_t authority[CA_FINGERPRINT_LEN];
+	char text[TOKEN_TEXT_MAX];
+	struct members_refusal why;
+	struct cluster_view v;
+	struct token token = { 0 };
+
+	if (!(seconds >= 1 && seconds <= TTL_MAX_SEC) ||
+	    (replace != NULL && json_string_length(replace) > MEMBERS_NAME_MAX)) {
+		cluster_call_refuse(q, PROBLEM_INVALID, "\"ttl\" is 1 to %d seconds, \"replace\" the name of a node",
+				    TTL_MAX_SEC);
+		return;
+	}
+	cluster_look(n, &v);
+	ca_fingerprint(n->trust.ca, authority);
+	if (!token_make(&token, authority, (uint64_t)(clock_wall() + seconds)) || add_addresses(n->table, &v, &token) == 0) {
+		cluster_call_refuse(q, PROBLEM_INTERNAL, "no token can be made");
+		return;
+	}
+	memcpy(entry.id, token.id, sizeof(token.id));
+	token_stored(&token, entry.stored);
+	entry.expires = floor(clock_wall() + seconds);
+	snprintf(entry.replaces, sizeof(entry.replaces), "%s", replace == NULL ? "" : json_string_value(replace));
+	token_format(&token, text);
+	token_wipe(&token);
+	change(n, q, members_token_add(n->table, &entry, clock_wall(), &why), &why, "a join token", text);
+	explicit_bzero(text, sizeof(text));
+}
+
+/* ---- going ---- */
+
+static void remove_node(struct cluster_node *n, struct cluster_call *q)
+{
+	const struct members_node *m = members_named(n->table, q->node);
+	uint8_t hash[MEMBERS_HASH_LEN];
+	struct members_refusal why;
+	struct cluster_view v;
+
+	if (m == NULL) {
+		cluster_call_refuse(q, PROBLEM_NOT_FOUND, "there is no node \"%.64s\"", q->node);
+		return;
+	}
+	if (!new_key(n, q, hash))
+		return;
+	struct members_request r = { .key = hash, .force = q->verb == CLUSTER_REMOVE_FORCED };
+	cluster_look(n, &v);
+	change(n, q, members_remove(n->table, &v.view, m->id, &r, &why), &why, "remove a node", NULL);
+}
+
+static void leave(struct cluster_node *n, struct cluster_call *q)
+{
+	struct members_refusal why;
+	struct cluster_view v;
+
+	cluster_look(n, &v);
+	change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
+}
+
+static void rotate(struct cluster_node *n, struct cluster_call *q)
+{
+	uint8_t hash[MEMBERS_HASH_LEN];
+	struct members_refusal why;
+	struct cluster_view v;
+
+	if (!new_key(n, q, hash))
+		return;
+	cluster_look(n, &v);
+	change(n, q, members_rotate(n->table, &v.view, hash, &why), &why, "a new key", NULL);
+}
+
+static void cancel(struct cluster_node *n, struct cluster_call *q)
+{
+	struct members_refusal why;
+	struct cluster_view v;
+
+	cluster_look(n, &v);
+	change(n, q, members_cancel(n->table, &v.view, &why), &why, "give a change up", NULL);
+}
+
+static void force_quorum(struct cluster_node *n, struct cluster_call *q)
+{
+	if (store_identity(n->env.store).cluster == 0) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in no cluster.");
+		return;
+	}
+	int err = store_force_quorum(n->env.store);
+	if (err != 0) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "It cannot be forced now: %s", strerror(-err));
+		return;
+	}
+	log_msg(LOG_LEVEL_WARNING, "cluster_forced", "quorum was forced by %s", q->author);
+	n->env.event("cluster", json_pack("{s:s, s:s}", "what", "quorum forced", "author", q->author), n->env.arg);
+	cluster_call_answer(q, 202, forming_answer(n));
+}
+
+void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (q->verb == CLUSTER_MEMBERS)
+		cluster_call_answer(q, 200, cluster_node_status(n));
+	else if (n->forming || n->join != NULL)
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is becoming a member just now.");
+	else if (q->verb == CLUSTER_INIT)
+		forming_init(n, q);
+	else if (q->verb == CLUSTER_JOIN)
+		forming_join(n, q);
+	else if (q->verb == CLUSTER_FORCE_QUORUM)
+		force_quorum(n, q);
+	else if (!is_able(n, q))
+		return;
+	else if (q->verb == CLUSTER_TOKEN)
+		make_token(n, q);
+	else if (q->verb == CLUSTER_LEAVE)
+		leave(n, q);
+	else if (q->verb == CLUSTER_CANCEL)
+		cancel(n, q);
+	else if (q->verb == CLUSTER_ROTATE_KEYS)
+		rotate(n, q);
+	else
+		remove_node(n, q);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The first node of a cluster: authority, keys, the first table; then corosync.
+ *
+ * The hard thing: a node that serves mail becomes a member while it does, and a crash in between must leave either a
+ * node alone or a member that can go on. The store's identity is the border: what is written before it is of no use to a
+ * node alone, and all that comes after it follows from table and files.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/hash.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/cluster_private.h"
+
+enum { FOUND_TRIES = 40, FOUND_AGAIN_MS = 250 };
+
+struct founding {
+	struct cluster_node *n;
+	struct cluster_call *q;
+	struct timer again;
+	unsigned tries;
+	uint64_t number;
+	struct sbuf document;
+};
+
+static void end(struct founding *f)
+{
+	timer_stop(&f->again);
+	sbuf_fini(&f->document);
+	f->n->forming = false;
+	free(f);
+}
+
+/* ---- keys ---- */
+
+/* Writes them all; the fingerprints come out. NULL = done, or what failed (the caller frees). */
+static char *make_keys(struct cluster_node *n, const char *cluster, struct members_node *me,
+		       uint8_t corosync_hash[MEMBERS_HASH_LEN])
+{
+	struct ca_identity who = { .id = 1 };
+	struct sbuf pem[5] = { 0 }; /* authority, its key, node's key, request, certificate */
+	uint8_t key[COROSYNC_KEY_LEN];
+	char *why = NULL;
+	struct ca *ca = ca_make(cluster, clock_wall(), &why);
+
+	for (size_t i = 0; i < ARRAY_LEN(pem); i++)
+		sbuf_reserve(&pem[i], CA_PEM_MAX);
+	snprintf(who.cluster, sizeof(who.cluster), "%s", cluster);
+	snprintf(who.name, sizeof(who.name), "%s", n->env.config->node);
+	bool ok = ca != NULL && ca_request_make(&pem[2], &pem[3]) && corosync_key_make(key) &&
+		  ca_issue(ca, cluster_str(&pem[3]), &who, clock_wall(), &pem[4], &why);
+	if (ok) {
+		ca_certificate_pem(ca, &pem[0]);
+		ca_key_pem(ca, &pem[1]);
+		corosync_key_hash(key, corosync_hash);
+		memcpy(me->certificate, who.fingerprint, sizeof(me->certificate));
+		ok = trust_files_write(&n->trust, "ca.pem", cluster_str(&pem[0])) == 0 &&
+		     trust_files_write(&n->trust, "ca.key", cluster_str(&pem[1])) == 0 &&
+		     trust_files_write(&n->trust, "node.key", cluster_str(&pem[2])) == 0 &&
+		     trust_files_write(&n->trust, "node.pem", cluster_str(&pem[4])) == 0 &&
+		     trust_files_write_key(&n->trust, key) == 0;
+		if (!ok)
+			why = xasprintf("%s: %s", n->trust.dir, strerror(errno));
+	}
+	if (!ok && why == NULL)
+		why = xstrdup("keys cannot be made");
+	explicit_bzero(key, sizeof(key));
+	for (size_t i = 0; i < ARRAY_LEN(pem); i++)
+		trust_wipe(&pem[i]);
+	ca_free(ca);
+	return why;
+}
+
+/* ---- the first table ---- */
+
+static void begin(struct founding *f)
+{
+	struct cluster_node *n = f->n;
+	char *why = NULL;
+
+	if (cluster_begin(n, &why)) {
+		log_msg(LOG_LEVEL_NOTICE, "cluster_founded", "this node is the first of the cluster %s",
+			cluster_table(n)->cluster);
+		n->env.event("cluster", json_pack("{s:s}", "what", "founded"), n->env.arg);
+		cluster_call_answer(f->q, 200, forming_answer(n));
+	} else {
+		cluster_call_refuse(f->q, PROBLEM_INTERNAL, "%s", why);
+	}
+	free(why);
+	end(f);
+}
+
+static void on_found(const struct store_result *r, void *arg)
+{
+	struct founding *f = arg;
+
+	CHECK_OBJ(f->n, CLUSTER_NODE_MAGIC);
+	if (r->result == CORE_COMMITTED && !f->n->stopped) {
+		begin(f);
+		return;
+	}
+	cluster_call_refuse(f->q, PROBLEM_INTERNAL, "The first table could not be written down.");
+	end(f);
+}
+
+static void found(void *arg)
+{
+	struct founding *f = arg;
+	struct cluster_node *n = f->n;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (n->stopped) {
+		cluster_call_refuse(f->q, PROBLEM_INTERNAL, "This node is stopping.");
+		end(f);
+		return;
+	}
+	int err = store_found(n->env.store, f->number, cluster_str(&f->document), on_found, f);
+	if (err == -EBUSY && ++f->tries < FOUND_TRIES) {
+		timer_set_in(n->env.loop, &f->again, FOUND_AGAIN_MS);
+	} else if (err != 0) {
+		cluster_call_refuse(f->q, PROBLEM_CONFLICT, "The log cannot become a cluster's: %s", strerror(-err));
+		end(f);
+	}
+}
+
+/* Nothing of another life is left at postroad-ha. */
+static void on_clean(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	UNUSED(m);
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->ha_busy = false;
+}
+
+static struct members *first_table(struct cluster_node *n, const char *name, const struct forming_where *w,
+				   struct founding *f, char **ret_why)
+{
+	struct members_node me = { .instance = store_identity(n->env.store).instance,
+				   .n_links = w->n_links,
+				   .listen = w->listen,
+				   .features_low = MEMBERS_FEATURES_LOW,
+				   .features_high = MEMBERS_FEATURES_HIGH };
+	uint8_t key_hash[MEMBERS_HASH_LEN];
+	struct members_refusal why;
+
+	snprintf(me.name, sizeof(me.name), "%s", n->env.config->node);
+	memcpy(me.links, w->links, sizeof(me.links));
+	random_bytes(&f->number, sizeof(f->number));
+	f->number = f->number >> 1 | 1;
+	*ret_why = make_keys(n, name, &me, key_hash);
+	if (*ret_why != NULL)
+		return NULL;
+	struct members *t = members_init(name, f->number, &me, key_hash, clock_wall(), &why);
+	if (t == NULL)
+		*ret_why = xstrdup(why.text);
+	return t;
+}
+
+void forming_init(struct cluster_node *n, struct cluster_call *q)
+{
+	const char *name = json_string_value(json_object_get(q->body, "name"));
+	struct forming_where w;
+	char *why = NULL;
+
+	if (store_identity(n->env.store).cluster != 0) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in a cluster already.");
+		return;
+	}
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))
+		return;
+	if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean)) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
+		return;
+	}
+	struct founding *f = xcalloc(1, sizeof(*f));
+	*f = (struct founding) { .n = n, .q = q };
+	timer_init(&f->again, found, f);
+	struct members *t = first_table(n, name != NULL ? name : "postroad", &w, f, &why);
+	if (t == NULL) {
+		cluster_call_refuse(q, PROBLEM_INVALID, "%s", why);
+		free(why);
+		free(f);
+		return;
+	}
+	members_encode(t, &f->document);
+	members_free(t);
+	n->forming = true;
+	found(f);
+}

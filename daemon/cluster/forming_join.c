@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A node that joins: from a token to a fresh member that votes as soon as it has the log.
+ *
+ * The hard thing: it is in the table before it knows, as an answer can be lost. Then the table gives it up after two
+ * minutes, and this node is alone as before: only when all it needs is on its disk does it become another.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/base/clock.h"
+#include "daemon/base/hash.h"
+#include "daemon/base/log.h"
+#include "daemon/cluster/cluster_private.h"
+#include "daemon/cluster/join.h"
+
+enum { BECOME_TRIES = 40, BECOME_AGAIN_MS = 250 };
+
+struct cluster_join {
+	struct cluster_node *n;
+	struct cluster_call *q;
+	struct sbuf key; /* a secret */
+	uint64_t instance, number, position;
+	uint32_t id;
+	struct sbuf table; /* the document */
+	struct timer again;
+	unsigned tries;
+	bool answered; /* a cluster said yes; this node is to become its member */
+};
+
+static void end(struct cluster_join *j)
+{
+	timer_stop(&j->again);
+	trust_wipe(&j->key);
+	sbuf_fini(&j->table);
+	j->n->join = NULL;
+	free(j);
+}
+
+static void refuse(struct cluster_join *j, enum problem p, const char *text)
+{
+	cluster_call_refuse(j->q, p, "%s", text);
+	end(j);
+}
+
+void forming_stop(struct cluster_node *n)
+{
+	/* One that waits for its answer gets it when the calls end. */
+	if (n->join != NULL && n->join->answered)
+		refuse(n->join, PROBLEM_INTERNAL, "This node is stopping.");
+}
+
+/* ---- becoming a member ---- */
+
+static int write_files(const struct cluster_join *j, const struct join_answer *a)
+{
+	const struct trust_files *t = &j->n->trust;
+	int err = trust_files_write(t, "ca.pem", str_from(a->authority));
+
+	if (err == 0)
+		err = trust_files_write(t, "node.key", cluster_str(&j->key));
+	if (err == 0)
+		err = trust_files_write(t, "node.pem", str_from(a->certificate));
+	return err == 0 ? trust_files_write_key(t, a->key) : err;
+}
+
+static void begin(struct cluster_join *j)
+{
+	struct cluster_node *n = j->n;
+	char *why = NULL;
+
+	cluster_heard(n, j->position, cluster_str(&j->table));
+	if (!cluster_begin(n, &why)) {
+		refuse(j, PROBLEM_INTERNAL, why);
+		free(why);
+		return;
+	}
+	log_msg(LOG_LEVEL_NOTICE, "cluster_joined", "this node is number %u of the cluster %s", j->id,
+		cluster_table(n) == NULL ? "?" : cluster_table(n)->cluster);
+	n->env.event("cluster", json_pack("{s:s}", "what", "joined"), n->env.arg);
+	cluster_call_answer(j->q, 200, forming_answer(n));
+	end(j);
+}
+
+static void become(void *arg)
+{
+	struct cluster_join *j = arg;
+	struct cluster_node *n = j->n;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	int err = store_join(n->env.store, j->id, j->number, j->instance);
+	if (err == -EBUSY && ++j->tries < BECOME_TRIES)
+		timer_set_in(n->env.loop, &j->again, BECOME_AGAIN_MS);
+	else if (err != 0)
+		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+	else
+		begin(j);
+}
+
+static void on_answer(const struct join_answer *a, bool denied, const char *why, void *arg)
+{
+	struct cluster_join *j = arg;
+
+	CHECK_OBJ(j->n, CLUSTER_NODE_MAGIC);
+	if (a == NULL || j->n->stopped) {
+		refuse(j, denied ? PROBLEM_FORBIDDEN : PROBLEM_CONFLICT, a == NULL ? why : "This node is stopping.");
+		return;
+	}
+	int err = write_files(j, a);
+	if (err != 0) {
+		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+		return;
+	}
+	j->answered = true;
+	j->id = a->id;
+	j->number = a->number;
+	j->position = a->position;
+	members_encode(a->table, &j->table);
+	become(j);
+}
+
+/* ---- asking ---- */
+
+static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q)
+{
+	struct cluster_join *j = xcalloc(1, sizeof(*j));
+
+	*j = (struct cluster_join) { .n = n, .q = q };
+	timer_init(&j->again, become, j);
+	n->join = j;
+	random_bytes(&j->instance, sizeof(j->instance));
+	j->instance = j->instance >> 1 | 1;
+	sbuf_reserve(&j->key, CA_PEM_MAX);
+	return j;
+}
+
+static void ask(struct cluster_join *j, const struct forming_where *w)
+{
+	json_t *body = j->q->body;
+	const char *token = json_string_value(json_object_get(body, "token"));
+	struct join_question question = { .force = json_is_true(json_object_get(body, "force")) };
+	struct members_node *me = &question.node;
+	struct sbuf csr = { 0 };
+	char *why = NULL;
+
+	*me = (struct members_node) { .instance = j->instance,
+				      .voter_only = json_is_true(json_object_get(body, "voter_only")),
+				      .n_links = w->n_links,
+				      .listen = w->listen,
+				      .features_low = MEMBERS_FEATURES_LOW,
+				      .features_high = MEMBERS_FEATURES_HIGH };
+	memcpy(me->links, w->links, sizeof(me->links));
+	snprintf(me->name, sizeof(me->name), "%s", j->n->env.config->node);
+	snprintf(question.version, sizeof(question.version), "%s", POSTROAD_VERSION);
+	if (!ca_request_make(&j->key, &csr)) {
+		sbuf_fini(&csr);
+		refuse(j, PROBLEM_INTERNAL, "A key for this node cannot be made.");
+		return;
+	}
+	question.certificate_request = csr.p;
+	struct join_options o = { .token = str_from(token),
+				  .question = &question,
+				  .key_pem = cluster_str(&j->key),
+				  .now = clock_wall() };
+	if (join_call(j->n->env.peers, &o, on_answer, j, &why) == NULL)
+		refuse(j, PROBLEM_INVALID, why);
+	free(why);
+	sbuf_fini(&csr);
+}
+
+/* Nothing of another life is left at postroad-ha. */
+static void on_clean(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	UNUSED(m);
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->ha_busy = false;
+}
+
+void forming_join(struct cluster_node *n, struct cluster_call *q)
+{
+	struct forming_where w;
+
+	if (store_identity(n->env.store).cluster != 0) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in a cluster already: `postroad cluster leave`.");
+		return;
+	}
+	if (json_string_length(json_object_get(q->body, "token")) == 0) {
+		cluster_call_refuse(q, PROBLEM_INVALID, "\"token\" is missing");
+		return;
+	}
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))
+		return;
+	if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean)) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
+		return;
+	}
+	ask(join_new(n, q), &w);
+}

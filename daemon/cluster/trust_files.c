@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The files of a member.
+ *
+ * The hard thing: a file that is half written would keep a node out of its cluster, so each is written beside, synced
+ * and renamed.
+ */
+#include "daemon/cluster/trust_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_MAX_LEN = 96 };
+
+void trust_wipe(struct sbuf *b)
+{
+	if (b->p != NULL)
+		OPENSSL_cleanse(b->p, b->cap);
+	sbuf_fini(b);
+}
+
+/* ---- files ---- */
+
+static bool write_all(int fd, struct str bytes)
+{
+	for (size_t done = 0; done < bytes.n;) {
+		ssize_t n = write(fd, bytes.p + done, bytes.n - done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		done += (size_t)n;
+	}
+	return true;
+}
+
+static int sync_directory(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = fd < 0 || fsync(fd) != 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+int trust_files_write(const struct trust_files *t, const char *name, struct str bytes)
+{
+	char *path = xasprintf("%s/%s", t->dir, name), *beside = xasprintf("%s/%s.new", t->dir, name);
+	int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = 0;
+
+	if (fd < 0 || !write_all(fd, bytes) || fsync(fd) != 0)
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (err == 0 && rename(beside, path) != 0)
+		err = -errno;
+	if (err == 0)
+		err = sync_directory(t->dir);
+	else
+		unlink(beside);
+	free(path);
+	free(beside);
+	return err;
+}
+
+int trust_files_read(const struct trust_files *t, const char *name, size_t max, struct sbuf *out)
+{
+	char *path = xasprintf("%s/%s", t->dir, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), err = fd < 0 ? -errno : 0;
+	struct stat st;
+
+	free(path);
+	if (err != 0)
+		return err;
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (size_t)st.st_size > max)
+		err = -EFBIG;
+	/* At once: growing would leave copies of secrets behind. */
+	sbuf_reserve(out, max);
+	for (ssize_t n = 1; err == 0 && n > 0;) {
+		char piece[4096];
+		n = read(fd, piece, sizeof(piece));
+		if (n < 0 && errno == EINTR)
+			n = 1;
+		else if (n < 0)
+			err = -errno;
+		else if (out->n + (size_t)n > max)
+			err = -EFBIG;
+		else
+			sbuf_add(out, piece, (size_t)n);
+		OPENSSL_cleanse(piece, sizeof(piece));
+	}
+	close(fd);
+	return err;
+}
+
+/* ---- as a whole ---- */
+
+bool trust_files_open(struct trust_files *t, const char *state_dir)
+{
+	*t = (struct trust_files) { .dir = xasprintf("%s/trust", state_dir) };
+	return mkdir(t->dir, 0700) == 0 || errno == EEXIST;
+}
+
+static void drop(struct trust_files *t)
+{
+	ca_free(t->ca);
+	t->ca = NULL;
+	trust_wipe(&t->certificate);
+	trust_wipe(&t->key);
+}
+
+void trust_files_close(struct trust_files *t)
+{
+	drop(t);
+	free(t->dir);
+	t->dir = NULL;
+}
+
+static struct str str_of(const struct sbuf *b)
+{
+	return (struct str) { b->p, b->n };
+}
+
+bool trust_files_load(struct trust_files *t, char **ret_why)
+{
+	struct sbuf ca = { 0 }, ca_key = { 0 }, certificate = { 0 }, key = { 0 };
+	const char *missing = NULL;
+	struct ca *loaded = NULL;
+
+	if (trust_files_read(t, "ca.pem", CA_PEM_MAX, &ca) != 0)
+		missing = "ca.pem";
+	else if (trust_files_read(t, "node.pem", CA_PEM_MAX, &certificate) != 0)
+		missing = "node.pem";
+	else if (trust_files_read(t, "node.key", CA_PEM_MAX, &key) != 0)
+		missing = "node.key";
+	if (trust_files_read(t, "ca.key", CA_PEM_MAX, &ca_key) != 0)
+		trust_wipe(&ca_key);
+	if (missing != NULL)
+		*ret_why = xasprintf("%s/%s cannot be read: %s", t->dir, missing, strerror(errno));
+	else
+		loaded = ca_load(str_of(&ca), str_of(&ca_key), ret_why);
+	trust_wipe(&ca_key);
+	sbuf_fini(&ca);
+	if (loaded == NULL) {
+		trust_wipe(&certificate);
+		trust_wipe(&key);
+		return false;
+	}
+	drop(t);
+	t->ca = loaded;
+	t->certificate = certificate;
+	t->key = key;
+	return true;
+}
+
+/* ---- corosync's keys ---- */
+
+static void key_name(const uint8_t hash[COROSYNC_KEY_HASH_LEN], char out[NAME_MAX_LEN])
+{
+	int n = snprintf(out, NAME_MAX_LEN, "corosync-");
+
+	for (size_t i = 0; i < COROSYNC_KEY_HASH_LEN; i++)
+		n += snprintf(out + n, NAME_MAX_LEN - (size_t)n, "%02x", hash[i]);
+	snprintf(out + n, NAME_MAX_LEN - (size_t)n, ".key");
+}
+
+int trust_files_write_key(const struct trust_files *t, const uint8_t key[COROSYNC_KEY_LEN])
+{
+	uint8_t hash[COROSYNC_KEY_HASH_LEN];
+	char name[NAME_MAX_LEN];
+
+	corosync_key_hash(key, hash);
+	key_name(hash, name);
+	return trust_files_write(t, name, (struct str) { (const char *)key, COROSYNC_KEY_LEN });
+}
+
+bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN],
+			  uint8_t ret[COROSYNC_KEY_LEN])
+{
+	struct sbuf bytes = { 0 };
+	char name[NAME_MAX_LEN];
+
+	key_name(hash, name);
+	bool ok = trust_files_read(t, name, COROSYNC_KEY_LEN, &bytes) == 0 && bytes.n == COROSYNC_KEY_LEN &&
+		  corosync_key_is((struct str) { bytes.p, bytes.n }, hash);
+	if (ok)
+		memcpy(ret, bytes.p, COROSYNC_KEY_LEN);
+	trust_wipe(&bytes);
+	return ok;
+}
+
+/* Calls for each file of the directory. */
+static void each_file(const struct trust_files *t, void (*fn)(const char *path, const char *name, const void *arg),
+		      const void *arg)
+{
+	DIR *d = opendir(t->dir);
+
+	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+		if (e->d_name[0] == '.')
+			continue;
+		char *path = xasprintf("%s/%s", t->dir, e->d_name);
+		fn(path, e->d_name, arg);
+		free(path);
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+static void remove_file(const char *path, const char *name, const void *arg)
+{
+	UNUSED(name);
+	UNUSED(arg);
+	unlink(path);
+}
+
+static void remove_key(const char *path, const char *name, const void *arg)
+{
+	const char(*kept)[NAME_MAX_LEN] = arg;
+
+	if (strncmp(name, "corosync-", 9) == 0 && strcmp(name, kept[0]) != 0 && strcmp(name, kept[1]) != 0)
+		unlink(path);
+}
+
+void trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
+			   const uint8_t b[COROSYNC_KEY_HASH_LEN])
+{
+	char kept[2][NAME_MAX_LEN];
+
+	key_name(a, kept[0]);
+	key_name(b, kept[1]);
+	each_file(t, remove_key, kept);
+}
+
+void trust_files_forget(struct trust_files *t)
+{
+	drop(t);
+	each_file(t, remove_file, NULL);
+	(void)sync_directory(t->dir);
+}

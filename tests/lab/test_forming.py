@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes become a cluster, and stay one: forming, changes of who is a member, and what must hold while a part of it is gone.
+Real corosync, run by postroad-ha; mail flows through the first node from before it founds the cluster."""
+import json
+import os
+import pathlib
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+from tests.lab.cluster import product, services  # noqa: E402
+from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
+from tests.lab.cluster.mail import Backends  # noqa: E402
+from tests.lab.cluster.waiting import Seen, until  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
+SECONDS = 40
+NEEDED = (*TOOLS, "bin/postroad-ha")
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not all((BUILD / f"peers/{p}/.unpacked").exists() for p in ("corosync", "keepalived"))
+    or not all((BUILD / t).exists() for t in NEEDED), reason="needs root, `make peers` and `make bench-tools`")
+
+
+def put_weight(node, weight):
+    return node.call("PUT", "/api/v1/pools/mta/servers/sink1/weight", {"weight": weight}, timeout=15)[0]
+
+
+def weight_of(node):
+    return node.call("GET", "/api/v1/pools/mta")[2]["servers"]["sink1"]["weight"]
+
+
+def admin_of(node):
+    return node.call("GET", "/api/v1/pools/mta")[2]["servers"]["sink1"]["admin"]
+
+
+def await_weight(nodes, weight):
+    for node in nodes:
+        until(lambda n=node: Seen(weight_of(n) == weight, weight_of(n)), SECONDS, f"{node.name} knows the weight {weight}")
+
+
+def await_written(node, weight):
+    until(lambda: Seen((code := put_weight(node, weight)) == 200, code), SECONDS, f"{node.name} takes a write")
+
+
+def await_status(node, what, condition, seconds=SECONDS):
+    def look():
+        try:
+            s = product.status(node)
+        except OSError as e:
+            return Seen(False, repr(e))
+        return Seen(condition(s), json.dumps(s))
+    until(look, seconds, f"{node.name}: {what}")
+
+
+def is_alone(s):
+    return s["cluster"] is None and s["state"] == "ACTIVE"
+
+
+def votes(s):
+    return {name: m["votes"] for name, m in s["members"].items()}
+
+
+class Bench:
+    def __init__(self, lab, formed):
+        self.lab, self.nodes = lab, lab.nodes
+        self.backends = Backends(lab)
+        document = services.configuration([lab.vip()], self.backends.addresses)
+        for node in self.nodes:
+            product.start(node, lab, document)
+        for node in self.nodes:
+            node.await_ready()
+        product.form(self.nodes[:formed])
+
+    def tell(self):
+        return "\n".join(f"== {n.name}\n{n.tail('postroadd', 3000)}\n-- ha\n{n.tail('postroad-ha', 1500)}" for n in self.nodes)
+
+
+@pytest.fixture
+def bench(request, tmp_path):
+    nodes, formed = request.param
+    with Lab(BUILD, BUILD / "lab/forming" / request.node.name.partition("[")[0][:40], nodes) as lab:
+        yield Bench(lab, formed)
+        assert lab.supervisor.trouble == []
+
+
+three = pytest.mark.parametrize("bench", [(3, 3)], indirect=True)
+two = pytest.mark.parametrize("bench", [(2, 2)], indirect=True)
+
+
+@three
+def test_three_nodes_are_one(bench):
+    one, two_, three_ = bench.nodes
+    for weight, node in enumerate(bench.nodes, 11):
+        assert put_weight(node, weight) == 200
+        await_weight(bench.nodes, weight)
+    seen = [product.status(n) for n in bench.nodes]
+    assert len({s["position"] for s in seen}) == 1 and {s["generation"] for s in seen} == {3}
+    # a process that dies
+    two_.run(["pkill", "-KILL", "-x", "corosync"])
+    await_status(two_, "is not in the view", lambda s: s["state"] != "ACTIVE")
+    await_written(one, 21)
+    await_weight([one, three_], 21)
+    await_status(two_, "is back", lambda s: s["state"] == "ACTIVE")
+    await_weight([two_], 21)
+    # a machine without power
+    three_.power_off(torn=True)
+    await_status(one, "misses n3", lambda s: not s["members"]["n3"]["present"])
+    await_written(one, 22)
+    three_.power_on()
+    await_status(three_, "is back", lambda s: s["state"] == "ACTIVE")
+    await_weight(bench.nodes, 22)
+
+
+@three
+def test_a_node_leaves_and_comes_again(bench):
+    one, two_, three_ = bench.nodes
+    product.ask(three_, "POST", "leave")
+    await_status(three_, "stands alone", is_alone)
+    await_status(one, "has two members", lambda s: votes(s) == {"n1": 1, "n2": 1} and s["change"] is None)
+    assert put_weight(one, 31) == 200 and not three_.path("/var/lib/postroad/trust/node.key").exists()
+    product.join(three_, two_)
+    await_weight(bench.nodes, 31)
+
+
+@three
+def test_a_node_that_is_away_is_removed_and_told_so_on_return(bench):
+    one, _, three_ = bench.nodes
+    three_.power_off()
+    await_status(one, "misses n3", lambda s: not s["members"]["n3"]["present"])
+    product.ask(one, "DELETE", "members/n3")
+    await_status(one, "has two members", lambda s: votes(s) == {"n1": 1, "n2": 1} and s["change"] is None)
+    three_.power_on()
+    await_status(three_, "stands alone", is_alone)
+    assert put_weight(one, 41) == 200
+
+
+@three
+def test_a_node_is_replaced_by_another_machine_of_its_name(bench):
+    one, two_, three_ = bench.nodes
+    three_.stop("postroadd")
+    three_.stop("postroad-ha")
+    three_.run(["sh", "-c", "rm -rf /var/lib/postroad/* /etc/postroad/corosync"])
+    await_status(one, "misses n3", lambda s: not s["members"]["n3"]["present"])
+    product.start(three_, bench.lab, services.configuration([bench.lab.vip()], bench.backends.addresses))
+    three_.await_ready()
+    product.join(three_, two_, replace="n3")
+    await_status(one, "has three members", lambda s: votes(s) == {"n1": 1, "n2": 1, "n3": 1} and s["change"] is None)
+    assert product.status(one)["members"]["n3"]["id"] == 4 and put_weight(three_, 51) == 200
+    await_weight(bench.nodes, 51)
+
+
+@three
+def test_a_new_key_reaches_all(bench):
+    one = bench.nodes[0]
+    product.ask(one, "POST", "rotate-keys")
+    for node in bench.nodes:
+        await_status(node, "has the new key", lambda s: s["generation"] == 4 and s["change"] is None and s["state"] == "ACTIVE")
+    assert put_weight(one, 61) == 200
+    await_weight(bench.nodes, 61)
+
+
+@three
+def test_the_coordinator_dies_in_a_change(bench):
+    one, two_, three_ = bench.nodes
+    product.ask(three_, "POST", "rotate-keys")
+    one.power_off(torn=True)
+    await_status(two_, "waits for n1", lambda s: s["coordinator"] == "n2" and s["state"] == "ACTIVE")
+    one.power_on()
+    for node in bench.nodes:
+        await_status(node, "has the new key", lambda s: s["generation"] == 4 and s["change"] is None and s["state"] == "ACTIVE")
+    await_written(two_, 71)
+    await_weight(bench.nodes, 71)
+
+
+@two
+def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
+    one, two_ = bench.nodes
+    tie = next(n for n in bench.nodes if product.status(one)["members"][n.name]["tie_breaker"])
+    other = two_ if tie is one else one
+    other.power_off()
+    await_status(tie, "is the single copy", lambda s: s["state"] == "ACTIVE" and s["single_copy"])
+    await_written(tie, 81)
+    other.power_on()
+    await_status(other, "is back", lambda s: s["state"] == "ACTIVE" and not s["single_copy"])
+    tie.power_off()
+    await_status(other, "may not write", lambda s: s["state"] == "MINORITY")
+    assert put_weight(other, 82) == 503
+    assert other.call("PUT", "/api/v1/pools/mta/servers/sink1/state?scope=local", {"admin": "drain"})[0] == 200
+    tie.power_on()
+    await_written(other, 83)
+    await_weight(bench.nodes, 83)
+    # the cluster's word counts again
+    until(lambda: Seen((a := admin_of(other)) == "ready", a), SECONDS, "what was set on this node alone is over")
+    # a clean stop
+    tie.stop("postroadd")
+    await_status(other, "may write", lambda s: s["state"] == "ACTIVE" and s["single_copy"])
+    await_written(other, 84)
