@@ -229,8 +229,7 @@ static void read_files(struct input *in, struct node_report *r)
 static read_fn *const readers[FIELD_KIND_COUNT] = {
 	[FIELD_NODE] = read_node,     [FIELD_STATE] = read_state,       [FIELD_REASON] = read_reason,
 	[FIELD_CONFIG] = read_config, [FIELD_VIP] = read_vip,           [FIELD_LINK] = read_link,
-	[FIELD_KEY] = read_key,       [FIELD_VERDICTS] = read_verdicts,
-	[FIELD_FILES] = read_files,
+	[FIELD_KEY] = read_key,       [FIELD_VERDICTS] = read_verdicts, [FIELD_FILES] = read_files,
 };
 
 /* These are in every report, once. */

@@ -53,10 +53,10 @@ struct report_vip {
 	bool kernel;   /* the kernel has its addresses: this node holds it */
 	uint8_t state; /* enum report_vip_state */
 	uint8_t priority;
-	uint32_t since_s;                 /* age of the last change */
-	struct addr source4, source6;     /* this node's own addresses on its network, for VRRP; family 0 = none */
-	uint64_t peers;                   /* report_peer_bit() of the nodes in the table that keepalived runs with, this one
-					     among them; 0 = it does not run, or not with this VIP */
+	uint32_t since_s;             /* age of the last change */
+	struct addr source4, source6; /* this node's own addresses on its network, for VRRP; family 0 = none */
+	uint64_t peers;               /* report_peer_bit() of the nodes in the table that keepalived runs with, this one
+					 among them; 0 = it does not run, or not with this VIP */
 	char reason[REPORT_TEXT_MAX + 1]; /* why it may not hold it; cut further where there are many VIPs */
 };
 

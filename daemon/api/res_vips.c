@@ -34,9 +34,9 @@ static json_t *said_json(const struct report_row *row, const struct report_vip *
 
 static json_t *silent_json(const struct report_row *row)
 {
-	const char *why = row == NULL	       ? "it is no member" :
-			  row->report == NULL  ? "it was not heard yet" :
-						 "it has no part in it: it lacks the interface, or the configuration";
+	const char *why = row == NULL           ? "it is no member"
+			  : row->report == NULL ? "it was not heard yet"
+						: "it has no part in it: it lacks the interface, or the configuration";
 
 	return json_pack("{s:b, s:b, s:s, s:s, s:b}", "holds", 0, "may_hold", 0, "state",
 			 report_vip_state_names[REPORT_VIP_UNKNOWN], "why", why, "fresh", 0);
@@ -160,8 +160,9 @@ static bool on_moved(struct api *a, struct call *c, const struct store_result *r
 
 	UNUSED(r);
 	json_object_foreach(moves, vip, move)
-		api_event(a, "vip_move", json_pack("{s:s, s:O, s:O}", "name", vip, "from",
-						   json_object_get(move, "from"), "to", json_object_get(move, "to")));
+		api_event(a, "vip_move",
+			  json_pack("{s:s, s:O, s:O}", "name", vip, "from", json_object_get(move, "from"), "to",
+				    json_object_get(move, "to")));
 	if (c == NULL)
 		return false;
 	call_json(c, 200, json_pack("{s:o}", "moves", moves));

@@ -86,7 +86,8 @@ const struct command cli_commands[] = {
 	  "move a balancer's virtual addresses away, then end its sessions at transaction edges",
 	  "postroad node drain n1  # before stopping it\n"
 	  "postroad node drain n1 --yes --wait --timeout 600  # return when it is safe to stop it",
-	  "The addresses leave with their open connections, which go on here until they end. The last node that is ready "
+	  "The addresses leave with their open connections, which go on here until they end. The last node that is "
+	  "ready "
 	  "is drained with --force only.",
 	  cmd_node_state },
 	{ "node ready", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES), "let a balancer receive mail again",
@@ -98,7 +99,8 @@ const struct command cli_commands[] = {
 	{ "vip move", "VIP NODE", 2, 2, OPT(DRY_RUN), "move a virtual address to another node, with its connections",
 	  "postroad vip move out-a n2\n"
 	  "postroad vip move out-a n2 --dry-run  # whether it could",
-	  "Open connections go on at the old node until they end; new ones are the new node's. The node is the preferred "
+	  "Open connections go on at the old node until they end; new ones are the new node's. The node is the "
+	  "preferred "
 	  "one from then on, until a rebalance or another move.",
 	  cmd_vip_move },
 	{ "vip rebalance", "", 0, 0, OPT(DRY_RUN), "move all virtual addresses to where they belong",

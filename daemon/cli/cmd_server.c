@@ -370,7 +370,10 @@ int cmd_node_state(struct cli *c)
 	if (cli_has(c, OPT_DRY_RUN))
 		return node_dry_run(c, state);
 	if (strcmp(state, "drain") == 0)
-		rc = cli_confirm(c, "move the addresses of node %s away, and end its mail sessions at their next transaction edge", c->args[0]);
+		rc = cli_confirm(
+			c,
+			"move the addresses of node %s away, and end its mail sessions at their next transaction edge",
+			c->args[0]);
 	if (rc != EXIT_DONE)
 		return rc;
 	sbuf_puts(&path, CLI_API "/nodes/");

@@ -22,8 +22,8 @@ static void add_names(struct table *t, const json_t *list)
 static void add_since(struct table *t, const json_t *vip)
 {
 	const json_t *holder = json_array_get(json_object_get(vip, "holders"), 0);
-	const json_t *said = json_object_get(json_object_get(vip, "nodes"),
-					     holder != NULL ? json_string_value(holder) : "");
+	const json_t *said =
+		json_object_get(json_object_get(vip, "nodes"), holder != NULL ? json_string_value(holder) : "");
 	char text[64] = "";
 
 	if (said != NULL)

@@ -11,11 +11,11 @@
 #include "daemon/api/api.h"
 
 enum {
-	VIPS_ANSWER_MS = 30000,   /* an answer of postroad-ha that is not there by then is none */
-	VIPS_MOVE_OPEN_S = 20,    /* a new owner passes on what it does not know for so long */
-	VIPS_MOVE_KEEP_S = 3600,  /* sessions of an old owner may live on for so long */
+	VIPS_ANSWER_MS = 30000,    /* an answer of postroad-ha that is not there by then is none */
+	VIPS_MOVE_OPEN_S = 20,     /* a new owner passes on what it does not know for so long */
+	VIPS_MOVE_KEEP_S = 3600,   /* sessions of an old owner may live on for so long */
 	VIPS_MOVE_READY_MS = 8000, /* a target has so long to be ready */
-	VIPS_LEAVE_MS = 10000     /* a drain waits so long for addresses to leave */
+	VIPS_LEAVE_MS = 10000      /* a drain waits so long for addresses to leave */
 };
 
 struct vips;
@@ -61,8 +61,8 @@ void vips_called(struct vips *v, uint32_t from, const char *path, struct str bod
 
 /* ---- postroad-ha ---- */
 
-/* The answer: HA_DONE, HA_ERROR, HA_PROBED, or HA_FLOWS (once for each part). NULL: it is never answered, as postroad-ha
- * has gone or took too long. Not from within vips_ha_request(). */
+/* The answer: HA_DONE, HA_ERROR, HA_PROBED, or HA_FLOWS (once for each part). NULL: it is never answered, as
+ * postroad-ha has gone or took too long. Not from within vips_ha_request(). */
 typedef void vips_ha_answer_fn(const struct ha_message *m, void *arg);
 /* Sends HA_COROSYNC, HA_PROBE or HA_FLOWS_*; the ticket is chosen here. False: it was not sent, since postroad-ha is
  * not connected or the message breaks a rule; fn is then not called. A key in it is the caller's to wipe. */

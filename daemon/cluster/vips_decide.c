@@ -170,8 +170,7 @@ static uint32_t pin_of(const struct vips_item *i)
 /* A move that is under way, as far as this node can tell: until the target has it, or it has had its time. */
 static bool is_moving(const struct vips_item *i)
 {
-	return i->pin != 0 && i->pin_ms != 0 && i->vip.holder != i->pin &&
-	       vips_now(i->vips) - i->pin_ms < VIPS_PIN_MS;
+	return i->pin != 0 && i->pin_ms != 0 && i->vip.holder != i->pin && vips_now(i->vips) - i->pin_ms < VIPS_PIN_MS;
 }
 
 static void apply_pin(struct vips_item *i)
@@ -496,8 +495,8 @@ static bool decide(struct vips_item *i)
 static void follow_pin(struct vips_item *i)
 {
 	/* A word that is new, and this node has what it is about. */
-	if (i->holds && is_moving(i) && i->pin != i->nodes.self && i->move.step == MOVE_NONE && i->move.why[0] == '\0' &&
-	    !vips_is_draining(i->vips))
+	if (i->holds && is_moving(i) && i->pin != i->nodes.self && i->move.step == MOVE_NONE &&
+	    i->move.why[0] == '\0' && !vips_is_draining(i->vips))
 		move_begin(i, i->pin, VIPS_MOVE_KEEP_S);
 	if (!is_moving(i) && i->move.step == MOVE_NONE)
 		i->move.why[0] = '\0';

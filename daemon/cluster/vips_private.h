@@ -11,14 +11,14 @@
 
 enum {
 	VIPS_REQUESTS_MAX = 512,
-	VIPS_PROBE_MS = 2000,      /* somebody who has the address is asked for again so often */
-	VIPS_PROBED_MS = 15000,    /* nobody having it counts for so long */
-	VIPS_PIN_MS = 15000,       /* a move by hand is under way for so long at most */
-	VIPS_UNAWARE_MS = 10000,   /* a node waits so long for the others to know that it takes part */
-	VIPS_GONE_MS = 5000,       /* an address that was let go of is gone by then, or never */
-	VIPS_SETTLE_MS = 1000,     /* routers have learned so long after that */
-	VIPS_FOLLOW_MS = 1000,     /* how often flows are listed while the network learns */
-	VIPS_SERVE_MS = 5000,      /* how often it is looked for the last flow */
+	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
+	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
+	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
+	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
+	VIPS_SETTLE_MS = 1000,   /* routers have learned so long after that */
+	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
+	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
 	VIPS_REPORT_OLD_MS = 3000, /* postroad-ha reports each second */
 	VIPS_PARTS_MAX = 600,      /* lists of flows of one address */
@@ -48,20 +48,20 @@ struct move_part { /* flows of one owner, for one message */
 
 struct move {
 	enum move_step step;
-	bool drain;                           /* of the node; else by hand */
-	bool alone;                           /* nobody else could have it */
-	uint32_t to;                          /* by hand: where to */
-	uint32_t number;                      /* answers to an earlier one are not for this one */
+	bool drain;      /* of the node; else by hand */
+	bool alone;      /* nobody else could have it */
+	uint32_t to;     /* by hand: where to */
+	uint32_t number; /* answers to an earlier one are not for this one */
 	size_t n_targets, at;
 	uint32_t targets[VIPS_TARGETS_MAX];
 	uint64_t position;                    /* of the log, which targets must know */
 	unsigned seconds;                     /* sessions here may live on for so long */
 	int64_t since_ms, opened_ms, list_ms; /* of this step; of the opening; of the next list */
 	bool listing, kept;
-	size_t n_own, n_parts;                /* of the list under way */
-	struct move_part *parts, **last;      /* that wait to be handed over */
+	size_t n_own, n_parts;           /* of the list under way */
+	struct move_part *parts, **last; /* that wait to be handed over */
 	struct move_part *sending;
-	char why[HA_TEXT_MAX + 1];            /* it could not be prepared */
+	char why[HA_TEXT_MAX + 1]; /* it could not be prepared */
 };
 
 /* ---- a VIP ---- */
@@ -69,21 +69,21 @@ struct move {
 struct vips_item {
 	struct vips *vips;
 	char name[HA_NAME_MAX + 1];
-	bool seen;      /* in this configuration, with this node */
-	bool complete;  /* every node of it has been heard, now or before */
+	bool seen;     /* in this configuration, with this node */
+	bool complete; /* every node of it has been heard, now or before */
 	struct vip vip;
 	struct vip_nodes nodes;
 	struct vip_memory memory;
 	struct vip_verdict verdict;
 	struct addr source4, source6;
 	uint32_t pin;
-	char *pin_word;       /* as it stands in the log; NULL = nothing */
-	int64_t pin_ms;       /* when it came to be; 0 = before this process, or over */
-	int64_t unaware_ms;   /* since when others do not know of this node; 0 = they do */
+	char *pin_word;     /* as it stands in the log; NULL = nothing */
+	int64_t pin_ms;     /* when it came to be; 0 = before this process, or over */
+	int64_t unaware_ms; /* since when others do not know of this node; 0 = they do */
 	enum vip_probe probe;
 	int64_t probed_ms;
 	bool probing;
-	bool holds;           /* the kernel has an address of it */
+	bool holds; /* the kernel has an address of it */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
@@ -128,7 +128,7 @@ struct vips {
 	struct vips_net net;
 	bool has_net;
 	struct opening *openings;
-	uint32_t numbers; /* of moves and openings */
+	uint32_t numbers;          /* of moves and openings */
 	uint64_t runtime_position; /* of the run-time state that pins were read from */
 	bool drain, engine_drained;
 	int64_t drain_ms, settle_ms;

@@ -202,8 +202,8 @@ static bool read_flows(const json_t *body, struct ha_flows *f)
 	const char *owner = json_string_value(json_object_get(body, "owner"));
 	json_int_t seconds = json_integer_value(json_object_get(body, "seconds"));
 
-	if (owner == NULL || !addr_parse_ip(owner, &f->owner) || json_array_size(list) > HA_FLOWS_MAX ||
-	    seconds < 1 || seconds > HA_FLOW_SECONDS_MAX)
+	if (owner == NULL || !addr_parse_ip(owner, &f->owner) || json_array_size(list) > HA_FLOWS_MAX || seconds < 1 ||
+	    seconds > HA_FLOW_SECONDS_MAX)
 		return false;
 	f->seconds = (uint32_t)seconds;
 	for (; f->n < json_array_size(list); f->n++)
