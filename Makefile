@@ -69,7 +69,7 @@ $(OUT)/bin/postroadd: $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upt
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
-$(OUT)/bin/postroad: $(call to_obj,$(wildcard daemon/cli/*.c)) $(OUT)/lib/libbase.a
+$(OUT)/bin/postroad: $(call to_obj,$(wildcard daemon/cli/*.c)) $(call libs_upto,store)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcurl -ljansson -lssl -lcrypto -lcrypt

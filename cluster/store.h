@@ -139,8 +139,6 @@ struct store_census {
 	size_t present, absent;
 };
 struct store_census store_census(const struct store *s);
-/* Whether the table in force has a member of this name. */
-bool store_has_member(const struct store *s, const char *name);
 /* Who orders entries, 0 = nobody; whether this node's log is whole and its disk works. */
 uint32_t store_donor(const struct store *s);
 bool store_can_vote(const struct store *s);
@@ -164,7 +162,8 @@ const struct transport_events *store_events(struct store *s);
  * is. table: as voters_encode() makes it, with this node as the only voter, by the id and instance of store_identity();
  * text may follow. fn is told of the first membership entry as by store_propose(). Before store_attach(). -EBUSY: a
  * write is under way, try again; -EINVAL: the table; -EALREADY: the log has a table, its cluster is this one now (a
- * call before was interrupted); -EPERM: it joined another's; -ENOTCONN: it cannot write. Blocks for two syncs. */
+ * call before was interrupted), unless the table names others: then it keeps its number; -EPERM: it joined another's;
+ * -ENOTCONN: it cannot write. Blocks for two syncs. */
 int store_found(struct store *s, uint64_t cluster, struct str table, store_done_fn *fn, void *arg) MUST_CHECK;
 /* Forgets everything and becomes a fresh member of an existing cluster under an id that was never given to another; the
  * log comes from the others once a transport is attached. instance: of the new log, random, as the table of nodes has

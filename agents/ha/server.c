@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 
 static int listen_at(struct server *s)
@@ -111,7 +112,12 @@ static bool is_welcome(struct server *s, int fd)
 		return false;
 	if (who.uid == 0 || who.uid == geteuid() || (find_user(s) && s->uid == who.uid))
 		return true;
-	log_msg(LOG_LEVEL_WARNING, "refused", "user %u is neither root nor %s", (unsigned)who.uid, s->user);
+	/* Anybody may knock, and shall not fill the log by it. */
+	int64_t now = clock_mono_ms();
+	if (now - s->refused_at >= SERVER_REFUSED_MS) {
+		log_msg(LOG_LEVEL_WARNING, "refused", "user %u is neither root nor %s", (unsigned)who.uid, s->user);
+		s->refused_at = now;
+	}
 	return false;
 }
 

@@ -10,7 +10,10 @@
 #include "agents/ha/turn.h"
 #include "cluster/vip/ha_protocol.h"
 
-enum { SERVER_SEND_MAX = 16 << 20 }; /* bytes that may wait for a slow reader; beyond, it is left */
+enum {
+	SERVER_SEND_MAX = 16 << 20, /* bytes that may wait for a slow reader; beyond, it is left */
+	SERVER_REFUSED_MS = 1000    /* strangers are logged so often */
+};
 
 struct server_events {
 	void *arg;
@@ -30,6 +33,7 @@ struct server {
 	int listener, peer;
 	ino_t inode; /* of the socket in the file system: it may be replaced with its directory */
 	bool greeted;
+	int64_t refused_at;
 	struct ha_message *in;
 	char *buffer; /* [HA_MESSAGE_MAX + 1] */
 };

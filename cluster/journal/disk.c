@@ -371,12 +371,40 @@ bool disk_load(struct disk *d, struct answers *answers, char **ret_why, char **r
 	return true;
 }
 
+static bool has_the_name(const struct disk *d, const struct identity *i)
+{
+	uint8_t a[IDENTITY_ENCODED], b[IDENTITY_ENCODED];
+	struct identity found;
+	char *why = NULL;
+
+	if (identity_load(d->dir_fd, d->dir, &found, &why) != 0) {
+		free(why);
+		return false;
+	}
+	identity_encode(&found, a);
+	identity_encode(i, b);
+	return memcmp(a, b, sizeof(a)) == 0;
+}
+
+/* It could not be saved. If it has the name all the same, the next start might believe it and not this log: what is
+ * written until then would be lost. So the old one is put back, or nothing is written any more. */
+static void stay(struct disk *d, const struct identity *i)
+{
+	if (!has_the_name(d, i))
+		return;
+	d->saved = identity_save(d->dir_fd, &d->identity) == 0;
+	if (!d->saved)
+		d->journal.broken = -EIO;
+}
+
 int disk_become(struct disk *d, const struct identity *i)
 {
 	int err = identity_save(d->dir_fd, i);
 
-	if (err != 0)
+	if (err != 0) {
+		stay(d, i);
 		return err;
+	}
 	d->saved = true;
 	if (i->instance != d->identity.instance)
 		forget(d);

@@ -18,7 +18,8 @@ struct identity {
 
 /* 0; -ENOENT: there is none; another error with a sentence for the caller to free. */
 int identity_load(int dir_fd, const char *dir, struct identity *ret, char **ret_why) MUST_CHECK;
-/* Durable when 0; what was there before stays in force otherwise. Blocks for two syncs. */
+/* Durable when 0. Otherwise what was there before is still there; but where it was the directory that could not be
+ * synced, this one has the name and may or may not keep it. Blocks for two syncs. */
 int identity_save(int dir_fd, const struct identity *i) MUST_CHECK;
 /* For a node that is new. */
 struct identity identity_new(uint32_t id, uint64_t cluster, bool joined);

@@ -112,24 +112,100 @@ static void wipe(struct sim *s, struct node *n)
 	n->has_snapshot = false;
 }
 
-/* Whoever knew what the node had written must be there when it returns, or nobody could tell. */
-static bool all_together(const struct sim *s)
+/* Whoever knew what the node had written must be there when it returns, or nobody could tell: all have heard all. */
+static bool all_heard(const struct sim *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		if (!node_runs(&s->nodes[i]) || s->nodes[i].component != s->nodes[0].component ||
-		    s->nodes[i].ring != s->nodes[0].ring || s->nodes[i].full || s->nodes[i].in.n > 0)
+		    s->nodes[i].ring != s->nodes[0].ring || s->nodes[i].in.n > 0 || s->nodes[i].n_out > 0)
 			return false;
 	return true;
+}
+
+/* It returns to some of them only: who heard and did not write, because its disk was full, is among them. */
+static void return_to_some(struct sim *s, struct node *n)
+{
+	size_t keep = ((size_t)n->id + sim_random(s, s->n - 1)) % s->n; /* another one */
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct node *other = &s->nodes[i];
+		bool with = other == n || i == keep || sim_random(s, 2) == 0;
+		other->component = with ? 0 : 1;
+		other->full = false;
+	}
+	net_install(s, 0);
+	net_install(s, 1);
+}
+
+/* One step of everybody; without disks only what is on its way arrives. Whether anything moved. */
+static bool step_all(struct sim *s, bool disks)
+{
+	bool moved = false;
+
+	for (size_t i = 0; i < s->n && s->failed[0] == '\0'; i++) {
+		struct node *n = &s->nodes[i];
+		moved |= net_order_one(s, n);
+		moved |= net_deliver_one(s, n);
+		if (disks && sim_random(s, 2) == 0)
+			moved |= node_disk_one(n);
+	}
+	return moved;
+}
+
+/* All go on together for a while, with writes. */
+static void together(struct sim *s)
+{
+	for (unsigned round = 0; round < 100 && s->failed[0] == '\0'; round++) {
+		step_all(s, true);
+		if (round % 8 == 0)
+			client_write(s, &s->nodes[sim_random(s, s->n)]);
+		s->now_ms += 5;
+		for (size_t i = 0; round % 16 == 0 && i < s->n; i++)
+			core_tick(s->nodes[i].core, s->now_ms);
+	}
+}
+
+static void gather(struct sim *s, const struct node *n)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct node *other = &s->nodes[i];
+		other->component = 0;
+		other->full = false;
+		other->paused_until = 0;
+		if (other->core == NULL)
+			node_start(other);
+	}
+	net_install(s, 0);
+	together(s);
+	/* One hears of what it cannot write. */
+	struct node *full = &s->nodes[sim_random(s, s->n)];
+	full->full = full != n;
+	together(s);
+	for (unsigned i = 0; i < 10000 && step_all(s, false); i++)
+		;
+}
+
+static void keep_copies(struct sim *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct node *n = &s->nodes[i];
+		if (n->has_snapshot || n->disk.damaged || n->forgetful || n->disk.n == 0)
+			continue;
+		disk_copy(&n->snapshot, &n->disk);
+		n->has_snapshot = true;
+	}
 }
 
 static void snapshot(struct sim *s, struct node *n)
 {
 	if (!n->has_snapshot) {
-		disk_copy(&n->snapshot, &n->disk);
-		n->has_snapshot = !n->disk.damaged && !n->forgetful && n->disk.n > 0;
+		keep_copies(s);
 		return;
 	}
-	if (!all_together(s) || !may_forget(s, n))
+	if (!may_forget(s, n))
+		return;
+	gather(s, n);
+	if (s->failed[0] != '\0' || !all_heard(s) || !may_forget(s, n))
 		return;
 	node_crash(n, false);
 	sim_trace(s, "node %u returns with an old disk", n->id);
@@ -137,7 +213,7 @@ static void snapshot(struct sim *s, struct node *n)
 	n->has_snapshot = false;
 	n->forgetful = s->holding = true;
 	node_start(n);
-	net_install(s, n->component);
+	return_to_some(s, n);
 }
 
 static void pause_one(struct sim *s, struct node *n)

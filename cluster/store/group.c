@@ -155,6 +155,14 @@ static bool is_table_of(const struct identity *i, struct str document)
 	       table.list[0].instance == i->instance;
 }
 
+/* The table in force names others, who know the cluster by its number. */
+static bool has_others(const struct store *s)
+{
+	const struct entry *e = store_last(s, ENTRY_MEMBERSHIP);
+
+	return e != NULL && !is_table_of(&s->disk.identity, e->document);
+}
+
 int store_found(struct store *s, uint64_t cluster, struct str table, store_done_fn *fn, void *arg)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
@@ -172,6 +180,8 @@ int store_found(struct store *s, uint64_t cluster, struct str table, store_done_
 		return -EBUSY;
 	if (core_state(s->core) != CORE_ACTIVE || s->disk_error != 0)
 		return -ENOTCONN;
+	if (cluster != i.cluster && has_others(s))
+		return -EALREADY;
 	i.cluster = cluster;
 	int err = disk_become(&s->disk, &i);
 	if (err != 0)
@@ -260,20 +270,6 @@ struct store_census store_census(const struct store *s)
 		c.absent += !present;
 	}
 	return c;
-}
-
-bool store_has_member(const struct store *s, const char *name)
-{
-	CHECK_OBJ(s, STORE_MAGIC);
-	const struct entry *e = store_last(s, ENTRY_MEMBERSHIP);
-	struct voters table;
-
-	if (e == NULL || !voters_decode(e->document, &table))
-		return false;
-	for (size_t i = 0; i < table.n; i++)
-		if (strcmp(table.list[i].name, name) == 0)
-			return true;
-	return false;
 }
 
 uint32_t store_donor(const struct store *s)

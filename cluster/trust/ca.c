@@ -442,6 +442,18 @@ bool ca_verify(const struct ca *ca, struct str certificate_pem, double now, stru
 	return good;
 }
 
+bool ca_key_fits(struct str certificate_pem, struct str key_pem)
+{
+	X509 *x = get_x509(certificate_pem);
+	EVP_PKEY *key = get_key(key_pem);
+	bool fits = x != NULL && key != NULL && X509_check_private_key(x, key) == 1;
+
+	EVP_PKEY_free(key);
+	X509_free(x);
+	ERR_clear_error();
+	return fits;
+}
+
 bool ca_renewal_due(const struct ca_identity *i, double now)
 {
 	return i->not_after - now < (double)CA_RENEW_DAYS * DAY;

@@ -59,6 +59,8 @@ bool ca_identity_of(const X509 *x, struct ca_identity *ret) MUST_CHECK;
 /* PEM to identity: issued by this authority, of this cluster, in its time. */
 bool ca_verify(const struct ca *ca, struct str certificate_pem, double now, struct ca_identity *ret,
 	       char **ret_why) MUST_CHECK;
+/* Whether a certificate is for a key, both PEM. */
+bool ca_key_fits(struct str certificate_pem, struct str key_pem) MUST_CHECK;
 bool ca_renewal_due(const struct ca_identity *i, double now);
 
 /* Fingerprint of a certificate. */

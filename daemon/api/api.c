@@ -184,6 +184,7 @@ struct api *api_new(const struct api_env *env, char **ret_why)
 	list_init(&a->streams);
 	list_init(&a->waiting);
 	timer_init(&a->write_again, write_wake, a);
+	loop_flush_init(&a->write_next, write_wake, a);
 	a->events = events_new();
 	make_instance(a->instance);
 	make_series(a);

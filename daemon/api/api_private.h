@@ -68,6 +68,7 @@ struct api {
 	struct list waiting; /* struct call: waiting, for their turn to write */
 	struct write *write; /* under way; NULL = none */
 	struct timer write_again;
+	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
 	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
@@ -266,6 +267,7 @@ struct config_write {
 	const char *operation;
 	int status;
 	bool keeps_overrides; /* rollback: run-time weights stay */
+	json_t *runtime;      /* restore: the run-time state that is stored next; stolen */
 };
 /* Validates, proposes; answers once it is in force here. */
 void config_commit(struct call *c, struct config_write *w);

@@ -155,27 +155,28 @@ static char *comment_from(json_t *changes, const char *operation)
 	return sbuf_steal(&b);
 }
 
-static void set_written_etag(struct call *c, const struct config_write *w, json_t *document)
+/* whole: the tag of the document, "" = not known. */
+static void set_written_etag(struct call *c, const struct config_write *w, json_t *document, const char *whole)
 {
 	json_t *object = w->name == NULL ? NULL : config_object(document, w->section, w->name, NULL);
-	char etag[64];
+	char etag[64] = "";
 
 	if (w->name == NULL)
-		etag_of_document(c->api, etag);
+		snprintf(etag, sizeof(etag), "%s", whole);
 	else if (object != NULL)
 		etag_of_object(&c->api->etag_key, object, etag);
-	else
-		return; /* deleted */
-	call_set_header(c, "ETag", etag);
+	if (etag[0] != '\0') /* else deleted */
+		call_set_header(c, "ETag", etag);
 }
 
 /* What the answer is made of, while the write is under way. */
 struct pending {
 	struct conf *conf;
-	json_t *before, *changes;
+	json_t *before, *changes, *runtime;
 	char *section, *name;
 	int status;
 	bool keeps_overrides;
+	char etag[64]; /* of what was written: what is in force may be another's by now */
 };
 
 static void pending_free(void *arg)
@@ -185,6 +186,7 @@ static void pending_free(void *arg)
 	conf_unref(p->conf);
 	json_decref(p->before);
 	json_decref(p->changes);
+	json_decref(p->runtime);
 	free(p->section);
 	free(p->name);
 	free(p);
@@ -196,7 +198,7 @@ static void answer(struct call *c, const struct pending *p, uint64_t revision)
 
 	if (c == NULL)
 		return;
-	set_written_etag(c, &w, p->conf->document);
+	set_written_etag(c, &w, p->conf->document, p->etag);
 	call_json(c, p->status,
 		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)revision, "changes", p->changes, "warnings",
 			    warnings_json(p->conf)));
@@ -219,13 +221,29 @@ static bool on_not_pruned(struct api *a, struct call *c, const struct store_resu
 	return on_pruned(a, c, r, arg);
 }
 
+static bool on_not_restored(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c != NULL)
+		call_problem(c, PROBLEM_INTERNAL, NULL,
+			     "the configuration is restored, the run-time state could not be stored: restore it again");
+	return false;
+}
+
 /* It is in force. What it ends of the run-time state is stored before that is answered. */
 static bool on_committed(struct api *a, struct call *c, const struct store_result *r, void *arg)
 {
 	struct pending *p = arg;
-	json_t *pruned = p->keeps_overrides ? NULL : runtime_prune(a, p->before, p->conf->document);
+	bool restores = p->runtime != NULL;
+	json_t *pruned = restores             ? json_incref(p->runtime)
+			 : p->keeps_overrides ? NULL
+					      : runtime_prune(a, p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
+	if (r->entry != NULL)
+		etag_of_entry(&a->etag_key, r->entry->revision, r->entry->hash, p->etag);
 	if (pruned == NULL) {
 		answer(c, p, r->revision);
 		return false;
@@ -233,11 +251,13 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 	char *text = json_dumps(pruned, JSON_COMPACT);
 	struct store_write sw = { .kind = ENTRY_RUNTIME,
 				  .author = "system",
-				  .comment = "overrides that the configuration ended",
+				  .comment = restores ? "restore" : "overrides that the configuration ended",
 				  .document = str_from(text) };
 	write_propose(a, c, &sw,
-		      &(struct write_then) {
-			      .committed = on_pruned, .failed = on_not_pruned, .release = pending_free, .arg = p });
+		      &(struct write_then) { .committed = on_pruned,
+					     .failed = restores ? on_not_restored : on_not_pruned,
+					     .release = pending_free,
+					     .arg = p });
 	free(text);
 	json_decref(pruned);
 	return true;
@@ -254,6 +274,7 @@ static void config_propose(struct call *c, struct config_write *w, struct conf *
 				.changes = json_incref(changes),
 				.section = w->section == NULL ? NULL : xstrdup(w->section),
 				.name = w->name == NULL ? NULL : xstrdup(w->name),
+				.runtime = json_incref(w->runtime),
 				.status = w->status,
 				.keeps_overrides = w->keeps_overrides };
 	c->api->proposed = conf;
@@ -281,19 +302,21 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 {
 	struct api *a = c->api;
 	json_t *changes = conf_diff(a->conf->document, w->next);
+	char etag[64];
 
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
 			  json_pack("{s:b, s:O, s:o}", "dry_run", 1, "changes", changes, "warnings",
 				    warnings_json(conf)));
-	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
-		set_written_etag(c, w, w->next);
-		call_json(c, 200,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
+	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
+		etag_of_document(a, etag);
+		set_written_etag(c, w, w->next, etag);
+		call_json(c, 200,
+			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
+				    "warnings", warnings_json(conf)));
 	} else if (config_feasible(c, conf)) {
 		config_propose(c, w, conf, changes);
 	}
@@ -316,4 +339,5 @@ void config_commit(struct call *c, struct config_write *w)
 	}
 	errors_fini(&errors);
 	json_decref(w->next);
+	json_decref(w->runtime);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/api/api_private.h"
+#include "daemon/base/file.h"
 
 #define KEY_FILE "etag.key"
 
@@ -30,20 +31,6 @@ static bool read_key(const char *path, struct etag_key *ret)
 	return whole;
 }
 
-static bool write_key(const char *path, const struct etag_key *key)
-{
-	char *temp = xasprintf("%s.new", path);
-	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool done =
-		fd >= 0 && write(fd, key->bytes, sizeof(key->bytes)) == (ssize_t)sizeof(key->bytes) && fsync(fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	done = done && rename(temp, path) == 0;
-	free(temp);
-	return done;
-}
-
 bool etag_key_load(const char *state_dir, struct etag_key *ret)
 {
 	char *path = xasprintf("%s/" KEY_FILE, state_dir);
@@ -51,7 +38,7 @@ bool etag_key_load(const char *state_dir, struct etag_key *ret)
 
 	if (!kept) {
 		ASSERT(RAND_bytes(ret->bytes, sizeof(ret->bytes)) == 1);
-		kept = write_key(path, ret);
+		kept = file_replace(path, (struct str) { (char *)ret->bytes, sizeof(ret->bytes) }) == 0;
 	}
 	free(path);
 	return kept;

@@ -27,6 +27,10 @@ RESOURCE(DELETE, "/api/v1/config/{section}/{name}", ROLE_ADMIN, res_object_delet
 RESOURCE(GET, "/api/v1/status", ROLE_VIEWER, res_status_get, "", "", "This node and the cluster")
 RESOURCE(GET, "/api/v1/operations/{operation}", ROLE_VIEWER, res_operations_get, "", "",
 	 "What became of a write that was answered 202, asked on any node")
+RESOURCE(GET, "/api/v1/cluster/backup", ROLE_ADMIN, res_backup_get, "", "",
+	 "Configuration with its secrets, run-time state, who is in the cluster: for root on the local socket")
+RESOURCE(POST, "/api/v1/cluster/restore", ROLE_ADMIN, res_backup_restore, "dry_run", JSON_TYPE,
+	 "What a backup held, on a single and fresh node: for root on the local socket")
 RESOURCE(GET, "/api/v1/nodes", ROLE_VIEWER, res_nodes_get, "", "", "The balancers")
 RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope,force", JSON_TYPE,
 	 "Drain a balancer or make it ready")

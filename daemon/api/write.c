@@ -149,6 +149,14 @@ static bool finish(struct write *w, struct call *c, const struct store_result *r
 	return false;
 }
 
+/* Not at once: the store may be telling of several entries, and until the last one what is in force here is older than
+ * what it holds. Who was late has set the timer, and waits longer. */
+static void wake_soon(struct api *a)
+{
+	if (a->write_again.deadline == 0 && a->write == NULL)
+		loop_flush_queue(a->env.loop, &a->write_next);
+}
+
 static void on_done(const struct store_result *r, void *arg)
 {
 	struct write *w = arg;
@@ -169,8 +177,8 @@ static void on_done(const struct store_result *r, void *arg)
 	if (w->then.release != NULL && !taken)
 		w->then.release(w->then.arg);
 	free(w);
-	if (a != NULL && r->result != CORE_STALE)
-		write_wake(a);
+	if (a != NULL)
+		wake_soon(a);
 }
 
 /* ---- proposing ---- */
@@ -239,6 +247,7 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 void write_end_all(struct api *a)
 {
 	timer_stop(&a->write_again);
+	loop_flush_cancel(&a->write_next);
 	while (!list_empty(&a->waiting))
 		cancel_waiting(LIST_FIRST(&a->waiting, struct call, waiting));
 	if (a->write != NULL)

@@ -196,6 +196,27 @@ const struct command cli_commands[] = {
 	  "postroad cluster status  # exit code 3 without quorum\n"
 	  "postroad cluster status --json",
 	  NULL, cmd_cluster_status },
+	{ "cluster backup", "FILE", 1, 1, OPT(PASSPHRASE_FILE),
+	  "keep configuration, secrets and run-time state in a file",
+	  "postroad cluster backup site.backup  # as root; asks for a passphrase\n"
+	  "postroad cluster backup --passphrase-file /root/backup.pass /srv/backup/postroad-$(date +%F)",
+	  "The file is encrypted under the passphrase, which does not leave this command: without it nobody can read "
+	  "the "
+	  "file, "
+	  "you included. One node's backup is the whole cluster's. It names the nodes of the cluster and holds none of "
+	  "its "
+	  "keys: they are made anew.",
+	  cmd_cluster_backup },
+	{ "cluster restore", "FILE", 1, 1, OPT(PASSPHRASE_FILE) | OPT(DRY_RUN) | OPT(YES),
+	  "make a backup the configuration and run-time state of a fresh node",
+	  "postroad cluster restore --dry-run site.backup  # what is inside; asks no node\n"
+	  "postroad cluster restore --passphrase-file /root/backup.pass site.backup",
+	  "For when all nodes are gone. The file is read to its end and checked before the node is asked, and the node "
+	  "takes all of "
+	  "it or nothing. It must be in no cluster and have no configuration of its own. Afterwards `postroad cluster "
+	  "init` begins a new cluster, which the other nodes join with new tokens. Where one node is left, restore "
+	  "nothing: `postroad cluster force-quorum` on it.",
+	  cmd_cluster_restore },
 	{ "completion", "SHELL", 1, 1, 0, "print a completion script for bash or zsh",
 	  "postroad completion bash > /etc/bash_completion.d/postroad\n"
 	  "source <(postroad completion zsh)",

@@ -55,6 +55,7 @@ enum option {
 	OPT_REPLACE,
 	OPT_TTL,
 	OPT_FORCE,
+	OPT_PASSPHRASE_FILE,
 	OPT_COUNT
 };
 #define OPT(name) (UINT64_C(1) << OPT_##name)
@@ -113,6 +114,9 @@ int cli_confirm(const struct cli *c, const char *fmt, ...) PRINTF_LIKE(2, 3) MUS
 void cli_print_json(const json_t *j);
 /* A whole file or, for "-", standard input; bounded. NULL = failed (explained). The caller frees. */
 char *cli_read_file(const char *name, size_t max, size_t *ret_n) MUST_CHECK;
+/* A secret of one line without its end, from a file, or standard input for "-" and NULL; a terminal is asked, without
+ * an echo. More than max bytes are cut: leave room to see that. False = failed (explained). The caller wipes out. */
+bool cli_read_secret(const char *file, const char *prompt, char *out, size_t max, size_t *ret_n) MUST_CHECK;
 /* Nearest of the candidates, NULL = none is near. */
 const char *cli_nearest(const char *word, const char *(*candidate)(size_t i));
 
@@ -209,7 +213,7 @@ cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edi
 	cmd_session_trace, cmd_explain, cmd_events, cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add,
 	cmd_user_remove, cmd_user_list, cmd_completion, cmd_cluster_init, cmd_cluster_token, cmd_cluster_join,
 	cmd_cluster_leave, cmd_cluster_remove, cmd_cluster_replace, cmd_cluster_cancel, cmd_cluster_force_quorum,
-	cmd_cluster_rotate_keys, cmd_cluster_status;
+	cmd_cluster_rotate_keys, cmd_cluster_status, cmd_cluster_backup, cmd_cluster_restore;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 

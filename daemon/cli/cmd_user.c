@@ -6,13 +6,9 @@
  */
 #include "daemon/cli/cli.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include "daemon/base/password.h"
 #include "daemon/base/scram_verifier.h"
@@ -21,69 +17,24 @@
 
 /* ---- reading the password ---- */
 
-/* Reads to the end, or on a terminal to the end of the line. Not through stdio, which would keep a copy. */
-static bool read_bytes(int fd, char *out, size_t max, size_t *ret_n)
-{
-	bool is_line = isatty(fd);
-	size_t n = 0;
-
-	while (n < max && (!is_line || n == 0 || out[n - 1] != '\n')) {
-		ssize_t got = read(fd, out + n, max - n);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return false;
-		if (got == 0)
-			break;
-		n += (size_t)got;
-	}
-	*ret_n = n;
-	return true;
-}
-
-/* The same without an echo, where there would be one. */
-static bool read_quietly(int fd, char *out, size_t max, size_t *ret_n)
-{
-	struct termios before, quiet;
-
-	if (tcgetattr(fd, &before) != 0)
-		return read_bytes(fd, out, max, ret_n);
-	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	fputs("Password: ", stderr);
-	tcsetattr(fd, TCSAFLUSH, &quiet);
-	bool ok = read_bytes(fd, out, max, ret_n);
-	tcsetattr(fd, TCSAFLUSH, &before);
-	fputc('\n', stderr);
-	return ok;
-}
-
 /* One line, without its end. */
 static bool read_password(const char *file, char out[PASSWORD_MAX + 1])
 {
-	bool is_stdin = file == NULL || strcmp(file, "-") == 0;
-	int fd = is_stdin ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
 	char text[PASSWORD_TEXT_MAX];
-	const char *name = is_stdin ? "standard input" : file, *why = NULL;
+	const char *why = NULL;
 	size_t n = 0;
 
-	if (fd < 0 || !read_quietly(fd, text, sizeof(text), &n))
-		why = strerror(errno);
-	if (fd >= 0 && !is_stdin)
-		close(fd);
-	if (n > 0 && text[n - 1] == '\n')
-		n--;
-	if (n > 0 && text[n - 1] == '\r')
-		n--;
-	if (why == NULL && password_valid((struct str) { text, n }, &why)) {
+	if (!cli_read_secret(file, "Password", text, sizeof(text), &n))
+		return false;
+	bool ok = password_valid((struct str) { text, n }, &why);
+	if (ok) {
 		memcpy(out, text, n);
 		out[n] = '\0';
-		why = NULL;
+	} else {
+		cli_error("%s: %s", file == NULL || strcmp(file, "-") == 0 ? "standard input" : file, why);
 	}
 	OPENSSL_cleanse(text, sizeof(text));
-	if (why != NULL)
-		cli_error("%s: %s", name, why);
-	return why == NULL;
+	return ok;
 }
 
 /* ---- what is stored of it ---- */

@@ -48,7 +48,9 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_VOTER_ONLY] = { "voter-only", NULL, "a node that votes and carries no mail" },
 	[OPT_REPLACE] = { "replace", "NODE", "in the place of a node that will not come back" },
 	[OPT_TTL] = { "ttl", "SECONDS", "how long it is good (default 3600)" },
-	[OPT_FORCE] = { "force", NULL, "although a check fails, a node is away that is known to be off, or nobody else takes over" },
+	[OPT_FORCE] = { "force", NULL,
+			"although a check fails, a node is away that is known to be off, or nobody else takes over" },
+	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE", "where the passphrase stands (default: standard input)" },
 };
 
 bool cli_has(const struct cli *c, enum option o)
@@ -92,7 +94,8 @@ static int take_option(struct cli *c, int argc, char **argv, int *i)
 			return EXIT_USAGE;
 		}
 		const char *value = d->arg == NULL ? "" : eq != NULL ? eq + 1 : argv[*i];
-		/* The one that may be given twice is a list, also in one word. Never freed: it lasts as long as argv. */
+		/* The one that may be given twice is a list, also in one word. Never freed: it lasts as long as argv.
+		 */
 		if (o == OPT_LINK && c->options[o] != NULL)
 			value = xasprintf("%s,%s", c->options[o], value);
 		c->options[o] = value;

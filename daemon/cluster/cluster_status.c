@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The cluster as this node sees it, for people and programs; what it says of itself; and its last act.
+ * The cluster as this node sees it, for people and programs; and what it says of itself.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/base/clock.h"
-#include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
 
 static const char *const state_names[] = {
@@ -145,78 +142,4 @@ json_t *cluster_node_status(const struct cluster_node *n)
 			     members_do_names[n->action.what], "change", change_json(n, t), "corosync",
 			     corosync_json(n), "members", nodes));
 	return o;
-}
-
-/* ---- a clean stop ---- */
-
-struct hand_over {
-	struct cluster_node *n;
-	void (*done)(void *arg);
-	void *arg;
-	struct timer deadline;
-	bool told;
-};
-
-static void tell(struct hand_over *h)
-{
-	if (h->told)
-		return;
-	h->told = true;
-	timer_stop(&h->deadline);
-	h->done(h->arg);
-}
-
-static void on_late(void *arg)
-{
-	tell(arg);
-}
-
-static void on_handed(const struct store_result *r, void *arg)
-{
-	struct hand_over *h = arg;
-
-	if (r->result == CORE_COMMITTED && !h->told)
-		log_msg(LOG_LEVEL_NOTICE, "cluster", "the other node is the tie-breaker now");
-	tell(h);
-	free(h);
-}
-
-/* The other one of two, where it could write alone. 0 = there is nothing to hand over. */
-static uint32_t heir(const struct members *t, const struct cluster_view *v)
-{
-	if (members_voting(t) != 2 || t->tie_breaker != v->view.self)
-		return 0;
-	for (size_t i = 0; i < v->view.n; i++) {
-		const struct members_node *m = members_find(t, v->seen[i].id);
-		if (m != NULL && m->votes > 0 && m->id != v->view.self && v->seen[i].synced && v->seen[i].present)
-			return m->id;
-	}
-	return 0;
-}
-
-void cluster_node_hand_over(struct cluster_node *n, void (*done)(void *arg), void *arg)
-{
-	struct members_refusal why;
-	struct cluster_view v;
-	uint32_t to = 0;
-
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	if (n->table != NULL && n->corosync != NULL && store_quorate(n->env.store)) {
-		cluster_look(n, &v);
-		to = heir(n->table, &v);
-	}
-	struct members *t = to == 0 ? NULL : members_hand_over(n->table, &v.view, to, &why);
-	if (t == NULL) {
-		done(arg);
-		return;
-	}
-	struct hand_over *h = xcalloc(1, sizeof(*h));
-	*h = (struct hand_over) { .n = n, .done = done, .arg = arg };
-	timer_init(&h->deadline, on_late, h);
-	timer_set_in(n->env.loop, &h->deadline, CLUSTER_HAND_OVER_MS);
-	struct cluster_proposal p = { .comment = "the tie-breaker stops", .fn = on_handed, .arg = h };
-	if (cluster_propose(n, t, &p) == 0)
-		return;
-	tell(h);
-	free(h);
 }

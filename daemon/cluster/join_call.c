@@ -5,7 +5,6 @@
  * is answered must be of that authority, for our key, with the key of corosync that the table names.
  */
 #include <openssl/crypto.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 
 #include "daemon/cluster/join.h"
@@ -37,20 +36,6 @@ static void free_call(struct join_call *c)
 
 /* ---- the answer ---- */
 
-static bool is_for_key(const char *certificate, struct str key_pem)
-{
-	BIO *a = BIO_new_mem_buf(certificate, -1), *b = BIO_new_mem_buf(key_pem.p, (int)key_pem.n);
-	X509 *x = PEM_read_bio_X509(a, NULL, NULL, NULL);
-	EVP_PKEY *key = PEM_read_bio_PrivateKey(b, NULL, NULL, (void *)(uintptr_t) "");
-	bool good = x != NULL && key != NULL && X509_check_private_key(x, key) == 1;
-
-	EVP_PKEY_free(key);
-	X509_free(x);
-	BIO_free(a);
-	BIO_free(b);
-	return good;
-}
-
 /* NULL = as it should be. */
 static const char *fault_of(const struct join_call *c, const struct join_answer *a, const struct ca *ca)
 {
@@ -69,7 +54,7 @@ static const char *fault_of(const struct join_call *c, const struct join_answer 
 	if (!verified || who.id != a->id || strcmp(who.cluster, a->cluster) != 0 || strcmp(who.name, n->name) != 0 ||
 	    memcmp(who.fingerprint, n->certificate, sizeof(who.fingerprint)) != 0)
 		return "The answer's certificate is not for this node, or one of the clocks is wrong";
-	if (!is_for_key(a->certificate, (struct str) { c->key.p, c->key.n }))
+	if (!ca_key_fits(str_from(a->certificate), (struct str) { c->key.p, c->key.n }))
 		return "The answer's certificate is for another key";
 	if (!corosync_key_is((struct str) { (const char *)a->key, sizeof(a->key) }, hash))
 		return "The answer's key of corosync is not the one of the table";

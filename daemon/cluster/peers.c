@@ -4,7 +4,6 @@
  * The hard thing is that bodies hold keys: each is held in one piece of memory of a length known before, which is
  * wiped, so that nothing stays behind where a growing buffer was moved.
  */
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
@@ -151,23 +150,39 @@ static struct listener *take_listener(struct peers *p, const struct addr *at)
 	return NULL;
 }
 
+static bool listens_on(const struct peers *p, const struct addr *at)
+{
+	for (size_t i = 0; i < p->n_listeners; i++)
+		if (addr_eq(listener_addr(p->listeners[i]), at))
+			return true;
+	return false;
+}
+
+static bool is_twice(const struct addr *list, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (addr_eq(&list[j], &list[i]))
+			return true;
+	return false;
+}
+
 /* New ones for addresses that are not listened on yet. */
-static bool open_fresh(struct peers *p, const struct addr *list, size_t n, struct listener **fresh)
+static bool open_fresh(struct peers *p, const struct addr *list, size_t n, struct listener **fresh, char **ret_why)
 {
 	char text[ADDR_TEXT_MAX];
 	int error = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		bool there = false;
-		for (size_t j = 0; j < p->n_listeners; j++)
-			there = there || addr_eq(listener_addr(p->listeners[j]), &list[i]);
-		if (there)
+		if (is_twice(list, i)) {
+			*ret_why = xasprintf("cluster.listen: %s is there twice", addr_format(&list[i], text));
+			return false;
+		}
+		if (listens_on(p, &list[i]))
 			continue;
 		fresh[i] = listener_open(p->loop, &list[i], peers_accepted, p, &error);
 		if (fresh[i] != NULL)
 			continue;
-		log_msg(LOG_LEVEL_ERROR, "cluster_listen", "%s: %s", addr_format(&list[i], text), strerror(error));
-		errno = error;
+		*ret_why = xasprintf("cluster.listen: %s: %s", addr_format(&list[i], text), strerror(error));
 		return false;
 	}
 	return true;
@@ -183,8 +198,7 @@ bool peers_listen(struct peers *p, const struct addr *list, size_t n, char **ret
 		*ret_why = xasprintf("cluster.listen: at most %d addresses", PEERS_LISTEN_MAX);
 		return false;
 	}
-	if (!open_fresh(p, list, n, next)) {
-		*ret_why = xasprintf("cluster.listen: an address cannot be listened on: %s", strerror(errno));
+	if (!open_fresh(p, list, n, next, ret_why)) {
 		close_listeners(next, n);
 		return false;
 	}

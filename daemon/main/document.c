@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/base/file.h"
+
 #define HASH_FILE "initial_config.sha256"
 #define HEX_LEN (2 * SHA256_DIGEST_LENGTH)
 
@@ -28,15 +30,11 @@ static void hash_of(json_t *document, char hex[HEX_LEN + 1])
 		snprintf(hex + 2 * i, 3, "%02x", md[i]);
 }
 
-static int write_hash(const struct node_config *n, const char *hex)
+static int write_hash(const struct node_config *n, char *hex)
 {
 	char *path = xasprintf("%s/" HASH_FILE, n->state_dir);
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), rc = 0;
+	int rc = file_replace(path, (struct str) { (char *)hex, HEX_LEN });
 
-	if (fd < 0 || write(fd, hex, HEX_LEN) != HEX_LEN || fsync(fd) != 0)
-		rc = -errno;
-	if (fd >= 0)
-		close(fd);
 	free(path);
 	return rc;
 }

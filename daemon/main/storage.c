@@ -121,7 +121,7 @@ static void on_first(const struct store_result *r, void *arg)
 
 int storage_first(struct node *n, struct conf *conf)
 {
-	const char *failed = "storing initial_config";
+	const char *failed = "";
 	char *text = json_dumps(conf->document, JSON_COMPACT);
 	struct store_write w = { .kind = ENTRY_CONFIG,
 				 .author = "initial_config",
@@ -131,15 +131,18 @@ int storage_first(struct node *n, struct conf *conf)
 
 	ASSERT(text != NULL);
 	n->first_error = -ETIMEDOUT;
-	int err = store_propose(n->store, &w, on_first, n);
+	/* First, so that a crash in between leaves no configuration whose origin nobody knows. */
+	int err = document_remember(n->config, conf->document, &failed);
+	if (err == 0) {
+		failed = "storing initial_config";
+		err = store_propose(n->store, &w, on_first, n);
+	}
 	if (err == 0 && !store_wait(n->store, FIRST_MS))
 		err = -ETIMEDOUT;
 	err = err != 0 ? err : n->first_error;
 	free(text);
-	if (err == 0) {
+	if (err == 0)
 		conf->revision = store_revision_number(n->store);
-		err = document_remember(n->config, conf->document, &failed);
-	}
 	if (err == -ENOTCONN && store_disk_error(n->store) != 0)
 		err = store_disk_error(n->store);
 	if (err != 0)

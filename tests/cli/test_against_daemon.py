@@ -247,3 +247,39 @@ def test_users_come_and_go(cli):
     assert cli("user", "remove", "app1", "--yes").code == 0
     assert len(cli("user", "list").lines) == 1
     assert cli("user", "remove", "app1", "--yes").code == 1
+
+
+def test_a_backup_of_one_node_becomes_another(postroad, tmp_path):
+    secret = {"users": {"app1": {"password": "$5$rounds=1000$abc$PRhkQWrKqVKbe5KV5kW6LH2sAnSQwF3BEl9ZRrYUCyB"}}}
+    whole, documents = tmp_path / "site.backup", []
+    for name in ("old", "new"):
+        directory = tmp_path / name
+        directory.mkdir()
+        d = Daemon(directory)
+        try:
+            def run(*args, **more):
+                return postroad(*args, "--socket", d.socket, **more)
+            d.wait_for(lambda: run("status").code == 0)
+            if name == "old":
+                changed = tmp_path / "changed.json"
+                changed.write_text(json.dumps({**run("config", "get").json, **secret}))
+                assert run("config", "apply", str(changed)).code == 0
+                assert run("server", "weight", "mta/mta1", "7").code == 0
+                r = run("cluster", "backup", str(whole), stdin="a long passphrase\n")
+            else:
+                r = run("cluster", "restore", "--yes", str(whole), stdin="a long passphrase\n")
+            assert r.code == 0, r.err
+            documents.append(run("config", "get", "--with-secrets").json)
+            servers = run("server", "list", "mta", "--json").json["servers"]
+            assert servers["mta1"]["weight_override"] == 7
+            if name == "new":
+                # It has a configuration of its own now; the same backup is no other.
+                assert run("cluster", "restore", "--yes", str(whole), stdin="a long passphrase\n").code == 0
+                other = tmp_path / "other.json"
+                other.write_text(json.dumps({**documents[1], "comment": "mine"}))
+                assert run("config", "apply", str(other)).code == 0
+                r = run("cluster", "restore", "--yes", str(whole), stdin="a long passphrase\n")
+                assert r.code == 1 and "a configuration of its own" in r.err
+        finally:
+            d.stop()
+    assert documents[0] == documents[1] and documents[1]["users"] == secret["users"]

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def commands(postroad):
     text = postroad("--help").out.split("Commands:")[1].split("Options of")[0]
-    return [re.match(r"  ([a-z]+(?: [a-z]+)?)", line).group(1) for line in text.splitlines() if line.startswith("  ")]
+    return [re.match(r"  ([a-z]+(?: [a-z-]+)?)", line).group(1) for line in text.splitlines() if line.startswith("  ")]
 
 
 def test_help_shows_examples_first(postroad):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes become a cluster, and stay one: forming, changes of who is a member, and what must hold while a part of it is gone.
-Real corosync, run by postroad-ha; mail flows through the first node from before it founds the cluster."""
+Real corosync, run by postroad-ha."""
 import json
 import os
 import pathlib
@@ -13,7 +13,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tests.lab.cluster import product, services  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
-from tests.lab.cluster.mail import Backends  # noqa: E402
+from tests.lab.cluster.mail import Backends, Mail  # noqa: E402
 from tests.lab.cluster.waiting import Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
@@ -73,7 +73,8 @@ class Bench:
             product.start(node, lab, document)
         for node in self.nodes:
             node.await_ready()
-        product.form(self.nodes[:formed])
+        if formed:
+            product.form(self.nodes[:formed])
 
     def tell(self):
         return "\n".join(f"== {n.name}\n{n.tail('postroadd', 3000)}\n-- ha\n{n.tail('postroad-ha', 1500)}" for n in self.nodes)
@@ -87,8 +88,22 @@ def bench(request, tmp_path):
         assert lab.supervisor.trouble == []
 
 
+unformed = pytest.mark.parametrize("bench", [(2, 0)], indirect=True)
 three = pytest.mark.parametrize("bench", [(3, 3)], indirect=True)
 two = pytest.mark.parametrize("bench", [(2, 2)], indirect=True)
+
+
+@pytest.mark.long
+@unformed
+def test_mail_flows_while_a_node_founds_a_cluster_and_another_joins(bench):
+    one, lab = bench.nodes[0], bench.lab
+    one.run(["ip", "address", "add", f"{lab.vip()}/24", "dev", "eth0"])
+    mail = Mail(lab, bench.backends, lab.vip(), rate=50)
+    mail.await_accepted(50)
+    product.form(bench.nodes)
+    mail.await_accepted(50)
+    books = mail.finish().check()
+    assert books.cut == 0 and books.not_connected == 0 and books.retries == 0, books
 
 
 @three
@@ -115,6 +130,7 @@ def test_three_nodes_are_one(bench):
     await_weight(bench.nodes, 22)
 
 
+@pytest.mark.long
 @three
 def test_a_node_leaves_and_comes_again(bench):
     one, two_, three_ = bench.nodes
@@ -126,6 +142,7 @@ def test_a_node_leaves_and_comes_again(bench):
     await_weight(bench.nodes, 31)
 
 
+@pytest.mark.long
 @three
 def test_a_node_that_is_away_is_removed_and_told_so_on_return(bench):
     one, _, three_ = bench.nodes
@@ -138,6 +155,7 @@ def test_a_node_that_is_away_is_removed_and_told_so_on_return(bench):
     assert put_weight(one, 41) == 200
 
 
+@pytest.mark.long
 @three
 def test_a_node_is_replaced_by_another_machine_of_its_name(bench):
     one, two_, three_ = bench.nodes
@@ -153,6 +171,7 @@ def test_a_node_is_replaced_by_another_machine_of_its_name(bench):
     await_weight(bench.nodes, 51)
 
 
+@pytest.mark.long
 @three
 def test_a_new_key_reaches_all(bench):
     one = bench.nodes[0]
@@ -163,10 +182,13 @@ def test_a_new_key_reaches_all(bench):
     await_weight(bench.nodes, 61)
 
 
+@pytest.mark.long
 @three
-def test_the_coordinator_dies_in_a_change(bench):
+@pytest.mark.parametrize("step", ["prepare", "activate"])
+def test_the_coordinator_dies_in_a_change(bench, step):
     one, two_, three_ = bench.nodes
     product.ask(three_, "POST", "rotate-keys")
+    await_status(two_, f"is at {step}", lambda s: s["change"] is not None and s["change"]["step"] == step)
     one.power_off(torn=True)
     await_status(two_, "waits for n1", lambda s: s["coordinator"] == "n2" and s["state"] == "ACTIVE")
     one.power_on()
@@ -176,6 +198,7 @@ def test_the_coordinator_dies_in_a_change(bench):
     await_weight(bench.nodes, 71)
 
 
+@pytest.mark.long
 @two
 def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
     one, two_ = bench.nodes

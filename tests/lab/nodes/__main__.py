@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
-FILES = ["test_cluster_bench.py", "test_cluster_disk.py", "test_corosync.py", "test_flows.py", "test_ha.py", "test_linear.py"]
+FILES = ["test_cluster_bench.py", "test_cluster_disk.py", "test_corosync.py", "test_flows.py", "test_forming.py",
+         "test_ha.py", "test_linear.py"]
 
 
 def main():

@@ -289,6 +289,40 @@ static void nobody_there_is_said_so(void **state)
 	answer_reset(&a);
 }
 
+static void addresses_come_and_go_and_those_that_stay_are_not_closed(void **state)
+{
+	struct peers_call_options o = options_to(&one, "/hold", STR(""));
+	struct addr other = free_port(), list[3] = { one.at, other, other };
+	struct answer a = { 0 };
+	char *why = NULL;
+
+	UNUSED(state);
+	/* Connected and not accepted yet: it waits in the queue of the one that stays. */
+	assert_int_equal(peers_call(two.peers, &o, on_answer, &a), 0);
+	assert_true(peers_listen(one.peers, list, 2, &why));
+	TURN_UNTIL(loop, one.held != NULL);
+	peers_reply(one.held, 200, STR("here"));
+	TURN_UNTIL(loop, a.came);
+	assert_int_equal(a.status, 200);
+	answer_reset(&a);
+	/* What is refused changes nothing. */
+	assert_false(peers_listen(one.peers, list, 3, &why));
+	assert_non_null(strstr(why, "twice"));
+	free(why);
+	o = options_to(&one, "/who", STR(""));
+	for (int i = 0; i < 2; i++) {
+		o.to = i == 0 ? one.at : other;
+		call_and_wait(&two, &o, &a);
+		assert_int_equal(a.status, 200);
+		answer_reset(&a);
+	}
+	assert_true(peers_listen(one.peers, &other, 1, &why));
+	o.to = one.at;
+	call_and_wait(&two, &o, &a);
+	assert_int_equal(a.status, 0);
+	answer_reset(&a);
+}
+
 static void the_end_answers_calls_and_outlives_no_request(void **state)
 {
 	struct peers_call_options o = options_to(&one, "/hold", STR(""));
@@ -496,6 +530,7 @@ int main(void)
 		TEST(a_renewed_certificate_is_used_and_a_lost_one_is_not),
 		TEST(a_call_ends_at_its_deadline),
 		TEST(nobody_there_is_said_so),
+		TEST(addresses_come_and_go_and_those_that_stay_are_not_closed),
 		TEST(the_end_answers_calls_and_outlives_no_request),
 		TEST(who_was_removed_is_refused_on_an_open_connection),
 		TEST(what_has_two_readings_is_no_call),

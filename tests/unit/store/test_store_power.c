@@ -25,6 +25,7 @@ enum { OPS_MAX = 2000, FILES_MAX = 50, PENDING_MAX = 500 };
 static struct op ops[OPS_MAX];
 static size_t n_ops;
 static bool recording;
+static unsigned fail_dir_syncs; /* so many of the next ones */
 
 static struct op *record(enum op_kind kind, int fd)
 {
@@ -62,8 +63,15 @@ int fdatasync(int fd)
 
 int fsync(int fd)
 {
+	struct stat st = { 0 };
+
 	if (recording)
 		record(OP_SYNC, fd);
+	if (fail_dir_syncs > 0 && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+		fail_dir_syncs--;
+		errno = EIO;
+		return -1;
+	}
 	return (int)syscall(SYS_fsync, fd);
 }
 
@@ -257,11 +265,40 @@ static void what_an_open_has_shown_is_durable(void **state)
 	store_close(s);
 }
 
+/* ---- a new life that may be there or not ---- */
+
+/* The directory cannot be synced: whose log the next start believes in must be whose log was written. */
+static void a_failed_change_of_life_loses_nothing_answered_later(void **state)
+{
+	for (unsigned fails = 1; fails <= 2; fails++) {
+		char *dir = dir_new();
+		struct store *s = open_ok(dir, NULL);
+		uint64_t instance = store_identity(s).instance;
+
+		append_n(s, 1, 3);
+		fail_dir_syncs = fails;
+		assert_int_equal(store_join(s, 2, 77), -EIO);
+		assert_int_equal(fail_dir_syncs, 0);
+		assert_int_equal(store_identity(s).instance, instance);
+		bool written = append(s, ENTRY_RUNTIME, "doc-4") == 0;
+		assert_int_equal(written, fails == 1); /* put back, or no more writes */
+		assert_int_equal(store_quorate(s), written);
+		store_close(s);
+		s = open_only(dir, NULL);
+		if (written)
+			assert_holds(s, 4);
+		store_close(s);
+		dir_free(dir);
+	}
+	UNUSED(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_reported_is_lost_with_the_power),
 		TEST(what_an_open_has_shown_is_durable),
+		TEST(a_failed_change_of_life_loses_nothing_answered_later),
 	};
 
 	log_init(LOG_TARGET_STDERR, LOG_LEVEL_ERROR);

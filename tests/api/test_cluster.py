@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forming a cluster as far as one node without postroad-ha goes: what is refused, and that nothing is left of it.
+Nodes that do become members are in tests/lab/test_forming.py."""
+import pytest
+
+
+def test_a_node_alone_says_so(node):
+    members = node.get("/api/v1/cluster/members").json
+    assert members["cluster"] is None and members["quorum"] and members["state"] == "ACTIVE"
+    assert node.get("/api/v1/status").json["cluster"] == members
+
+
+@pytest.mark.parametrize("path", ["leave", "rotate-keys", "tokens", "force-quorum"])
+def test_what_needs_a_cluster_is_refused_without(node, path):
+    answer = node.call("POST", f"/api/v1/cluster/{path}", {})
+    assert answer.status == 409 and "in no cluster" in answer.json["detail"]
+
+
+def test_no_node_can_be_removed_from_no_cluster(node):
+    assert node.call("DELETE", "/api/v1/cluster/members/n2").status == 409
+
+
+@pytest.mark.parametrize("body", [{}, {"links": []}, {"links": ["n1"]}, {"links": ["10.0.0.1:5405"]}, {"links": "10.0.0.1"},
+                                  {"links": ["0.0.0.0"]}, {"links": ["127.0.0.1"] * 3}, {"links": ["127.0.0.1"], "listen": "here"}])
+def test_links_and_listen_are_addresses(node, body):
+    assert node.call("POST", "/api/v1/cluster/init", body).status == 422
+
+
+def test_unknown_keys_are_refused(node):
+    assert node.call("POST", "/api/v1/cluster/init", {"links": ["127.0.0.1"], "vote": 2}).status == 422
+
+
+def test_an_address_of_another_machine_is_no_link(node):
+    answer = node.call("POST", "/api/v1/cluster/init", {"links": ["192.0.2.77"]})
+    assert answer.status == 409 and "192.0.2.77" in answer.json["detail"]
+
+
+def test_without_postroad_ha_nothing_is_founded(node):
+    answer = node.call("POST", "/api/v1/cluster/init", {"links": ["127.0.0.1"], "force": True})
+    assert answer.status == 409 and "postroad-ha" in answer.json["detail"]
+    assert node.get("/api/v1/cluster/members").json["cluster"] is None
+    assert node.call("PUT", "/api/v1/pools/main/servers/b1/weight", {"weight": 7}).status == 200
+    node.call("PUT", "/api/v1/pools/main/servers/b1/weight", {"weight": None})

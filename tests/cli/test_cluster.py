@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""postroad cluster …, against a node that answers from a script."""
+import json
+
+ALONE = {"cluster": None, "state": "ACTIVE", "quorum": True, "position": 1}
+MEMBER = {"id": 1, "state": "member", "votes": 1, "voter_only": False, "tie_breaker": False, "links": ["10.0.0.11"],
+          "listen": "10.0.0.11:8426", "present": True, "synced": True}
+FORMED = {"cluster": "mx", "state": "ACTIVE", "quorum": True, "single_copy": False, "change": None, "corosync": {"connected": True, "why": ""},
+          "members": {"n1": MEMBER, "n2": {**MEMBER, "id": 2, "present": False, "synced": False}}}
+MEMBERS = "GET /api/v1/cluster/members"
+
+
+def answer(file):
+    return {"cluster": "mx", "node": "n1", "id": 1, "node_file": str(file), "listen": "10.0.0.11:8426"}
+
+
+def node_file(tmp_path):
+    file = tmp_path / "node.json"
+    file.write_text(json.dumps({"node": "n1", "workers": 2, "cluster": {"engine": "none"}}))
+    file.chmod(0o640)
+    return file
+
+
+def test_init_writes_the_node_file_and_keeps_the_rest(postroad, node, tmp_path):
+    file = node_file(tmp_path)
+    node["POST /api/v1/cluster/init"] = answer(file)
+    node[MEMBERS] = FORMED
+    result = postroad("cluster", "init", "--link", "10.0.0.11", "--link", "10.1.0.11", "--name", "mx")
+    assert result.code == 0 and "first node of the cluster mx" in result.out
+    sent = next(c for c in node.calls if c.method == "POST")
+    assert sent.json == {"links": ["10.0.0.11", "10.1.0.11"], "name": "mx"}
+    written = json.loads(file.read_text())
+    assert written == {"node": "n1", "workers": 2, "cluster": {"engine": "corosync", "listen": ["10.0.0.11:8426"]}}
+    assert file.stat().st_mode & 0o777 == 0o640 and not list(tmp_path.glob("*.new"))
+
+
+def test_init_needs_a_link(postroad, node):
+    assert postroad("cluster", "init").code == 2 and not node.calls
+
+
+def test_a_node_file_that_cannot_be_written_is_told_and_no_failure(postroad, node, tmp_path):
+    node["POST /api/v1/cluster/init"] = answer(tmp_path / "absent.json")
+    node[MEMBERS] = FORMED
+    result = postroad("cluster", "init", "--link", "10.0.0.11")
+    assert result.code == 0 and "by hand" in result.err
+
+
+def test_join_reads_the_token_from_a_file(postroad, node, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("postroad1.secret\n")
+    node["POST /api/v1/cluster/join"] = answer(node_file(tmp_path))
+    node[MEMBERS] = FORMED
+    assert postroad("cluster", "join", "--token-file", str(token), "--link", "10.0.0.11", "--voter-only").code == 0
+    sent = next(c for c in node.calls if c.method == "POST")
+    assert sent.json["voter_only"] is True and sent.json["token"].strip() == "postroad1.secret"
+    assert "secret" not in (sent.headers.get("Authorization") or "")
+
+
+def test_join_without_a_token_asks_nobody(postroad, node):
+    assert postroad("cluster", "join", "--link", "10.0.0.11").code == 2 and not node.calls
+
+
+def test_a_token_alone_is_on_standard_output(postroad, node):
+    node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text"}
+    result = postroad("cluster", "token", "--voter-only", "--ttl", "60")
+    assert result.out == "postroad1.text\n" and node.calls[-1].json == {"ttl": 60, "voter_only": True}
+
+
+def test_replace_is_a_token_for_that_name(postroad, node):
+    node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text"}
+    assert postroad("cluster", "replace", "n2").out == "postroad1.text\n"
+    assert node.calls[-1].json["replace"] == "n2"
+
+
+def test_what_takes_a_node_out_asks_first(postroad, node):
+    for words in (["leave"], ["remove", "n2"], ["force-quorum"]):
+        assert postroad("cluster", *words).code == 2
+    assert not node.calls
+
+
+def test_remove_by_force_says_so(postroad, node):
+    node["DELETE /api/v1/cluster/members/n2?force=true"] = answer("/x")
+    node[MEMBERS] = FORMED
+    assert postroad("cluster", "remove", "n2", "--force", "--yes").code == 0
+
+
+def test_status_is_a_table_and_not_healthy_without_quorum(postroad, node):
+    node[MEMBERS] = FORMED
+    result = postroad("cluster", "status")
+    assert result.code == 0 and result.lines[0] == "cluster mx: ACTIVE"
+    assert result.lines[2].split()[:5] == ["n1", "1", "member", "in", "sync"] and " no " in result.lines[3]
+    node[MEMBERS] = {**FORMED, "state": "MINORITY", "quorum": False}
+    assert postroad("cluster", "status").code == 3
+    node[MEMBERS] = ALONE
+    assert "no cluster" in postroad("cluster", "status").out

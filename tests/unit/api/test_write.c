@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Turns to write: whoever waits gets one, however the write in front of it ends. And what a write is answered where
+ * other nodes write, too.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <semaphore.h>
+#include <sys/syscall.h>
+
+#include "daemon/api/api_private.h"
+#include "daemon/base/log.h"
+
+enum { WAIT_MS = 20000, TURN_MS = 5000 };
+
+static unsigned n_looked_at;
+
+/* ---- a disk that can be held, in place of the C library's ---- */
+
+static _Atomic bool held;
+static sem_t let_go;
+
+int fdatasync(int fd)
+{
+	if (held)
+		assert_int_equal(sem_wait(&let_go), 0);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* A handler that waits its turn and then wants nothing more. */
+static void look(struct call *c)
+{
+	n_looked_at++;
+	call_free(c);
+}
+
+static const struct resource looking = { .fn = look };
+
+struct bench {
+	char *dir;
+	struct store *store;
+	struct api api;
+};
+
+static void bench_open(struct bench *b)
+{
+	char *why, *warning;
+
+	memset(b, 0, sizeof(*b));
+	b->dir = xasprintf("%s/postroad-write-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	assert_non_null(mkdtemp(b->dir));
+	b->store = store_open(b->dir, "n1", &why, &warning);
+	assert_non_null(b->store);
+	assert_int_equal(store_start(b->store), 0);
+	assert_true(store_wait(b->store, WAIT_MS));
+	b->api.magic = API_MAGIC;
+	b->api.env.store = b->store;
+	b->api.env.loop = loop_new();
+	list_init(&b->api.calls);
+	list_init(&b->api.waiting);
+	timer_init(&b->api.write_again, write_wake, &b->api);
+	loop_flush_init(&b->api.write_next, write_wake, &b->api);
+	b->api.m_commit = metrics_series(METRIC_CLUSTER_COMMIT_SECONDS, NULL);
+	n_looked_at = 0;
+}
+
+static void bench_close(struct bench *b)
+{
+	write_end_all(&b->api);
+	store_close(b->store);
+	loop_free(b->api.env.loop);
+	static const char *const names[] = { "store.log", "store.lock", "identity" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *path = xasprintf("%s/%s", b->dir, names[i]);
+		unlink(path);
+		free(path);
+	}
+	assert_int_equal(rmdir(b->dir), 0);
+	free(b->dir);
+}
+
+/* A call whose client does not listen: what is seen of it is whether its turn came. */
+static struct call *call_waiting(struct bench *b)
+{
+	struct call *c;
+
+	NEW_OBJ(c, CALL_MAGIC);
+	c->api = &b->api;
+	c->resource = &looking;
+	list_append(&b->api.calls, &c->link);
+	assert_false(write_turn(c));
+	return c;
+}
+
+static bool on_committed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c != NULL)
+		call_free(c);
+	return false;
+}
+
+static bool on_failed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(c);
+	*(enum core_result *)arg = r->result;
+	assert_null(a->write);
+	return false;
+}
+
+static void ignore(const struct store_result *r, void *arg)
+{
+	UNUSED(r);
+	UNUSED(arg);
+}
+
+static struct store_write write_of(const char *document)
+{
+	return (struct store_write) {
+		.kind = ENTRY_RUNTIME, .author = "ops", .comment = "test", .document = str_from(document)
+	};
+}
+
+/* Somebody else's write takes the place, and this node's is late. */
+static void propose_late(struct bench *b, const struct write_then *then)
+{
+	struct store_write other = write_of("theirs"), own = write_of("ours");
+
+	assert_int_equal(store_propose(b->store, &other, ignore, NULL), 0);
+	write_propose(&b->api, NULL, &own, then);
+	assert_non_null(b->api.write);
+}
+
+static void on_end(void *arg)
+{
+	*(bool *)arg = true;
+}
+
+static void assert_turn_comes(struct bench *b)
+{
+	bool over = false;
+	struct timer end;
+
+	assert_true(store_wait(b->store, WAIT_MS));
+	assert_int_equal(n_looked_at, 0); /* not while the store tells: more may be in force behind this */
+	timer_init(&end, on_end, &over);
+	timer_set_in(b->api.env.loop, &end, TURN_MS);
+	loop_turn(b->api.env.loop, false);
+	while (n_looked_at == 0 && !over)
+		loop_turn(b->api.env.loop, true);
+	timer_stop(&end);
+	assert_int_equal(n_looked_at, 1);
+}
+
+static void a_turn_comes_after_a_late_write_whose_client_is_gone(void **state)
+{
+	UNUSED(state);
+	struct write_then then = { .committed = on_committed };
+	struct bench b;
+
+	bench_open(&b);
+	propose_late(&b, &then);
+	call_waiting(&b);
+	assert_turn_comes(&b);
+	bench_close(&b);
+}
+
+static void a_turn_comes_after_a_late_write_that_has_its_own_word_for_it(void **state)
+{
+	UNUSED(state);
+	enum core_result result = CORE_COMMITTED;
+	struct write_then then = { .committed = on_committed, .failed = on_failed, .arg = &result };
+	struct bench b;
+
+	bench_open(&b);
+	propose_late(&b, &then);
+	call_waiting(&b);
+	assert_turn_comes(&b);
+	assert_int_equal(result, CORE_STALE);
+	bench_close(&b);
+}
+
+/* ---- answers ---- */
+
+struct asked {
+	struct evhttp_request *req;
+	struct resource resource;
+};
+
+/* A request without a connection: evhttp keeps the answer in it. */
+static struct call *call_asking(struct bench *b, struct asked *q)
+{
+	struct call *c;
+
+	*q = (struct asked) { .req = evhttp_request_new(NULL, NULL) };
+	q->req->flags |= EVHTTP_REQ_DEFER_FREE;
+	q->req->uri = xstrdup("/api/v1/config");
+	NEW_OBJ(c, CALL_MAGIC);
+	c->api = &b->api;
+	c->req = q->req;
+	c->resource = &q->resource;
+	snprintf(c->who.author, sizeof(c->who.author), "ops");
+	list_append(&b->api.calls, &c->link);
+	assert_true(write_turn(c));
+	return c;
+}
+
+static void asked_free(struct asked *q)
+{
+	q->req->flags &= ~EVHTTP_REQ_DEFER_FREE;
+	evhttp_request_free(q->req);
+}
+
+static bool yes(struct conf *conf, struct errors *errors, void *arg)
+{
+	UNUSED(conf);
+	UNUSED(errors);
+	UNUSED(arg);
+	return true;
+}
+
+static struct conf *conf_saying(struct bench *b, const char *comment, json_t **ret_document)
+{
+	struct errors errors = { 0 };
+	json_t *document = json_pack("{s:i, s:s}", "version", 1, "comment", comment);
+	struct conf *conf = conf_parse(document, &b->api.env.conf_env, &errors);
+
+	assert_non_null(conf);
+	*ret_document = document;
+	return conf;
+}
+
+static void write_config(struct bench *b, const char *document)
+{
+	struct store_write w = write_of(document);
+
+	w.kind = ENTRY_CONFIG;
+	w.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b->store, &w, ignore, NULL), 0);
+}
+
+/* The first revision is in force; returns its document, which is the caller's. */
+static json_t *put_first_in_force(struct bench *b)
+{
+	json_t *document;
+
+	b->api.env.conf_env = (struct conf_env) { .node = "n1" };
+	b->api.env.check = yes;
+	b->api.conf = conf_saying(b, "first", &document);
+	b->api.conf->revision = 1;
+	write_config(b, "{\"version\":1,\"comment\":\"first\"}");
+	assert_true(store_wait(b->store, WAIT_MS));
+	return document;
+}
+
+static void what_another_node_replaced_is_not_said_to_be_in_force(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_t *document = put_first_in_force(&b);
+	write_config(&b, "{\"version\":99}"); /* of a newer version: this node stays with what it has */
+	assert_true(store_wait(b.store, WAIT_MS));
+	config_commit(call_asking(&b, &q),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 409);
+	assert_int_equal(store_revision_number(b.store), 2);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+/* Two are committed by one acknowledgement, and the second is not the asker's: its tag would let the asker replace what
+ * it never saw. */
+static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(void **state)
+{
+	UNUSED(state);
+	struct store_write first = write_of("{}");
+	char own[64], newest[64];
+	json_t *document;
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_decref(put_first_in_force(&b));
+	conf_unref(conf_saying(&b, "ours", &document));
+	held = true;
+	first.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b.store, &first, ignore, NULL), 0);
+	store_dispatch(b.store); /* its write is under way: what follows goes with the next */
+	config_commit(call_asking(&b, &q),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	write_config(&b, "{\"version\":1,\"comment\":\"theirs\"}");
+	store_dispatch(b.store);
+	held = false;
+	assert_int_equal(sem_post(&let_go), 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 200);
+	const struct entry *e = store_revision(b.store, 2);
+	etag_of_entry(&b.api.etag_key, 2, e->hash, own);
+	etag_of_document(&b.api, newest);
+	assert_string_not_equal(own, newest);
+	assert_string_equal(evhttp_find_header(evhttp_request_get_output_headers(q.req), "ETag"), own);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_turn_comes_after_a_late_write_whose_client_is_gone),
+		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
+		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
+		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
+	};
+
+	assert_int_equal(sem_init(&let_go, 0, 0), 0);
+	log_init(LOG_TARGET_STDERR, LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
