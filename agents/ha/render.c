@@ -7,18 +7,10 @@
  */
 #include "agents/ha/render.h"
 
-static bool has_peers(const struct ha_table *t)
-{
-	for (size_t i = 0; i < t->n; i++)
-		if (t->vips[i].n_peers > 0)
-			return true;
-	return false;
-}
-
-/* A process in real time is killed by the kernel when it computes for longer than rttime without waiting, and all its
- * VIPs are let go of. By keepalived's own default that is 10 ms; and one without peers (multicast) was seen to be
- * killed 1.6 s after a reload that brought a further VIP. Alone there is nobody to be faster than. */
-static void global(struct sbuf *out, const struct ha_table *t, const char *state_dir)
+/* Without vrrp_rt_priority: the kernel kills a process in real time that computes for longer than its RLIMIT_RTTIME,
+ * and keepalived 2.2.7 was seen to end so a second and a half after reloads, whatever limit was set, its VIPs with it.
+ */
+static void global(struct sbuf *out, const char *state_dir)
 {
 	sbuf_puts(out, "# Written by postroad-ha; it replaces this file whenever it changes.\n"
 		       "global_defs {\n"
@@ -27,9 +19,6 @@ static void global(struct sbuf *out, const struct ha_table *t, const char *state
 		       "\tvrrp_garp_lower_prio_repeat 5\n"
 		       "\tvrrp_higher_prio_send_advert true\n"
 		       "\tvrrp_no_swap\n");
-	if (has_peers(t))
-		sbuf_puts(out, "\tvrrp_rt_priority 50\n"
-			       "\tvrrp_rlimit_rttime 1000000\n");
 	sbuf_printf(out, "\tvrrp_notify_fifo \"%s/" RENDER_FIFO "\"\n", state_dir);
 	sbuf_puts(out, "\tfifo_write_vrrp_states_on_reload\n}\n");
 }
@@ -109,7 +98,7 @@ static void instance(struct sbuf *out, const struct ha_vip *v)
 
 void render_keepalived(const struct ha_table *t, const char *state_dir, struct sbuf *out)
 {
-	global(out, t, state_dir);
+	global(out, state_dir);
 	for (size_t i = 0; i < t->n; i++)
 		track_file(out, &t->vips[i], state_dir);
 	for (size_t i = 0; i < t->n; i++)

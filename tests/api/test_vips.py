@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Virtual addresses by the API, on a node where nobody takes care of them."""
 import pytest
+from conftest import wait_for
 
 
 VIP = {"addresses": ["192.0.2.10/24"], "interface": "lo", "nodes": ["n1", "n2"]}
@@ -36,7 +37,7 @@ def test_a_rebalance_of_nothing_moves_nothing(with_vip):
 
 
 def test_metrics_of_a_vip_come_and_go_with_it(with_vip):
-    assert 'postroad_vip_owner{vip="out-a"} 0' in with_vip.get("/metrics").body.decode()
+    wait_for(lambda: 'postroad_vip_owner{vip="out-a"} 0' in with_vip.get("/metrics").body.decode(), "its series")
     assert with_vip.write("PATCH", "/api/v1/config", {"vips": {"out-a": None}}).status == 200
     assert with_vip.get("/api/v1/vips").json["vips"] == {}
 
