@@ -265,6 +265,9 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	}
 	bound_unaware(i);
 	i->pin = pin_of(i);
+	/* Done: that it leaves there again later is another matter. */
+	if (i->pin != 0 && i->vip.holder == i->pin)
+		i->pin_ms = 0;
 	apply_pin(i);
 	if (i->probe != VIP_NOT_PROBED && vips_now(v) - i->probed_ms > VIPS_PROBED_MS)
 		i->probe = VIP_NOT_PROBED;
