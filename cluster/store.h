@@ -167,8 +167,8 @@ const struct transport_events *store_events(struct store *s);
 int store_found(struct store *s, uint64_t cluster, struct str table, store_done_fn *fn, void *arg) MUST_CHECK;
 /* Forgets everything and becomes a fresh member of an existing cluster under an id that was never given to another; the
  * log comes from the others once a transport is attached. instance: of the new log, random, as the table of nodes has
- * it; 0 = one is made, store_identity() tells which. The `reset` hook is called. The log of before stays in the directory as store.log.before. -EBUSY as above, or a transport is attached.
- * Blocks for two syncs. */
+ * it; 0 = one is made, store_identity() tells which. The `reset` hook is called. The log of before stays in the
+ * directory as store.log.before. -EBUSY as above, or a transport is attached. Blocks for two syncs. */
 int store_join(struct store *s, uint32_t id, uint64_t cluster, uint64_t instance) MUST_CHECK;
 /* The reverse: forgets the cluster and its log and is a single node with an empty one. Errors as above. */
 int store_leave(struct store *s) MUST_CHECK;

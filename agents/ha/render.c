@@ -7,6 +7,9 @@
  */
 #include "agents/ha/render.h"
 
+/* Without vrrp_rt_priority: the kernel kills a process in real time that computes for longer than its RLIMIT_RTTIME,
+ * and keepalived 2.2.7 was seen to end so a second and a half after reloads, whatever limit was set, its VIPs with it.
+ */
 static void global(struct sbuf *out, const char *state_dir)
 {
 	sbuf_puts(out, "# Written by postroad-ha; it replaces this file whenever it changes.\n"

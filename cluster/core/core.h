@@ -158,7 +158,8 @@ int core_soft(struct core *c, struct str bytes) MUST_CHECK;
  * has more of the log and must be asked instead. The loss on the other side is shown there by env->lost_suffix. */
 int core_force_quorum(struct core *c) MUST_CHECK;
 
-/* The log becomes a cluster's: from here on its members are heard, and no others. -EBUSY: another member is in the view.
+/* The log becomes a cluster's: from here on its members are heard, and no others. -EBUSY: another member is in the
+ * view.
  */
 int core_set_cluster(struct core *c, uint64_t cluster) MUST_CHECK;
 

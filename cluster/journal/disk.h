@@ -49,8 +49,8 @@ bool disk_open(struct disk *d, const char *dir, char **ret_why) MUST_CHECK;
  * which the others mend (d->damaged). */
 bool disk_load(struct disk *d, struct answers *answers, char **ret_why, char **ret_warning) MUST_CHECK;
 void disk_close(struct disk *d);
-/* Another life: nothing is kept, and the next write makes a new file. Durable is only who it is. 0, or -errno: it is who
- * it was; where that is not certain for the next start, every write fails from here on. */
+/* Another life: nothing is kept, and the next write makes a new file. Durable is only who it is. 0, or -errno: it is
+ * who it was; where that is not certain for the next start, every write fails from here on. */
 int disk_become(struct disk *d, const struct identity *i) MUST_CHECK;
 
 /* The index of an entry, NULL = not kept. Valid until disk_done(). */

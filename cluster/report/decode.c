@@ -56,6 +56,20 @@ static void take_text(struct input *in, char *out, size_t max)
 	report_text(out, max + 1, in->bad ? "" : text);
 }
 
+/* Of that family, or none. */
+static void take_ip(struct input *in, sa_family_t family, struct addr *out)
+{
+	size_t n = take(in, 1), whole = family == AF_INET ? sizeof(out->in.sin_addr) : sizeof(out->in6.sin6_addr);
+
+	if (n == 0)
+		return;
+	in->bad |= n != whole;
+	if (in->bad)
+		return;
+	out->sa.sa_family = family;
+	take_bytes(in, family == AF_INET ? (void *)&out->in.sin_addr : (void *)&out->in6.sin6_addr, whole);
+}
+
 /* As the configuration has names: [A-Za-z0-9][A-Za-z0-9_.-]{0,62}. */
 static bool is_name(const char *s)
 {
@@ -140,6 +154,9 @@ static void read_vip(struct input *in, struct node_report *r)
 	v.since_s = (uint32_t)take(in, 4);
 	take_text(in, v.name, REPORT_NAME_MAX);
 	take_text(in, v.reason, REPORT_TEXT_MAX);
+	v.peers = take(in, 8);
+	take_ip(in, AF_INET, &v.source4);
+	take_ip(in, AF_INET6, &v.source6);
 	if (v.state >= REPORT_VIP_COUNT)
 		v.state = REPORT_VIP_UNKNOWN;
 	in->bad |= r->n_vips == REPORT_VIPS_MAX || !is_name(v.name) || has_vip(r, v.name);

@@ -76,6 +76,18 @@ static void put_text(struct sbuf *out, const char *text, size_t max)
 	sbuf_add(out, text, n);
 }
 
+/* Its length tells the family; 0 = none. */
+static void put_ip(struct sbuf *out, const struct addr *a)
+{
+	bool is4 = a->sa.sa_family == AF_INET, is6 = a->sa.sa_family == AF_INET6;
+
+	put(out, is4 ? sizeof(a->in.sin_addr) : is6 ? sizeof(a->in6.sin6_addr) : 0, 1);
+	if (is4)
+		sbuf_add(out, &a->in.sin_addr, sizeof(a->in.sin_addr));
+	if (is6)
+		sbuf_add(out, &a->in6.sin6_addr, sizeof(a->in6.sin6_addr));
+}
+
 /* Where the field's length goes; field_end() writes it. */
 static size_t field_begin(struct sbuf *out, enum field_kind kind)
 {
@@ -158,6 +170,9 @@ static void put_vips(struct sbuf *out, const struct node_report *r)
 		put(out, v->since_s, 4);
 		put_text(out, v->name, REPORT_NAME_MAX);
 		put_text(out, v->reason, room);
+		put(out, v->peers, 8);
+		put_ip(out, &v->source4);
+		put_ip(out, &v->source6);
 		field_end(out, at);
 	}
 }

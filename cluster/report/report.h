@@ -9,11 +9,12 @@
 
 #include "cluster/core/core.h"
 #include "cluster/report/keys.h"
+#include "daemon/base/addr.h"
 
 enum { REPORT_NAME_MAX = 63, REPORT_VERSION_MAX = 31, REPORT_TEXT_MAX = 120 };
 enum { REPORT_REASONS_MAX = 4, REPORT_VIPS_MAX = 64, REPORT_LINKS_MAX = 64, REPORT_WEIGHT_MAX = 4095 };
 /* A report is at most CORE_SOFT_MAX bytes; so many verdicts always fit, and all else is made to fit beside them. */
-enum { REPORT_VERDICT_LEN = 8, REPORT_VERDICTS_FIT = 1000, REPORT_VERDICTS_GIVEN_MAX = 65536 };
+enum { REPORT_VERDICT_LEN = 8, REPORT_VERDICTS_FIT = 900, REPORT_VERDICTS_GIVEN_MAX = 65536 };
 enum { REPORT_OTHERS_MAX = CORE_SOFT_MAX - REPORT_VERDICTS_FIT * REPORT_VERDICT_LEN };
 
 /* What a node says of itself; the last two are what others say of it. */
@@ -52,7 +53,10 @@ struct report_vip {
 	bool kernel;   /* the kernel has its addresses: this node holds it */
 	uint8_t state; /* enum report_vip_state */
 	uint8_t priority;
-	uint32_t since_s;                 /* age of the last change */
+	uint32_t since_s;             /* age of the last change */
+	struct addr source4, source6; /* this node's own addresses on its network, for VRRP; family 0 = none */
+	uint64_t peers;               /* report_peer_bit() of the nodes in the table that keepalived runs with, this one
+					 among them; 0 = it does not run, or not with this VIP */
 	char reason[REPORT_TEXT_MAX + 1]; /* why it may not hold it; cut further where there are many VIPs */
 };
 
@@ -119,6 +123,12 @@ struct node_report {
 
 /* Wipes what is secret and frees what report_add_verdict() or report_decode() made; the struct is then as zeroed. */
 void report_fini(struct node_report *r);
+
+/* A node's place in report_vip.peers. Two members have the same one only when more than 64 ids have been given out. */
+static inline uint64_t report_peer_bit(uint32_t id)
+{
+	return 1ull << id % 64;
+}
 
 /* Names a server alike on all nodes: its pool's name and its own, run-time one. */
 uint64_t report_server_key(const char *pool, const char *server);

@@ -17,9 +17,10 @@ enum field_kind {
 	FIELD_STATE,    /* wall u64, state u8, flags u8, sessions u64, transactions u64, view changes u16 */
 	FIELD_REASON,   /* text; one field each, as for those below */
 	FIELD_CONFIG,   /* revision u64, flags u8, hash, unapplied u16, text */
-	FIELD_VIP,      /* flags u8, state u8, priority u8, since u32, name, reason */
-	FIELD_LINK,     /* peer u32, link u8, flags u8, latency u32, downs u32 */
-	FIELD_KEY,      /* serial u64, maker u32, age u32, bytes */
+	FIELD_VIP,  /* flags u8, state u8, priority u8, since u32, name, reason; peers u64, addresses: length u8, bytes
+		     */
+	FIELD_LINK, /* peer u32, link u8, flags u8, latency u32, downs u32 */
+	FIELD_KEY,  /* serial u64, maker u32, age u32, bytes */
 	FIELD_VERDICTS, /* flags u8, count u16, then rows of 8 bytes: key u48, state and weight u16 */
 	FIELD_FILES,    /* instance u64, generations u64 u64 u64, hash, flags u8 */
 	FIELD_KIND_COUNT
@@ -33,6 +34,7 @@ enum {
 	STATE_FIXED = 8 + 1 + 1 + 8 + 8 + 2,
 	CONFIG_FIXED = 8 + 1 + ENTRY_HASH_LEN + 2,
 	VIP_FIXED = 1 + 1 + 1 + 4,
+	VIP_PEERS = 8 + 1 + 4 + 1 + 16,
 	LINK_FIXED = 4 + 1 + 1 + 4 + 4,
 	KEY_FIXED = 8 + 4 + 4 + TICKET_KEY_LEN,
 	VERDICTS_FIXED = 1 + 2,
@@ -41,8 +43,8 @@ enum {
 
 /* What the VIPs may take of a report. Reasons share what the names leave of it. */
 enum {
-	VIPS_MAX_BYTES = 6 * 1024,
-	VIP_FULL = FIELD_HEAD_LEN + VIP_FIXED + 1 + REPORT_NAME_MAX + 1,
+	VIPS_MAX_BYTES = 6900,
+	VIP_FULL = FIELD_HEAD_LEN + VIP_FIXED + 1 + REPORT_NAME_MAX + 1 + VIP_PEERS,
 	VERDICT_ROWS_MAX = CORE_SOFT_MAX / REPORT_VERDICT_LEN
 };
 

@@ -69,7 +69,7 @@ enum vip_probe { VIP_NOT_PROBED, VIP_FREE, VIP_TAKEN };
 struct vip {
 	char name[HA_NAME_MAX + 1];
 	char interface[HA_INTERFACE_MAX + 1]; /* on this node */
-	uint8_t vrid;                         /* 0 = vip_vrids() chooses */
+	uint8_t vrid;
 	uint16_t advert_ms, garp_s;
 	bool failback;
 	size_t n_order;
@@ -110,9 +110,6 @@ uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip);
 /* Whether another node could take the VIP from this one: a drain of the last one cuts mail off. */
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
 
-/* Gives each VIP without a VRID one, by its name: so that one VIP more or less does not renumber the others, as long as
- * names do not collide. NULL, or a sentence: there are more than a network can have. */
-const char *vip_vrids(struct vip *vips, size_t n) MUST_CHECK;
 /* This node's table for postroad-ha: the VIPs it has part in. NULL, or a sentence into why that names the VIP. */
 const char *vip_table(const struct vip_nodes *nodes, const struct vip *vips, size_t n, struct ha_table *ret,
 		      char why[HA_TEXT_MAX + 1]) MUST_CHECK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * This node's table of VIPs, and their VRIDs.
+ * This node's table of VIPs.
  *
  * The hard thing: each node makes its own, and they must fit. So everything that is the same for all comes from the
  * same data by the same rule, in the same order.
@@ -7,54 +7,6 @@
 #include <stdio.h>
 
 #include "cluster/vip/vip.h"
-
-/* ---- VRIDs ---- */
-
-enum { VRIDS = 255 };
-
-/* FNV-1a: any hash does that never changes, since a VRID must not. */
-static uint32_t hash(const char *name)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *name != '\0'; name++)
-		h = (h ^ (uint8_t)*name) * 16777619u;
-	return h;
-}
-
-/* Whether nobody has been given a VRID who comes before by name: the order of the list must not matter. */
-static struct vip *first_without(struct vip *vips, size_t n)
-{
-	struct vip *first = NULL;
-
-	for (size_t i = 0; i < n; i++)
-		if (vips[i].vrid == 0 && (first == NULL || strcmp(vips[i].name, first->name) < 0))
-			first = &vips[i];
-	return first;
-}
-
-const char *vip_vrids(struct vip *vips, size_t n)
-{
-	bool taken[VRIDS + 1] = { false };
-	struct vip *vip;
-
-	/* One number for all interfaces: a VIP's interface may differ from node to node. */
-	for (size_t i = 0; i < n; i++)
-		taken[vips[i].vrid] = true;
-	while ((vip = first_without(vips, n)) != NULL) {
-		uint32_t at = hash(vip->name) % VRIDS;
-		unsigned tries = 0;
-		while (taken[at + 1] && tries++ < VRIDS)
-			at = (at + 1) % VRIDS;
-		if (taken[at + 1])
-			return "there are more VIPs than VRIDs";
-		vip->vrid = (uint8_t)(at + 1);
-		taken[at + 1] = true;
-	}
-	return NULL;
-}
-
-/* ---- the table ---- */
 
 static const struct vip_node *node_of(const struct vip_nodes *nodes, uint32_t id)
 {

@@ -71,6 +71,7 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
+	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
 	json_t *local;   /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
 	bool local_node; /* its own state, too */
 	struct list streams; /* struct push: link */
@@ -358,5 +359,8 @@ json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
 json_t *status_not_ready(struct api *a);
+bool status_is_draining(struct api *a);
+/* Wanted from now on, or no longer. */
+void status_set_drain(struct api *a, bool drain);
 
 #endif

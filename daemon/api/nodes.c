@@ -189,7 +189,7 @@ static void fill_state(struct api *a, struct node_report *r)
 	size_t n = json_array_size(reasons);
 
 	r->state = !engine_is_listening(a->env.engine) ? REPORT_STARTING : REPORT_READY;
-	if (engine_is_draining(a->env.engine))
+	if (status_is_draining(a))
 		r->state = REPORT_DRAIN;
 	r->admin_drain = strcmp(runtime_node_admin(a), "drain") == 0;
 	r->ready = n == 0;

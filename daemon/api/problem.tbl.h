@@ -7,6 +7,7 @@ PROBLEM(FORBIDDEN, 403, "forbidden", "The role of this caller does not allow it"
 PROBLEM(NOT_FOUND, 404, "not-found", "There is no such thing")
 PROBLEM(METHOD, 405, "method-not-allowed", "The method is not one of this resource")
 PROBLEM(CONFLICT, 409, "conflict", "Somebody else is doing it")
+PROBLEM(NOT_NOW, 409, "not-now", "Not as things are now")
 PROBLEM(PRECONDITION_FAILED, 412, "precondition-failed", "It has changed since it was read")
 PROBLEM(TOO_LARGE, 413, "too-large", "The body is larger than 8 MiB")
 PROBLEM(MEDIA_TYPE, 415, "unsupported-media-type", "The body's type is not one of this call")

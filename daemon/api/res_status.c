@@ -38,6 +38,12 @@ static void add_closed(struct api *a, json_t *reasons)
 	}
 }
 
+/* From when it is wanted: addresses leave first, and sessions go on meanwhile. */
+bool status_is_draining(struct api *a)
+{
+	return a->drain_wanted || engine_is_draining(a->env.engine);
+}
+
 json_t *status_not_ready(struct api *a)
 {
 	struct usable_search s = { .reasons = json_array(), .api = a };
@@ -46,7 +52,7 @@ json_t *status_not_ready(struct api *a)
 		json_array_append_new(s.reasons, json_string("no configuration is loaded"));
 	if (!engine_is_listening(a->env.engine))
 		json_array_append_new(s.reasons, json_string("the listeners are not open"));
-	if (engine_is_draining(a->env.engine))
+	if (status_is_draining(a))
 		json_array_append_new(s.reasons, json_string("the node is draining"));
 	if (engine_worker_silence_ms(a->env.engine) >= WORKER_SILENCE_MAX_MS)
 		json_array_append_new(s.reasons, json_string("a worker does not answer"));
@@ -105,7 +111,7 @@ static json_t *pools_summary(struct api *a)
 
 static const char *node_state(struct api *a)
 {
-	if (engine_is_draining(a->env.engine))
+	if (status_is_draining(a))
 		return "drain";
 	return engine_is_listening(a->env.engine) ? "ready" : "starting";
 }
@@ -139,6 +145,8 @@ const char *status_stop_is_unsafe(struct api *a)
 {
 	bool others = report_view_other_ready(a->env.view, loop_now_ms(a->env.loop));
 
+	if (a->drain_wanted && !engine_is_draining(a->env.engine))
+		return "its virtual addresses are leaving";
 	if (!engine_is_draining(a->env.engine))
 		return others ? "the node is not drained" : "no other node takes over";
 	if (engine_session_count(a->env.engine) > 0)
@@ -186,10 +194,16 @@ static void answer_node(struct call *c, const char *name, bool drain, bool local
 			    local ? "local" : "cluster"));
 }
 
+void status_set_drain(struct api *a, bool drain)
+{
+	a->drain_wanted = drain;
+	a->env.set_node_drain(drain, a->env.arg);
+}
+
 static void set_node(struct api *a, const char *name, bool drain)
 {
 	if (strcmp(name, a->env.node->node) == 0)
-		a->env.set_node_drain(drain, a->env.arg);
+		status_set_drain(a, drain);
 }
 
 struct node_setting { /* on its way to the store */
@@ -239,6 +253,34 @@ static void set_local(struct call *c, bool drain)
 	answer_node(c, c->params[0], drain, true);
 }
 
+struct other_search {
+	const char *name;
+	unsigned n_others, n_ready;
+};
+
+static void count_other(const struct report_row *row, void *arg)
+{
+	struct other_search *s = arg;
+
+	if (!row->member || strcmp(row->name, s->name) == 0)
+		return;
+	s->n_others++;
+	s->n_ready += row->state < REPORT_SAID && row->report->ready && !row->report->voter_only;
+}
+
+/* Whether there are others, and none of them would take what comes. False: answered. */
+static bool drain_is_fine(struct call *c, bool drain)
+{
+	struct other_search s = { .name = c->params[0] };
+
+	report_view_each(c->api->env.view, loop_now_ms(c->api->env.loop), count_other, &s);
+	if (!drain || s.n_others == 0 || s.n_ready > 0 || call_flag(c, "force"))
+		return true;
+	call_problem(c, PROBLEM_NOT_NOW, NULL,
+		     "no other node is ready: nobody would take mail. ?force=true drains it nevertheless");
+	return false;
+}
+
 void res_nodes_put_state(struct call *c)
 {
 	struct api *a = c->api;
@@ -269,6 +311,8 @@ void res_nodes_put_state(struct call *c)
 		errors_fini(&errors);
 		return;
 	}
+	if (!drain_is_fine(c, drain))
+		return;
 	if (local)
 		set_local(c, drain);
 	else

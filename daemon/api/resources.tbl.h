@@ -32,9 +32,14 @@ RESOURCE(GET, "/api/v1/cluster/backup", ROLE_ADMIN, res_backup_get, "", "",
 RESOURCE(POST, "/api/v1/cluster/restore", ROLE_ADMIN, res_backup_restore, "dry_run", JSON_TYPE,
 	 "What a backup held, on a single and fresh node: for root on the local socket")
 RESOURCE(GET, "/api/v1/nodes", ROLE_VIEWER, res_nodes_get, "", "", "The balancers")
-RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope", JSON_TYPE,
+RESOURCE(PUT, "/api/v1/nodes/{node}/state", ROLE_OPERATOR, res_nodes_put_state, "scope,force", JSON_TYPE,
 	 "Drain a balancer or make it ready")
 
+RESOURCE(GET, "/api/v1/vips", ROLE_VIEWER, res_vips_get, "", "", "The virtual addresses: who has what, since when, why")
+RESOURCE(POST, "/api/v1/vips/{vip}/move", ROLE_OPERATOR, res_vips_post_move, "dry_run", JSON_TYPE,
+	 "Move a virtual address to another node, with its connections")
+RESOURCE(POST, "/api/v1/vips/rebalance", ROLE_OPERATOR, res_vips_post_rebalance, "dry_run", "",
+	 "Move all virtual addresses to where they belong: the first node in order that could have each")
 RESOURCE(GET, "/api/v1/cluster/members", ROLE_VIEWER, res_cluster_members, "", "",
 	 "The table of nodes, who is here, and the change under way")
 RESOURCE(POST, "/api/v1/cluster/init", ROLE_ADMIN, res_cluster_init, "", JSON_TYPE,

@@ -2,7 +2,9 @@
  * Run-time state that survives restarts: admin states of servers and nodes, weight overrides.
  *
  * One document of its own kind in the store, beside the configuration and with no part in its revisions:
- * {"pools": {POOL: {"servers": {SERVER: {"admin": "drain", "weight": 10}}}}, "nodes": {NODE: {"admin": "drain"}}}.
+ * {"pools": {POOL: {"servers": {SERVER: {"admin": "drain", "weight": 10}}}}, "nodes": {NODE: {"admin": "drain"}},
+ * "vips": {VIP:
+ * {"node": NODE, "time": TIME}}} (res_vips.c).
  * What is absent is "ready" and the configured weight. The document is small, so it is read anew for each change.
  */
 #include <stdlib.h>
@@ -86,7 +88,7 @@ void runtime_apply(struct api *a)
 	}
 	a->runtime = document;
 	if (strcmp(runtime_node_admin(a), "drain") == 0)
-		a->env.set_node_drain(true, a->env.arg);
+		status_set_drain(a, true);
 }
 
 static bool same(json_t *a, json_t *b)
@@ -147,7 +149,7 @@ static void change_nodes(struct api *a, const struct entry *e, json_t *was, json
 	if (same(before, after))
 		return;
 	const char *admin = runtime_node_admin(a);
-	a->env.set_node_drain(strcmp(admin, "drain") == 0, a->env.arg);
+	status_set_drain(a, strcmp(admin, "drain") == 0);
 	api_event(a, "node", json_pack("{s:s, s:s, s:o}", "name", own, "admin", admin, "author", json_text(e->author)));
 }
 

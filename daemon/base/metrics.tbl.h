@@ -47,6 +47,10 @@ METRIC(CLUSTER_COMMIT_SECONDS, "cluster_commit_seconds", METRIC_HISTOGRAM, "", S
        "Time from a write to its being durable.")
 METRIC(CLUSTER_NODES, "cluster_nodes", METRIC_GAUGE, "state", NONE, 1,
        "Nodes by state: what they say of themselves, `stale` 3 s and `gone` 10 s after they last did.")
+METRIC(VIP_OWNER, "vip_owner", METRIC_GAUGE, "vip", NONE, 1,
+       "1 on the node that has a virtual address: a sum over all nodes above 1 is an alarm.")
+METRIC(VIP_TRANSITIONS_TOTAL, "vip_transitions_total", METRIC_COUNTER, "vip,to", NONE, 1,
+       "Changes of a virtual address's state on this node: master, backup, fault.")
 METRIC(RESOLVER_FAILURES_TOTAL, "resolver_failures_total", METRIC_COUNTER, "", NONE, 1, "Failed name look-ups.")
 METRIC(WORKER_LAG_SECONDS, "worker_lag_seconds", METRIC_GAUGE, "worker", NONE, 1e-6,
        "How late a worker's loop turns, at its last tick.")

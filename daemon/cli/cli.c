@@ -82,13 +82,31 @@ const struct command cli_commands[] = {
 	  "postroad server weight mta/mta1 default  # what the configuration says",
 	  NULL, cmd_server_weight },
 	{ "node list", "", 0, 0, 0, "the balancers", "postroad node list", NULL, cmd_node_list },
-	{ "node drain", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES),
-	  "end a balancer's sessions at transaction edges and take no new ones",
+	{ "node drain", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES) | OPT(WAIT) | OPT(FORCE),
+	  "move a balancer's virtual addresses away, then end its sessions at transaction edges",
 	  "postroad node drain n1  # before stopping it\n"
-	  "postroad node drain n1 --yes  # from a script",
-	  NULL, cmd_node_state },
+	  "postroad node drain n1 --yes --wait --timeout 600  # return when it is safe to stop it",
+	  "The addresses leave with their open connections, which go on here until they end. The last node that is "
+	  "ready "
+	  "is drained with --force only.",
+	  cmd_node_state },
 	{ "node ready", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES), "let a balancer receive mail again",
 	  "postroad node ready n1", NULL, cmd_node_state },
+	{ "vip list", "", 0, 0, 0, "the virtual addresses: who has what, since when, why",
+	  "postroad vip list\n"
+	  "postroad vip list --json  # with what each node says of each",
+	  NULL, cmd_vip_list },
+	{ "vip move", "VIP NODE", 2, 2, OPT(DRY_RUN), "move a virtual address to another node, with its connections",
+	  "postroad vip move out-a n2\n"
+	  "postroad vip move out-a n2 --dry-run  # whether it could",
+	  "Open connections go on at the old node until they end; new ones are the new node's. The node is the "
+	  "preferred "
+	  "one from then on, until a rebalance or another move.",
+	  cmd_vip_move },
+	{ "vip rebalance", "", 0, 0, OPT(DRY_RUN), "move all virtual addresses to where they belong",
+	  "postroad vip rebalance  # after an upgrade, node by node\n"
+	  "postroad vip rebalance --dry-run",
+	  "An address belongs to the first node in its order that could have it.", cmd_vip_rebalance },
 	{ "session list", "", 0, 0, OPT(LIMIT), "who is connected, and what they are doing",
 	  "postroad session list\n"
 	  "postroad session list --limit 1000 --json",

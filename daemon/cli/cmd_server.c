@@ -330,6 +330,36 @@ static int node_dry_run(struct cli *c, const char *state)
 	return rc;
 }
 
+/* Until the node says that it is safe to stop it. */
+static int wait_drained(struct cli *c)
+{
+	struct timespec start, now, pause = { .tv_nsec = 250000000 };
+	long timeout = 60;
+	int rc = options_number(c, OPT_TIMEOUT, 1, 86400, &timeout) ? EXIT_DONE : EXIT_USAGE;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while (rc == EXIT_DONE) {
+		struct http_reply rp;
+		rc = http_get(c, CLI_API "/nodes", &rp);
+		if (rc != EXIT_DONE)
+			break;
+		const json_t *n = json_object_get(json_object_get(rp.json, "nodes"), c->args[0]);
+		bool done = cli_is_true(n, "safe_to_stop"), heard = json_object_get(n, "sessions") != NULL;
+		long long sessions = cli_int(n, "sessions");
+		http_reply_fini(&rp);
+		if (done)
+			break;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec >= timeout) {
+			cli_error("%s is not safe to stop yet: %lld sessions are open%s", c->args[0], sessions,
+				  heard ? "" : ", as far as is known");
+			rc = EXIT_FAILED;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return rc;
+}
+
 int cmd_node_state(struct cli *c)
 {
 	const char *state = strchr(c->command->words, ' ') + 1;
@@ -340,12 +370,15 @@ int cmd_node_state(struct cli *c)
 	if (cli_has(c, OPT_DRY_RUN))
 		return node_dry_run(c, state);
 	if (strcmp(state, "drain") == 0)
-		rc = cli_confirm(c, "end all mail sessions of node %s at their next transaction edge", c->args[0]);
+		rc = cli_confirm(
+			c,
+			"move the addresses of node %s away, and end its mail sessions at their next transaction edge",
+			c->args[0]);
 	if (rc != EXIT_DONE)
 		return rc;
 	sbuf_puts(&path, CLI_API "/nodes/");
 	http_add_segment(&path, c->args[0]);
-	sbuf_puts(&path, "/state");
+	sbuf_puts(&path, cli_has(c, OPT_FORCE) ? "/state?force=true" : "/state");
 	json_t *body = json_pack("{s:s}", "admin", state);
 	struct http_request rq = { .method = "PUT", .path = path.p, .body = body };
 	rc = http_call(c, &rq, &rp);
@@ -356,5 +389,9 @@ int cmd_node_state(struct cli *c)
 	http_reply_fini(&rp);
 	json_decref(body);
 	sbuf_fini(&path);
+	if (rc == EXIT_DONE && cli_has(c, OPT_WAIT))
+		rc = wait_drained(c);
+	if (rc == EXIT_DONE && cli_has(c, OPT_WAIT) && !cli_has(c, OPT_JSON))
+		printf("%s: safe to stop\n", c->args[0]);
 	return rc;
 }

@@ -26,7 +26,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_EFFECTIVE] = { "effective", NULL, "with every default filled in" },
 	[OPT_WITH_SECRETS] = { "with-secrets", NULL, "with secrets in clear text (root, on the local socket)" },
 	[OPT_LOCAL] = { "local", NULL, "on this node alone, even when there is no quorum" },
-	[OPT_WAIT] = { "wait", NULL, "return when no transaction is left on it (within --timeout)" },
+	[OPT_WAIT] = { "wait", NULL, "return when nothing is left on it (within --timeout)" },
 	[OPT_LIMIT] = { "limit", "N", "show at most N (default 100)" },
 	[OPT_COUNT_LINES] = { "count", "N", "end after N" },
 	[OPT_INTERVAL] = { "interval", "SECONDS", "time between refreshes (default 2)" },
@@ -48,7 +48,8 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_VOTER_ONLY] = { "voter-only", NULL, "a node that votes and carries no mail" },
 	[OPT_REPLACE] = { "replace", "NODE", "in the place of a node that will not come back" },
 	[OPT_TTL] = { "ttl", "SECONDS", "how long it is good (default 3600)" },
-	[OPT_FORCE] = { "force", NULL, "although a check fails, or a node is away that is known to be off" },
+	[OPT_FORCE] = { "force", NULL,
+			"although a check fails, a node is away that is known to be off, or nobody else takes over" },
 	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE", "where the passphrase stands (default: standard input)" },
 };
 

@@ -5,19 +5,10 @@
 #define POSTROAD_DAEMON_CLUSTER_HA_LINK_H
 
 #include "cluster/vip/ha_protocol.h"
-#include "daemon/net/loop.h"
 
 /* m NULL: it was not reached, or did not answer in time. Else HA_DONE, HA_ERROR or what the request asked for. */
 typedef void ha_answer_fn(const struct ha_message *m, void *arg);
 /* Sends a request; its ticket is chosen here. False: it cannot be sent now, and fn is not called. */
 typedef bool ha_request_fn(void *link, struct ha_message *m, ha_answer_fn *fn, void *arg);
-
-struct ha_link;
-
-struct ha_link *ha_link_new(struct loop *loop, const char *run_dir, const char *node);
-/* What waits is answered NULL. */
-void ha_link_free(struct ha_link *l);
-/* As ha_request_fn. */
-bool ha_link_request(void *link, struct ha_message *m, ha_answer_fn *fn, void *arg) MUST_CHECK;
 
 #endif

@@ -35,18 +35,25 @@ static void quorum_returned(void *arg)
 		api_quorum_returned(n->api);
 }
 
+static bool ask_ha(void *arg, struct ha_message *m, ha_answer_fn *fn, void *fn_arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	return n->vips != NULL && vips_ha_request(n->vips, m, fn, fn_arg);
+}
+
 void membership_start(struct node *n)
 {
 	n->peers = peers_new(n->loop);
-	n->ha = ha_link_new(n->loop, n->config->run_dir, n->config->node);
 	struct cluster_node_env env = { .loop = n->loop,
 					.config = n->config,
 					.node_file = n->node_file,
 					.store = n->store,
 					.view = n->view,
 					.peers = n->peers,
-					.ha_request = ha_link_request,
-					.ha = n->ha,
+					.ha_request = ask_ha,
+					.ha = n,
 					.warn = warn,
 					.event = event,
 					.quorum_returned = quorum_returned,
@@ -63,9 +70,7 @@ void membership_stop(struct node *n)
 
 void membership_free(struct node *n)
 {
-	ha_link_free(n->ha);
 	cluster_node_free(n->cluster);
-	n->ha = NULL;
 	n->cluster = NULL;
 }
 

@@ -71,6 +71,17 @@ static void on_stopped(void *arg)
 		loop_stop(n->loop);
 }
 
+static void stop_engine(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (n->stopped)
+		return;
+	n->stopped = true;
+	engine_stop(n->engine, on_stopped, n);
+}
+
 /* The second time sessions end now, but in order: what may have been delivered must be in the log. Should a worker
  * hang, the third one ends that too. */
 static void stop_faster(struct node *n, const char *signal_name)
@@ -79,6 +90,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "%s, by another %s", ordered ? "at once" : "without order", signal_name);
 	if (ordered) {
+		stop_engine(n);
 		engine_stop_now(n->engine);
 		return;
 	}
@@ -101,7 +113,8 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	n->stop_waits = 2;
 	cluster_node_hand_over(n->cluster, on_stopped, n);
-	engine_stop(n->engine, on_stopped, n);
+	/* As long as an address is here, who comes is served. */
+	vips_leave(n->vips, stop_engine, n);
 	share_turn(n->share);
 }
 
@@ -222,7 +235,7 @@ static void set_node_drain(bool drain, void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	engine_set_draining(n->engine, drain);
+	vips_drain(n->vips, drain);
 }
 
 static int make_api(struct node *n)
@@ -266,6 +279,7 @@ static int start(struct node *n, struct conf *conf)
 		return EXIT_FAILED;
 	api_set_conf(n->api, conf);
 	shared_start(n);
+	addresses_start(n);
 	surroundings_check_file_limit(n);
 	certificates_start(n);
 	watch_signals(n);
@@ -284,8 +298,9 @@ static void node_fini(struct node *n)
 	timer_stop(&n->first_round);
 	timer_stop(&n->watchdog);
 	certificates_stop(n);
-	shared_stop(n);
 	membership_stop(n);
+	addresses_stop(n);
+	shared_stop(n);
 	struct api *api = n->api;
 	n->api = NULL; /* the hooks of what ends now have nobody to tell */
 	api_free(api);
@@ -331,6 +346,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	metrics_thread(0);
 	n->loop = n->env.home = loop_new();
 	n->env.tickets = tls_tickets_new();
+	n->vips = vips_new(n->loop, config);
 	surroundings_raise_file_limit();
 	int status = open_store(n, &store_warning);
 	if (status == 0) {

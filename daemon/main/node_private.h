@@ -7,6 +7,7 @@
 #include "daemon/api/api.h"
 #include "daemon/api/share.h"
 #include "daemon/cluster/cluster_node.h"
+#include "daemon/cluster/vips.h"
 #include "daemon/main/node.h"
 
 #define NODE_MAGIC 0x4e4f4445u
@@ -27,8 +28,8 @@ struct node {
 	struct api *api;
 	struct report_view *view;
 	struct share *share;
+	struct vips *vips;
 	struct peers *peers;
-	struct ha_link *ha;
 	struct cluster_node *cluster;
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
@@ -36,6 +37,7 @@ struct node {
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
 	bool view_posted;
+	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */
 	unsigned stopping;   /* how often it was asked to */
 	int status;
@@ -60,6 +62,12 @@ void surroundings_check_file_limit(struct node *n);
 /* Once the api is there and has its configuration. */
 void shared_start(struct node *n);
 void shared_stop(struct node *n);
+
+/* ---- addresses.c: virtual addresses ---- */
+
+/* Once the api and the share are there. */
+void addresses_start(struct node *n);
+void addresses_stop(struct node *n);
 
 /* ---- certificates.c: files read again, expiry ---- */
 

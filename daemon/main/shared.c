@@ -42,6 +42,8 @@ static void fill_membership(void *arg, struct node_report *r)
 	const struct entry *e = store_last(n->store, ENTRY_MEMBERSHIP);
 	struct voters v;
 
+	if (n->vips != NULL)
+		vips_fill(n->vips, r);
 	if (e == NULL || !voters_decode(e->document, &v))
 		return;
 	for (size_t i = 0; i < v.n; i++)
@@ -58,8 +60,10 @@ static void fill(struct node_report *r, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	api_report(n->api, r);
-	if (n->stopping > 0)
-		r->state = REPORT_STOPPING;
+	if (n->stopping == 0)
+		return;
+	r->state = REPORT_STOPPING;
+	r->ready = r->soft = false;
 }
 
 static void warn(const char *key, const char *text, void *arg)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What anybody in corosync's group may send: frames and announcements. What parses must be written as the same bytes; and
- * two members that see the same group must make the same of an announcement, the view of which has each node once.
+ * What anybody in corosync's group may send: frames and announcements. What parses must be written as the same bytes;
+ * and two members that see the same group must make the same of an announcement, the view of which has each node once.
  *
  * The first byte says how many processes the group has, at most 15; each is two bytes, node and process. The rest is a
  * frame.

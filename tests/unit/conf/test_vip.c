@@ -8,8 +8,9 @@
 static void a_vip_is_read_as_written(void **state)
 {
 	UNUSED(state);
-	struct conf *c = parse_with("{'vips': {'a': {'addresses': ['192.0.2.10/24', '2001:db8::10/64'], 'interface': "
-				    "'bond0.12', 'vrid': 7, 'nodes': ['n2', 'n1'], 'failback': true, 'advert': '1s'}}}");
+	struct conf *c =
+		parse_with("{'vips': {'a': {'addresses': ['192.0.2.10/24', '2001:db8::10/64'], 'interface': "
+			   "'bond0.12', 'vrid': 7, 'nodes': ['n2', 'n1'], 'failback': true, 'advert': '1s'}}}");
 	const struct vip_config *v = &c->vips[0];
 	char text[ADDR_TEXT_MAX];
 
@@ -68,7 +69,8 @@ static void a_router_id_does_not_change_when_other_vips_come_and_go(void **state
 static void what_can_be_once_is_not_twice(void **state)
 {
 	UNUSED(state);
-	assert_refused("{'vips': {'a': {" VIP ", 'vrid': 5}, 'b': {'addresses': ['192.0.2.11/24'], 'interface': 'eth0', "
+	assert_refused("{'vips': {'a': {" VIP
+		       ", 'vrid': 5}, 'b': {'addresses': ['192.0.2.11/24'], 'interface': 'eth0', "
 		       "'nodes': ['n1'], 'vrid': 5}}}",
 		       "/vips/b/vrid", "\"a\"");
 	assert_refused("{'vips': {'a': {" VIP "}, 'b': {" VIP "}}}", "/vips/b/addresses/0", "\"a\"");
@@ -81,8 +83,8 @@ static void what_can_be_once_is_not_twice(void **state)
 
 static void what_cannot_be_is_refused_where_it_stands(void **state)
 {
-	static const char *const addresses[] = { "192.0.2.10",	    "192.0.2.10/0", "192.0.2.10/33", "192.0.2.10/2 4",
-						 "192.0.2.10:25/24", "::1/129",	    "x/24",	     "/24" };
+	static const char *const addresses[] = { "192.0.2.10",       "192.0.2.10/0", "192.0.2.10/33", "192.0.2.10/2 4",
+						 "192.0.2.10:25/24", "::1/129",      "x/24",          "/24" };
 	static const char *const interfaces[] = { "", "..", "eth 0", "eth0;", "abcdefghijklmnop", "a/b" };
 	char patch[300];
 
@@ -102,7 +104,8 @@ static void what_cannot_be_is_refused_where_it_stands(void **state)
 	assert_refused("{'vips': {'a': {" VIP ", 'vrid': 256}}}", "/vips/a/vrid", "");
 	assert_refused("{'vips': {'a': {'addresses': ['192.0.2.1/24'], 'interface': 'e', 'nodes': []}}}",
 		       "/vips/a/nodes", "no node");
-	assert_refused("{'vips': {'a': {'addresses': ['192.0.2.1/24'], 'interface': 'e'}}}", "/vips/a/nodes", "missing");
+	assert_refused("{'vips': {'a': {'addresses': ['192.0.2.1/24'], 'interface': 'e'}}}", "/vips/a/nodes",
+		       "missing");
 }
 
 static void an_address_that_nobody_binds_is_a_warning(void **state)

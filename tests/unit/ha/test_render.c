@@ -39,6 +39,18 @@ static void an_instance_has_one_address_in_its_adverts_and_the_others_beside(voi
 	free(m);
 }
 
+static void nothing_in_the_file_lets_the_kernel_kill_it(void **state)
+{
+	UNUSED(state);
+	struct ha_message *m = message_of(HA_TABLE);
+	struct sbuf b = { 0 };
+
+	render_keepalived(&m->table, "/run/ha", &b);
+	assert_null(strstr(b.p, "rt_priority"));
+	sbuf_fini(&b);
+	free(m);
+}
+
 static void the_address_in_the_adverts_is_of_the_sources_family(void **state)
 {
 	UNUSED(state);
@@ -97,6 +109,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_instance_has_one_address_in_its_adverts_and_the_others_beside),
+		cmocka_unit_test(nothing_in_the_file_lets_the_kernel_kill_it),
 		cmocka_unit_test(the_address_in_the_adverts_is_of_the_sources_family),
 		cmocka_unit_test(without_peers_there_is_no_list_of_them),
 		cmocka_unit_test(a_vip_more_changes_nothing_of_the_others),

@@ -381,55 +381,6 @@ static void the_last_one_who_could_is_known(void **state)
 
 /* ---- tables ---- */
 
-static void vrids_stay_when_a_vip_comes_or_goes(void **state)
-{
-	UNUSED(state);
-	struct vip list[4] = { vip_a(), vip_a(), vip_a(), vip_a() };
-	static const char *const names[] = { "out-a", "out-b", "in", "relay" };
-
-	for (size_t i = 0; i < 4; i++) {
-		snprintf(list[i].name, sizeof(list[i].name), "%s", names[i]);
-		list[i].vrid = 0;
-	}
-	struct vip fewer[2] = { list[3], list[0] };
-	assert_null(vip_vrids(list, 4));
-	assert_null(vip_vrids(fewer, 2));
-	assert_true(fewer[0].vrid == list[3].vrid && fewer[1].vrid == list[0].vrid);
-	for (size_t i = 0; i < 4; i++)
-		for (size_t k = 0; k < i; k++)
-			assert_true(list[i].vrid != list[k].vrid && list[i].vrid != 0);
-}
-
-static void a_vrid_that_is_written_out_is_left_to_its_vip(void **state)
-{
-	UNUSED(state);
-	struct vip one = vip_a(), two[2];
-
-	one.vrid = 0;
-	assert_null(vip_vrids(&one, 1));
-	two[0] = two[1] = vip_a();
-	two[0].vrid = 0;
-	two[1].vrid = one.vrid; /* just the one that the first would get */
-	two[1].name[0] = 'z';
-	assert_null(vip_vrids(two, 2));
-	assert_int_equal(two[1].vrid, one.vrid);
-	assert_true(two[0].vrid != one.vrid && two[0].vrid != 0);
-}
-
-static void more_vips_than_vrids_are_refused(void **state)
-{
-	UNUSED(state);
-	struct vip *many = xcalloc(256, sizeof(*many));
-
-	for (unsigned i = 0; i < 256; i++)
-		snprintf(many[i].name, sizeof(many[i].name), "v%u", i);
-	assert_null(vip_vrids(many, 255));
-	for (unsigned i = 0; i < 255; i++)
-		many[i].vrid = 0;
-	assert_non_null(vip_vrids(many, 256));
-	free(many);
-}
-
 static void the_table_has_the_nodes_part(void **state)
 {
 	UNUSED(state);
@@ -503,9 +454,6 @@ int main(void)
 		cmocka_unit_test(one_without_part_in_it_never_holds_it),
 		cmocka_unit_test(a_rebalance_names_the_first_who_could),
 		cmocka_unit_test(the_last_one_who_could_is_known),
-		cmocka_unit_test(vrids_stay_when_a_vip_comes_or_goes),
-		cmocka_unit_test(a_vrid_that_is_written_out_is_left_to_its_vip),
-		cmocka_unit_test(more_vips_than_vrids_are_refused),
 		cmocka_unit_test(the_table_has_the_nodes_part),
 		cmocka_unit_test(nodes_speak_in_a_family_that_all_have),
 	};

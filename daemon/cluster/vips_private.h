@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of vips.h share.
+ */
+#ifndef POSTROAD_CLUSTER_VIPS_PRIVATE_H
+#define POSTROAD_CLUSTER_VIPS_PRIVATE_H
+
+#include "daemon/api/vip_view.h"
+#include "daemon/cluster/vips.h"
+
+#define VIPS_MAGIC 0x56495053u
+
+enum {
+	VIPS_REQUESTS_MAX = 512,
+	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
+	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
+	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
+	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
+	VIPS_SETTLE_MS = 1000,   /* routers have learned so long after that */
+	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
+	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
+	VIPS_GARP_S = 60,
+	VIPS_REPORT_OLD_MS = 3000, /* postroad-ha reports each second */
+	VIPS_PARTS_MAX = 600,      /* lists of flows of one address */
+	VIPS_TARGETS_MAX = HA_VIP_NODES_MAX
+};
+
+/* ---- a planned move, on the node that gives ---- */
+
+enum move_step {
+	MOVE_NONE,
+	MOVE_OPENING,   /* the targets are asked to pass on what they do not know */
+	MOVE_KEEPING,   /* the addresses are put on lo */
+	MOVE_LISTING,   /* flows are listed and handed over, before the address goes */
+	MOVE_WAITING,   /* they could not be: sessions end first */
+	MOVE_LETTING,   /* the address is let go of */
+	MOVE_FOLLOWING, /* it is gone: flows that began meanwhile are handed over */
+	MOVE_SERVING,   /* until the last flow has ended */
+	MOVE_STEP_COUNT
+};
+
+struct move_part { /* flows of one owner, for one message */
+	struct move_part *next;
+	struct addr owner;
+	uint32_t seconds;
+	json_t *flows;
+};
+
+struct move {
+	enum move_step step;
+	bool drain;      /* of the node; else by hand */
+	bool alone;      /* nobody else could have it */
+	uint32_t to;     /* by hand: where to */
+	uint32_t number; /* answers to an earlier one are not for this one */
+	size_t n_targets, at;
+	uint32_t targets[VIPS_TARGETS_MAX];
+	uint64_t position;                    /* of the log, which targets must know */
+	unsigned seconds;                     /* sessions here may live on for so long */
+	int64_t since_ms, opened_ms, list_ms; /* of this step; of the opening; of the next list */
+	bool listing, kept;
+	size_t n_own, n_parts;           /* of the list under way */
+	struct move_part *parts, **last; /* that wait to be handed over */
+	struct move_part *sending;
+	char why[HA_TEXT_MAX + 1]; /* it could not be prepared */
+};
+
+/* ---- a VIP ---- */
+
+struct vips_item {
+	struct vips *vips;
+	char name[HA_NAME_MAX + 1];
+	bool seen;     /* in this configuration, with this node */
+	bool complete; /* every node of it has been heard, now or before */
+	struct vip vip;
+	struct vip_nodes nodes;
+	struct vip_memory memory;
+	struct vip_verdict verdict;
+	struct addr source4, source6;
+	uint32_t pin;
+	char *pin_word;     /* as it stands in the log; NULL = nothing */
+	int64_t pin_ms;     /* when it came to be; 0 = before this process, or over */
+	int64_t unaware_ms; /* since when others do not know of this node; 0 = they do */
+	enum vip_probe probe;
+	int64_t probed_ms;
+	bool probing;
+	bool holds; /* the kernel has an address of it */
+	enum ha_state said;
+	uint64_t since_ms;
+	uint8_t priority;
+	uint64_t peers, told_peers; /* report_peer_bit(): of the table in force, of the one told last */
+	char told[HA_TEXT_MAX + 1]; /* the reason that was told of last */
+	series_id m_owner, m_to[HA_STATE_END];
+	struct move move;
+};
+
+struct vips_request {
+	uint32_t ticket; /* 0 = free */
+	enum ha_type type;
+	int64_t until_ms;
+	vips_ha_answer_fn *fn;
+	void *arg;
+};
+
+/* A taker's answer that waits for its table. */
+struct opening;
+
+struct vips {
+	uint32_t magic;
+	struct loop *loop;
+	const struct node_config *node;
+	struct vips_env env;
+	bool started;
+	struct ha_client *client;
+	struct event *event; /* of the client's descriptor */
+	int fd;
+	struct timer timer;
+	int64_t started_ms, client_due_ms;
+	bool connected;
+	size_t n_items;
+	struct vips_item *items[VIPS_MAX];
+	struct sbuf table_bytes; /* as it was told last, but for the generation */
+	struct ha_table *table;  /* the next one to tell */
+	uint64_t generation;     /* told last */
+	uint64_t table_position; /* of the log, when that was made */
+	bool table_refused;
+	uint32_t ticket;
+	struct vips_request requests[VIPS_REQUESTS_MAX];
+	struct vips_net net;
+	bool has_net;
+	struct opening *openings;
+	uint32_t numbers;          /* of moves and openings */
+	uint64_t runtime_position; /* of the run-time state that pins were read from */
+	bool drain, engine_drained;
+	int64_t drain_ms, settle_ms;
+	bool leaving;
+	int64_t leave_ms;
+	loop_fn *left;
+	void *left_arg;
+};
+
+/* ---- vips.c ---- */
+
+int64_t vips_now(const struct vips *v);
+struct vips_item *vips_find(const struct vips *v, const char *name);
+/* The nodes' report is not awaited: the others should know at once. */
+void vips_say(struct vips *v);
+
+/* ---- vips_decide.c ---- */
+
+/* Looks at everything anew and tells postroad-ha. */
+void vips_look(struct vips *v);
+/* The table that was told last is in force, and was made from the log up to this position. */
+bool vips_table_holds(const struct vips *v, uint64_t position);
+void vips_item_free(struct vips_item *i);
+/* This node is not to get VIPs: it is drained, or ends. */
+bool vips_is_draining(const struct vips *v);
+
+/* ---- vips_move.c: the node that gives ---- */
+
+/* Begins to hand a VIP over that this node holds. to 0: to whoever will have it. */
+void move_begin(struct vips_item *i, uint32_t to, unsigned seconds);
+/* Nobody else could have it: it leaves when the last session has ended. */
+void move_begin_alone(struct vips_item *i);
+void move_tick(struct vips_item *i);
+/* Forgets it; what is kept is let go of. */
+void move_end(struct vips_item *i);
+/* Planned reasons wait. */
+bool move_prepares(const struct move *m);
+
+/* ---- vips_take.c: the node that takes ---- */
+
+void take_tick(struct vips *v);
+void take_end_all(struct vips *v);
+
+/* ---- vips_drain.c ---- */
+
+void drain_tick(struct vips *v);
+
+#endif
