@@ -143,6 +143,8 @@ def test_a_node_leaves_and_comes_again(bench):
     await_status(three_, "stands alone", is_alone)
     await_status(one, "has two members", lambda s: votes(s) == {"n1": 1, "n2": 1} and s["change"] is None)
     assert put_weight(one, 31) == 200 and not three_.path("/var/lib/postroad/trust/node.key").exists()
+    # A member that has not been heard in the new ring yet counts as absent, and nobody joins then.
+    await_status(two_, "hears both", lambda s: all(m["present"] for m in s["members"].values()))
     product.join(three_, two_)
     await_weight(bench.nodes, 31)
 

@@ -277,7 +277,7 @@ static void a_failed_change_of_life_loses_nothing_answered_later(void **state)
 
 		append_n(s, 1, 3);
 		fail_dir_syncs = fails;
-		assert_int_equal(store_join(s, 2, 77), -EIO);
+		assert_int_equal(store_join(s, 2, 77, 0), -EIO);
 		assert_int_equal(fail_dir_syncs, 0);
 		assert_int_equal(store_identity(s).instance, instance);
 		bool written = append(s, ENTRY_RUNTIME, "doc-4") == 0;
