@@ -21,7 +21,8 @@ endif
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
-CFLAGS ?= -O2 -g
+# Under sanitizers what counts is that it is compiled soon and says the line.
+CFLAGS ?= $(if $(SAN),-O1 -g1,-O2 -g)
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
 	-Wwrite-strings -Wformat=2 -Wno-format-nonliteral -Wvla -Wundef -Wimplicit-fallthrough
 ALL_CFLAGS = -std=gnu17 $(CFLAGS) $(WARN) -fno-common -fstack-protector-strong -D_GNU_SOURCE \

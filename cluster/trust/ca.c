@@ -374,7 +374,7 @@ static bool parse_uri(const ASN1_STRING *s, struct ca_identity *ret)
 	snprintf(again, sizeof(again), "%u", ret->id);
 	if (!name_is_plain(cluster) || ret->id == 0 || strcmp(again, colon + 1) != 0)
 		return false;
-	snprintf(ret->cluster, sizeof(ret->cluster), "%s", cluster);
+	snprintf(ret->cluster, sizeof(ret->cluster), "%.*s", CA_NAME_MAX, cluster);
 	return true;
 }
 

@@ -71,7 +71,10 @@ static size_t held_here(const struct scan *s)
 /* Sends what was scanned, less what is held back. */
 static void flush(struct scan *s)
 {
-	emit(s, s->p + s->from, s->i - held_here(s) - s->from);
+	size_t n = s->i - held_here(s) - s->from;
+
+	if (n > 0) /* a piece of nothing may be nowhere */
+		emit(s, s->p + s->from, n);
 	s->from = s->i;
 }
 

@@ -138,8 +138,10 @@ def test_a_second_process_on_the_same_state_is_refused(node):
 def test_directories_are_private(node):
     assert stat.S_IMODE(os.stat(node.directory / "state").st_mode) == 0o700
     assert stat.S_IMODE(os.stat(node.directory / "run").st_mode) == 0o755
-    for name in os.listdir(node.directory / "state"):
-        assert stat.S_IMODE(os.stat(node.directory / "state" / name).st_mode) == 0o600, name
+    for where, folders, files in os.walk(node.directory / "state"):
+        for name in folders + files:
+            wanted = 0o700 if name in folders else 0o600
+            assert stat.S_IMODE(os.stat(os.path.join(where, name)).st_mode) == wanted, name
 
 
 def test_term_ends_it_with_0_and_removes_the_socket(node):
