@@ -26,7 +26,7 @@ static int write_new(const char *path, struct str bytes)
 	return err;
 }
 
-static int sync_directory_of(const char *path)
+int file_sync_directory_of(const char *path)
 {
 	char *copy = xstrdup(path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -48,5 +48,5 @@ int file_replace(const char *path, struct str bytes)
 	if (err != 0)
 		unlink(fresh);
 	free(fresh);
-	return err != 0 ? err : sync_directory_of(path);
+	return err != 0 ? err : file_sync_directory_of(path);
 }
