@@ -34,8 +34,8 @@ struct node {
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
-	struct timer first_round, watchdog;
-	int64_t watchdog_ms;
+	struct timer first_round, beat;
+	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	bool view_posted;
 	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */
