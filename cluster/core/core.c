@@ -272,6 +272,8 @@ void core_tick(struct core *c, uint64_t now_ms)
 		return;
 	}
 	view_tick(c);
+	if (c->view.lost)
+		return;
 	if (now_ms - c->soft_ms >= SOFT_MS)
 		send_soft(c);
 	order_pending(c);

@@ -273,6 +273,7 @@ static void lose_message(struct sim *s, struct node *n)
 	if (n->core == NULL || n->n_out == 0)
 		return;
 	s->by_fault[FAULT_LOST_MESSAGE]++;
+	sim_trace(s, "a message of node %u is lost", n->id);
 	struct packet *p = n->out[0];
 	memmove(&n->out[0], &n->out[1], --n->n_out * sizeof(n->out[0]));
 	sbuf_fini(&p->bytes);
