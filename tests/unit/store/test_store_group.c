@@ -436,6 +436,87 @@ static void damage_is_said_until_something_was_written(void **state)
 	hub_free(h);
 }
 
+static void damage(struct hub *h, uint32_t id, unsigned part)
+{
+	struct sbuf log = log_bytes(h->nodes[id].dir);
+
+	log.p[log.n * part / 8] ^= 1;
+	set_log_bytes(h->nodes[id].dir, log.p, log.n);
+	sbuf_fini(&log);
+}
+
+static void lose_log(struct hub *h, uint32_t id)
+{
+	char *path = path_in(h->nodes[id].dir, "store.log");
+
+	assert_int_equal(unlink(path), 0);
+	free(path);
+}
+
+static void assert_refuses(struct hub *h, uint32_t id, const char *part)
+{
+	char *why = open_fails(h->nodes[id].dir);
+
+	if (strstr(why, "store.log") == NULL || strstr(why, part) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", why, part);
+	free(why);
+}
+
+/* Nobody else has the log: as a node without a cluster it must say so, and not begin with less. */
+static void the_only_voter_of_a_cluster_refuses_a_log_that_is_damaged_or_gone(void **state)
+{
+	UNUSED(state);
+	for (unsigned part = 1; part <= 8; part++) {
+		struct hub *h = xcalloc(1, sizeof(*h));
+		hub_found(h);
+		hub_append(h, 1, ENTRY_CONFIG, "of the cluster");
+		HUB_UNTIL(h, store_is_idle(of(h, 1)));
+		hub_close(h, 1);
+		if (part < 8)
+			damage(h, 1, part);
+		else
+			lose_log(h, 1);
+		assert_refuses(h, 1, part < 8 ? "damaged at offset" : "it is gone");
+		hub_free(h);
+	}
+}
+
+static void the_first_member_is_mended_once_there_are_other_voters(void **state)
+{
+	UNUSED(state);
+	for (unsigned part = 1; part <= 8; part++) {
+		struct hub *h = hub_of_three();
+		bool warned;
+		HUB_UNTIL(h, store_is_idle(of(h, 1)));
+		hub_close(h, 1);
+		if (part < 8)
+			damage(h, 1, part);
+		else
+			lose_log(h, 1);
+		HUB_VIEW(h, 1, 2, 3);
+		HUB_UNTIL(h, store_quorate(of(h, 2)));
+		hub_back(h, 1, &warned);
+		assert_true(warned);
+		HUB_VIEW(h, 1, 1, 2, 3);
+		HUB_UNTIL(h, hub_same(h, 3) && store_can_vote(of(h, 1)));
+		assert_document(store_revision(of(h, 1), 1), "doc-1");
+		hub_free(h);
+	}
+}
+
+static void whoever_is_left_alone_refuses_damage_again(void **state)
+{
+	struct hub *h = hub_of_three();
+
+	UNUSED(state);
+	hub_vote(h, 3, 1); /* the others stay, without a vote */
+	HUB_UNTIL(h, store_is_idle(of(h, 1)) && hub_same(h, 3));
+	hub_close(h, 1);
+	damage(h, 1, 6);
+	assert_refuses(h, 1, "damaged at offset");
+	hub_free(h);
+}
+
 static void all_lose_their_power_and_nothing_answered_is_missing(void **state)
 {
 	struct hub *h = hub_of_three();
@@ -479,6 +560,9 @@ int main(void)
 		T(a_damaged_log_of_a_member_is_mended_by_the_others),
 		T(a_lost_log_of_a_member_is_fetched),
 		T(damage_is_said_until_something_was_written),
+		T(the_only_voter_of_a_cluster_refuses_a_log_that_is_damaged_or_gone),
+		T(the_first_member_is_mended_once_there_are_other_voters),
+		T(whoever_is_left_alone_refuses_damage_again),
 		T(all_lose_their_power_and_nothing_answered_is_missing),
 	};
 
