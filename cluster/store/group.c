@@ -219,6 +219,7 @@ static int become(struct store *s, const struct identity *i)
 	s->n_members = 0;
 	applied_fini(&s->applied);
 	applied_init(&s->applied);
+	propose_void(s, true);
 	note_add(s, &(struct note) { .kind = NOTE_RESET });
 	store_make_core(s);
 	if (s->started)

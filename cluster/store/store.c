@@ -46,6 +46,7 @@ static void tell(struct store *s, const struct note *n)
 			h->applied(&n->held->entry, h->arg);
 		break;
 	case NOTE_RESET:
+		propose_void(s, false); /* here, behind the answers that came before it */
 		if (h->reset != NULL)
 			h->reset(h->arg);
 		break;

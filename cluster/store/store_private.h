@@ -128,6 +128,8 @@ const struct entry *applied_entry(struct store *s, uint64_t position);
 
 void propose_answered(struct store *s, uint64_t ticket, enum core_result result, uint64_t position);
 void propose_tell(struct store *s, const struct note *n);
+/* The log is another one: what had been committed is forgotten, and all where nothing of before can come again. */
+void propose_void(struct store *s, bool all);
 /* Those that wait end as unknown. */
 void propose_fini(struct store *s);
 
