@@ -8,7 +8,7 @@ import sys
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
 FILES = ["test_cluster_bench.py", "test_cluster_disk.py", "test_corosync.py", "test_flows.py", "test_forming.py",
-         "test_ha.py", "test_linear.py"]
+         "test_ha.py", "test_linear.py", "test_writes.py"]
 
 
 def main():
