@@ -41,6 +41,12 @@ struct cluster_files {
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
 };
 
+/* The key of entity tags, and of which of corosync's keys it was made. */
+struct cluster_tags {
+	bool known;
+	uint8_t of[MEMBERS_HASH_LEN], key[CLUSTER_ETAG_KEY_LEN];
+};
+
 struct cluster_join;
 
 struct cluster_node {
@@ -58,6 +64,7 @@ struct cluster_node {
 	uint64_t heard_position;
 
 	struct cluster_files files;
+	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate;     /* at the last look */
 	bool asked;       /* a peer has answered since the start */

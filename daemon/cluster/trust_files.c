@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -204,6 +206,20 @@ bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSY
 		memcpy(ret, bytes.p, COROSYNC_KEY_LEN);
 	trust_wipe(&bytes);
 	return ok;
+}
+
+bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
+			uint8_t ret[TRUST_SECRET_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	unsigned len;
+
+	if (!trust_files_read_key(t, hash, key))
+		return false;
+	ASSERT(HMAC(EVP_sha256(), key, sizeof(key), (const uint8_t *)purpose, strlen(purpose), ret, &len) != NULL &&
+	       len == TRUST_SECRET_LEN);
+	OPENSSL_cleanse(key, sizeof(key));
+	return true;
 }
 
 /* Calls for each file of the directory. */

@@ -264,6 +264,7 @@ static int make_api(struct node *n)
 			       .set_node_drain = set_node_drain,
 			       .cluster_call = membership_call,
 			       .cluster_status = membership_status,
+			       .shared_key = membership_etag_key,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;

@@ -99,6 +99,7 @@ void membership_stop(struct node *n);
 void membership_free(struct node *n);
 /* As api_env.cluster_call and cluster_status. */
 void membership_call(struct cluster_call *q, void *node);
+bool membership_etag_key(uint8_t ret[API_SHARED_KEY_LEN], void *node);
 json_t *membership_status(void *node);
 
 /* ---- activate.c: configurations and views ---- */
