@@ -258,8 +258,11 @@ bool cluster_end(struct cluster_node *n)
 		store_attach(n->env.store, NULL);
 		stop_corosync(n);
 	}
-	if (store_identity(n->env.store).cluster != 0 && store_leave(n->env.store) != 0)
-		return false;
+	if (store_identity(n->env.store).cluster != 0) {
+		if (!n->env.leaving(n->env.arg) || store_leave(n->env.store) != 0)
+			return false;
+		n->env.left(n->env.arg);
+	}
 	if (!peers_listen(n->env.peers, NULL, 0, &why) || !peers_identity(n->env.peers, NULL, &why))
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);

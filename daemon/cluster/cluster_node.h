@@ -32,6 +32,10 @@ struct cluster_node_env {
 	void (*event)(const char *type, json_t *data, void *arg);
 	/* Writes are possible again. */
 	void (*quorum_returned)(void *arg);
+	/* This node is about to forget the cluster's log, and has: what is in force is to be its own from then on.
+	 * False: not yet, it is asked again. */
+	bool (*leaving)(void *arg);
+	void (*left)(void *arg);
 	void *arg;
 };
 

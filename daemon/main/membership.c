@@ -35,6 +35,25 @@ static void quorum_returned(void *arg)
 		api_quorum_returned(n->api);
 }
 
+static bool leaving(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	int err = storage_leaving(n);
+	if (err != 0)
+		log_msg(LOG_LEVEL_ERROR, "cluster", "the configuration in force cannot be kept: %s", strerror(-err));
+	return err == 0;
+}
+
+static void left(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	storage_left(n);
+}
+
 static bool ask_ha(void *arg, struct ha_message *m, ha_answer_fn *fn, void *fn_arg)
 {
 	struct node *n = arg;
@@ -57,6 +76,8 @@ void membership_start(struct node *n)
 					.warn = warn,
 					.event = event,
 					.quorum_returned = quorum_returned,
+					.leaving = leaving,
+					.left = left,
 					.arg = n };
 	n->cluster = cluster_node_new(&env);
 }
