@@ -186,7 +186,7 @@ static bool is_member(void *arg, const struct ca_identity *peer)
 	return t != NULL && strcmp(peer->cluster, t->cluster) == 0 && members_certified(t, peer->id, peer->fingerprint);
 }
 
-static bool listen_for_peers(struct cluster_node *n, char **ret_why)
+bool cluster_listen(struct cluster_node *n, char **ret_why)
 {
 	struct channel_config c = { .ca = n->trust.ca,
 				    .certificate_pem = cluster_str(&n->trust.certificate),
@@ -211,8 +211,9 @@ bool cluster_begin(struct cluster_node *n, char **ret_why)
 	ASSERT(n->corosync == NULL);
 	if (!trust_files_load(&n->trust, ret_why))
 		return false;
+	own_certificate_loaded(n);
 	/* A port that is taken keeps no node from its cluster: it is tried again. */
-	if (!listen_for_peers(n, ret_why)) {
+	if (!cluster_listen(n, ret_why)) {
 		cluster_warn(n, "cluster_listen", "other nodes cannot call this one: %s", *ret_why);
 		free(*ret_why);
 		*ret_why = NULL;
@@ -267,6 +268,7 @@ bool cluster_end(struct cluster_node *n)
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);
 	forget_tables(n);
+	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
 	log_msg(LOG_LEVEL_NOTICE, "cluster_left", "this node stands alone again");
 	n->env.event("cluster", json_pack("{s:s}", "what", "left"), n->env.arg);
@@ -349,6 +351,7 @@ void cluster_node_free(struct cluster_node *n)
 		return;
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	stop_corosync(n);
+	own_certificate_forget(n);
 	members_free(n->table);
 	members_free(n->heard);
 	trust_files_close(&n->trust);
