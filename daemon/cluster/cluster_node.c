@@ -59,6 +59,16 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
 	return true;
 }
 
+bool cluster_node_votes_only(const struct cluster_node *n)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	struct store_identity id = store_identity(n->env.store);
+	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
+
+	return me != NULL && me->voter_only;
+}
+
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
 static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
 {

@@ -55,6 +55,9 @@ void cluster_node_fill(const struct cluster_node *n, struct node_report *r);
 /* Where a member is called (peers.h), by the newest table known here. False: there is no such. */
 bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret) MUST_CHECK;
 
+/* A member that carries no mail and no VIP. */
+bool cluster_node_votes_only(const struct cluster_node *n);
+
 /* As api_env.cluster_call, and the text of GET /status. */
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q);
 json_t *cluster_node_status(const struct cluster_node *n);

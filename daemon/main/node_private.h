@@ -38,6 +38,7 @@ struct node {
 	struct timer first_round, watchdog;
 	int64_t watchdog_ms;
 	bool view_posted;
+	bool votes_only;     /* a member that carries no mail: no listener is open */
 	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */
 	unsigned stopping;   /* how often it was asked to */
@@ -103,6 +104,8 @@ void membership_start(struct node *n);
 /* Before the store is closed, and after. */
 void membership_stop(struct node *n);
 void membership_free(struct node *n);
+/* The table of nodes may be another: a node that only votes takes no mail. */
+void membership_look(struct node *n);
 /* As api_env.cluster_call and cluster_status. */
 void membership_call(struct cluster_call *q, void *node);
 json_t *membership_status(void *node);
@@ -113,6 +116,8 @@ json_t *membership_status(void *node);
 bool activate_check(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* As api_env.activate. */
 bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
+/* The configuration in force is published again with the next turn: what goes with it has changed. */
+void activate_again(struct node *n);
 /* All hooks of the registry but on_first_round. */
 void activate_hooks(struct node *n, struct registry_hooks *ret);
 

@@ -35,6 +35,7 @@ static void on_applied(const struct entry *e, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	cluster_node_applied(n->cluster, e);
+	membership_look(n);
 	if (n->api != NULL)
 		api_applied(n->api, e);
 }
