@@ -56,7 +56,7 @@ bool activate_conf(struct conf *c, struct errors *errors, void *arg)
 	if (!binds_are_free(n, c, errors))
 		return false;
 	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
-	if (!engine_publish(n->engine, conf_snapshot(c, n->registry), errors)) {
+	if (!engine_publish(n->engine, conf_snapshot(c, n->registry, !n->votes_only), errors)) {
 		struct conf *old = n->conf;
 		if (old != NULL)
 			registry_apply(n->registry, old->pool_list, old->n_pools, old, owner_ref, owner_unref);
@@ -82,9 +82,17 @@ static void publish_views(void *arg)
 	if (n->conf == NULL)
 		return;
 	/* The binds are those in force, so this does not fail. */
-	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors))
+	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry, !n->votes_only), &errors))
 		log_msg(LOG_LEVEL_ERROR, "publish_failed", "%s", errors.n > 0 ? errors.list[0].detail : "?");
 	errors_fini(&errors);
+}
+
+void activate_again(struct node *n)
+{
+	if (n->view_posted)
+		return;
+	n->view_posted = true;
+	loop_post(n->loop, publish_views, n);
 }
 
 /* ---- what the registry says ---- */
@@ -110,10 +118,7 @@ static void on_servers_changed(const char *pool, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	UNUSED(pool);
-	if (n->view_posted)
-		return;
-	n->view_posted = true;
-	loop_post(n->loop, publish_views, n);
+	activate_again(n);
 }
 
 static void on_finding(const struct server *s, enum server_finding what, const char *text, void *arg)

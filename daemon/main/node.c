@@ -327,6 +327,7 @@ static void node_fini(struct node *n)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
 	watchdog_stop();
+	json_decref(n->left);
 	FREE_OBJ(n);
 }
 
@@ -335,8 +336,8 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
 	membership_start(n);
-	bool first = d->from_node_file && !store_identity(n->store).joined;
-	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
+	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf) != 0)
 		return EXIT_FAILED;
