@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "daemon/net/linger.h"
 #include "daemon/net/listener.h"
 #include "daemon/session/engine.h"
 
@@ -70,6 +71,7 @@ struct worker {
 	struct list proxied; /* connections whose PROXY header is due */
 	size_t n_proxied;
 	struct list sockets;
+	struct lingers lingers; /* ended at an edge, and the client has not closed yet */
 	struct list backs; /* all backend connections, lent, idle or ending */
 	struct map *idle;  /* server pointer to struct idle_list */
 	bool draining;     /* sessions end at transaction edges */
