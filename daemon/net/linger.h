@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Connections that have been ended by us with a last word, until the peer has closed its side too.
  *
- * A close() while the peer still speaks is answered by the kernel with a reset, which may overtake the last word, and which
- * the peer takes for a failure. So our side is shut, what still comes is thrown away, and the rest follows when the
- * peer has seen the end, or after LINGER_MS (RFC 1122, section 4.2.2.13).
+ * A close() while the peer still speaks is answered by the kernel with a reset, which may overtake the last word, and
+ * which the peer takes for a failure. So our side is shut, what still comes is thrown away, and the rest follows when
+ * the peer has seen the end, or after LINGER_MS (RFC 1122, section 4.2.2.13).
  */
 #ifndef POSTROAD_NET_LINGER_H
 #define POSTROAD_NET_LINGER_H

@@ -144,7 +144,7 @@ FILTER = [
     (0x15, 0, 4, 0x60), (0x30, 0, 0, 6), (0x15, 0, 2, 6), (0x30, 0, 0, 53),
     (0x45, 1, 0, 4), (0x06, 0, 0, 0), (0x06, 0, 0, 0xffff),
 ]
-SO_ATTACH_FILTER = 26
+SO_ATTACH_FILTER, ETH_P_ALL = 26, 3
 
 
 def attach(sock):
@@ -165,8 +165,9 @@ def ends_of(packet):
 
 
 def resets(vips):
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # hears nothing before it is filtered
     attach(sock)
+    sock.bind(("eth0", ETH_P_ALL))
     print("ready", flush=True)
     while True:
         packet, address = sock.recvfrom(256)
