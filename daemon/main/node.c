@@ -98,6 +98,16 @@ static void stop_faster(struct node *n, const char *signal_name)
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
+/* Addresses move first, for up to half of the grace and the rest of a minute; then messages have the whole of it. */
+static void tell_stopping(const struct node *n)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=Finishing messages under way",
+		 (long long)(2 * n->config->shutdown_grace_ms + 60000) * 1000);
+	notify_send(text);
+}
+
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
 {
 	struct node *n = arg;
@@ -110,7 +120,7 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	}
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
 		(long long)(n->config->shutdown_grace_ms / 1000));
-	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
+	tell_stopping(n);
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	n->stop_waits = 2;
 	cluster_node_hand_over(n->cluster, on_stopped, n);
