@@ -35,6 +35,8 @@ struct node {
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
 	struct timer first_round, watchdog;
+	struct timer bind_again;
+	int64_t bind_wait_ms; /* 0 = no address is missing */
 	int64_t watchdog_ms;
 	bool view_posted;
 	bool stopped;        /* the engine was told to */
@@ -101,12 +103,19 @@ void membership_free(struct node *n);
 void membership_call(struct cluster_call *q, void *node);
 json_t *membership_status(void *node);
 
+/* ---- binds.c: addresses that are taken ---- */
+
+void binds_init(struct node *n);
+void binds_stop(struct node *n);
+/* What cannot be listened at, which is tried again from now on; NULL = nothing is missing. */
+void binds_tell(struct node *n, const struct errors *errors);
+
 /* ---- activate.c: configurations and views ---- */
 
 /* As api_env.check. */
 bool activate_check(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* As api_env.activate. */
-bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
+void activate_conf(struct conf *c, void *node);
 /* All hooks of the registry but on_first_round. */
 void activate_hooks(struct node *n, struct registry_hooks *ret);
 
