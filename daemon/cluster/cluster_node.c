@@ -313,6 +313,20 @@ static void watch_quorum(struct cluster_node *n)
 	n->quorate = quorate;
 }
 
+/* A change of who is a member brings views of its own, and corosync's start one more. */
+static void watch_views(struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+	int64_t now = clock_mono_ms();
+	struct corosync_status s;
+
+	if (n->corosync == NULL)
+		return;
+	bool expected = t == NULL || t->change.kind != MEMBERS_NONE || now - n->begun_ms < CLUSTER_FORMS_MS;
+	corosync_status(n->corosync, &s);
+	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -321,6 +335,7 @@ static void on_tick(void *arg)
 	if (n->stopped)
 		return;
 	watch_quorum(n);
+	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);

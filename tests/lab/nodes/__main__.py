@@ -18,6 +18,7 @@ FILES = [
     "test_forming.py",
     "test_ha.py",
     "test_linear.py",
+    "test_members.py",
     "test_units.py",
     "test_vips.py",
     "test_writes.py",
