@@ -64,8 +64,8 @@ void vips_close(struct vips *v);
 void vips_set_table(struct vips *v, const struct ha_table *table);
 /* NULL: nothing is told, all are at fault. Copies. */
 void vips_set_health(struct vips *v, const struct ha_health *health);
-/* Writes track files anew that somebody has altered or taken away. False: their directory is not the one of before, which
- * keepalived watches: start anew. */
+/* Writes track files anew that somebody has altered or taken away. False: their directory is not the one of before,
+ * which keepalived watches: start anew. */
 bool vips_keep_files(struct vips *v) MUST_CHECK;
 /* For struct keepalived_events. */
 void vips_on_state(const char *vip, enum ha_state state, uint8_t priority, void *arg);

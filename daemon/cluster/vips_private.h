@@ -22,13 +22,13 @@ enum {
 	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
 	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
-	VIPS_REPORT_OLD_MS = 3000, /* postroad-ha reports each second */
+	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
 	VIPS_ELSEWHERE_FIRST_MS = 3000,  /* after a VIP came: the one before has let go of it by then */
 	VIPS_ELSEWHERE_MS = 30000,       /* how often a holder asks whether it is the only one */
 	VIPS_ELSEWHERE_AGAIN_MS = 10000, /* when it was not */
-	VIPS_OWNERS_MAX = 64,      /* nodes, by address */
-	VIPS_LOST_MS = 5000,       /* how often it is asked whether one that has left is dead */
-	VIPS_PARTS_MAX = 600,      /* lists of flows of one address */
+	VIPS_OWNERS_MAX = 64,            /* nodes, by address */
+	VIPS_LOST_MS = 5000,             /* how often it is asked whether one that has left is dead */
+	VIPS_PARTS_MAX = 600,            /* lists of flows of one address */
 	VIPS_TARGETS_MAX = HA_VIP_NODES_MAX
 };
 
@@ -104,7 +104,7 @@ struct vips_item {
 	bool probing;
 	int64_t elsewhere_ms; /* when the network is asked whether another one has it too */
 	bool elsewhere;       /* one has */
-	bool holds; /* the kernel has an address of it */
+	bool holds;           /* the kernel has an address of it */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(
 
 
 def vip_config(address):
-    return {"addresses": [f"{address}/24"], "interface": "eth0", "nodes": ["n1"]}
+    return {"addresses": [f"{address}/24"], "interface": "eth0", "nodes": ["n1"], "vrid": int(address.rpartition(".")[2])}
 
 
 class One:
