@@ -294,6 +294,14 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	i->vip.probe = i->probe;
 }
 
+static bool votes_only(const struct vips *v)
+{
+	struct report_row row;
+
+	return report_view_find(v->env.view, v->node->node, vips_now(v), &row) && row.own && row.report != NULL &&
+	       row.report->voter_only;
+}
+
 static void look_at_all(struct vips *v, const struct conf *conf)
 {
 	const struct entry *e = store_last(v->env.store, ENTRY_RUNTIME);
@@ -308,7 +316,7 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	look_at_self(v, conf, &self);
 	for (size_t n = 0; n < v->n_items; n++)
 		v->items[n]->seen = false;
-	for (size_t n = 0; n < conf->n_vips; n++) {
+	for (size_t n = 0; n < conf->n_vips && !votes_only(v); n++) {
 		const struct vip_config *c = &conf->vips[n];
 		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
