@@ -60,6 +60,7 @@ static void drop_unseen(struct vips *v)
 			continue;
 		}
 		move_end(i);
+		elsewhere_forget(i);
 		vips_item_free(i);
 		v->items[n] = v->items[--v->n_items];
 	}
@@ -569,6 +570,8 @@ void vips_look(struct vips *v)
 
 	for (size_t i = 0; i < v->n_items; i++)
 		news |= hear_item(v->items[i], r);
+	if (r != NULL && r->generation == v->generation)
+		v->table_refused = false;
 	look_at_all(v, conf);
 	for (size_t i = 0; i < v->n_items; i++) {
 		follow_pin(v->items[i]);
@@ -585,6 +588,7 @@ void vips_look(struct vips *v)
 	tell_health(v);
 	take_tick(v);
 	lost_tick(v);
+	elsewhere_tick(v);
 	if (news)
 		vips_say(v);
 }
