@@ -71,7 +71,7 @@ uint64_t store_revision_number(const struct store *s);
 
 /* Idempotency: the write made under this key within 24 h (by log time), or NULL. Kept with the log, also over restarts.
  * A member that was given the log in short does not know of keys whose entry was left out: a second write under such a
- * key is answered CORE_DUPLICATE all the same. */
+ * key is answered CORE_DUPLICATE all the same, and store_same_request() tells whether it was the same. */
 struct store_answer {
 	uint8_t request_hash[ENTRY_HASH_LEN];
 	uint64_t position, revision;
@@ -79,6 +79,8 @@ struct store_answer {
 	double wall;
 };
 const struct store_answer *store_answer_find(struct store *s, const char *key);
+/* As core_same_request(): for a key whose answer is not known here. */
+bool store_same_request(const struct store *s, const char *key, const uint8_t request_hash[ENTRY_HASH_LEN]);
 
 /* ---- writing ---- */
 

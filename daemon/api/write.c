@@ -87,14 +87,15 @@ static void answer_disk(struct call *c, int error)
 		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be stored: %s", strerror(-error));
 }
 
-static void answer_unknown(struct call *c, const char *operation)
+static void answer_unknown(struct call *c, const char *operation, int error)
 {
 	char *location = xasprintf("/api/v1/operations/%s", operation);
 
 	call_set_header(c, "Location", location);
 	call_json(c, 202,
 		  json_pack("{s:s, s:s, s:s}", "operation", operation, "state", "unknown", "detail",
-			    "no answer in time: it may be made yet, the operation tells"));
+			    error != 0 ? "this node's disk failed: it may have been made, the operation tells"
+				       : "no answer in time: it may be made yet, the operation tells"));
 	free(location);
 }
 
@@ -118,7 +119,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 			call_json(c, 200, json_pack("{s:I, s:b}", "revision", (json_int_t)r->revision, "replayed", 1));
 		break;
 	default:
-		answer_unknown(c, operation);
+		answer_unknown(c, operation, r->error);
 		break;
 	}
 }
