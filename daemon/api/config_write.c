@@ -106,9 +106,9 @@ bool write_replayed(struct call *c)
 	if (call_flag(c, "dry_run") || !write_key_make(c, &key))
 		return false;
 	const struct store_answer *was = store_answer_find(c->api->env.store, key.text);
-	if (was == NULL)
+	if (was == NULL && store_same_request(c->api->env.store, key.text, key.hash))
 		return false;
-	if (memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
+	if (was == NULL || memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
 		call_problem(c, PROBLEM_KEY_REUSED, NULL, "it was used within 24 hours for another request");
 	else
 		answer_replay(c, was);

@@ -17,6 +17,9 @@
 #include <semaphore.h>
 #include <sys/syscall.h>
 
+#define identity journal_identity /* the api's is another one */
+#include "cluster/store/store_private.h"
+#undef identity
 #include "daemon/api/api_private.h"
 #include "daemon/base/log.h"
 
@@ -320,12 +323,57 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 	bench_close(&b);
 }
 
+/* This node was given the log in short: it knows that the key was used and by which request, and not what came of it. */
+static void forget_answers(struct store *s)
+{
+	answers_fini(&s->applied.answers);
+	answers_init(&s->applied.answers);
+}
+
+static struct call *call_with_key(struct bench *b, struct asked *q, const char *uri)
+{
+	struct call *c = call_asking(b, q);
+
+	free(q->req->uri);
+	q->req->uri = xstrdup(uri);
+	evhttp_add_header(evhttp_request_get_input_headers(q->req), "Idempotency-Key", "k");
+	return c;
+}
+
+static void a_key_of_another_request_is_refused_where_its_answer_is_not_known(void **state)
+{
+	UNUSED(state);
+	json_t *document;
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_decref(put_first_in_force(&b));
+	conf_unref(conf_saying(&b, "ours", &document));
+	config_commit(call_with_key(&b, &q, "/api/v1/config"),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 200);
+	asked_free(&q);
+	forget_answers(b.store);
+	struct call *again = call_with_key(&b, &q, "/api/v1/config");
+	assert_false(write_replayed(again)); /* the log tells */
+	call_free(again);
+	asked_free(&q);
+	assert_true(write_replayed(call_with_key(&b, &q, "/api/v1/other")));
+	assert_int_equal(q.req->response_code, 422);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_turn_comes_after_a_late_write_whose_client_is_gone),
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
 		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
+		cmocka_unit_test(a_key_of_another_request_is_refused_where_its_answer_is_not_known),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
 	};
 
