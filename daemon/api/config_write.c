@@ -208,17 +208,22 @@ static bool on_pruned(struct api *a, struct call *c, const struct store_result *
 {
 	struct pending *p = arg;
 
-	UNUSED(a);
 	UNUSED(r);
+	json_decref(a->unpruned);
+	a->unpruned = NULL;
 	answer(c, p, p->conf->revision);
 	return false;
 }
 
 static bool on_not_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
 {
-	/* Not fatal: at worst an override comes back with the next start. */
-	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
-	return on_pruned(a, c, r, arg);
+	struct pending *p = arg;
+
+	/* Not fatal: an override lasts a little longer. */
+	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, trying again");
+	runtime_prune_later(a, p->before, r != NULL && r->result == CORE_STALE);
+	answer(c, p, p->conf->revision);
+	return false;
 }
 
 static bool on_not_restored(struct api *a, struct call *c, const struct store_result *r, void *arg)
@@ -239,7 +244,8 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 	bool restores = p->runtime != NULL;
 	json_t *pruned = restores             ? json_incref(p->runtime)
 			 : p->keeps_overrides ? NULL
-					      : runtime_prune(a, p->before, p->conf->document);
+					      : runtime_prune(a, a->unpruned != NULL ? a->unpruned : p->before,
+							      p->conf->document);
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)

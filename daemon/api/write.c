@@ -248,6 +248,7 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 void write_end_all(struct api *a)
 {
 	timer_stop(&a->write_again);
+	timer_stop(&a->prune_again);
 	loop_flush_cancel(&a->write_next);
 	while (!list_empty(&a->waiting))
 		cancel_waiting(LIST_FIRST(&a->waiting, struct call, waiting));

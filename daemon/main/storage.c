@@ -44,6 +44,8 @@ static void on_reset(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
 	cluster_node_reset(n->cluster);
+	if (n->api != NULL)
+		api_reset(n->api);
 }
 
 static void on_lost(const struct entry *e, bool committed, void *arg)
