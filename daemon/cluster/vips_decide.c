@@ -307,6 +307,8 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	const struct entry *e = store_last(v->env.store, ENTRY_RUNTIME);
 	uint64_t position = e == NULL ? 0 : e->position;
 	json_t *runtime = read_runtime(v);
+	/* What this node cannot read takes back no move that it knows of. */
+	bool readable = e == NULL || runtime != NULL;
 	bool at_start = v->runtime_position == 0;
 	struct ifaddrs *all = NULL;
 	struct vip_node self = { 0 };
@@ -326,7 +328,7 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		i->seen = true;
 		choose_source(all, conf, c, &i->source4, AF_INET);
 		choose_source(all, conf, c, &i->source6, AF_INET6);
-		if (fresh || position + 1 != v->runtime_position)
+		if (fresh || (readable && position + 1 != v->runtime_position))
 			take_pin(i, runtime, fresh || at_start);
 		look_at_item(i, c, &self);
 	}

@@ -47,6 +47,8 @@ static void on_reset(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
 	cluster_node_reset(n->cluster);
+	if (n->api != NULL)
+		api_reset(n->api);
 }
 
 static void on_lost(const struct entry *e, bool committed, void *arg)
@@ -185,7 +187,8 @@ static void on_left(const struct store_result *r, void *arg)
 	if (r->result == CORE_COMMITTED)
 		document_unkeep(n->config);
 	else
-		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log; it is written with the next start");
+		log_msg(LOG_LEVEL_ERROR, "store_first",
+			"the configuration is not in the log; it is written with the next start");
 }
 
 void storage_left(struct node *n)
