@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster/members/preflight.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
@@ -143,6 +144,12 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 	struct sbuf csr = { 0 };
 	char *why = NULL;
 
+	struct preflight_facts *facts = xcalloc(1, sizeof(*facts));
+	preflight_look("", w->links, w->n_links, COROSYNC_CONF_PORT, facts);
+	for (size_t i = 0; i < w->n_links; i++)
+		question.mtu[i] = facts->links[i].mtu;
+	free(facts);
+	question.clock = clock_wall();
 	*me = (struct members_node) { .instance = j->instance,
 				      .voter_only = json_is_true(json_object_get(body, "voter_only")),
 				      .n_links = w->n_links,
