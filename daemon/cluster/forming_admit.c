@@ -14,12 +14,19 @@
 #include "daemon/cluster/join.h"
 #include "daemon/cluster/reach.h"
 
-enum { ADMIT_TRIES = 5 };
+enum {
+	ADMIT_TRIES = 5,
+	ADMIT_AGAIN_MS = 250,
+	ADMIT_HEARD_MS = 5000, /* so long a member that is not heard may be one whose ring has just been formed anew */
+	ADMIT_BUSY_MS = 10000  /* … and another change be about to end */
+};
 
 struct admission {
-	struct list link; /* while it is looked at */
+	struct list link; /* while it is looked at, or waits */
 	struct cluster_node *n;
 	struct reach *reach;
+	struct timer again;
+	int64_t since_ms;
 	struct join_asked *asked;
 	uint8_t key[MEMBERS_HASH_LEN]; /* of a new one */
 	bool has_key;
@@ -65,6 +72,31 @@ static void on_committed(const struct store_result *r, void *arg)
 	free(a);
 }
 
+static void on_again(void *arg)
+{
+	struct admission *a = arg;
+
+	CHECK_OBJ(a->n, CLUSTER_NODE_MAGIC);
+	list_remove(&a->link);
+	propose(a);
+}
+
+/* Right after another change the reason may be gone in a moment. */
+static bool wait_for(struct admission *a, const struct members_refusal *why)
+{
+	int64_t waited = clock_mono_ms() - a->since_ms, most = 0;
+
+	if (why->code == MEMBERS_ABSENT)
+		most = ADMIT_HEARD_MS;
+	else if (why->code == MEMBERS_CONFLICT && a->n->table->change.kind != MEMBERS_NONE)
+		most = ADMIT_BUSY_MS;
+	if (waited >= most || a->n->stopped)
+		return false;
+	list_append(&a->n->admissions, &a->link);
+	timer_set_in(a->n->env.loop, &a->again, ADMIT_AGAIN_MS);
+	return true;
+}
+
 static void propose(struct admission *a)
 {
 	struct cluster_node *n = a->n;
@@ -79,6 +111,8 @@ static void propose(struct admission *a)
 	cluster_look(n, &v);
 	struct members *to = join_decide(a->asked, n->table, &v.view, a->has_key ? a->key : NULL, &why);
 	if (to == NULL) {
+		if (wait_for(a, &why))
+			return;
 		join_refuse(a->asked, &why);
 		free(a);
 		return;
@@ -185,6 +219,7 @@ void forming_admit_stop(struct cluster_node *n)
 		struct admission *a = LIST_FIRST(&n->admissions, struct admission, link);
 		list_remove(&a->link);
 		reach_cancel(a->reach);
+		timer_stop(&a->again);
 		join_defer(a->asked, "This node is stopping.");
 		free(a);
 	}
@@ -197,7 +232,8 @@ static void decide(struct join_asked *asked, void *arg)
 	uint8_t key[COROSYNC_KEY_LEN];
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	*a = (struct admission) { .n = n, .asked = asked };
+	*a = (struct admission) { .n = n, .asked = asked, .since_ms = clock_mono_ms() };
+	timer_init(&a->again, on_again, a);
 	if (n->table != NULL && join_asked_replaces(asked, n->table)) {
 		a->has_key = corosync_key_make(key) && trust_files_write_key(&n->trust, key) == 0;
 		corosync_key_hash(key, a->key);

@@ -98,13 +98,20 @@ static void become(void *arg)
 		begin(j);
 }
 
-static void on_answer(const struct join_answer *a, bool denied, const char *why, void *arg)
+static enum problem problem_of(int status)
+{
+	if (status == 403 || status == 404)
+		return PROBLEM_FORBIDDEN;
+	return status == 400 || status == 422 ? PROBLEM_INVALID : PROBLEM_CONFLICT;
+}
+
+static void on_answer(const struct join_answer *a, int status, const char *why, void *arg)
 {
 	struct cluster_join *j = arg;
 
 	CHECK_OBJ(j->n, CLUSTER_NODE_MAGIC);
 	if (a == NULL || j->n->stopped) {
-		refuse(j, denied ? PROBLEM_FORBIDDEN : PROBLEM_CONFLICT, a == NULL ? why : "This node is stopping.");
+		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
 	}
 	int err = write_files(j, a);

@@ -191,14 +191,14 @@ struct result {
 	uint8_t key[COROSYNC_KEY_LEN];
 };
 
-static void on_joined(const struct join_answer *a, bool denied, const char *why, void *arg)
+static void on_joined(const struct join_answer *a, int status, const char *why, void *arg)
 {
 	struct result *r = arg;
 
 	assert_false(r->came);
 	r->came = true;
 	r->ok = a != NULL;
-	r->denied = denied;
+	r->denied = status != 0 && status != 200;
 	r->why = why == NULL ? NULL : xstrdup(why);
 	if (a == NULL)
 		return;
