@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -159,6 +160,21 @@ void cluster_node_reset(struct cluster_node *n)
 	n->position = 0;
 }
 
+bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN])
+{
+	struct cluster_tags *t = &n->tags;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (n->table == NULL || store_identity(n->env.store).cluster == 0)
+		return false;
+	if (!t->known || memcmp(t->of, n->table->key, sizeof(t->of)) != 0)
+		t->known = trust_files_secret(&n->trust, n->table->key, "entity tags", t->key);
+	memcpy(t->of, n->table->key, sizeof(t->of));
+	if (t->known)
+		memcpy(ret, t->key, sizeof(t->key));
+	return t->known;
+}
+
 int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p)
 {
 	struct sbuf document = { 0 };
@@ -257,6 +273,7 @@ static void forget_tables(struct cluster_node *n)
 	n->table = n->heard = NULL;
 	n->position = n->heard_position = 0;
 	n->files = (struct cluster_files) { 0 };
+	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	n->n_told = 0;
 	memset(n->callers, 0, sizeof(n->callers));
 }
@@ -296,6 +313,20 @@ static void watch_quorum(struct cluster_node *n)
 	n->quorate = quorate;
 }
 
+/* A change of who is a member brings views of its own, and corosync's start one more. */
+static void watch_views(struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+	int64_t now = clock_mono_ms();
+	struct corosync_status s;
+
+	if (n->corosync == NULL)
+		return;
+	bool expected = t == NULL || t->change.kind != MEMBERS_NONE || now - n->begun_ms < CLUSTER_FORMS_MS;
+	corosync_status(n->corosync, &s);
+	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -304,6 +335,7 @@ static void on_tick(void *arg)
 	if (n->stopped)
 		return;
 	watch_quorum(n);
+	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
@@ -367,5 +399,6 @@ void cluster_node_free(struct cluster_node *n)
 	members_free(n->table);
 	members_free(n->heard);
 	trust_files_close(&n->trust);
+	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	FREE_OBJ(n);
 }

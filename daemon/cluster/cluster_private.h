@@ -6,6 +6,7 @@
 
 #include "cluster/corosync/corosync.h"
 #include "cluster/members/change.h"
+#include "cluster/report/recent.h"
 #include "cluster/trust/token.h"
 #include "daemon/base/metrics.h"
 #include "daemon/cluster/cluster_node.h"
@@ -22,7 +23,8 @@ enum {
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
 	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
-	CLUSTER_HUNG_MS = 30000, /* corosync is killed then */
+	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
+	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
 	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
 };
@@ -40,6 +42,12 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
+};
+
+/* The key of entity tags, and of which of corosync's keys it was made. */
+struct cluster_tags {
+	bool known;
+	uint8_t of[MEMBERS_HASH_LEN], key[CLUSTER_ETAG_KEY_LEN];
 };
 
 /* Of this node's certificate, own_certificate.c. */
@@ -69,8 +77,10 @@ struct cluster_node {
 	uint64_t heard_position;
 
 	struct cluster_files files;
+	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate;     /* at the last look */
+	struct recent_views views;
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;

@@ -10,10 +10,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "daemon/base/watchdog.h"
 
 enum { NAME_MAX_LEN = 96 };
 
@@ -49,7 +53,7 @@ static int sync_directory(const char *dir)
 	return err;
 }
 
-int trust_files_write(const struct trust_files *t, const char *name, struct str bytes)
+static int replace(const struct trust_files *t, const char *name, struct str bytes)
 {
 	char *path = xasprintf("%s/%s", t->dir, name), *beside = xasprintf("%s/%s.new", t->dir, name);
 	int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -67,6 +71,14 @@ int trust_files_write(const struct trust_files *t, const char *name, struct str 
 		unlink(beside);
 	free(path);
 	free(beside);
+	return err;
+}
+
+int trust_files_write(const struct trust_files *t, const char *name, struct str bytes)
+{
+	watchdog_wait();
+	int err = replace(t, name, bytes);
+	watchdog_waited();
 	return err;
 }
 
@@ -243,6 +255,20 @@ bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSY
 		memcpy(ret, bytes.p, COROSYNC_KEY_LEN);
 	trust_wipe(&bytes);
 	return ok;
+}
+
+bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
+			uint8_t ret[TRUST_SECRET_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	unsigned len;
+
+	if (!trust_files_read_key(t, hash, key))
+		return false;
+	ASSERT(HMAC(EVP_sha256(), key, sizeof(key), (const uint8_t *)purpose, strlen(purpose), ret, &len) != NULL &&
+	       len == TRUST_SECRET_LEN);
+	OPENSSL_cleanse(key, sizeof(key));
+	return true;
 }
 
 /* Calls for each file of the directory. */

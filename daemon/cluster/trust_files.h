@@ -10,6 +10,7 @@
 #include "cluster/trust/ca.h"
 #include "cluster/trust/corosync_key.h"
 
+enum { TRUST_SECRET_LEN = 32 };
 #define TRUST_NEXT_KEY "node.next.key"
 #define TRUST_NEXT_CERTIFICATE "node.next.pem"
 
@@ -39,6 +40,10 @@ int trust_files_write_key(const struct trust_files *t, const uint8_t key[COROSYN
 /* False: no key with this hash is here. The caller wipes it. */
 bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN],
 			  uint8_t ret[COROSYNC_KEY_LEN]) MUST_CHECK;
+/* A secret for one purpose, made from the key with this hash: nothing of the key can be told from it (HMAC, RFC 2104).
+ * False as above. The caller wipes it. */
+bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
+			uint8_t ret[TRUST_SECRET_LEN]) MUST_CHECK;
 /* Forgets corosync's keys but those with one of two hashes. */
 void trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
 			   const uint8_t b[COROSYNC_KEY_HASH_LEN]);

@@ -117,6 +117,14 @@ void membership_call(struct cluster_call *q, void *arg)
 	cluster_node_call(n->cluster, q);
 }
 
+bool membership_etag_key(uint8_t ret[API_SHARED_KEY_LEN], void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	return cluster_node_etag_key(n->cluster, ret);
+}
+
 json_t *membership_status(void *arg)
 {
 	struct node *n = arg;

@@ -35,8 +35,10 @@ struct node {
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
-	struct timer first_round, watchdog;
-	int64_t watchdog_ms;
+	struct timer first_round, beat;
+	struct timer bind_again;
+	int64_t bind_wait_ms; /* 0 = no address is missing */
+	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	bool view_posted;
 	bool votes_only;     /* a member that carries no mail: no listener is open */
 	bool stopped;        /* the engine was told to */
@@ -108,14 +110,22 @@ void membership_free(struct node *n);
 void membership_look(struct node *n);
 /* As api_env.cluster_call and cluster_status. */
 void membership_call(struct cluster_call *q, void *node);
+bool membership_etag_key(uint8_t ret[API_SHARED_KEY_LEN], void *node);
 json_t *membership_status(void *node);
+
+/* ---- binds.c: addresses that are taken ---- */
+
+void binds_init(struct node *n);
+void binds_stop(struct node *n);
+/* What cannot be listened at, which is tried again from now on; NULL = nothing is missing. */
+void binds_tell(struct node *n, const struct errors *errors);
 
 /* ---- activate.c: configurations and views ---- */
 
 /* As api_env.check. */
 bool activate_check(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* As api_env.activate. */
-bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
+void activate_conf(struct conf *c, void *node);
 /* The configuration in force is published again with the next turn: what goes with it has changed. */
 void activate_again(struct node *n);
 /* All hooks of the registry but on_first_round. */

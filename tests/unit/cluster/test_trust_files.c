@@ -158,6 +158,30 @@ static void a_key_that_was_changed_on_disk_is_none(void **state)
 	trust_files_close(&t);
 }
 
+static void a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose(void **state)
+{
+	uint8_t key[2][COROSYNC_KEY_LEN], hash[2][COROSYNC_KEY_HASH_LEN], none[COROSYNC_KEY_HASH_LEN] = { 0 };
+	uint8_t a[TRUST_SECRET_LEN], b[TRUST_SECRET_LEN];
+	struct trust_files t;
+
+	UNUSED(state);
+	assert_true(trust_files_open(&t, dir));
+	for (size_t i = 0; i < 2; i++) {
+		memset(key[i], (int)i + 1, sizeof(key[i]));
+		corosync_key_hash(key[i], hash[i]);
+		assert_int_equal(trust_files_write_key(&t, key[i]), 0);
+	}
+	assert_true(trust_files_secret(&t, hash[0], "entity tags", a));
+	assert_true(trust_files_secret(&t, hash[0], "entity tags", b));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_true(trust_files_secret(&t, hash[0], "something else", b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_true(trust_files_secret(&t, hash[1], "entity tags", b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_false(trust_files_secret(&t, none, "entity tags", b));
+	trust_files_close(&t);
+}
+
 static void a_file_beyond_its_bound_is_not_read(void **state)
 {
 	struct sbuf out = { 0 };
@@ -238,9 +262,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 	const struct CMUnitTest tests[] = {
-		T(what_is_written_is_read_and_nobody_elses),     T(a_node_without_the_authoritys_key_cannot_issue),
-		T(a_file_that_is_no_use_leaves_what_was_loaded), T(keys_are_found_by_their_hash_alone),
-		T(a_key_that_was_changed_on_disk_is_none),       T(a_file_beyond_its_bound_is_not_read),
+		T(what_is_written_is_read_and_nobody_elses),
+		T(a_node_without_the_authoritys_key_cannot_issue),
+		T(a_file_that_is_no_use_leaves_what_was_loaded),
+		T(keys_are_found_by_their_hash_alone),
+		T(a_key_that_was_changed_on_disk_is_none),
+		T(a_file_beyond_its_bound_is_not_read),
+		T(a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose),
 		T(a_next_pair_is_used_when_it_is_promoted_and_not_before),
 		T(a_promotion_that_was_interrupted_is_ended_by_the_next_load),
 	};
