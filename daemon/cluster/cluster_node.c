@@ -70,6 +70,18 @@ bool cluster_node_votes_only(const struct cluster_node *n)
 	return me != NULL && me->voter_only;
 }
 
+enum cluster_standing cluster_node_standing(const struct cluster_node *n)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	struct store_identity id = store_identity(n->env.store);
+	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
+
+	if (n->purging || (t != NULL && me == NULL))
+		return CLUSTER_GONE;
+	return me != NULL && me->state == MEMBERS_LEAVING ? CLUSTER_LEAVES : CLUSTER_STAYS;
+}
+
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
 static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
 {
