@@ -94,6 +94,7 @@ struct cluster_node {
 	struct cluster_renewal renewal;
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
+	struct list admissions;    /* of others, forming_admit.c */
 };
 
 static inline struct str cluster_str(const struct sbuf *b)
@@ -196,6 +197,7 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+void forming_admit_stop(struct cluster_node *n);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

@@ -294,14 +294,6 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	i->vip.probe = i->probe;
 }
 
-static bool votes_only(const struct vips *v)
-{
-	struct report_row row;
-
-	return report_view_find(v->env.view, v->node->node, vips_now(v), &row) && row.own && row.report != NULL &&
-	       row.report->voter_only;
-}
-
 static void look_at_all(struct vips *v, const struct conf *conf)
 {
 	const struct entry *e = store_last(v->env.store, ENTRY_RUNTIME);
@@ -312,13 +304,14 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	bool at_start = v->runtime_position == 0;
 	struct ifaddrs *all = NULL;
 	struct vip_node self = { 0 };
+	enum vips_part part = v->env.part(v->env.arg);
 
 	if (getifaddrs(&all) != 0)
 		all = NULL;
 	look_at_self(v, conf, &self);
 	for (size_t n = 0; n < v->n_items; n++)
 		v->items[n]->seen = false;
-	for (size_t n = 0; n < conf->n_vips && !votes_only(v); n++) {
+	for (size_t n = 0; n < conf->n_vips && part != VIPS_NONE; n++) {
 		const struct vip_config *c = &conf->vips[n];
 		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
@@ -330,6 +323,8 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		choose_source(all, conf, c, &i->source6, AF_INET6);
 		if (fresh || (readable && position + 1 != v->runtime_position))
 			take_pin(i, runtime, fresh || at_start);
+		/* Others are about to forget it: it would hear nobody and think itself alone. */
+		self.draining = vips_is_draining(v) || (part == VIPS_KEEPS && !i->holds);
 		look_at_item(i, c, &self);
 	}
 	v->runtime_position = position + 1;

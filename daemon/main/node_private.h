@@ -24,6 +24,7 @@ struct node {
 	struct timer store_tick;
 	int first_error; /* of storing the first document */
 	json_t *left;    /* between storage_leaving() and storage_left() */
+	bool leaves;     /* from storage_leaving() until what was in force is this node's own */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;

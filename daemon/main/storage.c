@@ -176,6 +176,7 @@ int storage_leaving(struct node *n)
 {
 	json_decref(n->left);
 	n->left = own_document(n);
+	n->leaves = true;
 	return document_keep(n->config, n->left);
 }
 
@@ -184,7 +185,9 @@ static void on_left(const struct store_result *r, void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	if (r->result == CORE_COMMITTED)
+	/* Otherwise VIPs stay where they are: this node must not take one by what is in force yet. */
+	n->leaves = r->result != CORE_COMMITTED;
+	if (!n->leaves)
 		document_unkeep(n->config);
 	else
 		log_msg(LOG_LEVEL_ERROR, "store_first",
