@@ -107,7 +107,7 @@ def postroadd_goes_on(bench, row):
 def worker_hung(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
-    bench.hang(owner, "postroadd", "worker-1")
+    bench.hang(owner, "postroadd", "worker 1")
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
     members_again(bench, row, owner)
@@ -157,8 +157,7 @@ def corosync_stops(bench, row, owner):
     bound, rest = bench.member_lost(), [n.name for n in bench.others(owner)]
     pid = child(owner, "corosync")
     os.kill(pid, signal.SIGSTOP)
-    row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] != "ACTIVE",
-                 NOT_RETURNED + REPORT + SLACK, since=row.began)
+    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), NOT_RETURNED + 2 * REPORT + SLACK, since=row.began)
     for node in bench.others(owner):
         row.duration(f"{node.name} has a new view", lambda n=node: bench.sees(n, *rest), bound, since=row.began)
     return pid
