@@ -57,6 +57,10 @@ static void on_probed(const struct probe *p, void *arg)
 {
 	struct ha *ha = arg;
 
+	if (p->vip.name[0] == '\0') {
+		ha_on_node_probed(ha, p);
+		return;
+	}
 	memset(&ha->out->probed, 0, sizeof(ha->out->probed));
 	ha->out->type = HA_PROBED;
 	ha->out->probed.ticket = p->ticket;

@@ -48,6 +48,8 @@ void ha_answer(struct ha *ha, uint32_t ticket, enum ha_type about, const char *w
 
 /* ---- moves.c: flows of a planned move ---- */
 void ha_on_flows(struct ha *ha, const struct ha_message *m);
+/* A probe of HA_FLOWS_LOST is over: one without the name of a VIP. */
+void ha_on_node_probed(struct ha *ha, const struct probe *p);
 /* Once a minute: takes away what has run out. */
 void ha_tidy_flows(void);
 

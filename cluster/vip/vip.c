@@ -89,6 +89,21 @@ uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip)
 	return 0;
 }
 
+uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip)
+{
+	uint8_t best = vip_priority(vip, nodes->self);
+	uint32_t found = 0;
+
+	for (size_t i = 0; i < vip->n_order; i++) {
+		const struct vip_node *n = node_of(nodes, vip->order[i]);
+		if (could(n) && n->able && vip_priority(vip, n->id) > best) {
+			best = vip_priority(vip, n->id);
+			found = n->id;
+		}
+	}
+	return found;
+}
+
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node)
 {
 	for (size_t i = 0; i < vip->n_order; i++)
@@ -156,10 +171,11 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 	return unaware != NULL;
 }
 
-/* By will: a drain, or a move to another. */
+/* By will: a drain, or a move to another. Third nodes stand back from it too: keepalived's priorities are only
+ * milliseconds apart, and connections that one of them took in between would be lost. */
 static bool planned(const struct vip_nodes *nodes, const struct vip *vip, struct vip_verdict *v)
 {
-	const struct vip_node *self = node_of(nodes, nodes->self), *target = node_of(nodes, vip->pinned);
+	const struct vip_node *self = node_of(nodes, nodes->self), *target = node_of(nodes, vip->to);
 
 	if (vip->preparing)
 		return false;
@@ -167,8 +183,8 @@ static bool planned(const struct vip_nodes *nodes, const struct vip *vip, struct
 		ha_text(v->reason, "the node is drained");
 		return true;
 	}
-	if (vip->pinned == 0 || vip->pinned == nodes->self || vip->holder == vip->pinned ||
-	    vip->pinned_ms >= VIP_MOVE_MS || !in_order(vip, vip->pinned) || !could(target))
+	if (vip->to == 0 || vip->to == nodes->self || vip->holder == vip->to || vip->to_ms >= VIP_MOVE_MS ||
+	    !in_order(vip, vip->to) || !could(target))
 		return false;
 	snprintf(v->reason, sizeof(v->reason), "it moves to node %s", target->name);
 	return true;

@@ -86,7 +86,7 @@ static void answer_replay(struct call *c, const struct store_answer *was)
 	char etag[64];
 
 	if (e != NULL && c->resource->fn != res_object_put && c->resource->fn != res_object_patch) {
-		etag_of_entry(&c->api->etag_key, e->revision, e->hash, etag);
+		etag_of_entry(c->api, e->revision, e->hash, etag);
 		call_set_header(c, "ETag", etag);
 	}
 	call_json(c, 200,
@@ -164,7 +164,7 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 	if (w->name == NULL)
 		snprintf(etag, sizeof(etag), "%s", whole);
 	else if (object != NULL)
-		etag_of_object(&c->api->etag_key, object, etag);
+		etag_of_object(c->api, object, etag);
 	if (etag[0] != '\0') /* else deleted */
 		call_set_header(c, "ETag", etag);
 }
@@ -243,7 +243,7 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)
-		etag_of_entry(&a->etag_key, r->entry->revision, r->entry->hash, p->etag);
+		etag_of_entry(a, r->entry->revision, r->entry->hash, p->etag);
 	if (pruned == NULL) {
 		answer(c, p, r->revision);
 		return false;

@@ -55,7 +55,9 @@ const char *write_operation(const struct api *a)
 static void waited_in_vain(struct call *c)
 {
 	if (c->was_late)
-		call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "others write all the time: try again");
+		/* What it was read with is still in force here, as far as was seen: no 412. */
+		call_problem(c, PROBLEM_BUSY, NULL,
+			     "nothing was changed: others wrote all the time, or a write of theirs is not decided yet");
 	else
 		call_problem(c, PROBLEM_NO_QUORUM, NULL,
 			     "nothing was changed: the writes in front of it did not end in time");

@@ -45,6 +45,7 @@ static void listen_now(void *arg)
 	if (!engine_listen(n->engine, &errors)) {
 		fail(n, "the listeners cannot be opened", &errors);
 	} else {
+		binds_tell(n, errors.n > 0 ? &errors : NULL);
 		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node,
 			(unsigned long long)n->conf->revision);
 		notify_send("READY=1\nSTATUS=Taking mail");
@@ -98,6 +99,16 @@ static void stop_faster(struct node *n, const char *signal_name)
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
+/* Addresses move first, for up to half of the grace and the rest of a minute; then messages have the whole of it. */
+static void tell_stopping(const struct node *n)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=Finishing messages under way",
+		 (long long)(2 * n->config->shutdown_grace_ms + 60000) * 1000);
+	notify_send(text);
+}
+
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
 {
 	struct node *n = arg;
@@ -110,7 +121,7 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	}
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
 		(long long)(n->config->shutdown_grace_ms / 1000));
-	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
+	tell_stopping(n);
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	n->stop_waits = 2;
 	cluster_node_hand_over(n->cluster, on_stopped, n);
@@ -178,6 +189,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
 	timer_init(&n->beat, on_beat, n);
+	binds_init(n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
 	n->env = (struct conf_env) { .node = n->config->node, .hostname = n->hostname };
@@ -264,6 +276,7 @@ static int make_api(struct node *n)
 			       .set_node_drain = set_node_drain,
 			       .cluster_call = membership_call,
 			       .cluster_status = membership_status,
+			       .shared_key = membership_etag_key,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -276,14 +289,16 @@ static int make_api(struct node *n)
 	return EXIT_FAILED;
 }
 
-/* Everything up to the loop. */
-static int start(struct node *n, struct conf *conf)
+/* Everything up to the loop. `first`: this document was never in force, so whoever wrote it is told what is wrong. */
+static int start(struct node *n, struct conf *conf, bool first)
 {
 	struct errors errors = { 0 };
 
 	make_parts(n);
-	bool ok = activate_conf(conf, &errors, n);
-	if (!ok)
+	bool ok = !first || activate_check(conf, &errors, n);
+	if (ok)
+		activate_conf(conf, n);
+	else
 		fail(n, "the configuration cannot be put in force", &errors);
 	errors_fini(&errors);
 	if (!ok || make_api(n) != 0)
@@ -305,6 +320,7 @@ static void node_fini(struct node *n)
 			event_free(n->signals[i]);
 	timer_stop(&n->first_round);
 	timer_stop(&n->beat);
+	binds_stop(n);
 	certificates_stop(n);
 	membership_stop(n);
 	addresses_stop(n);
@@ -326,6 +342,7 @@ static void node_fini(struct node *n)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
 	watchdog_stop();
+	json_decref(n->left);
 	FREE_OBJ(n);
 }
 
@@ -334,10 +351,10 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
 	membership_start(n);
-	bool first = d->from_node_file && !store_identity(n->store).joined;
-	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
+	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
-	if (start(n, conf) != 0)
+	if (start(n, conf, d->from_node_file) != 0)
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
 	api_warn(n->api, "store", store_warning);

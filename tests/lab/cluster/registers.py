@@ -180,6 +180,11 @@ class Writers:
         findings += [f for f in linear.check(loose + last, self.initial) if f not in findings]
         return findings
 
+    def done(self):
+        """How many writes were answered as made."""
+        with self.lock:
+            return sum(op.kind != READ and op.outcome == linear.OK for op in self.history)
+
     def counts(self):
         found = {}
         for op in self.history:

@@ -21,16 +21,17 @@ class Entry:
     function: object
     shape: tuple  # arguments of Formed, as pairs
     fresh: bool  # it wants a bench of its own, and leaves none behind
+    judges_writes: bool = True
 
     def __str__(self):
         return f"row {self.number} ({self.function.__name__}): {self.title}"
 
 
-def row(number, title, fresh=False, **shape):
+def row(number, title, fresh=False, judges_writes=True, **shape):
     """`shape`: nodes, networks, vips of Formed. The function gets (bench, row) while mail flows and writes go on; what it did is
-    taken back afterwards."""
+    taken back afterwards. Where a quorum is forced, writes are lost as announced, so that their history is not judged."""
     def add(function):
-        ROWS.append(Entry(number, title, function, tuple(sorted(shape.items())), fresh))
+        ROWS.append(Entry(number, title, function, tuple(sorted(shape.items())), fresh, judges_writes))
         return function
     return add
 
@@ -70,7 +71,7 @@ def play(bench, entry):
                 bench.restore()
         finally:
             bench.restore()
-            findings += bench.judge(writers)
+            findings += bench.judge(writers, entry.judges_writes)
         played.note(writers)
     except Exception as e:  # pylint: disable=broad-except
         findings.append(str(e) if isinstance(e, LabError) else traceback.format_exc())

@@ -311,12 +311,30 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 	assert_true(store_wait(b.store, WAIT_MS));
 	assert_int_equal(q.req->response_code, 200);
 	const struct entry *e = store_revision(b.store, 2);
-	etag_of_entry(&b.api.etag_key, 2, e->hash, own);
+	etag_of_entry(&b.api, 2, e->hash, own);
 	etag_of_document(&b.api, newest);
 	assert_string_not_equal(own, newest);
 	assert_string_equal(evhttp_find_header(evhttp_request_get_output_headers(q.req), "ETag"), own);
 	asked_free(&q);
 	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+/* It may be right as it is: "read it again" would help nobody, least of all one that had nothing to read. */
+static void who_was_late_all_the_time_may_try_again(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	struct call *c = call_asking(&b, &q);
+	c->was_late = true;
+	c->waits_since_ms = loop_now_ms(b.api.env.loop) - CORE_DEADLINE_MS - 1;
+	list_append(&b.api.waiting, &c->waiting);
+	write_wake(&b.api);
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
 	bench_close(&b);
 }
 
@@ -327,6 +345,7 @@ int main(void)
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
 		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
+		cmocka_unit_test(who_was_late_all_the_time_may_try_again),
 	};
 
 	assert_int_equal(sem_init(&let_go, 0, 0), 0);
