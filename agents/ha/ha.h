@@ -34,6 +34,7 @@ struct ha {
 	int64_t stop_at; /* 0 = it goes on; otherwise children are killed then */
 	int signals;
 	bool reported_corosync;
+	bool failed; /* it ends for a reason of its own */
 };
 
 /* Runs until TERM; returns the exit status. */

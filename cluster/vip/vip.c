@@ -104,6 +104,11 @@ uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip)
 	return found;
 }
 
+bool vip_could(const struct vip_nodes *nodes, uint32_t node)
+{
+	return could(node_of(nodes, node));
+}
+
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node)
 {
 	for (size_t i = 0; i < vip->n_order; i++)
@@ -126,13 +131,18 @@ static const struct vip_node *able_other(const struct vip_nodes *nodes, const st
 	return NULL;
 }
 
+static bool is_unaware(const struct vip_nodes *nodes, const struct vip *vip, const struct vip_node *n)
+{
+	return n != NULL && n->id != nodes->self && is_fresh(n) && n->generation < vip->since_generation;
+}
+
 /* A peer that is there and has a table in which this node may be missing: it would not listen to this node's adverts.
  */
 static const struct vip_node *peer_unaware(const struct vip_nodes *nodes, const struct vip *vip)
 {
 	for (size_t i = 0; i < vip->n_order; i++) {
 		const struct vip_node *n = node_of(nodes, vip->order[i]);
-		if (n != NULL && n->id != nodes->self && is_fresh(n) && n->generation < vip->since_generation)
+		if (is_unaware(nodes, vip, n))
 			return n;
 	}
 	return NULL;
@@ -156,7 +166,8 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 		ha_text(v->reason, vip_fault_texts[self->fault]);
 		return true;
 	}
-	if (m->was_up)
+	/* An unaware holder's adverts do not come here: whatever this node was, it would take the VIP from him. */
+	if (m->was_up && !is_unaware(nodes, vip, node_of(nodes, vip->holder)))
 		return false;
 	if (!has_contact(nodes) && vip->probe != VIP_FREE && vip->holder != nodes->self) {
 		v->wants_probe = true;

@@ -152,6 +152,7 @@ struct call {
 	struct list waiting;    /* for its turn to write */
 	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
 	bool was_late;          /* another node's write was first */
+	bool is_fresh;          /* what is in force here is not older than this call */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };
@@ -242,6 +243,8 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 /* Whether a call may work out a write now. False: another one is under way, and the handler is called anew when it is
  * this call's turn. */
 bool write_turn(struct call *c) MUST_CHECK;
+/* The handler is called anew when it is this call's turn again. */
+void write_wait(struct call *c);
 /* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
 struct write_then {
 	/* It is committed, and in force on this node. Answers. */

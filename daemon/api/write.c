@@ -29,7 +29,7 @@ static void cancel_waiting(struct call *c)
 	call_free(c);
 }
 
-static void wait_for_turn(struct call *c)
+void write_wait(struct call *c)
 {
 	list_append(&c->api->waiting, &c->waiting);
 	c->cancel = cancel_waiting;
@@ -43,7 +43,7 @@ bool write_turn(struct call *c)
 		c->waits_since_ms = loop_now_ms(a->env.loop);
 	if (a->write == NULL)
 		return true;
-	wait_for_turn(c);
+	write_wait(c);
 	return false;
 }
 
@@ -129,7 +129,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 static void again_later(struct api *a, struct call *c)
 {
 	c->was_late = true;
-	wait_for_turn(c);
+	write_wait(c);
 	timer_set_in(a->env.loop, &a->write_again, AGAIN_MS);
 }
 

@@ -60,6 +60,7 @@ static void drop_unseen(struct vips *v)
 			continue;
 		}
 		move_end(i);
+		elsewhere_forget(i);
 		vips_item_free(i);
 		v->items[n] = v->items[--v->n_items];
 	}
@@ -522,11 +523,17 @@ static bool decide(struct vips_item *i)
 	return i->verdict.up != before;
 }
 
+/* Who ordered the move may know the target better than this node does: what that one says of itself is awaited. */
+static bool is_target_awaited(const struct vips_item *i)
+{
+	return !vip_could(&i->nodes, i->pin) && vips_now(i->vips) - i->pin_ms < VIPS_TARGET_MS;
+}
+
 static void follow_pin(struct vips_item *i)
 {
 	/* A word that is new, and this node has what it is about. */
 	if (i->holds && is_moving(i) && i->pin != i->nodes.self && i->move.step == MOVE_NONE &&
-	    i->move.why[0] == '\0' && !vips_is_draining(i->vips))
+	    i->move.why[0] == '\0' && !vips_is_draining(i->vips) && !is_target_awaited(i))
 		move_begin(i, MOVE_HAND, i->pin, VIPS_MOVE_KEEP_S);
 	if (!is_moving(i) && i->move.step == MOVE_NONE)
 		i->move.why[0] = '\0';
@@ -563,6 +570,8 @@ void vips_look(struct vips *v)
 
 	for (size_t i = 0; i < v->n_items; i++)
 		news |= hear_item(v->items[i], r);
+	if (r != NULL && r->generation == v->generation)
+		v->table_refused = false;
 	look_at_all(v, conf);
 	for (size_t i = 0; i < v->n_items; i++) {
 		follow_pin(v->items[i]);
@@ -579,6 +588,7 @@ void vips_look(struct vips *v)
 	tell_health(v);
 	take_tick(v);
 	lost_tick(v);
+	elsewhere_tick(v);
 	if (news)
 		vips_say(v);
 }

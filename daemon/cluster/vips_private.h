@@ -13,6 +13,7 @@ enum {
 	VIPS_REQUESTS_MAX = 512,
 	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
 	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,   /* for so long the target of a move by hand may not be able yet */
 	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
 	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
 	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
@@ -22,10 +23,13 @@ enum {
 	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
 	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
-	VIPS_REPORT_OLD_MS = 3000, /* postroad-ha reports each second */
-	VIPS_OWNERS_MAX = 64,      /* nodes, by address */
-	VIPS_LOST_MS = 5000,       /* how often it is asked whether one that has left is dead */
-	VIPS_PARTS_MAX = 600,      /* lists of flows of one address */
+	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
+	VIPS_ELSEWHERE_FIRST_MS = 3000,  /* after a VIP came: the one before has let go of it by then */
+	VIPS_ELSEWHERE_MS = 30000,       /* how often a holder asks whether it is the only one */
+	VIPS_ELSEWHERE_AGAIN_MS = 10000, /* when it was not */
+	VIPS_OWNERS_MAX = 64,            /* nodes, by address */
+	VIPS_LOST_MS = 5000,             /* how often it is asked whether one that has left is dead */
+	VIPS_PARTS_MAX = 600,            /* lists of flows of one address */
 	VIPS_TARGETS_MAX = HA_VIP_NODES_MAX
 };
 
@@ -99,7 +103,9 @@ struct vips_item {
 	enum vip_probe probe;
 	int64_t probed_ms;
 	bool probing;
-	bool holds; /* the kernel has an address of it */
+	int64_t elsewhere_ms; /* when the network is asked whether another one has it too */
+	bool elsewhere;       /* one has */
+	bool holds;           /* the kernel has an address of it */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
@@ -152,6 +158,7 @@ struct vips {
 	bool has_net;
 	struct opening *openings;
 	struct vips_owner owners[VIPS_OWNERS_MAX];
+	bool elsewhere_asked;      /* an answer is awaited */
 	uint32_t numbers;          /* of moves and openings */
 	uint64_t runtime_position; /* of the run-time state that pins were read from */
 	bool drain, engine_drained;
@@ -201,6 +208,12 @@ void take_end_all(struct vips *v);
 /* For so long, flows of the VIP are passed on to the node that has this address. Accepts NULL. */
 void lost_remember(const struct vips_item *i, const struct addr *owner, unsigned seconds);
 void lost_tick(struct vips *v);
+
+/* ---- vips_elsewhere.c ---- */
+
+void elsewhere_tick(struct vips *v);
+/* The VIP is held here no more, or is none of this node's. */
+void elsewhere_forget(struct vips_item *i);
 
 /* ---- vips_drain.c ---- */
 

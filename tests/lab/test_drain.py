@@ -174,8 +174,11 @@ def test_nothing_is_cut_by_any_planned_move(world):
     world.await_messages(10)
     # A drain, ordered on another node.
     began = now()
+    slow = world.heard()["slow"]
     print(world.cli("n2", "node", "drain", "n1", "--yes", "--wait", "--timeout", "60").strip())
     world.await_owner("n2")
+    # What was under way has ended well, and the others were told.
+    until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
     assert world.node("n1").call("GET", "/api/v1/sessions")[2]["sessions"] == []
     world.await_messages(20)
     world.judge("drain of the owner", began, 1, ("n1", "n2"))
@@ -265,3 +268,21 @@ def test_sessions_of_a_node_that_left_the_cluster_go_on_and_those_of_a_dead_one_
                 session.say(b"NOOP", b"250")
         assert isinstance(error.value, ConnectionResetError), error.value
         print(f"  reset {now() - began:.1f} s after the loss of power")
+
+
+def test_where_connections_cannot_be_handed_over_sessions_end_at_their_edges_first(world):
+    # As where nodes share no link: who is asked to take says why not.
+    for name in ("n2", "n3"):
+        world.node(name).run(["nft", "-f", "-"], text="table netdev postroad { map flows4 { type inet_service : ipv4_addr; }; "
+                                                      "map flows6 { type inet_service : ipv6_addr; }; }")
+    world.start_clients()
+    world.await_messages(10)
+    began, slow = now(), world.heard()["slow"]
+    world.cli("n2", "node", "drain", "n1", "--yes", "--wait", "--timeout", "60")
+    world.await_owner("n2")
+    warnings = world.node("n1").call("GET", "/api/v1/status")[2]["warnings"]
+    assert {"vip_move/a", "vip_move/b"} <= {w.get("key") for w in warnings}, warnings
+    until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
+    world.await_messages(20)
+    world.judge("drain without handing over", began, 1, ("n1", "n2"))
+    world.finish()

@@ -347,6 +347,16 @@ static void a_new_node_waits_until_those_who_are_there_know_it(void **state)
 	s.nodes.list[1].age_ms = VIP_FRESH_MS; /* one that is away cannot hold it */
 	assert_false(decide_at(&s, NOW).up);
 	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* It was a candidate already, as a cluster of itself: he who has it would not be heard. */
+	struct scene joined = scene_of(3);
+	joined.vip.since_generation = 6;
+	expect_down(&joined, "node n1 does not know");
+	joined.nodes.list[0].generation = 6;
+	assert_false(decide_at(&joined, NOW).up);
+	assert_false(decide_at(&joined, NOW + VIP_GOOD_MS).up); /* n2 does not know either, as before */
+	joined.nodes.list[1].generation = 6;
+	assert_false(decide_at(&joined, NOW + VIP_GOOD_MS).up);
+	assert_true(decide_at(&joined, NOW + 2 * VIP_GOOD_MS).up);
 	/* One that has it does not let go because another is slow to learn. */
 	struct scene old = scene_of(1);
 	old.vip.since_generation = 6;
