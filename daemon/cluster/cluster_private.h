@@ -42,6 +42,7 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
+	bool hangs; /* corosync, as was told */
 };
 
 /* The key of entity tags, and of which of corosync's keys it was made. */

@@ -586,6 +586,10 @@ void vips_look(struct vips *v)
 	take_tick(v);
 	lost_tick(v);
 	elsewhere_tick(v);
-	if (news)
-		vips_say(v);
+	if (!news)
+		return;
+	vips_say(v);
+	/* It goes out in the next turn of the loop, not with the next beat. */
+	v->client_due_ms = 0;
+	timer_set_in(v->loop, &v->timer, 0);
 }
