@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/base/watchdog.h"
+
 enum { NAME_MAX_LEN = 96 };
 
 void trust_wipe(struct sbuf *b)
@@ -49,7 +51,7 @@ static int sync_directory(const char *dir)
 	return err;
 }
 
-int trust_files_write(const struct trust_files *t, const char *name, struct str bytes)
+static int replace(const struct trust_files *t, const char *name, struct str bytes)
 {
 	char *path = xasprintf("%s/%s", t->dir, name), *beside = xasprintf("%s/%s.new", t->dir, name);
 	int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -67,6 +69,14 @@ int trust_files_write(const struct trust_files *t, const char *name, struct str 
 		unlink(beside);
 	free(path);
 	free(beside);
+	return err;
+}
+
+int trust_files_write(const struct trust_files *t, const char *name, struct str bytes)
+{
+	watchdog_wait();
+	int err = replace(t, name, bytes);
+	watchdog_waited();
 	return err;
 }
 

@@ -13,6 +13,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/watchdog.h"
 #include "daemon/main/document.h"
 #include "daemon/main/node_private.h"
 #include "daemon/main/notify.h"
@@ -131,15 +132,25 @@ static void on_reload(evutil_socket_t sig, short what, void *arg)
 	certificates_reload(n);
 }
 
-static void on_watchdog(void *arg)
+static void on_beat(void *arg)
 {
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	/* A worker that hangs is worth a restart as much as this thread is. */
-	if (engine_worker_silence_ms(n->engine) < n->watchdog_ms / 2)
-		notify_send("WATCHDOG=1");
-	timer_set_in(n->loop, &n->watchdog, n->watchdog_ms / 3);
+	watchdog_beat();
+	timer_set_in(n->loop, &n->beat, WATCHDOG_BEAT_MS);
+}
+
+/* On the watchdog's thread, which judges who hangs; systemd judges that thread, and a process that is stopped. */
+static void on_watchdog_round(void *arg)
+{
+	struct node *n = arg;
+	int64_t now = clock_mono_ms();
+
+	if (n->watchdog_ms == 0 || now < n->watchdog_at_ms)
+		return;
+	n->watchdog_at_ms = now + n->watchdog_ms / 4;
+	notify_send("WATCHDOG=1");
 }
 
 static void watch_signals(struct node *n)
@@ -167,7 +178,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->started_wall = clock_wall();
 	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
-	timer_init(&n->watchdog, on_watchdog, n);
+	timer_init(&n->beat, on_beat, n);
 	binds_init(n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
@@ -288,9 +299,6 @@ static int start(struct node *n, struct conf *conf, bool first)
 	certificates_start(n);
 	watch_signals(n);
 	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
-	n->watchdog_ms = notify_watchdog_ms();
-	if (n->watchdog_ms > 0)
-		on_watchdog(n);
 	return 0;
 }
 
@@ -300,7 +308,7 @@ static void node_fini(struct node *n)
 		if (n->signals[i] != NULL)
 			event_free(n->signals[i]);
 	timer_stop(&n->first_round);
-	timer_stop(&n->watchdog);
+	timer_stop(&n->beat);
 	binds_stop(n);
 	certificates_stop(n);
 	membership_stop(n);
@@ -322,6 +330,7 @@ static void node_fini(struct node *n)
 	if (n->loop != NULL)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
+	watchdog_stop();
 	FREE_OBJ(n);
 }
 
@@ -337,7 +346,12 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
 	api_warn(n->api, "store", store_warning);
+	watchdog_enter("control");
+	on_beat(n);
+	n->watchdog_ms = notify_watchdog_ms();
+	watchdog_start(on_watchdog_round, n);
 	loop_run(n->loop);
+	watchdog_exit(); /* the end may wait for a disk */
 	return n->status;
 }
 

@@ -34,10 +34,10 @@ struct node {
 	struct conf *conf;                 /* in force */
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
-	struct timer first_round, watchdog;
+	struct timer first_round, beat;
+	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	struct timer bind_again;
 	int64_t bind_wait_ms; /* 0 = no address is missing */
-	int64_t watchdog_ms;
 	bool view_posted;
 	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */

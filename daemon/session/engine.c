@@ -14,6 +14,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/base/watchdog.h"
 #include "daemon/session/auth_failures.h"
 #include "daemon/session/engine_private.h"
 #include "daemon/session/front_auth.h"
@@ -58,6 +59,7 @@ static void on_beat(void *arg)
 	struct worker *w = arg;
 
 	atomic_store_explicit(&w->beat_at_ms, loop_now_ms(w->loop), memory_order_relaxed);
+	watchdog_beat();
 	pressure_look(w);
 	timer_set_in(w->loop, &w->beat, BEAT_MS);
 }
@@ -74,8 +76,10 @@ static void *run_worker(void *arg)
 	struct worker *w = arg;
 
 	metrics_thread(w->index + 1);
+	watchdog_enter(w->name);
 	on_beat(w);
 	loop_run(w->loop);
+	watchdog_exit();
 	return NULL;
 }
 
@@ -102,6 +106,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 				metrics_series(METRIC_BYTES_TOTAL, (const char *[]) { sides[s], directions[d] });
 	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
 	snprintf(text, sizeof(text), "%u", index);
+	snprintf(w->name, sizeof(w->name), "worker %u", index);
 	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]) { text }), read_lag, w);
 	timer_init(&w->beat, on_beat, w);
 	atomic_store(&w->beat_at_ms, clock_mono_ms());

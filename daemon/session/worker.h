@@ -77,6 +77,7 @@ struct worker {
 	uint64_t next_id;
 	struct timer beat; /* tells the engine that this loop turns */
 	_Atomic int64_t beat_at_ms;
+	char name[24];           /* of the thread */
 	series_id m_bytes[2][2]; /* [client, server][in, out] */
 	series_id m_message_bytes;
 };

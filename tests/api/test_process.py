@@ -10,9 +10,10 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 
 import pytest
-from conftest import BINARY, DEADLINE, ask, free_port, smtp, wait_for
+from conftest import BINARY, DEADLINE, ROOT, ask, free_port, smtp, wait_for
 
 
 def run(*arguments):
@@ -323,3 +324,51 @@ def test_no_password_stays_in_memory(idle_node, mechanism, piece):
         pytest.skip("may not read the memory of another process")
     assert not left, "a password was left behind"
     s.close()
+
+
+# ---- threads that hang ----
+
+HOLD = str(ROOT / "tests/lib/hold")
+
+
+def threads(process):
+    """{its name: its id}; the first one has the name of the program."""
+    found = {}
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{task}/comm") as comm:
+            found[comm.read().strip()] = int(task)
+    return found
+
+
+@contextlib.contextmanager
+def held(tid):
+    """This thread stands still, and no other."""
+    with subprocess.Popen([HOLD, str(tid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        if holder.stdout.readline() != "held\n":
+            pytest.skip("threads may not be traced here")
+        yield
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["worker 1", "control"])
+def test_a_thread_that_hangs_ends_the_process_by_name(node, name):
+    with held(node.process.pid if name == "control" else threads(node.process)[name]):
+        assert node.process.wait(DEADLINE) == -signal.SIGABRT
+    told = [line for line in node.log.splitlines() if "event=watchdog" in line]
+    assert len(told) == 1 and f"thread {name} has not come round" in told[0]
+
+
+def test_a_thread_that_hung_for_a_while_ends_nothing(node):
+    with held(threads(node.process)["worker 0"]):
+        wait_for(lambda: node.get("/readyz").status == 503, "a node with a worker that hangs wants no mail")
+    wait_for(lambda: node.get("/readyz").status == 200, "the worker is back")
+    assert "event=watchdog" not in node.log
+
+
+def test_a_process_that_was_stopped_as_a_whole_goes_on(node):
+    node.process.send_signal(signal.SIGSTOP)
+    # Longer than a thread may hang; nothing could be awaited, as nothing happens.
+    time.sleep(5.5)
+    node.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: node.get("/readyz").status == 200, "it is ready again")
+    assert node.process.poll() is None and "event=watchdog" not in node.log

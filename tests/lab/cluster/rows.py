@@ -40,16 +40,16 @@ class Row:
         self.began = monotonic_ns() / 1e9
         return self
 
-    def gap(self, what="VIP gap", bound=None):
-        """The longest time without an answer at the VIP since the fault."""
+    def gap(self, what="VIP gap", bound=None, since=None):
+        """The longest time without an answer at the VIP since the fault (or `since`)."""
         self.prober.await_answers(SECONDS)
-        gap = self.prober.gap(since=self.began - LEAD_SECONDS)
+        gap = self.prober.gap(since=self.began - LEAD_SECONDS if since is None else since)
         self.measured.append((what, gap.seconds, gap.error, bound))
         return gap
 
-    def overlap(self, what="VIP on two nodes", bound=None):
-        """For how long more than one kernel had the VIP since the fault, all together."""
-        seconds = sum(end - began for began, end, _ in self.owners.overlaps(self.began))
+    def overlap(self, what="VIP on two nodes", bound=None, since=None):
+        """For how long more than one kernel had the VIP since the fault (or `since`), all together."""
+        seconds = sum(end - began for began, end, _ in self.owners.overlaps(self.began if since is None else since))
         self.measured.append((what, seconds, 0.0, bound))
         return seconds
 

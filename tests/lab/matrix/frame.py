@@ -10,6 +10,7 @@ from tests.lab.cluster.rows import Row
 from tests.lab.cluster.waiting import LabError
 from tests.lab.matrix.bench import Formed
 
+FINDING_MAX = 1500  # characters of a finding that are printed
 ROWS = []  # in the order of their definition
 
 
@@ -114,7 +115,7 @@ def run(entries, benches, times=1, say=print):
             outcomes.append(outcome)
             say(outcome.text)
             for finding in outcome.findings:
-                say(f"    WRONG: {finding}")
+                say(f"    WRONG: {finding[:FINDING_MAX]}")
             say(f"    {outcome.seconds:.0f} s")
             if outcome.findings:
                 keep(benches, entry, turn)
