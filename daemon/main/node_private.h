@@ -38,6 +38,9 @@ struct node {
 	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	struct timer bind_again;
 	int64_t bind_wait_ms; /* 0 = no address is missing */
+	struct trouble {
+		int64_t space_ms, no_vote_ms, event_ms; /* last look; since; last one. 0 = none */
+	} trouble;
 	bool view_posted;
 	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */
@@ -91,6 +94,13 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. 0, or said why. */
 int storage_first(struct node *n, struct conf *conf) MUST_CHECK;
 void storage_close(struct node *n);
+
+/* ---- trouble.c: what is wrong with the store ---- */
+
+/* Some times a second. */
+void trouble_look(struct node *n);
+/* As store_hooks.event. */
+void trouble_event(enum core_event event, const char *text, void *node);
 
 /* ---- membership.c: this node as a member of a cluster ---- */
 
