@@ -14,6 +14,8 @@
 struct api;
 struct cluster_call;
 
+#define API_SHARED_KEY_LEN 32
+
 /* What the api needs from the process around it. */
 struct api_env {
 	struct loop *loop;
@@ -36,6 +38,9 @@ struct api_env {
 	void (*cluster_call)(struct cluster_call *q, void *arg);
 	/* The cluster as GET /status shows it, a new reference; NULL = there is none. */
 	json_t *(*cluster_status)(void *arg);
+	/* A secret that all members of this node's cluster have and nobody else. False: it is alone, or has none (yet).
+	 * NULL = as false. */
+	bool (*shared_key)(uint8_t ret[API_SHARED_KEY_LEN], void *arg);
 	void *arg;
 	double started_wall;
 };

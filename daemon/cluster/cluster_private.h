@@ -8,6 +8,7 @@
 #include "cluster/members/change.h"
 #include "cluster/report/recent.h"
 #include "cluster/trust/token.h"
+#include "daemon/base/metrics.h"
 #include "daemon/cluster/cluster_node.h"
 #include "daemon/cluster/trust_files.h"
 
@@ -43,6 +44,22 @@ struct cluster_files {
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
 };
 
+/* The key of entity tags, and of which of corosync's keys it was made. */
+struct cluster_tags {
+	bool known;
+	uint8_t of[MEMBERS_HASH_LEN], key[CLUSTER_ETAG_KEY_LEN];
+};
+
+/* Of this node's certificate, own_certificate.c. */
+struct cluster_renewal {
+	struct ca_identity self; /* by the certificate in use; id 0 = none */
+	bool busy;               /* a next one is asked for */
+	unsigned tries;
+	int64_t due_ms; /* of the next try, 0 = none yet */
+	bool shown;
+	series_id m_own, m_authority;
+};
+
 struct cluster_join;
 
 struct cluster_node {
@@ -60,6 +77,7 @@ struct cluster_node {
 	uint64_t heard_position;
 
 	struct cluster_files files;
+	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate;     /* at the last look */
 	struct recent_views views;
@@ -74,6 +92,7 @@ struct cluster_node {
 	size_t n_told;
 	int64_t told_ms;
 
+	struct cluster_renewal renewal;
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
 };
@@ -92,6 +111,8 @@ void cluster_heard(struct cluster_node *n, uint64_t position, struct str documen
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
+/* Who is believed, and where this node is called, by the files as they were loaded. False: *ret_why, as above. */
+bool cluster_listen(struct cluster_node *n, char **ret_why) MUST_CHECK;
 /* The reverse, for one that is no member any more: forgets keys, certificates and log. False: not yet, try again. */
 bool cluster_end(struct cluster_node *n) MUST_CHECK;
 void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -139,6 +160,16 @@ void cluster_ask(struct cluster_node *n);
 /* Fetches corosync's key with this hash. */
 void cluster_fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN]);
 void cluster_fetch_authority(struct cluster_node *n);
+
+/* ---- own_certificate.c ---- */
+
+/* The files were loaded. */
+void own_certificate_loaded(struct cluster_node *n);
+/* Each second, of a member with a table. */
+void own_certificate_tend(struct cluster_node *n, int64_t now);
+void own_certificate_forget(struct cluster_node *n);
+/* Serves /renew. */
+void own_certificate_serve(struct cluster_node *n);
 
 /* ---- cluster_drive.c ---- */
 

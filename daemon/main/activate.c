@@ -55,7 +55,7 @@ void activate_conf(struct conf *c, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
-	bool whole = engine_publish(n->engine, conf_snapshot(c, n->registry), &errors);
+	bool whole = engine_publish(n->engine, conf_snapshot(c, n->registry, !n->votes_only), &errors);
 	struct conf *old = n->conf;
 	n->conf = conf_ref(c);
 	if (old != NULL)
@@ -76,9 +76,17 @@ static void publish_views(void *arg)
 	n->view_posted = false;
 	if (n->conf == NULL)
 		return;
-	bool whole = engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors);
+	bool whole = engine_publish(n->engine, conf_snapshot(n->conf, n->registry, !n->votes_only), &errors);
 	binds_tell(n, whole ? NULL : &errors);
 	errors_fini(&errors);
+}
+
+void activate_again(struct node *n)
+{
+	if (n->view_posted)
+		return;
+	n->view_posted = true;
+	loop_post(n->loop, publish_views, n);
 }
 
 /* ---- what the registry says ---- */
@@ -104,10 +112,7 @@ static void on_servers_changed(const char *pool, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	UNUSED(pool);
-	if (n->view_posted)
-		return;
-	n->view_posted = true;
-	loop_post(n->loop, publish_views, n);
+	activate_again(n);
 }
 
 static void on_finding(const struct server *s, enum server_finding what, const char *text, void *arg)

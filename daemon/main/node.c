@@ -99,6 +99,16 @@ static void stop_faster(struct node *n, const char *signal_name)
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
+/* Addresses move first, for up to half of the grace and the rest of a minute; then messages have the whole of it. */
+static void tell_stopping(const struct node *n)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=Finishing messages under way",
+		 (long long)(2 * n->config->shutdown_grace_ms + 60000) * 1000);
+	notify_send(text);
+}
+
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
 {
 	struct node *n = arg;
@@ -111,7 +121,7 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	}
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
 		(long long)(n->config->shutdown_grace_ms / 1000));
-	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
+	tell_stopping(n);
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	n->stop_waits = 2;
 	cluster_node_hand_over(n->cluster, on_stopped, n);
@@ -266,6 +276,7 @@ static int make_api(struct node *n)
 			       .set_node_drain = set_node_drain,
 			       .cluster_call = membership_call,
 			       .cluster_status = membership_status,
+			       .shared_key = membership_etag_key,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -331,6 +342,7 @@ static void node_fini(struct node *n)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
 	watchdog_stop();
+	json_decref(n->left);
 	FREE_OBJ(n);
 }
 
@@ -339,8 +351,8 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
 	membership_start(n);
-	bool first = d->from_node_file && !store_identity(n->store).joined;
-	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
+	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf, d->from_node_file) != 0)
 		return EXIT_FAILED;

@@ -189,7 +189,7 @@ def two_other_returns_forced(bench, row):
     row.mail.await_accepted(20)
     row.duration("it says MINORITY", lambda: is_lost_to(other, tie.name), since=began)
     expect((code := bench.write(other, 139)) == 503 and weight(other) != 138, f"a write without quorum is answered {code}")
-    product.ask(other, "POST", "force-quorum", {})
+    product.ask(other, "POST", "force-quorum", {}, wanted=202)
     bench.await_written(other, 140)
     tie.power_on()
     row.duration("both vote again", lambda: both_vote(bench))

@@ -60,7 +60,7 @@ def commit_ms(bench, nodes, values):
 @row("14", "the whole cluster loses its power during writes, three times")
 def power_lost_by_all(bench, row):
     for seed in range(3):
-        writers = busy_writers(bench, seed).start()
+        writers = busy_writers(bench, f"power{seed}").start()
         before = len(writers.history)
         until(lambda w=writers, b=before: len(w.history) > b + 60, SECONDS, "writes are under way")
         lost = black_out(bench.nodes, torn=True, seed=seed)

@@ -7,8 +7,22 @@ import subprocess
 import sys
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
-FILES = ["test_cluster_bench.py", "test_cluster_disk.py", "test_corosync.py", "test_demo.py", "test_flows.py", "test_forming.py",
-         "test_ha.py", "test_linear.py", "test_vips.py"]
+FILES = [
+    "test_changes.py",
+    "test_cluster_bench.py",
+    "test_cluster_disk.py",
+    "test_corosync.py",
+    "test_demo.py",
+    "test_drain.py",
+    "test_flows.py",
+    "test_forming.py",
+    "test_ha.py",
+    "test_linear.py",
+    "test_members.py",
+    "test_units.py",
+    "test_vips.py",
+    "test_writes.py",
+]
 
 
 def main():
