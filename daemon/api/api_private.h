@@ -20,6 +20,7 @@
 #include "daemon/api/share.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/session/overload.h"
 
 /* ---- bounds ---- */
 
@@ -58,6 +59,7 @@ struct api {
 	struct api_env env;
 	struct conf *conf;        /* in force; NULL only until the first api_set_conf() */
 	struct etag_key etag_key; /* of this node, where none is shared */
+	struct overload overload; /* of this node */
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
