@@ -448,8 +448,12 @@ static void tick_waiting(struct vips_item *i)
 	bool over = vips_now(v) - i->move.since_ms >= v->node->shutdown_grace_ms;
 
 	/* The engine drains already. */
-	if (v->engine_drained && (over || engine_session_count(v->env.engine) == 0))
-		enter(i, MOVE_LETTING);
+	if (!v->engine_drained || (!over && engine_session_count(v->env.engine) > 0))
+		return;
+	/* Who connects in this moment is told 421, which must still be sent from the address. */
+	if (!i->move.alone && !ask_about(i, HA_FLOWS_KEEP, VIPS_LAST_WORD_S, on_nothing, NULL))
+		log_msg(LOG_LEVEL_WARNING, "vip_move", "%s: last connections may end without a word", i->name);
+	enter(i, MOVE_LETTING);
 }
 
 static void tick_letting(struct vips_item *i)

