@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/watchdog.h"
 
 #define BOUNDARY_MAGIC 0x424f554eu
 
@@ -361,6 +362,7 @@ void boundary_calls(struct boundary *b)
 	pthread_mutex_lock(&b->lock);
 	b->calling_since = clock_mono_ms();
 	pthread_mutex_unlock(&b->lock);
+	watchdog_wait(); /* who stops corosync has stopped nothing here */
 }
 
 void boundary_returned(struct boundary *b)
@@ -368,6 +370,7 @@ void boundary_returned(struct boundary *b)
 	pthread_mutex_lock(&b->lock);
 	b->calling_since = 0;
 	pthread_mutex_unlock(&b->lock);
+	watchdog_waited();
 }
 
 void boundary_status(struct boundary *b, const struct thread_status *t)

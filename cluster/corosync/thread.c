@@ -13,6 +13,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
+#include "daemon/base/watchdog.h"
 
 enum { POLL_MAX_MS = 1000, STRAY_MAX = 100, STRAY_MS = 10 };
 
@@ -278,7 +279,9 @@ void thread_run(const struct thread_start *start)
 			     .fd = -1,
 			     .retry_wait = start->pace.retry_min };
 
+	watchdog_enter("cluster");
 	for (;;) {
+		watchdog_beat();
 		struct commands commands = boundary_commands(a.b);
 		if (commands.stop)
 			break;
@@ -288,4 +291,5 @@ void thread_run(const struct thread_start *start)
 		wait_for_something(&a);
 	}
 	close_connection(&a);
+	watchdog_exit();
 }

@@ -29,9 +29,9 @@ struct api_env {
 	/* Whether a parsed configuration could be put in force, as far as that is known without doing so; errors say
 	 * why not. */
 	bool (*check)(struct conf *c, struct errors *errors, void *arg);
-	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of
-	 * its own. */
-	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
+	/* Puts a parsed configuration in force, but for addresses that are taken (engine_missing()). Takes a reference
+	 * of its own. */
+	void (*activate)(struct conf *c, void *arg);
 	/* Sets this node's admin state; true = done. */
 	void (*set_node_drain)(bool drain, void *arg);
 	/* /cluster/…: to be answered as cluster_calls.h says. NULL = none. */

@@ -366,6 +366,9 @@ json_t *status_node(struct api *a);
 const char *status_stop_is_unsafe(struct api *a);
 json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
+/* Reasons of status_not_ready() with which mail goes on, but better elsewhere. */
+#define STATUS_NO_POOL "no pool has a usable server"
+#define STATUS_TAKEN   "an address of a listener is taken: see the warnings"
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
 json_t *status_not_ready(struct api *a);
 bool status_is_draining(struct api *a);

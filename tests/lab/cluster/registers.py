@@ -63,8 +63,8 @@ class Document:
 class Writers:
     """Threads that read and write; `calls` are functions (method, path, body, headers) of one node each, by name."""
 
-    def __init__(self, calls, registers, threads=6, seed=0, give_up=5.0):
-        self.calls, self.registers, self.give_up = calls, registers, give_up
+    def __init__(self, calls, registers, threads=6, seed=0, give_up=5.0, pause=PAUSE_SECONDS):
+        self.calls, self.registers, self.give_up, self.pause = calls, registers, give_up, pause
         self.history, self.lock = [], threading.Lock()
         self.trouble = []
         self._ending = threading.Event()
@@ -91,7 +91,7 @@ class Writers:
                     self._read(rng, register)
                 else:
                     self._write(rng, register, kind)
-                time.sleep(PAUSE_SECONDS * rng.random())
+                time.sleep(self.pause * rng.random())
         except Exception as e:  # pylint: disable=broad-except
             self.trouble.append(repr(e))  # an answer that is none of those expected
 

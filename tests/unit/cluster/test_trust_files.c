@@ -199,6 +199,65 @@ static void a_file_beyond_its_bound_is_not_read(void **state)
 	trust_files_close(&t);
 }
 
+/* A next pair for node 3, as a renewal leaves it before it is used. */
+static void write_next(const struct trust_files *t, struct sbuf *pem)
+{
+	struct ca_identity who = { .id = 3, .cluster = "c", .name = "n3" };
+	struct sbuf key = { 0 }, csr = { 0 };
+	char *why = NULL;
+
+	assert_true(ca_request_make(&key, &csr));
+	assert_true(ca_issue(t->ca, (struct str) { csr.p, csr.n }, &who, clock_wall(), pem, &why));
+	assert_int_equal(trust_files_write(t, TRUST_NEXT_KEY, (struct str) { key.p, key.n }), 0);
+	assert_int_equal(trust_files_write(t, TRUST_NEXT_CERTIFICATE, (struct str) { pem->p, pem->n }), 0);
+	trust_wipe(&key);
+	sbuf_fini(&csr);
+}
+
+static void a_next_pair_is_used_when_it_is_promoted_and_not_before(void **state)
+{
+	UNUSED(state);
+	struct sbuf pem = { 0 };
+	struct trust_files t;
+	char *why = NULL;
+
+	assert_true(trust_files_open(&t, dir));
+	assert_false(trust_files_promote(&t));
+	write_pem(&t);
+	assert_true(trust_files_load(&t, &why));
+	write_next(&t, &pem);
+	assert_true(trust_files_load(&t, &why));
+	assert_true(t.certificate.n != pem.n || memcmp(t.certificate.p, pem.p, pem.n) != 0);
+	assert_true(trust_files_promote(&t));
+	assert_true(trust_files_load(&t, &why));
+	assert_memory_equal(t.certificate.p, pem.p, pem.n);
+	assert_true(ca_key_fits((struct str) { t.certificate.p, t.certificate.n }, (struct str) { t.key.p, t.key.n }));
+	assert_false(trust_files_promote(&t));
+	sbuf_fini(&pem);
+	trust_files_close(&t);
+}
+
+static void a_promotion_that_was_interrupted_is_ended_by_the_next_load(void **state)
+{
+	UNUSED(state);
+	struct sbuf pem = { 0 }, key = { 0 };
+	struct trust_files t;
+	char *why = NULL;
+
+	assert_true(trust_files_open(&t, dir));
+	write_pem(&t);
+	assert_true(trust_files_load(&t, &why));
+	write_next(&t, &pem);
+	assert_int_equal(trust_files_read(&t, TRUST_NEXT_KEY, CA_PEM_MAX, &key), 0);
+	assert_int_equal(trust_files_write(&t, "node.key", (struct str) { key.p, key.n }), 0);
+	assert_true(trust_files_load(&t, &why));
+	assert_memory_equal(t.certificate.p, pem.p, pem.n);
+	assert_true(ca_key_fits((struct str) { t.certificate.p, t.certificate.n }, (struct str) { t.key.p, t.key.n }));
+	trust_wipe(&key);
+	sbuf_fini(&pem);
+	trust_files_close(&t);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
@@ -210,6 +269,8 @@ int main(void)
 		T(a_key_that_was_changed_on_disk_is_none),
 		T(a_file_beyond_its_bound_is_not_read),
 		T(a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose),
+		T(a_next_pair_is_used_when_it_is_promoted_and_not_before),
+		T(a_promotion_that_was_interrupted_is_ended_by_the_next_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
