@@ -71,9 +71,11 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
-	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
-	json_t *local;   /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
-	bool local_node; /* its own state, too */
+	json_t *unpruned; /* the configuration before those whose end of overrides is not stored yet; NULL = none */
+	struct timer prune_again;
+	bool drain_wanted; /* of this node; its engine drains when its virtual addresses have left */
+	json_t *local;     /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
+	bool local_node;   /* its own state, too */
 	struct list streams; /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;
@@ -290,11 +292,18 @@ void runtime_restore_weights(struct api *a);
 /* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. Returns
  * the run-time state to be stored (the caller's), NULL = nothing changed. */
 json_t *runtime_prune(struct api *a, json_t *before, json_t *after) MUST_CHECK;
+/* That could not be stored: tried again, soon where it came too late. before: as for runtime_prune(). */
+void runtime_prune_later(struct api *a, json_t *before, bool late);
+/* A timer's: tries. */
+void runtime_prune_again(void *arg);
 /* A run-time state was committed, by whomever. */
 void runtime_applied(struct api *a, const struct entry *e);
-/* The stored document, a new reference that may be changed. */
+/* The log is another one: what was in force by the old one ends. */
+void runtime_reset(struct api *a);
+/* The stored document, a new reference that may be changed. Where this node cannot read it (a newer version wrote it)
+ * that is a warning, and this is what was in force before: it must not be stored then. */
 json_t *runtime_document(struct api *a);
-/* Stores it (stolen); then, or a refusal, answers. */
+/* Stores it (stolen); then, or a refusal, answers. Refused where the one that is stored cannot be read. */
 void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then);
 /* ?scope=local: this node alone, not stored. False: answered. */
 bool runtime_scope(struct call *c, bool *ret_local) MUST_CHECK;
@@ -362,7 +371,7 @@ json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
 /* Reasons of status_not_ready() with which mail goes on, but better elsewhere. */
 #define STATUS_NO_POOL "no pool has a usable server"
-#define STATUS_TAKEN   "an address of a listener is taken: see the warnings"
+#define STATUS_TAKEN "an address of a listener is taken: see the warnings"
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
 json_t *status_not_ready(struct api *a);
 bool status_is_draining(struct api *a);

@@ -106,9 +106,9 @@ bool write_replayed(struct call *c)
 	if (call_flag(c, "dry_run") || !write_key_make(c, &key))
 		return false;
 	const struct store_answer *was = store_answer_find(c->api->env.store, key.text);
-	if (was == NULL)
+	if (was == NULL && store_same_request(c->api->env.store, key.text, key.hash))
 		return false;
-	if (memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
+	if (was == NULL || memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
 		call_problem(c, PROBLEM_KEY_REUSED, NULL, "it was used within 24 hours for another request");
 	else
 		answer_replay(c, was);
@@ -208,17 +208,22 @@ static bool on_pruned(struct api *a, struct call *c, const struct store_result *
 {
 	struct pending *p = arg;
 
-	UNUSED(a);
 	UNUSED(r);
+	json_decref(a->unpruned);
+	a->unpruned = NULL;
 	answer(c, p, p->conf->revision);
 	return false;
 }
 
 static bool on_not_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
 {
-	/* Not fatal: at worst an override comes back with the next start. */
-	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
-	return on_pruned(a, c, r, arg);
+	struct pending *p = arg;
+
+	/* Not fatal: an override lasts a little longer. */
+	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, trying again");
+	runtime_prune_later(a, p->before, r != NULL && r->result == CORE_STALE);
+	answer(c, p, p->conf->revision);
+	return false;
 }
 
 static bool on_not_restored(struct api *a, struct call *c, const struct store_result *r, void *arg)
@@ -237,9 +242,10 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 {
 	struct pending *p = arg;
 	bool restores = p->runtime != NULL;
-	json_t *pruned = restores             ? json_incref(p->runtime)
-			 : p->keeps_overrides ? NULL
-					      : runtime_prune(a, p->before, p->conf->document);
+	json_t *pruned = restores ? json_incref(p->runtime)
+			 : p->keeps_overrides
+				 ? NULL
+				 : runtime_prune(a, a->unpruned != NULL ? a->unpruned : p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)

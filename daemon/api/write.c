@@ -89,14 +89,15 @@ static void answer_disk(struct call *c, int error)
 		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be stored: %s", strerror(-error));
 }
 
-static void answer_unknown(struct call *c, const char *operation)
+static void answer_unknown(struct call *c, const char *operation, int error)
 {
 	char *location = xasprintf("/api/v1/operations/%s", operation);
 
 	call_set_header(c, "Location", location);
 	call_json(c, 202,
 		  json_pack("{s:s, s:s, s:s}", "operation", operation, "state", "unknown", "detail",
-			    "no answer in time: it may be made yet, the operation tells"));
+			    error != 0 ? "this node's disk failed: it may have been made, the operation tells"
+				       : "no answer in time: it may be made yet, the operation tells"));
 	free(location);
 }
 
@@ -120,7 +121,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 			call_json(c, 200, json_pack("{s:I, s:b}", "revision", (json_int_t)r->revision, "replayed", 1));
 		break;
 	default:
-		answer_unknown(c, operation);
+		answer_unknown(c, operation, r->error);
 		break;
 	}
 }
@@ -249,6 +250,7 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 void write_end_all(struct api *a)
 {
 	timer_stop(&a->write_again);
+	timer_stop(&a->prune_again);
 	loop_flush_cancel(&a->write_next);
 	while (!list_empty(&a->waiting))
 		cancel_waiting(LIST_FIRST(&a->waiting, struct call, waiting));

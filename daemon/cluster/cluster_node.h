@@ -63,6 +63,9 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
  * keys were rotated. False: this node is in no cluster, or the key is not here (yet). The caller wipes it. */
 bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN]) MUST_CHECK;
 
+/* LEAVES: its vote is gone, the others have not forgotten it yet. GONE: it is about to forget them. */
+enum cluster_standing { CLUSTER_STAYS, CLUSTER_LEAVES, CLUSTER_GONE };
+enum cluster_standing cluster_node_standing(const struct cluster_node *n);
 /* A member that carries no mail and no VIP. */
 bool cluster_node_votes_only(const struct cluster_node *n);
 

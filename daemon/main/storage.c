@@ -47,6 +47,8 @@ static void on_reset(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
 	cluster_node_reset(n->cluster);
+	if (n->api != NULL)
+		api_reset(n->api);
 }
 
 static void on_lost(const struct entry *e, bool committed, void *arg)
@@ -176,6 +178,7 @@ int storage_leaving(struct node *n)
 {
 	json_decref(n->left);
 	n->left = own_document(n);
+	n->leaves = true;
 	return document_keep(n->config, n->left);
 }
 
@@ -184,10 +187,13 @@ static void on_left(const struct store_result *r, void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	if (r->result == CORE_COMMITTED)
+	/* Otherwise VIPs stay where they are: this node must not take one by what is in force yet. */
+	n->leaves = r->result != CORE_COMMITTED;
+	if (!n->leaves)
 		document_unkeep(n->config);
 	else
-		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log; it is written with the next start");
+		log_msg(LOG_LEVEL_ERROR, "store_first",
+			"the configuration is not in the log; it is written with the next start");
 }
 
 void storage_left(struct node *n)
