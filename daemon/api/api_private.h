@@ -20,6 +20,7 @@
 #include "daemon/api/share.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/session/overload.h"
 
 /* ---- bounds ---- */
 
@@ -58,6 +59,7 @@ struct api {
 	struct api_env env;
 	struct conf *conf;        /* in force; NULL only until the first api_set_conf() */
 	struct etag_key etag_key; /* of this node, where none is shared */
+	struct overload overload; /* of this node */
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
@@ -229,7 +231,8 @@ void etag_of_object(const struct api *a, const json_t *object, char out[64]);
 
 /* ---- configuration (config_write.c) ---- */
 
-/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered. */
+/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered, or it waits (see
+ * write_confirm()). */
 bool write_precondition(struct call *c, const char *current) MUST_CHECK;
 /* True: the same write was made before under this Idempotency-Key (or the key is of another one): answered. */
 bool write_replayed(struct call *c);
@@ -247,6 +250,11 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 bool write_turn(struct call *c) MUST_CHECK;
 /* The handler is called anew when it is this call's turn again. */
 void write_wait(struct call *c);
+/* To be asked before a refusal that what is in force here gives reason for, or the answer that nothing is to change.
+ * On a member it may be older than what another node has answered, even than what this caller read there. True: the
+ * call waits; the run-time state is written as it is, behind which all is in force that was before, and the handler is
+ * called anew. */
+bool write_confirm(struct call *c) MUST_CHECK;
 /* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
 struct write_then {
 	/* It is committed, and in force on this node. Answers. */

@@ -36,6 +36,8 @@ bool write_precondition(struct call *c, const char *current)
 	}
 	if (m != ETAG_DIFFERS && n != ETAG_MATCHES)
 		return true;
+	if (write_confirm(c))
+		return false;
 	if (current != NULL)
 		call_set_header(c, "ETag", current);
 	call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "%s",
@@ -304,40 +306,21 @@ static bool config_feasible(struct call *c, struct conf *conf)
 	return ok;
 }
 
-static bool on_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+static void answer_unchanged(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
 {
-	UNUSED(a);
-	UNUSED(r);
-	UNUSED(arg);
-	if (c == NULL)
-		return false;
-	c->is_fresh = true;
-	write_wait(c);
-	return false;
-}
+	char etag[64];
 
-/* What is in force here may be older than what another node was answered, or this node be cut off: then "nothing to
- * change" would be wrong. So the run-time state is written as it is; what was written before is in force when that is.
- */
-static void confirm(struct call *c)
-{
-	const struct entry *e = store_last(c->api->env.store, ENTRY_RUNTIME);
-	char *text = e == NULL ? xstrdup("{}") : xstrndup(e->document.p, e->document.n);
-	/* With an author of its own: not under the call's Idempotency-Key. */
-	struct store_write sw = { .kind = ENTRY_RUNTIME,
-				  .author = c->who.author,
-				  .comment = "whether the configuration is as wanted",
-				  .document = str_from(text) };
-
-	write_propose(c->api, c, &sw, &(struct write_then) { .committed = on_confirmed });
-	free(text);
+	etag_of_document(c->api, etag);
+	set_written_etag(c, w, w->next, etag);
+	call_json(c, 200,
+		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)c->api->conf->revision, "changes", changes,
+			    "warnings", warnings_json(conf)));
 }
 
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
 {
 	struct api *a = c->api;
 	json_t *changes = conf_diff(a->conf->document, w->next);
-	char etag[64];
 
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
@@ -346,15 +329,9 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
-	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0 && !c->is_fresh &&
-		   store_identity(a->env.store).cluster != 0) {
-		confirm(c);
 	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
-		etag_of_document(a, etag);
-		set_written_etag(c, w, w->next, etag);
-		call_json(c, 200,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
+		if (!write_confirm(c))
+			answer_unchanged(c, w, conf, changes);
 	} else if (config_feasible(c, conf)) {
 		config_propose(c, w, conf, changes);
 	}

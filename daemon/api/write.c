@@ -247,6 +247,55 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 	}
 }
 
+/* ---- what is in force ---- */
+
+static bool on_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c == NULL)
+		return false;
+	c->is_fresh = true;
+	write_wait(c);
+	return false;
+}
+
+/* Whatever became of that entry, the call's own write was never asked for: no "unknown". */
+static bool on_not_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	int disk = store_disk_error(a->env.store);
+
+	UNUSED(arg);
+	if (c == NULL)
+		return false;
+	if (r != NULL && r->result == CORE_STALE)
+		again_later(a, c);
+	else if (disk != 0)
+		answer_disk(c, disk);
+	else
+		call_problem(c, PROBLEM_NO_QUORUM, NULL,
+			     "nothing was changed: it could not be learned what is in force on the others");
+	return false;
+}
+
+bool write_confirm(struct call *c)
+{
+	const struct entry *e = store_last(c->api->env.store, ENTRY_RUNTIME);
+
+	if (c->is_fresh || call_flag(c, "dry_run") || store_identity(c->api->env.store).cluster == 0)
+		return false;
+	char *text = e == NULL ? xstrdup("{}") : xstrndup(e->document.p, e->document.n);
+	/* With an author given it is not under the call's Idempotency-Key. */
+	struct store_write sw = { .kind = ENTRY_RUNTIME,
+				  .author = c->who.author,
+				  .comment = "to be sure of what is in force",
+				  .document = str_from(text) };
+	write_propose(c->api, c, &sw, &(struct write_then) { .committed = on_confirmed, .failed = on_not_confirmed });
+	free(text);
+	return true;
+}
+
 void write_end_all(struct api *a)
 {
 	timer_stop(&a->write_again);

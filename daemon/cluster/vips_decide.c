@@ -229,6 +229,7 @@ static void look_at_self(struct vips *v, const struct conf *conf, struct vip_nod
 	api_report(v->env.api, r);
 	h.synced = store_identity(v->env.store).cluster == 0 || store_state(v->env.store) == CORE_ACTIVE;
 	h.pools = !r->soft;
+	h.overloaded = r->overloaded;
 	self->age_ms = 0;
 	self->fault = vip_fault_of(&h);
 	self->able = vip_is_able(&h);

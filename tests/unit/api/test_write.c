@@ -539,6 +539,63 @@ static void nothing_to_change_is_only_said_of_what_was_in_force_after_the_questi
 	bench_close(&b);
 }
 
+static void put_with_old_tag(struct call *c)
+{
+	if (write_turn(c) && write_precondition(c, "\"newer\""))
+		fail();
+}
+
+/* The tag may be of what another node has in force already. */
+static void a_member_makes_sure_that_a_tag_is_old(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	uint64_t before = store_position(b.store);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	put_with_old_tag(c);
+	assert_int_equal(q.req->response_code, 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	for (int turns = 0; turns < 10 && q.req->response_code == 0; turns++)
+		loop_turn(b.api.env.loop, false);
+	assert_int_equal(q.req->response_code, 412);
+	assert_int_equal(store_position(b.store), before + 1);
+	asked_free(&q);
+	bench_close(&b);
+}
+
+/* An "unknown" would name an operation that says "committed" later, of a write that was never asked for. */
+static void what_could_not_be_made_sure_of_is_refused(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	while (sem_trywait(&let_go) == 0) /* of a disk that was not held any more when it was let go */
+		;
+	held = true;
+	put_with_old_tag(c);
+	store_dispatch(b.store);
+	store_tick(b.store, (uint64_t)clock_mono_ms() + CORE_DEADLINE_MS + 1);
+	store_dispatch(b.store);
+	held = false;
+	assert_int_equal(sem_post(&let_go), 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
+	bench_close(&b);
+}
+
 /* It may be right as it is: "read it again" would help nobody, least of all one that had nothing to read. */
 static void who_was_late_all_the_time_may_try_again(void **state)
 {
@@ -569,6 +626,8 @@ int main(void)
 		cmocka_unit_test(a_key_of_another_request_is_refused_where_its_answer_is_not_known),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
 		cmocka_unit_test(who_was_late_all_the_time_may_try_again),
+		cmocka_unit_test(a_member_makes_sure_that_a_tag_is_old),
+		cmocka_unit_test(what_could_not_be_made_sure_of_is_refused),
 		cmocka_unit_test(nothing_to_change_is_only_said_of_what_was_in_force_after_the_question),
 	};
 
