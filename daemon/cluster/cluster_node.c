@@ -242,12 +242,21 @@ bool cluster_listen(struct cluster_node *n, char **ret_why)
 	return me == NULL || peers_listen(n->env.peers, &me->listen, 1, ret_why);
 }
 
+/* A version that was taken back: it could not read what the others write. */
+static bool is_too_far(const struct cluster_node *n, char **ret_why)
+{
+	const struct members *t = cluster_table(n);
+
+	*ret_why = t == NULL ? NULL : members_too_far(t, MEMBERS_FEATURES_LOW, MEMBERS_FEATURES_HIGH);
+	return *ret_why != NULL;
+}
+
 bool cluster_begin(struct cluster_node *n, char **ret_why)
 {
 	struct corosync_options o = { .id = store_identity(n->env.store).id };
 
 	ASSERT(n->corosync == NULL);
-	if (!trust_files_load(&n->trust, ret_why))
+	if (!trust_files_load(&n->trust, ret_why) || is_too_far(n, ret_why))
 		return false;
 	own_certificate_loaded(n);
 	/* A port that is taken keeps no node from its cluster: it is tried again. */

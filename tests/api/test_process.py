@@ -134,6 +134,10 @@ def test_an_address_taken_at_a_later_start_is_tried_again_and_all_else_serves(id
         _, f = smtp(idle_node)
         assert ask(f, "NOOP").startswith("250 ")
         assert idle_node.get("/readyz").status == 503
+        written = idle_node.write("PATCH", "/api/v1/config", {"domain_sets": {"d": {"d.test": True}}})
+        assert written.status == 200, "whoever changes something else can do nothing about it"
+        refused = idle_node.write("PATCH", "/api/v1/config", {"listeners": {"third": idle_node.config["listeners"]["late"]}})
+        assert refused.status == 422
     wait_for(lambda: idle_node.get("/readyz").status == 200, "the address is had once it is free")
     assert warning() is None
     with socket.create_connection(("127.0.0.1", port), 10) as late:
