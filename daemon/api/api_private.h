@@ -71,11 +71,11 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
-	json_t *unpruned;      /* the configuration before those whose end of overrides is not stored yet; NULL = none */
+	json_t *unpruned; /* the configuration before those whose end of overrides is not stored yet; NULL = none */
 	struct timer prune_again;
-	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
-	json_t *local;   /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
-	bool local_node; /* its own state, too */
+	bool drain_wanted; /* of this node; its engine drains when its virtual addresses have left */
+	json_t *local;     /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
+	bool local_node;   /* its own state, too */
 	struct list streams; /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;

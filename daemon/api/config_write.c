@@ -242,10 +242,10 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 {
 	struct pending *p = arg;
 	bool restores = p->runtime != NULL;
-	json_t *pruned = restores             ? json_incref(p->runtime)
-			 : p->keeps_overrides ? NULL
-					      : runtime_prune(a, a->unpruned != NULL ? a->unpruned : p->before,
-							      p->conf->document);
+	json_t *pruned = restores ? json_incref(p->runtime)
+			 : p->keeps_overrides
+				 ? NULL
+				 : runtime_prune(a, a->unpruned != NULL ? a->unpruned : p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)

@@ -24,9 +24,10 @@ static json_t *read_stored(struct api *a)
 	char *text = NULL;
 
 	if (document == NULL)
-		text = xasprintf("the run-time state at position %llu cannot be read on this node: %s; what was in force "
-				 "before stays",
-				 (unsigned long long)e->position, errors.n == 0 ? "?" : errors.list[0].detail);
+		text = xasprintf(
+			"the run-time state at position %llu cannot be read on this node: %s; what was in force "
+			"before stays",
+			(unsigned long long)e->position, errors.n == 0 ? "?" : errors.list[0].detail);
 	api_warn(a, WARNING, text);
 	free(text);
 	errors_fini(&errors);

@@ -433,8 +433,8 @@ static void an_override_that_ends_too_late_ends_all_the_same(void **state)
 		assert_true(store_wait(b.store, WAIT_MS));
 	}
 	json_t *now = runtime_document(&b.api);
-	json_t *server = json_object_get(
-		json_object_get(json_object_get(json_object_get(now, "pools"), "p"), "servers"), "s");
+	json_t *server =
+		json_object_get(json_object_get(json_object_get(json_object_get(now, "pools"), "p"), "servers"), "s");
 	assert_non_null(server);
 	assert_null(json_object_get(server, "weight"));
 	assert_non_null(json_object_get(json_object_get(now, "nodes"), "n2")); /* what the other wrote stays */
@@ -445,7 +445,8 @@ static void an_override_that_ends_too_late_ends_all_the_same(void **state)
 	bench_close(&b);
 }
 
-/* This node was given the log in short: it knows that the key was used and by which request, and not what came of it. */
+/* This node was given the log in short: it knows that the key was used and by which request, and not what came of it.
+ */
 static void forget_answers(struct store *s)
 {
 	answers_fini(&s->applied.answers);
