@@ -211,8 +211,9 @@ static void check_answer(struct sim *s, const struct sim_op *o, enum core_result
 	if (result == CORE_COMMITTED && (!s->committed[position].any || s->committed[position].op != op))
 		sim_fail(s, "op-%u was answered as committed at %llu and is not there", op,
 			 (unsigned long long)position);
-	if (result == CORE_DUPLICATE && (!s->committed[position].any || s->committed[position].op == 0 ||
-					 s->ops[s->committed[position].op - 1].key != o->key || o->key == 0))
+	if (result == CORE_DUPLICATE &&
+	    (!s->committed[position].any || s->committed[position].op == 0 || s->committed[position].op == op ||
+	     s->ops[s->committed[position].op - 1].key != o->key || o->key == 0))
 		sim_fail(s, "op-%u was answered as a duplicate of %llu and is none", op, (unsigned long long)position);
 	if (o->denied && o->applied_at != 0)
 		sim_fail(s, "op-%u is at %llu and was answered as not made", op, (unsigned long long)o->applied_at);
