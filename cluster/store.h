@@ -135,6 +135,8 @@ bool store_quorate(const struct store *s);
 enum core_state store_state(const struct store *s);
 /* Why this node's disk does not take writes, 0 = it does. */
 int store_disk_error(const struct store *s);
+/* How long the last write to this node's disk took, or the one under way has lasted, whichever is longer. */
+int64_t store_disk_ms(const struct store *s);
 /* The members of the view, this node among them. Returns how many; 0 = in none. */
 size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX]);
 /* Members of the table in force (a node without one is alone), by whether they are in the view. */

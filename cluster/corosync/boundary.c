@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/watchdog.h"
 
 #define BOUNDARY_MAGIC 0x424f554eu
 
@@ -82,12 +83,19 @@ struct boundary *boundary_new(const struct thread_start *start)
 	return b;
 }
 
+/* Messages may hold keys. */
+static void free_waiting(struct waiting *w)
+{
+	explicit_bzero(w->bytes, w->n);
+	free(w);
+}
+
 static void drop_waiting(struct boundary *b)
 {
 	while (!list_empty(&b->waiting)) {
 		struct waiting *w = LIST_FIRST(&b->waiting, struct waiting, link);
 		list_remove(&w->link);
-		free(w);
+		free_waiting(w);
 	}
 	b->n_waiting = 0;
 }
@@ -353,7 +361,7 @@ void boundary_sent(struct boundary *b)
 	list_remove(&w->link);
 	b->n_waiting--;
 	pthread_mutex_unlock(&b->lock);
-	free(w);
+	free_waiting(w);
 }
 
 void boundary_calls(struct boundary *b)
@@ -361,6 +369,7 @@ void boundary_calls(struct boundary *b)
 	pthread_mutex_lock(&b->lock);
 	b->calling_since = clock_mono_ms();
 	pthread_mutex_unlock(&b->lock);
+	watchdog_wait(); /* who stops corosync has stopped nothing here */
 }
 
 void boundary_returned(struct boundary *b)
@@ -368,6 +377,7 @@ void boundary_returned(struct boundary *b)
 	pthread_mutex_lock(&b->lock);
 	b->calling_since = 0;
 	pthread_mutex_unlock(&b->lock);
+	watchdog_waited();
 }
 
 void boundary_status(struct boundary *b, const struct thread_status *t)

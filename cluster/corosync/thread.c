@@ -13,6 +13,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
+#include "daemon/base/watchdog.h"
 
 enum { POLL_MAX_MS = 1000, STRAY_MAX = 100, STRAY_MS = 10 };
 
@@ -121,6 +122,7 @@ static void open_connection(struct adapter *a)
 	int rc = CALL(a, a->engine->open(a->engine->arg, a->start->group, &events, &id));
 
 	if (rc != 0) {
+		a->status.id = 0; /* what is not there is started, by whoever looks after it */
 		adapter_lose(a, rc == -EACCES || rc == -ENOMEM ? adapter_why(rc) : WHY_ABSENT);
 		return;
 	}
@@ -278,7 +280,9 @@ void thread_run(const struct thread_start *start)
 			     .fd = -1,
 			     .retry_wait = start->pace.retry_min };
 
+	watchdog_enter("cluster");
 	for (;;) {
+		watchdog_beat();
 		struct commands commands = boundary_commands(a.b);
 		if (commands.stop)
 			break;
@@ -288,4 +292,5 @@ void thread_run(const struct thread_start *start)
 		wait_for_something(&a);
 	}
 	close_connection(&a);
+	watchdog_exit();
 }

@@ -14,6 +14,7 @@
 
 #include "cluster/core/le.h"
 #include "daemon/base/hash.h"
+#include "daemon/base/watchdog.h"
 
 #define NEW_FILE IDENTITY_FILE ".new"
 #define FORMAT "postroad-identity 1\nid %" SCNu32 "\njoined %u\ninstance %" SCNx64 "\ncluster %" SCNx64 "\nalone %u\n"
@@ -90,6 +91,7 @@ int identity_save(int dir_fd, const struct identity *i)
 
 	ASSERT(is_sound(i));
 	as_text(i, text);
+	watchdog_wait();
 	int err = write_new(dir_fd, text);
 	if (err == 0 && renameat(dir_fd, NEW_FILE, dir_fd, IDENTITY_FILE) != 0)
 		err = -errno;
@@ -97,6 +99,7 @@ int identity_save(int dir_fd, const struct identity *i)
 		unlinkat(dir_fd, NEW_FILE, 0);
 	else if (fsync(dir_fd) != 0)
 		err = -errno;
+	watchdog_waited();
 	return err;
 }
 

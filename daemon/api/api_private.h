@@ -20,6 +20,7 @@
 #include "daemon/api/share.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/session/overload.h"
 
 /* ---- bounds ---- */
 
@@ -44,7 +45,7 @@ struct api_warning {
 };
 
 struct etag_key {
-	uint8_t bytes[32];
+	uint8_t bytes[API_SHARED_KEY_LEN];
 };
 
 struct node_series {
@@ -56,8 +57,9 @@ struct node_series {
 struct api {
 	uint32_t magic;
 	struct api_env env;
-	struct conf *conf; /* in force; NULL only until the first api_set_conf() */
-	struct etag_key etag_key;
+	struct conf *conf;        /* in force; NULL only until the first api_set_conf() */
+	struct etag_key etag_key; /* of this node, where none is shared */
+	struct overload overload; /* of this node */
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
 	size_t reading_bytes;
@@ -154,6 +156,7 @@ struct call {
 	struct list waiting;    /* for its turn to write */
 	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
 	bool was_late;          /* another node's write was first */
+	bool is_fresh;          /* what is in force here is not older than this call */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };
@@ -220,15 +223,16 @@ SSL_CTX *tls_admin_context(const struct node_config *n, char fingerprint[96], ch
 /* The node's key, from the state directory, made there the first time. False: it could not be kept, and tags change
  * with the next start. */
 bool etag_key_load(const char *state_dir, struct etag_key *ret);
-/* The ETag of the document in force, of a revision, or of any JSON value, with quotes. What is in it that is secret
- * cannot be guessed from it. */
+/* The ETag of the document in force, of a revision, or of any JSON value, with quotes: the same on all members of a
+ * cluster. What is in it that is secret cannot be guessed from it. */
 void etag_of_document(const struct api *a, char out[64]);
-void etag_of_entry(const struct etag_key *key, uint64_t revision, const uint8_t *hash, char out[64]);
-void etag_of_object(const struct etag_key *key, const json_t *object, char out[64]);
+void etag_of_entry(const struct api *a, uint64_t revision, const uint8_t *hash, char out[64]);
+void etag_of_object(const struct api *a, const json_t *object, char out[64]);
 
 /* ---- configuration (config_write.c) ---- */
 
-/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered. */
+/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered, or it waits (see
+ * write_confirm()). */
 bool write_precondition(struct call *c, const char *current) MUST_CHECK;
 /* True: the same write was made before under this Idempotency-Key (or the key is of another one): answered. */
 bool write_replayed(struct call *c);
@@ -244,6 +248,13 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 /* Whether a call may work out a write now. False: another one is under way, and the handler is called anew when it is
  * this call's turn. */
 bool write_turn(struct call *c) MUST_CHECK;
+/* The handler is called anew when it is this call's turn again. */
+void write_wait(struct call *c);
+/* To be asked before a refusal that what is in force here gives reason for, or the answer that nothing is to change.
+ * On a member it may be older than what another node has answered, even than what this caller read there. True: the
+ * call waits; the run-time state is written as it is, behind which all is in force that was before, and the handler is
+ * called anew. */
+bool write_confirm(struct call *c) MUST_CHECK;
 /* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
 struct write_then {
 	/* It is committed, and in force on this node. Answers. */
@@ -366,6 +377,9 @@ json_t *status_node(struct api *a);
 const char *status_stop_is_unsafe(struct api *a);
 json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
+/* Reasons of status_not_ready() with which mail goes on, but better elsewhere. */
+#define STATUS_NO_POOL "no pool has a usable server"
+#define STATUS_TAKEN "an address of a listener is taken: see the warnings"
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
 json_t *status_not_ready(struct api *a);
 bool status_is_draining(struct api *a);

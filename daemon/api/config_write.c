@@ -36,6 +36,8 @@ bool write_precondition(struct call *c, const char *current)
 	}
 	if (m != ETAG_DIFFERS && n != ETAG_MATCHES)
 		return true;
+	if (write_confirm(c))
+		return false;
 	if (current != NULL)
 		call_set_header(c, "ETag", current);
 	call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "%s",
@@ -86,7 +88,7 @@ static void answer_replay(struct call *c, const struct store_answer *was)
 	char etag[64];
 
 	if (e != NULL && c->resource->fn != res_object_put && c->resource->fn != res_object_patch) {
-		etag_of_entry(&c->api->etag_key, e->revision, e->hash, etag);
+		etag_of_entry(c->api, e->revision, e->hash, etag);
 		call_set_header(c, "ETag", etag);
 	}
 	call_json(c, 200,
@@ -164,7 +166,7 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 	if (w->name == NULL)
 		snprintf(etag, sizeof(etag), "%s", whole);
 	else if (object != NULL)
-		etag_of_object(&c->api->etag_key, object, etag);
+		etag_of_object(c->api, object, etag);
 	if (etag[0] != '\0') /* else deleted */
 		call_set_header(c, "ETag", etag);
 }
@@ -249,7 +251,7 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)
-		etag_of_entry(&a->etag_key, r->entry->revision, r->entry->hash, p->etag);
+		etag_of_entry(a, r->entry->revision, r->entry->hash, p->etag);
 	if (pruned == NULL) {
 		answer(c, p, r->revision);
 		return false;
@@ -304,11 +306,21 @@ static bool config_feasible(struct call *c, struct conf *conf)
 	return ok;
 }
 
+static void answer_unchanged(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
+{
+	char etag[64];
+
+	etag_of_document(c->api, etag);
+	set_written_etag(c, w, w->next, etag);
+	call_json(c, 200,
+		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)c->api->conf->revision, "changes", changes,
+			    "warnings", warnings_json(conf)));
+}
+
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
 {
 	struct api *a = c->api;
 	json_t *changes = conf_diff(a->conf->document, w->next);
-	char etag[64];
 
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
@@ -318,11 +330,8 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
 	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
-		etag_of_document(a, etag);
-		set_written_etag(c, w, w->next, etag);
-		call_json(c, 200,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
+		if (!write_confirm(c))
+			answer_unchanged(c, w, conf, changes);
 	} else if (config_feasible(c, conf)) {
 		config_propose(c, w, conf, changes);
 	}

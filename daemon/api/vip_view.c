@@ -68,7 +68,7 @@ static void fill_said(const struct report_row *row, const struct report_vip *sai
 
 	n->age_ms = fresh ? row->age_ms : INT64_MAX;
 	n->fault = r->ready || r->soft ? VIP_WELL : VIP_LISTENERS;
-	n->able = r->ready;
+	n->able = r->ready && !r->overloaded;
 	n->draining = fresh && is_draining(row);
 	n->generation = 1;
 	if (said == NULL)
@@ -87,7 +87,9 @@ static void add_node(const struct report_row *row, void *arg)
 	const struct report_vip *said = vip_view_said(row, w->config->name);
 	struct vip_node n = { .id = row->id, .age_ms = INT64_MAX };
 
-	if (!row->member || w->nodes->n == HA_NODES_MAX)
+	/* Who only votes never holds one, whatever the configuration says. */
+	bool votes_only = row->report != NULL && row->report->voter_only;
+	if (!row->member || votes_only || w->nodes->n == HA_NODES_MAX)
 		return;
 	snprintf(n.name, sizeof(n.name), "%s", row->name);
 	if (row->report != NULL)

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/base/watchdog.h"
+
 static int write_new(const char *path, struct str bytes)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -26,7 +28,7 @@ static int write_new(const char *path, struct str bytes)
 	return err;
 }
 
-static int sync_directory_of(const char *path)
+int file_sync_directory_of(const char *path)
 {
 	char *copy = xstrdup(path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,7 +40,7 @@ static int sync_directory_of(const char *path)
 	return err;
 }
 
-int file_replace(const char *path, struct str bytes)
+static int replace(const char *path, struct str bytes)
 {
 	char *fresh = xasprintf("%s.new", path);
 	int err = write_new(fresh, bytes);
@@ -48,5 +50,13 @@ int file_replace(const char *path, struct str bytes)
 	if (err != 0)
 		unlink(fresh);
 	free(fresh);
-	return err != 0 ? err : sync_directory_of(path);
+	return err != 0 ? err : file_sync_directory_of(path);
+}
+
+int file_replace(const char *path, struct str bytes)
+{
+	watchdog_wait(); /* a disk that hangs is none of this thread's doing */
+	int err = replace(path, bytes);
+	watchdog_waited();
+	return err;
 }

@@ -60,6 +60,7 @@ static void drop_unseen(struct vips *v)
 			continue;
 		}
 		move_end(i);
+		elsewhere_forget(i);
 		vips_item_free(i);
 		v->items[n] = v->items[--v->n_items];
 	}
@@ -173,19 +174,37 @@ static bool is_moving(const struct vips_item *i)
 	return i->pin != 0 && i->pin_ms != 0 && i->vip.holder != i->pin && vips_now(i->vips) - i->pin_ms < VIPS_PIN_MS;
 }
 
-static void apply_pin(struct vips_item *i)
+/* A third node stands back until the target has it, or did not take it when the old one had let go. */
+static bool is_aside(struct vips_item *i)
 {
-	bool moving = is_moving(i);
+	int64_t now = vips_now(i->vips);
+
+	if (i->aside_to != 0 && i->vip.holder == i->aside_from)
+		i->aside_seen_ms = now;
+	if (i->aside_to == 0 || i->holds || i->vip.holder == i->aside_to || now - i->aside_ms > VIPS_PIN_MS)
+		i->aside_to = 0;
+	return i->aside_to != 0;
+}
+
+static void say_where_to(struct vips_item *i, uint32_t to, int64_t ms)
+{
+	i->vip.to = to;
+	i->vip.to_ms = ms;
+}
+
+static void apply_moves(struct vips_item *i)
+{
+	int64_t now = vips_now(i->vips);
 
 	i->vip.pinned = i->pin;
 	i->vip.preparing = move_prepares(&i->move);
-	/* The target is not to take it before all is prepared. */
-	i->vip.failback = i->vip.failback && !moving;
-	i->vip.pinned_ms = INT64_MAX;
-	if (i->move.step == MOVE_LETTING && !i->move.drain)
-		i->vip.pinned_ms = vips_now(i->vips) - i->move.since_ms;
-	else if (moving && !i->holds && i->move.step == MOVE_NONE)
-		i->vip.pinned_ms = 0; /* a third node stands back, so that the target gets it */
+	/* keepalived would not wait for anything to be prepared. */
+	i->vip.failback = false;
+	say_where_to(i, 0, 0);
+	if (i->move.step == MOVE_LETTING && i->move.cause != MOVE_DRAIN)
+		say_where_to(i, i->move.to, now - i->move.since_ms);
+	else if (is_aside(i))
+		say_where_to(i, i->aside_to, now - i->aside_seen_ms);
 }
 
 /* ---- what is so ---- */
@@ -210,6 +229,7 @@ static void look_at_self(struct vips *v, const struct conf *conf, struct vip_nod
 	api_report(v->env.api, r);
 	h.synced = store_identity(v->env.store).cluster == 0 || store_state(v->env.store) == CORE_ACTIVE;
 	h.pools = !r->soft;
+	h.overloaded = r->overloaded;
 	self->age_ms = 0;
 	self->fault = vip_fault_of(&h);
 	self->able = vip_is_able(&h);
@@ -268,7 +288,8 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	/* Done: that it leaves there again later is another matter. */
 	if (i->pin != 0 && i->vip.holder == i->pin)
 		i->pin_ms = 0;
-	apply_pin(i);
+	i->failback = c->failback;
+	apply_moves(i);
 	if (i->probe != VIP_NOT_PROBED && vips_now(v) - i->probed_ms > VIPS_PROBED_MS)
 		i->probe = VIP_NOT_PROBED;
 	i->vip.probe = i->probe;
@@ -284,13 +305,14 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	bool at_start = v->runtime_position == 0;
 	struct ifaddrs *all = NULL;
 	struct vip_node self = { 0 };
+	enum vips_part part = v->env.part(v->env.arg);
 
 	if (getifaddrs(&all) != 0)
 		all = NULL;
 	look_at_self(v, conf, &self);
 	for (size_t n = 0; n < v->n_items; n++)
 		v->items[n]->seen = false;
-	for (size_t n = 0; n < conf->n_vips; n++) {
+	for (size_t n = 0; n < conf->n_vips && part != VIPS_NONE; n++) {
 		const struct vip_config *c = &conf->vips[n];
 		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
@@ -302,6 +324,8 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		choose_source(all, conf, c, &i->source6, AF_INET6);
 		if (fresh || (readable && position + 1 != v->runtime_position))
 			take_pin(i, runtime, fresh || at_start);
+		/* Others are about to forget it: it would hear nobody and think itself alone. */
+		self.draining = vips_is_draining(v) || (part == VIPS_KEEPS && !i->holds);
 		look_at_item(i, c, &self);
 	}
 	v->runtime_position = position + 1;
@@ -497,14 +521,40 @@ static bool decide(struct vips_item *i)
 	return i->verdict.up != before;
 }
 
+/* Who ordered the move may know the target better than this node does: what that one says of itself is awaited. */
+static bool is_target_awaited(const struct vips_item *i)
+{
+	return !vip_could(&i->nodes, i->pin) && vips_now(i->vips) - i->pin_ms < VIPS_TARGET_MS;
+}
+
 static void follow_pin(struct vips_item *i)
 {
 	/* A word that is new, and this node has what it is about. */
 	if (i->holds && is_moving(i) && i->pin != i->nodes.self && i->move.step == MOVE_NONE &&
-	    i->move.why[0] == '\0' && !vips_is_draining(i->vips))
-		move_begin(i, i->pin, VIPS_MOVE_KEEP_S);
+	    i->move.why[0] == '\0' && !vips_is_draining(i->vips) && !is_target_awaited(i))
+		move_begin(i, MOVE_HAND, i->pin, VIPS_MOVE_KEEP_S);
 	if (!is_moving(i) && i->move.step == MOVE_NONE)
 		i->move.why[0] = '\0';
+}
+
+/* Not at once: a node that comes and goes would take the VIP with it each time. */
+static void follow_order(struct vips_item *i)
+{
+	int64_t now = vips_now(i->vips);
+	uint32_t better = 0;
+
+	if (i->failback && i->holds && i->verdict.up && i->move.step == MOVE_NONE && !is_moving(i) &&
+	    !vips_is_draining(i->vips) && now >= i->failback_ms)
+		better = vip_better(&i->nodes, &i->vip);
+	if (better == 0)
+		i->better_ms = 0;
+	else if (i->better_ms == 0)
+		i->better_ms = now;
+	if (better == 0 || now - i->better_ms < VIPS_BETTER_MS)
+		return;
+	i->better_ms = 0;
+	i->failback_ms = now + VIPS_AGAIN_MS;
+	move_begin(i, MOVE_FAILBACK, better, VIPS_MOVE_KEEP_S);
 }
 
 void vips_look(struct vips *v)
@@ -518,20 +568,29 @@ void vips_look(struct vips *v)
 
 	for (size_t i = 0; i < v->n_items; i++)
 		news |= hear_item(v->items[i], r);
+	if (r != NULL && r->generation == v->generation)
+		v->table_refused = false;
 	look_at_all(v, conf);
 	for (size_t i = 0; i < v->n_items; i++) {
 		follow_pin(v->items[i]);
+		follow_order(v->items[i]);
 		move_tick(v->items[i]);
 	}
 	drain_tick(v);
 	for (size_t i = 0; i < v->n_items; i++) {
-		apply_pin(v->items[i]); /* a step may have ended */
+		apply_moves(v->items[i]); /* a step may have ended */
 		news |= decide(v->items[i]);
 	}
 	if (is_complete(v) || vips_now(v) - v->started_ms >= VIP_START_MS)
 		tell_table(v);
 	tell_health(v);
 	take_tick(v);
-	if (news)
-		vips_say(v);
+	lost_tick(v);
+	elsewhere_tick(v);
+	if (!news)
+		return;
+	vips_say(v);
+	/* It goes out in the next turn of the loop, not with the next beat. */
+	v->client_due_ms = 0;
+	timer_set_in(v->loop, &v->timer, 0);
 }

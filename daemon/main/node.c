@@ -13,6 +13,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/metrics.h"
+#include "daemon/base/watchdog.h"
 #include "daemon/main/document.h"
 #include "daemon/main/node_private.h"
 #include "daemon/main/notify.h"
@@ -44,6 +45,7 @@ static void listen_now(void *arg)
 	if (!engine_listen(n->engine, &errors)) {
 		fail(n, "the listeners cannot be opened", &errors);
 	} else {
+		binds_tell(n, errors.n > 0 ? &errors : NULL);
 		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node,
 			(unsigned long long)n->conf->revision);
 		notify_send("READY=1\nSTATUS=Taking mail");
@@ -97,6 +99,16 @@ static void stop_faster(struct node *n, const char *signal_name)
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
+/* Addresses move first, for up to half of the grace and the rest of a minute; then messages have the whole of it. */
+static void tell_stopping(const struct node *n)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%lld\nSTATUS=Finishing messages under way",
+		 (long long)(2 * n->config->shutdown_grace_ms + 60000) * 1000);
+	notify_send(text);
+}
+
 static void on_terminate(evutil_socket_t sig, short what, void *arg)
 {
 	struct node *n = arg;
@@ -109,7 +121,7 @@ static void on_terminate(evutil_socket_t sig, short what, void *arg)
 	}
 	log_msg(LOG_LEVEL_NOTICE, "stopping", "finishing messages under way, at most %lld s",
 		(long long)(n->config->shutdown_grace_ms / 1000));
-	notify_send("STOPPING=1\nSTATUS=Finishing messages under way");
+	tell_stopping(n);
 	api_event(n->api, "node", json_pack("{s:s, s:s}", "name", n->config->node, "state", "stopping"));
 	n->stop_waits = 2;
 	cluster_node_hand_over(n->cluster, on_stopped, n);
@@ -130,15 +142,25 @@ static void on_reload(evutil_socket_t sig, short what, void *arg)
 	certificates_reload(n);
 }
 
-static void on_watchdog(void *arg)
+static void on_beat(void *arg)
 {
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	/* A worker that hangs is worth a restart as much as this thread is. */
-	if (engine_worker_silence_ms(n->engine) < n->watchdog_ms / 2)
-		notify_send("WATCHDOG=1");
-	timer_set_in(n->loop, &n->watchdog, n->watchdog_ms / 3);
+	watchdog_beat();
+	timer_set_in(n->loop, &n->beat, WATCHDOG_BEAT_MS);
+}
+
+/* On the watchdog's thread, which judges who hangs; systemd judges that thread, and a process that is stopped. */
+static void on_watchdog_round(void *arg)
+{
+	struct node *n = arg;
+	int64_t now = clock_mono_ms();
+
+	if (n->watchdog_ms == 0 || now < n->watchdog_at_ms)
+		return;
+	n->watchdog_at_ms = now + n->watchdog_ms / 4;
+	notify_send("WATCHDOG=1");
 }
 
 static void watch_signals(struct node *n)
@@ -166,7 +188,8 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->started_wall = clock_wall();
 	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
-	timer_init(&n->watchdog, on_watchdog, n);
+	timer_init(&n->beat, on_beat, n);
+	binds_init(n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
 	n->env = (struct conf_env) { .node = n->config->node, .hostname = n->hostname };
@@ -253,6 +276,7 @@ static int make_api(struct node *n)
 			       .set_node_drain = set_node_drain,
 			       .cluster_call = membership_call,
 			       .cluster_status = membership_status,
+			       .shared_key = membership_etag_key,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -265,14 +289,16 @@ static int make_api(struct node *n)
 	return EXIT_FAILED;
 }
 
-/* Everything up to the loop. */
-static int start(struct node *n, struct conf *conf)
+/* Everything up to the loop. `first`: this document was never in force, so whoever wrote it is told what is wrong. */
+static int start(struct node *n, struct conf *conf, bool first)
 {
 	struct errors errors = { 0 };
 
 	make_parts(n);
-	bool ok = activate_conf(conf, &errors, n);
-	if (!ok)
+	bool ok = !first || activate_check(conf, &errors, n);
+	if (ok)
+		activate_conf(conf, n);
+	else
 		fail(n, "the configuration cannot be put in force", &errors);
 	errors_fini(&errors);
 	if (!ok || make_api(n) != 0)
@@ -284,9 +310,6 @@ static int start(struct node *n, struct conf *conf)
 	certificates_start(n);
 	watch_signals(n);
 	timer_set_in(n->loop, &n->first_round, conf->n_pools == 0 ? 1 : FIRST_ROUND_MAX_MS);
-	n->watchdog_ms = notify_watchdog_ms();
-	if (n->watchdog_ms > 0)
-		on_watchdog(n);
 	return 0;
 }
 
@@ -296,7 +319,8 @@ static void node_fini(struct node *n)
 		if (n->signals[i] != NULL)
 			event_free(n->signals[i]);
 	timer_stop(&n->first_round);
-	timer_stop(&n->watchdog);
+	timer_stop(&n->beat);
+	binds_stop(n);
 	certificates_stop(n);
 	membership_stop(n);
 	addresses_stop(n);
@@ -317,6 +341,8 @@ static void node_fini(struct node *n)
 	if (n->loop != NULL)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
+	watchdog_stop();
+	json_decref(n->left);
 	FREE_OBJ(n);
 }
 
@@ -325,14 +351,19 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
 	membership_start(n);
-	bool first = d->from_node_file && !store_identity(n->store).joined;
-	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
+	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
-	if (start(n, conf) != 0)
+	if (start(n, conf, d->from_node_file) != 0)
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
 	api_warn(n->api, "store", store_warning);
+	watchdog_enter("control");
+	on_beat(n);
+	n->watchdog_ms = notify_watchdog_ms();
+	watchdog_start(on_watchdog_round, n);
 	loop_run(n->loop);
+	watchdog_exit(); /* the end may wait for a disk */
 	return n->status;
 }
 

@@ -16,6 +16,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/watchdog.h"
 #include "daemon/pool/mechanisms.h"
 #include "daemon/pool/registry.h"
 
@@ -226,7 +227,9 @@ void learned_write(struct learned *l, int64_t now_ms, bool now)
 	drop_old(l);
 	json_t *root = json_pack("{s:i,s:O}", "version", 1, "servers", l->servers);
 	char *temp = xasprintf("%s.new", l->file);
+	watchdog_wait();
 	int err = write_file(l->file, temp, root);
+	watchdog_waited();
 
 	if (err < 0 && !l->complained)
 		log_msg(LOG_LEVEL_WARNING, "capabilities", "%s cannot be written: %s", l->file, strerror(-err));

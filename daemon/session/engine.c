@@ -14,10 +14,12 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
+#include "daemon/base/watchdog.h"
 #include "daemon/session/auth_failures.h"
 #include "daemon/session/engine_private.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/hashing.h"
+#include "daemon/session/overload.h"
 #include "daemon/net/handshakes.h"
 #include "daemon/session/pressure.h"
 #include "daemon/session/proxied.h"
@@ -58,8 +60,17 @@ static void on_beat(void *arg)
 	struct worker *w = arg;
 
 	atomic_store_explicit(&w->beat_at_ms, loop_now_ms(w->loop), memory_order_relaxed);
+	watchdog_beat();
 	pressure_look(w);
 	timer_set_in(w->loop, &w->beat, BEAT_MS);
+}
+
+static void on_lingers_over(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->stopping && w->n_sessions == 0)
+		engine_worker_empty(w->engine);
 }
 
 static double read_lag(void *arg)
@@ -74,8 +85,10 @@ static void *run_worker(void *arg)
 	struct worker *w = arg;
 
 	metrics_thread(w->index + 1);
+	watchdog_enter(w->name);
 	on_beat(w);
 	loop_run(w->loop);
+	watchdog_exit();
 	return NULL;
 }
 
@@ -92,6 +105,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 	list_init(&w->tcp_sessions);
 	list_init(&w->proxied);
 	list_init(&w->sockets);
+	lingers_init(&w->lingers, w->loop, on_lingers_over, w);
 	list_init(&w->backs);
 	back_idle_init(w);
 	/* Unique among nodes by the node's name, among restarts by the start time, among workers by the index. */
@@ -102,6 +116,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 				metrics_series(METRIC_BYTES_TOTAL, (const char *[]) { sides[s], directions[d] });
 	w->m_message_bytes = metrics_series(METRIC_MESSAGE_BYTES, NULL);
 	snprintf(text, sizeof(text), "%u", index);
+	snprintf(w->name, sizeof(w->name), "worker %u", index);
 	metrics_read_with(metrics_series(METRIC_WORKER_LAG_SECONDS, (const char *[]) { text }), read_lag, w);
 	timer_init(&w->beat, on_beat, w);
 	atomic_store(&w->beat_at_ms, clock_mono_ms());
@@ -159,6 +174,7 @@ static void stop_worker(struct worker *w, void *arg)
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
+	lingers_close_all(&w->lingers);
 	back_fini(w);
 	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
 		list_remove(&sock->link);
@@ -339,7 +355,7 @@ static void count_sessions(struct worker *w, void *arg)
 {
 	struct stop_count *c = arg;
 
-	atomic_fetch_add(&c->sessions, w->n_sessions);
+	atomic_fetch_add(&c->sessions, w->n_sessions + lingers_count(&w->lingers));
 	if (atomic_fetch_sub(&c->left, 1) == 1)
 		loop_post(c->e->control, finish_count, c);
 }
@@ -367,6 +383,7 @@ static void end_sessions(struct worker *w, void *arg)
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
+	lingers_close_all(&w->lingers);
 	engine_worker_empty(w->engine);
 }
 
@@ -407,6 +424,38 @@ int64_t engine_worker_silence_ms(struct engine *e)
 			worst = silent;
 	}
 	return worst;
+}
+
+/* The fuller one of two by their share of the cap. */
+static void compare(struct engine_load *l, const struct listener_runtime *r)
+{
+	uint64_t cap = atomic_load_explicit(&r->cap, memory_order_relaxed);
+	uint64_t n = atomic_load_explicit(&r->connections, memory_order_relaxed);
+
+	if (cap == UNLIMITED || cap == 0)
+		return;
+	if (l->listener[0] != '\0' && (double)n / (double)cap <= (double)l->connections / (double)l->cap)
+		return;
+	snprintf(l->listener, sizeof(l->listener), "%s", r->name);
+	l->connections = n;
+	l->cap = cap;
+}
+
+void engine_load(struct engine *e, struct engine_load *ret)
+{
+	size_t pos = 0;
+	struct str key;
+	void *value;
+
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	*ret = (struct engine_load) { 0 };
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		int64_t lag = loop_lag_us(e->workers[i].loop) / 1000;
+		if (lag > ret->lag_ms)
+			ret->lag_ms = lag;
+	}
+	while (map_next(e->runtimes, &pos, &key, &value))
+		compare(ret, value);
 }
 
 unsigned engine_workers(const struct engine *e)

@@ -4,15 +4,19 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
+import pwd
 import re
 import resource
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
+import time
 
 import pytest
-from conftest import BINARY, DEADLINE, ask, smtp, wait_for
+from conftest import BINARY, DEADLINE, ROOT, Node, ask, free_port, smtp, wait_for
 
 
 def run(*arguments):
@@ -107,6 +111,37 @@ def test_an_edit_of_initial_config_is_told_and_has_no_effect(node):
 
 
 def test_a_bind_in_use_ends_the_start_with_1(idle_node):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", idle_node.smtp_port))
+        taken.listen()
+        started = run("-c", idle_node.write_file())
+    assert started.returncode == 1 and "/listeners/relay/bind/0" in started.stderr
+
+
+def test_an_address_taken_at_a_later_start_is_tried_again_and_all_else_serves(idle_node):
+    port = free_port()
+    idle_node.config["listeners"]["late"] = {**idle_node.config["listeners"]["relay"], "bind": [f"127.0.0.1:{port}"]}
+    idle_node.start().stop()
+
+    def warning():
+        return next((w["text"] for w in idle_node.get("/api/v1/status").json["warnings"] if w["key"] == "listen"), None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        idle_node.start(ready=False)
+        wait_for(warning, "the address is told")
+        assert warning().startswith("/listeners/late/bind/0") and str(port) in warning()
+        _, f = smtp(idle_node)
+        assert ask(f, "NOOP").startswith("250 ")
+        assert idle_node.get("/readyz").status == 503
+    wait_for(lambda: idle_node.get("/readyz").status == 200, "the address is had once it is free")
+    assert warning() is None
+    with socket.create_connection(("127.0.0.1", port), 10) as late:
+        assert late.recv(4) == b"220 "
+
+
+def test_a_start_with_no_address_to_be_had_fails(idle_node):
+    idle_node.start().stop()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", idle_node.smtp_port))
         taken.listen()
@@ -292,3 +327,79 @@ def test_no_password_stays_in_memory(idle_node, mechanism, piece):
         pytest.skip("may not read the memory of another process")
     assert not left, "a password was left behind"
     s.close()
+
+
+# ---- threads that hang ----
+
+HOLD = str(ROOT / "tests/lib/hold")
+
+
+def threads(process):
+    """{its name: its id}; the first one has the name of the program."""
+    found = {}
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{task}/comm") as comm:
+            found[comm.read().strip()] = int(task)
+    return found
+
+
+@contextlib.contextmanager
+def held(tid):
+    """This thread stands still, and no other."""
+    with subprocess.Popen([HOLD, str(tid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        if holder.stdout.readline() != "held\n":
+            pytest.skip("threads may not be traced here")
+        yield
+        holder.stdin.close()
+
+
+@pytest.mark.parametrize("name", ["worker 1", "control"])
+def test_a_thread_that_hangs_ends_the_process_by_name(node, name):
+    with held(node.process.pid if name == "control" else threads(node.process)[name]):
+        assert node.process.wait(DEADLINE) == -signal.SIGABRT
+    told = [line for line in node.log.splitlines() if "event=watchdog" in line]
+    assert len(told) == 1 and f"thread {name} has not come round" in told[0]
+
+
+def test_a_thread_that_hung_for_a_while_ends_nothing(node):
+    with held(threads(node.process)["worker 0"]):
+        wait_for(lambda: node.get("/readyz").status == 503, "a node with a worker that hangs wants no mail")
+    wait_for(lambda: node.get("/readyz").status == 200, "the worker is back")
+    assert "event=watchdog" not in node.log
+
+
+def test_a_process_that_was_stopped_as_a_whole_goes_on(node):
+    node.process.send_signal(signal.SIGSTOP)
+    # Longer than a thread may hang; nothing could be awaited, as nothing happens.
+    time.sleep(5.5)
+    node.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: node.get("/readyz").status == 200, "it is ready again")
+    assert node.process.poll() is None and "event=watchdog" not in node.log
+
+
+# ---- started as root ----
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_started_as_root_it_becomes_another_user(sink):
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        directory = pathlib.Path(made)
+        directory.chmod(0o755)
+        node = Node(directory, sink)
+        node.arguments = ["--user", "nobody"]
+        node.start()
+        try:
+            status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+            nobody = str(pwd.getpwnam("nobody").pw_uid)
+            assert re.search(r"^Uid:\t(.*)$", status, re.M)[1].split() == [nobody] * 4
+            for kind in ("Prm", "Eff", "Bnd"):
+                assert int(re.search(rf"^Cap{kind}:\t(\w+)$", status, re.M)[1], 16) == 1 << 10, "only CAP_NET_BIND_SERVICE"
+            assert (directory / "state").stat().st_uid == (directory / "run").stat().st_uid == int(nobody)
+            assert "process_open_fds" in node.get("/metrics").body.decode()
+        finally:
+            assert node.stop() == 0, node.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_user_that_is_none_is_an_error(idle_node):
+    refused = run("-c", idle_node.write_file(), "--user", "no-such-user")
+    assert refused.returncode == 1 and 'there is no user \\"no-such-user\\"' in refused.stderr

@@ -17,6 +17,7 @@
 #include <semaphore.h>
 #include <sys/syscall.h>
 
+#include "cluster/core/voters.h"
 #define identity journal_identity /* the api's is another one */
 #include "cluster/store/store_private.h"
 #undef identity
@@ -315,7 +316,7 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 	assert_true(store_wait(b.store, WAIT_MS));
 	assert_int_equal(q.req->response_code, 200);
 	const struct entry *e = store_revision(b.store, 2);
-	etag_of_entry(&b.api.etag_key, 2, e->hash, own);
+	etag_of_entry(&b.api, 2, e->hash, own);
 	etag_of_document(&b.api, newest);
 	assert_string_not_equal(own, newest);
 	assert_string_equal(evhttp_find_header(evhttp_request_get_output_headers(q.req), "ETag"), own);
@@ -490,6 +491,129 @@ static void a_key_of_another_request_is_refused_where_its_answer_is_not_known(vo
 	bench_close(&b);
 }
 
+static void found_cluster(struct bench *b)
+{
+	struct store_identity id = store_identity(b->store);
+	struct voters table = { .n = 1, .list[0] = { .id = id.id, .instance = id.instance, .votes = 1, .name = "n1" } };
+	struct sbuf document = { 0 };
+
+	voters_encode(&table, &document);
+	assert_int_equal(store_found(b->store, 77, (struct str) { document.p, document.n }, ignore, NULL), 0);
+	assert_true(store_wait(b->store, WAIT_MS));
+	sbuf_fini(&document);
+}
+
+static json_t *again;
+
+static void put_again(struct call *c)
+{
+	if (write_turn(c))
+		config_commit(c,
+			      &(struct config_write) { .next = json_incref(again), .operation = "PUT", .status = 200 });
+}
+
+/* Of a member what is in force may be old: another one may have replaced it since. */
+static void nothing_to_change_is_only_said_of_what_was_in_force_after_the_question(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	again = put_first_in_force(&b);
+	uint64_t before = store_position(b.store);
+	struct call *c = call_asking(&b, &q);
+	q.resource.fn = put_again;
+	put_again(c);
+	assert_int_equal(q.req->response_code, 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	for (int turns = 0; turns < 10 && q.req->response_code == 0; turns++)
+		loop_turn(b.api.env.loop, false);
+	assert_int_equal(q.req->response_code, 200);
+	assert_int_equal(store_position(b.store), before + 1);
+	assert_int_equal(store_revision_number(b.store), 1);
+	asked_free(&q);
+	json_decref(again);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+static void put_with_old_tag(struct call *c)
+{
+	if (write_turn(c) && write_precondition(c, "\"newer\""))
+		fail();
+}
+
+/* The tag may be of what another node has in force already. */
+static void a_member_makes_sure_that_a_tag_is_old(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	uint64_t before = store_position(b.store);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	put_with_old_tag(c);
+	assert_int_equal(q.req->response_code, 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	for (int turns = 0; turns < 10 && q.req->response_code == 0; turns++)
+		loop_turn(b.api.env.loop, false);
+	assert_int_equal(q.req->response_code, 412);
+	assert_int_equal(store_position(b.store), before + 1);
+	asked_free(&q);
+	bench_close(&b);
+}
+
+/* An "unknown" would name an operation that says "committed" later, of a write that was never asked for. */
+static void what_could_not_be_made_sure_of_is_refused(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	while (sem_trywait(&let_go) == 0) /* of a disk that was not held any more when it was let go */
+		;
+	held = true;
+	put_with_old_tag(c);
+	store_dispatch(b.store);
+	store_tick(b.store, (uint64_t)clock_mono_ms() + CORE_DEADLINE_MS + 1);
+	store_dispatch(b.store);
+	held = false;
+	assert_int_equal(sem_post(&let_go), 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
+	bench_close(&b);
+}
+
+/* It may be right as it is: "read it again" would help nobody, least of all one that had nothing to read. */
+static void who_was_late_all_the_time_may_try_again(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	struct call *c = call_asking(&b, &q);
+	c->was_late = true;
+	c->waits_since_ms = loop_now_ms(b.api.env.loop) - CORE_DEADLINE_MS - 1;
+	list_append(&b.api.waiting, &c->waiting);
+	write_wake(&b.api);
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
+	bench_close(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -501,6 +625,10 @@ int main(void)
 		cmocka_unit_test(an_override_that_ends_too_late_ends_all_the_same),
 		cmocka_unit_test(a_key_of_another_request_is_refused_where_its_answer_is_not_known),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
+		cmocka_unit_test(who_was_late_all_the_time_may_try_again),
+		cmocka_unit_test(a_member_makes_sure_that_a_tag_is_old),
+		cmocka_unit_test(what_could_not_be_made_sure_of_is_refused),
+		cmocka_unit_test(nothing_to_change_is_only_said_of_what_was_in_force_after_the_question),
 	};
 
 	assert_int_equal(sem_init(&let_go, 0, 0), 0);
