@@ -339,6 +339,12 @@ uint64_t core_applied(const struct core *c)
 	return c->applied;
 }
 
+size_t core_in_memory(const struct core *c)
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return c->ledger.n_tail;
+}
+
 uint64_t core_epoch(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);

@@ -184,9 +184,10 @@ uint64_t core_committed(const struct core *c);
 /* Up to here the disk holds what is committed and applied: a store may forget entries up to here and no further. */
 uint64_t core_settled(const struct core *c);
 uint64_t core_applied(const struct core *c);
-uint64_t core_epoch(const struct core *c); /* the one followed in this view, or the last adopted */
-bool core_can_vote(const struct core *c);  /* its store is whole and its disk works */
-uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 0 = nobody */
+size_t core_in_memory(const struct core *c); /* entries held there: at most CORE_TAIL_MAX */
+uint64_t core_epoch(const struct core *c);   /* the one followed in this view, or the last adopted */
+bool core_can_vote(const struct core *c);    /* its store is whole and its disk works */
+uint32_t core_donor(const struct core *c);   /* who orders entries in this epoch; 0 = nobody */
 /* The position of a committed write with this operation id or Idempotency-Key, 0 = none in 24 h of log time. */
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
 /* Whether the write made under this Idempotency-Key may have been made by the request of this hash: its entry may be
