@@ -26,7 +26,7 @@ struct transport_events;
 /* Opens or creates the store below dir (mode 0700, files 0600), locked against a second process. NULL = failed;
  * *ret_why is a sentence the caller frees (names the file). *ret_warning (the caller frees) says that a tail that was
  * never reported was cut off, or that the log is damaged and will be fetched from the other members: a node that has no
- * others does not open then. Blocks while it reads. Nothing is written to the log before store_start(). */
+ * others, or whose table names no other voter, does not open then. Blocks while it reads. Nothing is written to the log before store_start(). */
 struct store *store_open(const char *dir, const char *node, char **ret_why, char **ret_warning) MUST_CHECK;
 /* From here on it takes part: alone as a view of itself, or with the transport that was attached before. 0 or -errno:
  * no thread can be started. */

@@ -13,6 +13,8 @@
 #ifndef POSTROAD_HA_FLOWS_H
 #define POSTROAD_HA_FLOWS_H
 
+#include <net/if.h>
+
 #include "daemon/base/addr.h"
 
 #define FLOWS_MAX 262144       /* connections that a node passes on, per family */
@@ -78,6 +80,8 @@ int flows_open(const struct flows_move *move, struct flows_why *why) MUST_CHECK;
 /* Passes these connections on to move->node for move->seconds. May be called again with the same and with others; those
  * which began here since flows_open() are left alone. Each of `flows` is of move->vip. */
 int flows_receive(const struct flows_move *move, const struct flow *flows, size_t n, struct flows_why *why) MUST_CHECK;
+/* The interface by which packets to a node go; an error when it is behind a router or this node itself. */
+int flows_way(const struct addr *node, char interface[IF_NAMESIZE], struct flows_why *why) MUST_CHECK;
 /* That node is dead: its connections are no longer passed on, and clients learn by a reset. */
 int flows_lost(const struct addr *node, struct flows_why *why) MUST_CHECK;
 

@@ -57,6 +57,10 @@ static void on_probed(const struct probe *p, void *arg)
 {
 	struct ha *ha = arg;
 
+	if (p->vip.name[0] == '\0') {
+		ha_on_node_probed(ha, p);
+		return;
+	}
 	memset(&ha->out->probed, 0, sizeof(ha->out->probed));
 	ha->out->type = HA_PROBED;
 	ha->out->probed.ticket = p->ticket;
@@ -184,6 +188,17 @@ static void listen_for_silence(struct ha *ha, int64_t now)
 	on_gone(ha);
 }
 
+/* keepalived would never hear of a new one by that name. So all begins anew, which takes a second. */
+static void look_at_directory(struct ha *ha, int64_t now)
+{
+	if (ha->stop_at != 0 || vips_keep_files(&ha->vips))
+		return;
+	log_msg(LOG_LEVEL_ERROR, "state_dir", "%s was taken away: postroad-ha ends, to be started anew",
+		ha->options.state_dir);
+	ha->failed = true;
+	ha->stop_at = now + HA_STOP_MS;
+}
+
 static void tick(struct ha *ha)
 {
 	int64_t now = clock_mono_ms();
@@ -196,6 +211,7 @@ static void tick(struct ha *ha)
 	probes_tick(&ha->probes, now);
 	if (now >= ha->second_at) {
 		ha->second_at = now + 1000;
+		look_at_directory(ha, now);
 		server_tick(&ha->server);
 		notify_send("WATCHDOG=1");
 	}
@@ -262,8 +278,9 @@ int ha_run(const struct ha_options *options)
 	}
 	stop(ha);
 	close_parts(ha);
+	int status = ha->failed ? HA_EXIT_FAILED : HA_EXIT_DONE;
 	free(ha);
-	return HA_EXIT_DONE;
+	return status;
 }
 
 /* ---- --check ---- */

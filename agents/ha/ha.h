@@ -34,6 +34,7 @@ struct ha {
 	int64_t stop_at; /* 0 = it goes on; otherwise children are killed then */
 	int signals;
 	bool reported_corosync;
+	bool failed; /* it ends for a reason of its own */
 };
 
 /* Runs until TERM; returns the exit status. */
@@ -48,6 +49,8 @@ void ha_answer(struct ha *ha, uint32_t ticket, enum ha_type about, const char *w
 
 /* ---- moves.c: flows of a planned move ---- */
 void ha_on_flows(struct ha *ha, const struct ha_message *m);
+/* A probe of HA_FLOWS_LOST is over: one without the name of a VIP. */
+void ha_on_node_probed(struct ha *ha, const struct probe *p);
 /* Once a minute: takes away what has run out. */
 void ha_tidy_flows(void);
 

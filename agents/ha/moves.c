@@ -5,6 +5,7 @@
  * they go out in parts, each of one owner, the last one marked.
  */
 #include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +167,33 @@ static bool take(const struct ha_vip *vip, const struct ha_message *m, struct fl
 	return ok;
 }
 
+/* ---- a node that may be dead ---- */
+
+/* It has left the cluster, as postroadd sees it. That is not to be dead: what it serves would be cut for a cable
+ * between nodes. So the network is asked too. */
+static const char *ask_for(struct ha *ha, const struct ha_lost *lost, struct flows_why *why)
+{
+	struct ha_vip node = { .n_addresses = 1, .addresses = { { .ip = lost->owner } } };
+	char name[IF_NAMESIZE];
+
+	if (flows_way(&lost->owner, name, why) != 0)
+		return why->text;
+	snprintf(node.interface, sizeof(node.interface), "%s", name);
+	return probes_start(&ha->probes, lost->ticket, &node);
+}
+
+void ha_on_node_probed(struct ha *ha, const struct probe *p)
+{
+	struct flows_why why = { "" };
+	const char *text = NULL;
+
+	if (p->seen)
+		text = "the node answers on the network: what it serves goes on";
+	else if (flows_lost(&p->vip.addresses[0].ip, &why) != 0)
+		text = why.text;
+	ha_answer(ha, p->ticket, HA_FLOWS_LOST, text);
+}
+
 /* ---- messages ---- */
 
 static void about_vip(struct ha *ha, const struct ha_message *m)
@@ -195,10 +223,13 @@ void ha_on_flows(struct ha *ha, const struct ha_message *m)
 {
 	struct flows_why why = { "" };
 
-	if (m->type != HA_FLOWS_LOST)
+	if (m->type != HA_FLOWS_LOST) {
 		about_vip(ha, m);
-	else
-		ha_answer(ha, m->lost.ticket, m->type, flows_lost(&m->lost.owner, &why) == 0 ? NULL : why.text);
+		return;
+	}
+	const char *wrong = ask_for(ha, &m->lost, &why);
+	if (wrong != NULL)
+		ha_answer(ha, m->lost.ticket, m->type, wrong);
 }
 
 void ha_tidy_flows(void)

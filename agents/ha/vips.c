@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "agents/ha/render.h"
 #include "daemon/base/clock.h"
@@ -29,6 +30,14 @@ static void reconcile(struct vips *v)
 	sbuf_fini(&bytes);
 }
 
+/* 0 = there is none. */
+static ino_t inode_of(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 ? st.st_ino : 0;
+}
+
 char *vips_open(struct vips *v, const char *dir, struct keepalived *keepalived, struct kernel *kernel)
 {
 	memset(v, 0, sizeof(*v));
@@ -41,6 +50,7 @@ char *vips_open(struct vips *v, const char *dir, struct keepalived *keepalived, 
 	char *why = files_directory(v->track_dir, 0755);
 	if (why == NULL && kernel_refresh(kernel) == 0)
 		reconcile(v);
+	v->track_inode = inode_of(v->track_dir);
 	return why;
 }
 
@@ -49,6 +59,7 @@ void vips_close(struct vips *v)
 	free(v->table);
 	free(v->next);
 	free(v->waiting);
+	free(v->refused);
 	free(v->health);
 	sbuf_fini(&v->rendered);
 	sbuf_fini(&v->candidate);
@@ -95,6 +106,24 @@ void vips_track(struct vips *v)
 			  : h == NULL           ? "nobody says that it may be held"
 						: h->reason);
 	}
+}
+
+bool vips_keep_files(struct vips *v)
+{
+	struct sbuf bytes = { 0 };
+
+	for (size_t i = 0; i < v->table->n; i++) {
+		struct str wanted = v->states[i].up ? STR("1\n") : STR("0\n");
+		const char *name = v->table->vips[i].name;
+		sbuf_reset(&bytes);
+		if (files_read(v->track_dir, name, 16, &bytes) == 0 &&
+		    str_eq((struct str) { bytes.p, bytes.n }, wanted))
+			continue;
+		log_msg(LOG_LEVEL_WARNING, "track_file", "%s: its file was not as it was written; it is again", name);
+		(void)!files_replace(v->track_dir, name, wanted, 0644, false);
+	}
+	sbuf_fini(&bytes);
+	return v->track_inode != 0 && inode_of(v->track_dir) == v->track_inode;
 }
 
 void vips_set_health(struct vips *v, const struct ha_health *health)

@@ -10,6 +10,7 @@
 
 enum {
 	VIPS_RENEW_MS = 1000,
+	VIPS_AGAIN_MS = 5000,  /* a table that was refused is tried again so often: what was missing may come */
 	VIPS_RETIRE_MS = 2000, /* keepalived is given so long to release what leaves the table, or changes */
 	VIPS_STRAY_MS = 1000   /* an address whose instance is no master for so long is renewed no more */
 };
@@ -38,11 +39,15 @@ struct vips_events {
 struct vips {
 	const char *dir; /* state directory */
 	char track_dir[FILES_PATH_MAX];
+	ino_t track_inode;
 	struct keepalived *keepalived;
 	struct kernel *kernel;
 	struct vips_events events;
 	struct ha_table *table, *next, *waiting; /* in force; being put in force; to come after that. NULL = none */
 	struct vip_state states[HA_VIPS_MAX];
+	struct ha_table *refused; /* the newest one, which this machine or keepalived did not take */
+	int64_t again_at;
+	char refusal[HA_TEXT_MAX + 1];
 	enum vips_step step;
 	int64_t retire_until;
 	struct sbuf rendered, candidate; /* keepalived's file for `table` and for `next` */
@@ -59,6 +64,9 @@ void vips_close(struct vips *v);
 void vips_set_table(struct vips *v, const struct ha_table *table);
 /* NULL: nothing is told, all are at fault. Copies. */
 void vips_set_health(struct vips *v, const struct ha_health *health);
+/* Writes track files anew that somebody has altered or taken away. False: their directory is not the one of before,
+ * which keepalived watches: start anew. */
+bool vips_keep_files(struct vips *v) MUST_CHECK;
 /* For struct keepalived_events. */
 void vips_on_state(const char *vip, enum ha_state state, uint8_t priority, void *arg);
 void vips_on_checked(bool ok, const char *text, void *arg);

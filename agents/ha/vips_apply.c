@@ -20,11 +20,15 @@ static void refuse(struct vips *v, const char *why)
 {
 	uint64_t generation = v->next->generation;
 
-	free(v->next);
+	free(v->refused);
+	v->refused = v->next;
+	v->again_at = clock_mono_ms() + VIPS_AGAIN_MS;
 	v->next = NULL;
 	v->step = VIPS_IDLE;
 	files_remove(v->dir, KEEPALIVED_CANDIDATE);
-	log_msg(LOG_LEVEL_ERROR, "table_refused", "table %llu: %s", (unsigned long long)generation, why);
+	if (strcmp(v->refusal, why) != 0)
+		log_msg(LOG_LEVEL_ERROR, "table_refused", "table %llu: %s", (unsigned long long)generation, why);
+	ha_text(v->refusal, why);
 	v->events.refused(generation, why, v->events.arg);
 }
 
@@ -180,6 +184,7 @@ static void install(struct vips *v)
 	v->table = v->next;
 	v->next = NULL;
 	v->step = VIPS_IDLE;
+	v->refusal[0] = '\0';
 	sbuf_reset(&v->rendered);
 	sbuf_add(&v->rendered, file.p, file.n);
 	files_remove(v->dir, KEEPALIVED_CANDIDATE);
@@ -197,12 +202,18 @@ static void install(struct vips *v)
 void vips_set_table(struct vips *v, const struct ha_table *table)
 {
 	free(v->waiting);
+	free(v->refused);
+	v->refused = NULL;
 	v->waiting = xmalloc(sizeof(*table));
 	memcpy(v->waiting, table, sizeof(*table));
 }
 
 void vips_apply_tick(struct vips *v, int64_t now_ms)
 {
+	if (v->step == VIPS_IDLE && v->waiting == NULL && v->refused != NULL && now_ms >= v->again_at) {
+		v->waiting = v->refused;
+		v->refused = NULL;
+	}
 	if (v->step == VIPS_IDLE && v->waiting != NULL)
 		begin(v);
 	if (v->step == VIPS_RETIRING && (retired(v) || now_ms >= v->retire_until) &&

@@ -282,6 +282,8 @@ void core_tick(struct core *c, uint64_t now_ms)
 		return;
 	}
 	view_tick(c);
+	if (c->view.lost)
+		return;
 	if (now_ms - c->soft_ms >= SOFT_MS)
 		send_soft(c);
 	order_pending(c);
@@ -325,7 +327,10 @@ uint64_t core_committed(const struct core *c)
 uint64_t core_settled(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
-	return c->committed < c->ledger.stable_to ? c->committed : c->ledger.stable_to;
+	uint64_t settled = c->committed < c->ledger.stable_to ? c->committed : c->ledger.stable_to;
+
+	/* What is known to be committed is applied in a view only: until then its entry is needed. */
+	return settled < c->applied ? settled : c->applied;
 }
 
 uint64_t core_applied(const struct core *c)

@@ -13,16 +13,23 @@
 
 struct core;
 
+/* The simulator's own build has small ones, so that its short schedules meet every bound. */
+#ifdef CORE_PLANTED
+#define CORE_BOUND(real, simulated) (simulated)
+#else
+#define CORE_BOUND(real, simulated) (real)
+#endif
+
 enum {
-	CORE_MEMBERS_MAX = 32,        /* of a view, and of the table of voters */
-	CORE_MESSAGE_MAX = 60 * 1024, /* bytes of a multicast, header included */
-	CORE_IN_FLIGHT_MAX = 32,      /* own multicasts that did not come back yet */
-	CORE_PROPOSALS_MAX = 32,      /* own proposals that are not answered yet: so many, */
-	CORE_PROPOSED_MAX = 32 << 20, /* and of so many bytes */
-	CORE_SOFT_MAX = 16 * 1024,    /* bytes of a soft state */
-	CORE_DOCUMENT_MAX = 8 << 20,  /* bytes of a document that is replicated */
-	CORE_SUFFIX_MAX = 64 << 20,   /* bytes of entries sent to a member that lacks them */
-	CORE_TAIL_MAX = 1024,         /* entries held in memory because they are not durable or not applied */
+	CORE_MEMBERS_MAX = 32,                              /* of a view, and of the table of voters */
+	CORE_MESSAGE_MAX = CORE_BOUND(60 * 1024, 2048),     /* bytes of a multicast, header included */
+	CORE_IN_FLIGHT_MAX = CORE_BOUND(32, 4),             /* own multicasts that did not come back yet */
+	CORE_PROPOSALS_MAX = CORE_BOUND(32, 8),             /* own proposals that are not answered yet: so many, */
+	CORE_PROPOSED_MAX = CORE_BOUND(32 << 20, 24 << 10), /* and of so many bytes */
+	CORE_SOFT_MAX = CORE_BOUND(16 * 1024, 512),         /* bytes of a soft state */
+	CORE_DOCUMENT_MAX = CORE_BOUND(8 << 20, 16 << 10),  /* bytes of a document that is replicated */
+	CORE_SUFFIX_MAX = CORE_BOUND(64 << 20, 40 << 10),   /* bytes of entries sent to a member that lacks them */
+	CORE_TAIL_MAX = CORE_BOUND(1024, 24), /* entries in memory because they are not durable or not applied */
 	CORE_DEADLINE_MS = 10000,     /* of a proposal, where its caller has no other */
 	CORE_FEATURES_LOW = 1,
 	CORE_FEATURES_HIGH = 1, /* the protocol's levels this version speaks */
@@ -76,7 +83,7 @@ enum core_result {
 	CORE_REFUSED,   /* a membership that must not follow the present one, or a second while one is under way */
 	CORE_NO_QUORUM, /* never sent to anybody: certainly not made */
 	CORE_FULL,      /* too few voters can write to their disks: certainly not made */
-	CORE_UNKNOWN    /* the deadline passed; it may be made yet: ask core_find() on any node */
+	CORE_UNKNOWN    /* the deadline passed, or the disk failed; it may be made yet: ask core_find() on any node */
 };
 
 /* The environment's functions. `arg` is the first argument of each. None may call the core. */
@@ -133,7 +140,9 @@ void core_deliver(struct core *c, uint32_t sender, struct str bytes);
 void core_disconnected(struct core *c);
 /* At least each second. Milliseconds of a clock that never goes backwards. */
 void core_tick(struct core *c, uint64_t now_ms);
-/* The write with this token is durable (0) or was not made (-ENOSPC, -EIO …); the store is then as before. */
+/* The write with this token is durable (0) or was not made (-ENOSPC, -EDQUOT, -EMSGSIZE): the store is then as before.
+ * With any other error it is as before to whoever reads it, and whether the write is there shows at the next start;
+ * where it may be, no write works until then. */
 void core_persisted(struct core *c, uint64_t token, int rc);
 
 struct core_proposal {
@@ -167,7 +176,7 @@ int core_set_cluster(struct core *c, uint64_t cluster) MUST_CHECK;
 
 enum core_state core_state(const struct core *c);
 uint64_t core_committed(const struct core *c);
-/* Up to here the disk holds what is committed: a store may forget entries up to here and no further. */
+/* Up to here the disk holds what is committed and applied: a store may forget entries up to here and no further. */
 uint64_t core_settled(const struct core *c);
 uint64_t core_applied(const struct core *c);
 uint64_t core_epoch(const struct core *c); /* the one followed in this view, or the last adopted */

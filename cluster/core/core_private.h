@@ -236,8 +236,8 @@ void own_view_gone(struct core *c);
 void own_tick(struct core *c);
 void own_answered(struct core *c, const struct wire_order *o);
 void own_applied(struct core *c, const struct entry *e);
-/* Entries behind this position are cut off, and nobody else has them: the proposals that they are were not made. */
-void own_withdraw(struct core *c, uint64_t after);
+/* Entries behind this position are cut off, and nobody else has them: the proposals that they are end like this. */
+void own_withdraw(struct core *c, uint64_t after, enum core_result result);
 void own_fini(struct core *c);
 
 /* ---- commit.c ---- */

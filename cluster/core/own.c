@@ -116,7 +116,7 @@ void own_applied(struct core *c, const struct entry *e)
 			finish(c, o, CORE_DUPLICATE, o->duplicate_of);
 }
 
-void own_withdraw(struct core *c, uint64_t after)
+void own_withdraw(struct core *c, uint64_t after, enum core_result result)
 {
 	struct own *o;
 	struct list *next;
@@ -124,7 +124,7 @@ void own_withdraw(struct core *c, uint64_t after)
 	LIST_FOR_EACH(o, next, &c->own, link) {
 		uint64_t at = ops_find(&c->ledger.ops, o->operation, NULL);
 		if (o->only_here && (at > after || o->duplicate_of > after))
-			finish(c, o, CORE_FULL, 0);
+			finish(c, o, result, 0);
 	}
 }
 

@@ -70,8 +70,12 @@ static void evaluate(struct core *c)
 	if (!all && c->now_ms - v->since_ms < WAIT_MS)
 		return;
 	const struct member *m = quorum_best(c);
-	if (m != NULL && m->id != c->config.id)
+	if (m != NULL && m->id != c->config.id) {
+		/* This node has promised its own epoch, and they refused it: they follow somebody in an older one. */
+		if (all && v->start_epoch != 0 && v->promise_to == c->config.id)
+			core_lose_view(c, "the others follow an epoch that is older than one promised");
 		return;
+	}
 	if (m != NULL && quorum_has(c, quorum_counts, 0))
 		send_start(c, highest_promise(c) + 1);
 	else if (m != NULL && all && !v->minority)

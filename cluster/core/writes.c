@@ -6,10 +6,12 @@
  *
  * Meta: 0 version u8, trusted u8, witnesses u8, zero u8, 4 promised u64, adopted u64, committed u64, 28 the witnesses.
  */
+#include <errno.h>
+
 #include "cluster/core/core_private.h"
 #include "cluster/core/le.h"
 
-enum { META_VERSION = 1, META_FIXED = 28, RETRY_MS = 1000, BATCH_MAX = 8 << 20 };
+enum { META_VERSION = 1, META_FIXED = 28, RETRY_MS = 1000, BATCH_MAX = CORE_BOUND(8 << 20, 4 << 10) };
 
 _Static_assert(META_FIXED + CORE_MEMBERS_MAX * WIRE_WITNESS_LEN <= CORE_META_MAX, "meta fits");
 
@@ -172,12 +174,18 @@ static void done(struct core *c)
 		view_say_state(c);
 }
 
-/* In a view of one nobody else has what could not be written, and the disk has not: it is certainly not made. */
-static void withdraw(struct core *c)
+/* There was no room: nothing of it is there. After anything else the next start may find it whole. */
+static bool certainly_not_there(int rc)
+{
+	return rc == -ENOSPC || rc == -EDQUOT || rc == -EMSGSIZE;
+}
+
+/* In a view of one nobody else has what could not be written: where this disk has not either, it is not made. */
+static void withdraw(struct core *c, int rc)
 {
 	if (c->view.n != 1 || !c->view.active || c->ledger.last == c->ledger.stable_to)
 		return;
-	own_withdraw(c, c->ledger.stable_to);
+	own_withdraw(c, c->ledger.stable_to, certainly_not_there(rc) ? CORE_FULL : CORE_UNKNOWN);
 	ledger_cut(c, c->ledger.stable_to);
 }
 
@@ -186,7 +194,7 @@ static void failed(struct core *c, int rc)
 	struct writes *w = &c->writes;
 
 	w->retry_ms = c->now_ms + RETRY_MS;
-	withdraw(c);
+	withdraw(c, rc);
 	if (w->failing)
 		return;
 	w->failing = true;

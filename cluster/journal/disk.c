@@ -290,9 +290,16 @@ static int create(struct disk *d, char **ret_why)
 	return err;
 }
 
-static bool has_others(const struct disk *d)
+/* A log that was there once is not begun anew in silence. */
+static bool had_log(const struct disk *d)
 {
 	return d->saved && d->identity.cluster != 0;
+}
+
+/* Who have the log too, and mend this one. */
+static bool has_others(const struct disk *d)
+{
+	return had_log(d) && !d->identity.alone;
 }
 
 /* Keeps what was sound in front of the damage. */
@@ -315,7 +322,7 @@ static int load_log(struct disk *d, struct answers *answers, char **ret_why, cha
 	free(unfinished);
 	d->head = true;
 	int err = journal_open(&d->journal, d->dir_fd, d->path, ret_why);
-	if (err == -ENOENT && has_others(d)) {
+	if (err == -ENOENT && had_log(d)) {
 		err = -EBADMSG;
 		*ret_why = xasprintf("%s: it is gone", d->path);
 	} else if (err == -ENOENT) {

@@ -27,6 +27,7 @@ struct disk {
 	int dir_fd, lock_fd;
 	struct identity identity; /* whose the log is to be */
 	bool saved;               /* the identity has a file */
+	bool save;                /* which says less than is known now: with the next write */
 	struct journal journal;   /* the thread's while a job is under way */
 	int fd;                   /* the file that is read; -1 = none */
 	struct disk_entry *entries;

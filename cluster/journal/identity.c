@@ -17,7 +17,7 @@
 #include "daemon/base/watchdog.h"
 
 #define NEW_FILE IDENTITY_FILE ".new"
-#define FORMAT "postroad-identity 1\nid %" SCNu32 "\njoined %u\ninstance %" SCNx64 "\ncluster %" SCNx64 "\n"
+#define FORMAT "postroad-identity 1\nid %" SCNu32 "\njoined %u\ninstance %" SCNx64 "\ncluster %" SCNx64 "\nalone %u\n"
 
 enum { TEXT_MAX = 256 };
 
@@ -29,20 +29,21 @@ static bool is_sound(const struct identity *i)
 static void as_text(const struct identity *i, char out[TEXT_MAX])
 {
 	snprintf(out, TEXT_MAX,
-		 "postroad-identity 1\nid %" PRIu32 "\njoined %u\ninstance %016" PRIx64 "\ncluster %016" PRIx64 "\n",
-		 i->id, i->joined, i->instance, i->cluster);
+		 "postroad-identity 1\nid %" PRIu32 "\njoined %u\ninstance %016" PRIx64 "\ncluster %016" PRIx64 "\n%s",
+		 i->id, i->joined, i->instance, i->cluster, i->alone ? "alone 1\n" : "");
 }
 
 /* Only what this code wrote: the text that is read must come out again. */
 static bool from_text(const char *text, struct identity *ret)
 {
 	char again[TEXT_MAX];
-	unsigned joined = 0;
+	unsigned joined = 0, alone = 0;
 
 	*ret = (struct identity) { 0 };
-	if (sscanf(text, FORMAT, &ret->id, &joined, &ret->instance, &ret->cluster) != 4 || joined > 1)
+	if (sscanf(text, FORMAT, &ret->id, &joined, &ret->instance, &ret->cluster, &alone) < 4 || joined > 1)
 		return false;
 	ret->joined = joined == 1;
+	ret->alone = alone == 1;
 	as_text(ret, again);
 	return strcmp(text, again) == 0 && is_sound(ret);
 }

@@ -11,6 +11,7 @@ struct identity {
 	bool joined;       /* its log is the cluster's, never one of its own */
 	uint64_t instance; /* random, made with the log: a node set up anew is another one under its old id */
 	uint64_t cluster;  /* 0 = in none */
+	bool alone;        /* of a cluster whose table names no other voter: nobody else has the log. File only */
 };
 
 #define IDENTITY_FILE "identity"

@@ -27,6 +27,8 @@ struct piece { /* a record of the new file */
 struct job {
 	bool replace, must; /* must: else it is added to the old file where that fails */
 	bool set_aside;
+	bool save; /* who it is, too */
+	struct identity identity;
 	uint64_t start;
 	struct piece *pieces;
 	size_t n_pieces, cap_pieces;
@@ -220,6 +222,9 @@ struct job *disk_job(struct disk *d, const struct core_write *w, const struct di
 	j->replace = disk_will_replace(d, w, keep);
 	j->must = d->replace || w->kind == CORE_WRITE_WHOLE;
 	j->set_aside = d->set_aside;
+	j->save = d->save;
+	j->identity = d->identity;
+	d->save = false;
 	j->cut = w->kind == CORE_WRITE_APPEND ? w->after : UINT64_MAX;
 	sbuf_add(&j->meta, w->meta.p, w->meta.n);
 	if (w->kind != CORE_WRITE_WHOLE)
@@ -290,6 +295,8 @@ static int replace(struct disk *d, struct job *j)
 
 void disk_run(struct disk *d, struct job *j)
 {
+	/* Not what the write rests on: where it fails it is tried again with the next one. */
+	j->save = j->save && identity_save(d->dir_fd, &j->identity) != 0;
 	if (j->replace) {
 		j->failed = replace(d, j);
 		if (j->failed == 0 || j->replaced || j->must) {
@@ -350,6 +357,7 @@ int disk_done(struct disk *d, struct job *j)
 	int rc = j->rc;
 
 	log_compaction(d, j);
+	d->save = d->save || j->save;
 	if (rc == 0) {
 		if (j->replaced)
 			take_new_file(d, j);

@@ -269,6 +269,8 @@ static bool own(const struct members *t, const struct members_view *view, const 
 		 !has_staged(t, view, me))
 		act(a, MEMBERS_DO_STAGE, me->id, "Generation %llu is to be prepared.",
 		    (unsigned long long)c->generation);
+	else if (!view->quorate && s->active != 0 && s->active < s->installed && s->installed == t->generation)
+		act(a, MEMBERS_DO_RELOAD, 0, "Corosync is to read generation %llu.", (unsigned long long)t->generation);
 	else if (!view->quorate && me->state != MEMBERS_JOINING)
 		act(a, MEMBERS_DO_ASK, me->id, "Without quorum the others may have gone on.");
 	else

@@ -63,17 +63,37 @@ static bool is_called(const char *root, const char *pid, const char *name)
 	return first_word(root, path, comm, sizeof(comm)) && strcmp(comm, name) == 0;
 }
 
-/* The first process of that name, 0 = none. */
-static unsigned process_named(const char *root, const char *name)
+/* Postroad's own have a file below a directory of its name. */
+static bool is_ours(const char *root, const char *pid)
+{
+	char path[PATH_LEN], words[LINE_LEN];
+
+	if (snprintf(path, sizeof(path), "/proc/%.16s/cmdline", pid) < 0)
+		return false;
+	FILE *f = opened(root, path);
+	size_t n = f == NULL ? 0 : fread(words, 1, sizeof(words), f);
+	if (f != NULL)
+		(void)fclose(f);
+	return memmem(words, n, "/postroad", 9) != NULL;
+}
+
+/* The first process of that name that is not ours, 0 = none; *ret_ours: there is one that is. */
+static unsigned process_named(const char *root, const char *name, bool *ret_ours)
 {
 	char full[PATH_LEN];
 	unsigned found = 0, seen = 0;
 	DIR *d = path_of(full, root, "/proc") ? opendir(full) : NULL;
 	const struct dirent *e;
 
-	while (d != NULL && found == 0 && seen++ < PROCESSES_MAX && (e = readdir(d)) != NULL)
-		if (isdigit((unsigned char)e->d_name[0]) && is_called(root, e->d_name, name))
+	*ret_ours = false;
+	while (d != NULL && found == 0 && seen++ < PROCESSES_MAX && (e = readdir(d)) != NULL) {
+		if (!isdigit((unsigned char)e->d_name[0]) || !is_called(root, e->d_name, name))
+			continue;
+		if (is_ours(root, e->d_name))
+			*ret_ours = true;
+		else
 			found = (unsigned)strtoul(e->d_name, NULL, 10);
+	}
 	if (d != NULL)
 		(void)closedir(d);
 	return found;
@@ -87,7 +107,7 @@ static unsigned corosync_by_lock(const char *root)
 	if (!first_word(root, "/run/corosync.pid", pid, sizeof(pid)) &&
 	    !first_word(root, "/var/run/corosync.pid", pid, sizeof(pid)))
 		return 0;
-	return is_called(root, pid, "corosync") ? (unsigned)strtoul(pid, NULL, 10) : 0;
+	return is_called(root, pid, "corosync") && !is_ours(root, pid) ? (unsigned)strtoul(pid, NULL, 10) : 0;
 }
 
 /* ---- a foreign cluster ---- */
@@ -200,16 +220,19 @@ static unsigned shm_free(const char *root)
 
 void preflight_look(const char *root, const struct addr *links, size_t n, unsigned port, struct preflight_facts *ret)
 {
+	bool ours;
+
 	*ret = (struct preflight_facts) { .port = port, .n_links = n < PREFLIGHT_LINKS_MAX ? n : PREFLIGHT_LINKS_MAX };
+	ret->keepalived_pid = process_named(root, "keepalived", &ours);
+	ret->corosync_pid = process_named(root, "corosync", &ours);
+	if (ret->corosync_pid == 0)
+		ret->corosync_pid = corosync_by_lock(root);
+	/* Our own corosync is stopped before a node begins anew. */
 	for (size_t i = 0; i < ret->n_links; i++) {
 		ret->links[i].addr = links[i];
-		ret->port_used[i] = port_in(root, "/proc/net/udp", port + (unsigned)i) ||
-				    port_in(root, "/proc/net/udp6", port + (unsigned)i);
+		ret->port_used[i] = !ours && (port_in(root, "/proc/net/udp", port + (unsigned)i) ||
+					      port_in(root, "/proc/net/udp6", port + (unsigned)i));
 	}
-	ret->corosync_pid = corosync_by_lock(root);
-	if (ret->corosync_pid == 0)
-		ret->corosync_pid = process_named(root, "corosync");
-	ret->keepalived_pid = process_named(root, "keepalived");
 	read_cluster_name(root, ret);
 	ret->corosync_enabled = starts_with_the_machine(root);
 	ret->shm_mib = shm_free(root);

@@ -32,4 +32,27 @@ static inline unsigned recent_count(const struct recent *r, int64_t now_ms)
 	return count;
 }
 
+/* What a transport counts of views, looked at now and then: those that came, and attempts at one that came to nothing,
+ * which are counted from 0 again once one comes. Zero-initialise. */
+struct recent_views {
+	struct recent recent;
+	uint64_t views, attempts; /* at the last look */
+	bool looked;
+};
+
+/* What came before the first look, or while it was to be expected (nodes are being added, taken out or started), counts
+ * as none. */
+static inline void recent_views_look(struct recent_views *r, uint64_t views, uint64_t attempts, bool expected,
+				     int64_t now_ms)
+{
+	uint64_t came = views > r->views ? views - r->views : 0;
+
+	came += attempts > r->attempts ? attempts - r->attempts : 0;
+	for (uint64_t i = 0; r->looked && !expected && i < came && i < RECENT_MAX; i++)
+		recent_note(&r->recent, now_ms);
+	r->views = views;
+	r->attempts = attempts;
+	r->looked = true;
+}
+
 #endif

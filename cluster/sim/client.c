@@ -45,10 +45,12 @@ static uint64_t last_of(const struct node *n, enum entry_kind kind)
 
 void client_write(struct sim *s, struct node *n)
 {
-	static char text[64 * 1024];
+	static char text[CORE_DOCUMENT_MAX];
 	struct sim_op o = { 0 };
 	/* Now and then longer than a multicast takes. */
-	size_t length = sim_random(s, 300) == 0 ? sizeof(text) : sim_random(s, 100);
+	size_t length = sim_random(s, 200) == 0  ? sizeof(text)
+			: sim_random(s, 12) == 0 ? sim_random(s, 3 * CORE_MESSAGE_MAX)
+						 : sim_random(s, 100);
 	struct core_proposal p = { .kind = sim_random(s, 2) ? ENTRY_CONFIG : ENTRY_RUNTIME,
 				   .expect_position = UINT64_MAX,
 				   .document = { text, length } };
@@ -102,7 +104,9 @@ static void change(struct sim *s, struct voters *v)
 {
 	struct node *only = forgetful(s), *n = only != NULL ? only : &s->nodes[sim_random(s, s->n)];
 	int at = find(v, n->id);
+	uint32_t tie_breaker = v->tie_breaker;
 
+	s->by_fault[FAULT_TABLE]++;
 	switch (only != NULL ? 2 : sim_random(s, 4)) {
 	case 0: /* another tie-breaker */
 		v->tie_breaker = v->list[sim_random(s, v->n)].id;
@@ -125,6 +129,7 @@ static void change(struct sim *s, struct voters *v)
 		v->tie_breaker = 0;
 	if (v->tie_breaker == 0 && voting(v) == 2)
 		v->tie_breaker = v->list[0].id;
+	s->by_fault[FAULT_TIE_BREAKER] += v->tie_breaker != tie_breaker;
 }
 
 bool client_membership(struct sim *s, struct node *n)

@@ -55,7 +55,9 @@ static void crash_or_start(struct sim *s, struct node *n)
 	if (sim_random(s, 2) == 0)
 		net_install(s, n->component);
 	/* A power cut of all is one fault too. */
-	for (size_t i = 0; sim_random(s, 6) == 0 && i < s->n; i++)
+	bool all = sim_random(s, 6) == 0;
+	s->by_fault[all ? FAULT_POWER : FAULT_CRASH]++;
+	for (size_t i = 0; all && i < s->n; i++)
 		if (s->nodes[i].core != NULL)
 			node_crash(&s->nodes[i], sim_random(s, 2));
 }
@@ -70,6 +72,7 @@ static void change_sides(struct sim *s, struct node *n)
 		n = s->nodes[i].write.open ? &s->nodes[i] : n;
 	if (n->core == NULL || other == n)
 		return;
+	s->by_fault[FAULT_CHANGED_SIDES]++;
 	unsigned away = 1 + other->component;
 	bool all = sim_random(s, 2); /* a power cut that spares one */
 	for (size_t i = 0; i < s->n; i++) {
@@ -93,6 +96,8 @@ static void crash_damaged(struct sim *s, struct node *n)
 		node_crash(n, sim_random(s, 2));
 	size_t lost = 1 + sim_random(s, 4);
 	sim_trace(s, "node %u loses the end of its disk", n->id);
+	s->by_fault[FAULT_DAMAGE]++;
+	pending_fini(&n->maybe);
 	disk_cut(&n->disk, lost < n->disk.n ? n->disk.n - lost : 0);
 	n->disk.damaged = n->forgetful = true;
 }
@@ -105,6 +110,8 @@ static void wipe(struct sim *s, struct node *n)
 	if (n->core != NULL)
 		node_crash(n, false);
 	sim_trace(s, "node %u is set up anew", n->id);
+	s->by_fault[FAULT_NEW_DISK]++;
+	pending_fini(&n->maybe);
 	disk_fini(&n->disk);
 	n->disk = (struct disk) { 0 };
 	n->instance += 1000;
@@ -165,13 +172,22 @@ static void together(struct sim *s)
 	}
 }
 
+/* All that is wrong with a node and its links, but for what only a start ends. */
+static void mend(struct node *n)
+{
+	n->full = n->breaks = false;
+	n->paused_until = n->slow_until = n->deaf_until = n->mute_until = 0;
+	/* Which is what an administrator does about a disk that fails. */
+	if (n->broken && n->core != NULL)
+		node_crash(n, false);
+}
+
 static void gather(struct sim *s, const struct node *n)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		struct node *other = &s->nodes[i];
 		other->component = 0;
-		other->full = false;
-		other->paused_until = 0;
+		mend(other);
 		if (other->core == NULL)
 			node_start(other);
 	}
@@ -209,6 +225,7 @@ static void snapshot(struct sim *s, struct node *n)
 		return;
 	node_crash(n, false);
 	sim_trace(s, "node %u returns with an old disk", n->id);
+	s->by_fault[FAULT_OLD_DISK]++;
 	disk_copy(&n->disk, &n->snapshot);
 	n->has_snapshot = false;
 	n->forgetful = s->holding = true;
@@ -220,6 +237,7 @@ static void pause_one(struct sim *s, struct node *n)
 {
 	n->paused_until = s->now_ms + 100 + sim_random(s, 15000);
 	sim_trace(s, "node %u stops until %llu", n->id, (unsigned long long)n->paused_until);
+	s->by_fault[FAULT_PAUSE]++;
 	if (sim_random(s, 2) == 0) {
 		/* Taken for dead: the others go on without it. */
 		unsigned component = n->component;
@@ -229,11 +247,33 @@ static void pause_one(struct sim *s, struct node *n)
 	}
 }
 
+/* For a while it hears nothing, or is not heard; the others may notice, and go on without it, or not. */
+static void one_way(struct sim *s, struct node *n)
+{
+	uint64_t *until = sim_random(s, 2) ? &n->deaf_until : &n->mute_until;
+
+	*until = s->now_ms + 100 + sim_random(s, 6000);
+	sim_trace(s, "node %u is %s", n->id, until == &n->deaf_until ? "deaf" : "mute");
+	s->by_fault[FAULT_ONE_WAY]++;
+	if (sim_random(s, 2) != 0)
+		return;
+	unsigned component = n->component;
+	n->component = 100 + n->id;
+	net_install(s, component);
+	net_install(s, n->component);
+	/* And back again, while it still is. */
+	if (sim_random(s, 2) != 0)
+		return;
+	n->component = component;
+	net_install(s, component);
+}
+
 static void lose_message(struct sim *s, struct node *n)
 {
-	UNUSED(s);
 	if (n->core == NULL || n->n_out == 0)
 		return;
+	s->by_fault[FAULT_LOST_MESSAGE]++;
+	sim_trace(s, "a message of node %u is lost", n->id);
 	struct packet *p = n->out[0];
 	memmove(&n->out[0], &n->out[1], --n->n_out * sizeof(n->out[0]));
 	sbuf_fini(&p->bytes);
@@ -243,9 +283,18 @@ static void lose_message(struct sim *s, struct node *n)
 static void on_disk(struct sim *s, struct node *n)
 {
 	if (sim_random(s, 2) == 0) {
+		s->by_fault[FAULT_FULL_DISK]++;
 		n->full = !n->full;
+	} else if (sim_random(s, 3) == 0) {
+		s->by_fault[FAULT_SLOW_DISK]++;
+		n->slow_until = s->now_ms + sim_random(s, 8000);
+		sim_trace(s, "node %u's disk is slow until %llu", n->id, (unsigned long long)n->slow_until);
+	} else if (sim_random(s, 3) == 0) {
+		s->by_fault[FAULT_BROKEN_DISK]++;
+		n->breaks = true;
 	} else if (n->core != NULL && !n->write.open && core_settled(n->core) > 4) {
 		sim_trace(s, "node %u forgets old entries", n->id);
+		s->by_fault[FAULT_COMPACTION]++;
 		sbuf_reset(&n->disk.answers);
 		core_answers(n->core, &n->disk.answers);
 		disk_compact(&n->disk, core_settled(n->core));
@@ -259,14 +308,19 @@ void faults_one(struct sim *s)
 	if (s->holding)
 		return;
 	s->faults++;
-	switch (sim_random(s, 20)) {
+	switch (sim_random(s, 21)) {
+	case 20:
+		one_way(s, n);
+		break;
 	case 0:
 	case 1:
 	case 2:
+		s->by_fault[FAULT_SPLIT]++;
 		split(s);
 		break;
 	case 3:
 		if (n->core != NULL && sim_random(s, 2) == 0) {
+			s->by_fault[FAULT_DISCONNECT]++;
 			net_clear(n);
 			core_disconnected(n->core);
 		}
@@ -312,16 +366,19 @@ void faults_one(struct sim *s)
 
 void faults_heal(struct sim *s)
 {
+	bool whole = true; /* the ring never broke: what was lost before must show without a new one */
+
 	sim_trace(s, "all heals");
 	for (size_t i = 0; i < s->n; i++) {
 		struct node *n = &s->nodes[i];
+		mend(n);
+		whole = whole && n->core != NULL && n->ring != 0 && n->ring == s->nodes[0].ring;
 		n->component = 0;
-		n->full = false;
-		n->paused_until = 0;
 		if (n->core == NULL)
 			node_start(n);
 	}
-	net_install(s, 0);
+	if (!whole || sim_random(s, 4) == 0)
+		net_install(s, 0);
 	s->calm = true;
 	s->holding = false;
 }

@@ -34,6 +34,40 @@ static uint64_t number(const char *text)
 	return n;
 }
 
+static const char *const fault_names[SIM_FAULTS] = {
+	[FAULT_SPLIT] = "splits",
+	[FAULT_DISCONNECT] = "disconnected",
+	[FAULT_CRASH] = "crashes",
+	[FAULT_POWER] = "power cuts",
+	[FAULT_LOST_WRITE] = "lost writes",
+	[FAULT_PAUSE] = "pauses",
+	[FAULT_ONE_WAY] = "one-way losses",
+	[FAULT_DAMAGE] = "damaged disks",
+	[FAULT_NEW_DISK] = "new disks",
+	[FAULT_OLD_DISK] = "old disks",
+	[FAULT_LOST_MESSAGE] = "lost messages",
+	[FAULT_FULL_DISK] = "full disks",
+	[FAULT_BROKEN_DISK] = "broken disks",
+	[FAULT_SLOW_DISK] = "slow disks",
+	[FAULT_COMPACTION] = "compactions",
+	[FAULT_CHANGED_SIDES] = "changes of sides",
+	[FAULT_NEXT_VIEW] = "in the next view",
+	[FAULT_TABLE] = "tables",
+	[FAULT_TIE_BREAKER] = "tie-breakers",
+};
+
+static void print_counts(const struct sim *counts)
+{
+	for (int i = 0; i < SIM_FAULTS; i++)
+		printf("%s%s %llu", i == 0 ? "struck: " : ", ", fault_names[i],
+		       (unsigned long long)counts->by_fault[i]);
+	printf("\nnodes:");
+	for (int n = 0; n <= SIM_NODES_MAX; n++)
+		if (counts->sizes >> n & 1)
+			printf(" %d", n);
+	printf("\n");
+}
+
 static char **arguments;
 static uint64_t running; /* the seed */
 static size_t nodes;
@@ -92,5 +126,6 @@ int main(int argc, char **argv)
 	printf("%llu schedules held: %llu inputs, %llu views, %llu faults, %zu writes asked, %llu committed\n",
 	       (unsigned long long)n, (unsigned long long)counts.inputs, (unsigned long long)counts.view_changes,
 	       (unsigned long long)counts.faults, counts.n_ops, (unsigned long long)counts.highest);
+	print_counts(&counts);
 	return 0;
 }

@@ -54,9 +54,13 @@ int net_multicast(void *arg, struct str bytes)
 
 	if (n->n_out == OUT_MAX || sim_random(n->sim, 50) == 0)
 		return -EAGAIN;
+	if (bytes.n > CORE_MESSAGE_MAX || ++n->outstanding > CORE_IN_FLIGHT_MAX)
+		sim_fail(n->sim, "node %u: %zu bytes are sent, %u multicasts under way", n->id, bytes.n,
+			 n->outstanding);
 	struct packet *p = xcalloc(1, sizeof(*p));
 	p->refs = 1;
 	p->sender = n->id;
+	p->views = n->views;
 	sbuf_add(&p->bytes, bytes.p, bytes.n);
 	n->out[n->n_out++] = p;
 	return 0;
@@ -72,7 +76,7 @@ static struct packet *take_out(struct node *n)
 
 bool net_order_one(struct sim *s, struct node *n)
 {
-	if (n->n_out == 0 || n->ring == 0 || n->core == NULL)
+	if (n->n_out == 0 || n->ring == 0 || n->core == NULL || n->mute_until > s->now_ms)
 		return false;
 	struct packet *p = take_out(n);
 	uint64_t index = s->next_index++;
@@ -92,7 +96,7 @@ bool net_order_one(struct sim *s, struct node *n)
 
 bool net_deliver_one(struct sim *s, struct node *n)
 {
-	if (n->in.n == 0 || !node_runs(n))
+	if (n->in.n == 0 || !node_runs(n) || n->deaf_until > s->now_ms)
 		return false;
 	struct in_event e = n->in.list[n->in.first++];
 	n->in.n--;
@@ -100,10 +104,14 @@ bool net_deliver_one(struct sim *s, struct node *n)
 	if (e.packet == NULL) {
 		struct core_view_id id = { e.ring, e.members[0] };
 		n->wants_view = false;
+		n->views++;
+		n->outstanding = 0;
 		core_view(n->core, id, e.members, e.n);
 		return true;
 	}
 	n->delivered = e.index;
+	if (e.packet->sender == n->id && e.packet->views == n->views)
+		n->outstanding--;
 	core_deliver(n->core, e.packet->sender, (struct str) { e.packet->bytes.p, e.packet->bytes.n });
 	unref(e.packet);
 	return true;
@@ -160,6 +168,7 @@ void net_install(struct sim *s, unsigned component)
 		to->ring = ring;
 		while (to->n_out > 0 && sim_random(s, 4) == 0)
 			unref(take_out(to));
+		s->by_fault[FAULT_NEXT_VIEW] += to->n_out > 0;
 	}
 	sim_trace(s, "ring %llu of component %u: %zu members from %u", (unsigned long long)ring, component, n,
 		  members[0]);

@@ -31,6 +31,13 @@ static void on_persist(void *arg, const struct core_write *w, uint64_t token)
 	p->write.answers = (struct str) { p->answers.p, p->answers.n };
 }
 
+static void keep_maybe(struct node *n)
+{
+	pending_fini(&n->maybe);
+	n->maybe = n->write;
+	n->write = (struct pending_write) { 0 };
+}
+
 static const struct entry *on_entry(void *arg, uint64_t position)
 {
 	return disk_entry(&((struct node *)arg)->disk, position);
@@ -84,8 +91,20 @@ static void on_event(void *arg, enum core_event event, const char *text)
 		sim_fail(n->sim, "node %u: %s", n->id, text);
 }
 
+/* What a disk that failed holds shows now. */
+static void end_broken(struct node *n)
+{
+	if (n->maybe.open && sim_random(n->sim, 2) == 0) {
+		disk_apply(&n->disk, &n->maybe.write);
+		oracle_written(n);
+	}
+	pending_fini(&n->maybe);
+	n->breaks = n->broken = false;
+}
+
 void node_start(struct node *n)
 {
+	end_broken(n);
 	struct core_env env = { .arg = n,
 				.multicast = net_multicast,
 				.persist = on_persist,
@@ -105,7 +124,7 @@ void node_start(struct node *n)
 
 	snprintf(config.node, sizeof(config.node), "n%u", n->id);
 	n->core = core_new(&config, &env);
-	n->applied = core_applied(n->core);
+	oracle_started(n);
 	core_tick(n->core, n->sim->now_ms);
 	sim_trace(n->sim, "node %u starts: last %llu, adopted %llx%s", n->id, (unsigned long long)disk_last(&n->disk),
 		  (unsigned long long)disk_adopted(&n->disk), n->disk.damaged ? ", damaged" : "");
@@ -117,7 +136,8 @@ void node_crash(struct node *n, bool keep_write)
 	core_free(n->core);
 	n->core = NULL;
 	n->sim->life[n->id - 1]++;
-	if (n->write.open && keep_write && !n->full) {
+	n->sim->by_fault[FAULT_LOST_WRITE] += n->write.open && !keep_write;
+	if (n->write.open && keep_write && !n->full && !n->broken) {
 		disk_apply(&n->disk, &n->write.write);
 		oracle_written(n);
 	}
@@ -125,15 +145,24 @@ void node_crash(struct node *n, bool keep_write)
 	net_clear(n);
 }
 
+bool node_disk_waits(const struct node *n)
+{
+	return n->slow_until > n->sim->now_ms;
+}
+
 bool node_disk_one(struct node *n)
 {
-	if (!n->write.open || !node_runs(n))
+	if (!n->write.open || !node_runs(n) || node_disk_waits(n))
 		return false;
 	uint64_t token = n->write.token;
-	int rc = n->full ? -ENOSPC : 0;
+	int rc = n->broken || n->breaks ? -EIO : n->full ? -ENOSPC : 0;
 	if (rc == 0) {
 		disk_apply(&n->disk, &n->write.write);
 		oracle_written(n);
+	} else if (rc == -EIO && !n->broken) {
+		sim_trace(n->sim, "node %u: a write fails, and may be there", n->id);
+		keep_maybe(n);
+		n->broken = true;
 	}
 	pending_fini(&n->write);
 	n->sim->inputs++;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster/core/core_private.h"
 #include "cluster/sim/sim.h"
 
 /* An epoch has one log: whoever has an entry of it at a position has the same. */
@@ -61,6 +62,31 @@ void oracle_written(struct node *n)
 	/* What a fault took from it was acknowledged rightly. */
 	for (uint64_t p = last + 1; !n->forgetful && p < SIM_POSITIONS_MAX; p++)
 		n->written[p].any = false;
+}
+
+void oracle_started(struct node *n)
+{
+	n->applied = core_applied(n->core);
+	memset(n->newest, 0, sizeof(n->newest));
+	for (size_t i = 0; i < n->disk.n; i++) {
+		const struct entry *e = &n->disk.entries[i]->entry;
+		if (e->position <= n->applied)
+			n->newest[e->kind] = e->position;
+	}
+}
+
+void oracle_bounds(struct node *n)
+{
+	if (n->core == NULL)
+		return;
+	if (core_settled(n->core) > core_applied(n->core))
+		sim_fail(n->sim, "node %u: %llu may be forgotten, and %llu is applied", n->id,
+			 (unsigned long long)core_settled(n->core), (unsigned long long)core_applied(n->core));
+	if (core_settled(n->core) > disk_last(&n->disk))
+		sim_fail(n->sim, "node %u: %llu is settled, and not on its disk", n->id,
+			 (unsigned long long)core_settled(n->core));
+	if (n->core->ledger.n_tail > CORE_TAIL_MAX)
+		sim_fail(n->sim, "node %u: %zu entries are held in memory", n->id, n->core->ledger.n_tail);
 }
 
 static bool holds(const struct node *n, const struct entry *e, uint64_t epoch)
@@ -171,6 +197,7 @@ void oracle_apply(struct node *n, const struct entry *e)
 		sim_fail(s, "node %u applied %llu behind %llu", n->id, (unsigned long long)e->position,
 			 (unsigned long long)n->applied);
 	n->applied = e->position;
+	n->newest[e->kind] = e->position;
 	if (!s->committed[e->position].any)
 		first_applied(n, e);
 	else if (memcmp(s->committed[e->position].hash, e->hash, ENTRY_HASH_LEN) != 0)
@@ -230,6 +257,10 @@ void oracle_end(struct sim *s)
 				 (unsigned long long)last[c->kind], (unsigned long long)s->ops[c->op - 1].expect);
 		last[c->kind] = p;
 	}
+	/* Positions may have been passed over, but never the newest of a kind. */
+	for (size_t i = 0; i < s->n; i++)
+		if (memcmp(s->nodes[i].newest, last, sizeof(last)) != 0)
+			sim_fail(s, "node %u ends without the newest of a kind", s->nodes[i].id);
 	for (size_t i = 0; i < s->n; i++)
 		if (disk_entry(&s->nodes[i].disk, s->highest) == NULL || s->nodes[i].applied != s->highest)
 			sim_fail(s, "node %u ends at %llu, the cluster at %llu", s->nodes[i].id,

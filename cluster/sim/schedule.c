@@ -129,14 +129,21 @@ static bool progress(struct sim *s)
 {
 	struct node *n = &s->nodes[sim_random(s, s->n)];
 
+	bool moved;
+
 	switch (sim_random(s, 4)) {
 	case 0:
-		return net_order_one(s, n);
+		moved = net_order_one(s, n);
+		break;
 	case 1:
-		return node_disk_one(n);
+		moved = node_disk_one(n);
+		break;
 	default:
-		return net_deliver_one(s, n);
+		moved = net_deliver_one(s, n);
+		break;
 	}
+	oracle_bounds(n);
+	return moved;
 }
 
 static void round_of(struct sim *s, unsigned fault_of)
@@ -199,6 +206,7 @@ static void clear(struct sim *s)
 		struct node *n = &s->nodes[i];
 		core_free(n->core);
 		pending_fini(&n->write);
+		pending_fini(&n->maybe);
 		net_clear(n);
 		disk_fini(&n->disk);
 		disk_fini(&n->snapshot);
@@ -231,6 +239,9 @@ char *sim_run(uint64_t seed, bool trace, struct sim *ret_counts)
 	ret_counts->view_changes += s->view_changes;
 	ret_counts->faults += s->faults;
 	ret_counts->n_ops += s->n_ops;
+	ret_counts->sizes |= (uint64_t)1 << s->n;
+	for (size_t i = 0; i < SIM_FAULTS; i++)
+		ret_counts->by_fault[i] += s->by_fault[i];
 	ret_counts->highest += s->highest;
 	free(s);
 	return failed;

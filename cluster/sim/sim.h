@@ -8,6 +8,30 @@
 #include "cluster/core/planted.h"
 #include "cluster/core/voters.h"
 
+/* What can go wrong, each by its own name in the count. */
+enum sim_fault {
+	FAULT_SPLIT,
+	FAULT_DISCONNECT,
+	FAULT_CRASH,
+	FAULT_POWER, /* of all */
+	FAULT_LOST_WRITE,
+	FAULT_PAUSE,
+	FAULT_ONE_WAY,
+	FAULT_DAMAGE,
+	FAULT_NEW_DISK,
+	FAULT_OLD_DISK,
+	FAULT_LOST_MESSAGE,
+	FAULT_FULL_DISK,
+	FAULT_BROKEN_DISK,
+	FAULT_SLOW_DISK,
+	FAULT_COMPACTION,
+	FAULT_CHANGED_SIDES,
+	FAULT_NEXT_VIEW, /* messages delivered in the view behind theirs */
+	FAULT_TABLE,     /* voters changed */
+	FAULT_TIE_BREAKER,
+	SIM_FAULTS
+};
+
 enum { SIM_NODES_MAX = 16, SIM_POSITIONS_MAX = 512, SIM_OPS_MAX = 512, SIM_EPOCHS_MAX = 1024 };
 
 /* ---- disk.c ---- */
@@ -50,6 +74,7 @@ void pending_fini(struct pending_write *p);
 struct packet {
 	unsigned refs;
 	uint32_t sender;
+	uint64_t views; /* of its sender, when it was sent */
 	struct sbuf bytes;
 };
 
@@ -81,9 +106,13 @@ struct node {
 	struct core *core; /* NULL = down */
 	struct disk disk, snapshot;
 	bool has_snapshot, full, wants_view;
+	bool breaks; /* the next write fails, and what of it is on disk is not known until the next start */
+	bool broken; /* it did: no write works until then */
 	bool forgetful; /* something durable was taken from it and it has not got it back */
 	struct pending_write write;
-	uint64_t paused_until;
+	struct pending_write maybe; /* broken: that write */
+	uint64_t paused_until, slow_until; /* slow: no write ends */
+	uint64_t deaf_until, mute_until;   /* loss in one direction: it hears nothing, or is not heard */
 	unsigned component;
 	/* network */
 	uint64_t ring; /* installed */
@@ -91,8 +120,10 @@ struct node {
 	struct in_queue in;
 	struct packet *out[64];
 	size_t n_out;
+	uint64_t views;       /* that its core was given */
+	unsigned outstanding; /* multicasts of this view that did not come back */
 	/* what it did */
-	uint64_t applied;
+	uint64_t applied, newest[ENTRY_KIND_COUNT];
 	struct written written[SIM_POSITIONS_MAX];
 };
 
@@ -137,6 +168,7 @@ struct sim {
 	bool holding; /* the network stays as it is: a node came back with an old disk */
 	bool trace;
 	uint64_t inputs, view_changes, faults;
+	uint64_t by_fault[SIM_FAULTS], sizes; /* sizes: bits of those that were run */
 	char failed[256]; /* what does not hold; "" = all does */
 };
 
@@ -158,10 +190,16 @@ int net_multicast(void *arg, struct str bytes);
 void node_start(struct node *n);
 void node_crash(struct node *n, bool keep_write);
 bool node_disk_one(struct node *n);
+/* Whether nothing but time or a start could make it write. */
+bool node_disk_waits(const struct node *n);
 bool node_runs(const struct node *n);
 
 /* ---- oracle.c ---- */
 void oracle_written(struct node *n);
+/* What a node that starts has in force. */
+void oracle_started(struct node *n);
+/* Bounds that must hold at each step. */
+void oracle_bounds(struct node *n);
 void oracle_apply(struct node *n, const struct entry *e);
 void oracle_answer(struct node *n, uint64_t ticket, enum core_result result, uint64_t position);
 const struct entry *oracle_table(struct sim *s, struct voters *ret);

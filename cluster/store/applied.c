@@ -93,14 +93,17 @@ void applied_put(struct applied *a, struct held *h)
 	a->last[e->kind] = h;
 }
 
-void applied_load(struct store *s, uint64_t up_to)
+uint64_t applied_load(struct store *s, uint64_t up_to)
 {
 	struct applied *a = &s->applied;
 	struct entry e;
 
-	for (uint64_t p = disk_next(&s->disk, 1); p != 0 && p <= up_to; p = disk_next(&s->disk, p + 1))
-		if (disk_read(&s->disk, p, &a->scratch, &e))
-			applied_put(a, held_new(&e));
+	for (uint64_t p = disk_next(&s->disk, 1); p != 0 && p <= up_to; p = disk_next(&s->disk, p + 1)) {
+		if (!disk_read(&s->disk, p, &a->scratch, &e))
+			return p;
+		applied_put(a, held_new(&e));
+	}
+	return 0;
 }
 
 const struct entry *applied_entry(struct store *s, uint64_t position)

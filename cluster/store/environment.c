@@ -58,6 +58,8 @@ static void on_apply(void *arg, const struct entry *e)
 	struct held *h = held_new(e);
 	h->refs++;
 	applied_put(&s->applied, h);
+	if (e->kind == ENTRY_MEMBERSHIP)
+		group_table(s, &h->entry);
 	note_add(s, &(struct note) { .kind = NOTE_APPLIED, .held = h });
 }
 

@@ -101,6 +101,20 @@ static void on_disconnected(void *arg)
 	store_run(s);
 }
 
+void group_table(struct store *s, const struct entry *e)
+{
+	struct identity *i = &s->disk.identity;
+	struct voters table;
+	bool alone = true;
+
+	if (e == NULL || i->cluster == 0 || !voters_decode(e->document, &table))
+		return;
+	for (size_t k = 0; k < table.n; k++)
+		alone = alone && (table.list[k].id == i->id || table.list[k].votes == 0);
+	s->disk.save = s->disk.save || alone != i->alone;
+	i->alone = alone;
+}
+
 void group_init(struct store *s)
 {
 	list_init(&s->packets);
@@ -183,6 +197,7 @@ int store_found(struct store *s, uint64_t cluster, struct str table, store_done_
 	if (cluster != i.cluster && has_others(s))
 		return -EALREADY;
 	i.cluster = cluster;
+	i.alone = true;
 	int err = disk_become(&s->disk, &i);
 	if (err != 0)
 		return err;
@@ -204,6 +219,7 @@ static int become(struct store *s, const struct identity *i)
 	s->n_members = 0;
 	applied_fini(&s->applied);
 	applied_init(&s->applied);
+	propose_void(s, true);
 	note_add(s, &(struct note) { .kind = NOTE_RESET });
 	store_make_core(s);
 	if (s->started)

@@ -104,6 +104,17 @@ static void remember(struct store *s, const struct proposal *p, const struct not
 	*o = (struct operation) { .id = xstrdup(p->operation), .result = n->result, .position = n->position };
 }
 
+void propose_void(struct store *s, bool all)
+{
+	for (size_t i = 0; i < OPERATIONS_KEPT; i++) {
+		struct operation *o = &s->operations[i];
+		if (!all && o->result != CORE_COMMITTED)
+			continue;
+		free(o->id);
+		*o = (struct operation) { 0 };
+	}
+}
+
 static void answer(struct store *s, const struct note *n)
 {
 	struct proposal *p = n->proposal;

@@ -46,6 +46,7 @@ static void tell(struct store *s, const struct note *n)
 			h->applied(&n->held->entry, h->arg);
 		break;
 	case NOTE_RESET:
+		propose_void(s, false); /* here, behind the answers that came before it */
 		if (h->reset != NULL)
 			h->reset(h->arg);
 		break;
@@ -224,7 +225,14 @@ static bool load(struct store *s, char **ret_why, char **ret_warning)
 	if (!disk_load(&s->disk, &s->applied.answers, ret_why, ret_warning))
 		return false;
 	store_make_core(s);
-	applied_load(s, decides_alone(s) && !s->disk.damaged ? UINT64_MAX : core_applied(s->core));
+	uint64_t bad = applied_load(s, decides_alone(s) && !s->disk.damaged ? UINT64_MAX : core_applied(s->core));
+	if (bad != 0) {
+		*ret_why = xasprintf("%s: the entry %llu at offset %llu cannot be read", s->disk.path,
+				     (unsigned long long)bad, (unsigned long long)disk_find(&s->disk, bad)->offset);
+		return false;
+	}
+	if (!s->disk.damaged)
+		group_table(s, store_last(s, ENTRY_MEMBERSHIP));
 	return true;
 }
 

@@ -117,8 +117,8 @@ struct held *held_new(const struct entry *e);
 void held_unref(struct held *h);
 void applied_init(struct applied *a);
 void applied_fini(struct applied *a);
-/* What the disk holds up to a position. */
-void applied_load(struct store *s, uint64_t up_to);
+/* What the disk holds up to a position. 0, or the position of an entry that cannot be read any more. */
+uint64_t applied_load(struct store *s, uint64_t up_to) MUST_CHECK;
 /* One more. Takes over a reference. */
 void applied_put(struct applied *a, struct held *h);
 /* An entry in force by its position, NULL = not kept. Valid until the next call. */
@@ -128,6 +128,8 @@ const struct entry *applied_entry(struct store *s, uint64_t position);
 
 void propose_answered(struct store *s, uint64_t ticket, enum core_result result, uint64_t position);
 void propose_tell(struct store *s, const struct note *n);
+/* The log is another one: what had been committed is forgotten, and all where nothing of before can come again. */
+void propose_void(struct store *s, bool all);
 /* Those that wait end as unknown. */
 void propose_fini(struct store *s);
 
@@ -139,6 +141,8 @@ int group_multicast(struct store *s, struct str bytes);
 void group_resync(struct store *s);
 /* Without a transport: a view of itself. */
 void group_view_of_self(struct store *s);
+/* A table of voters is in force: whether there are others is kept beside the log, which may be damaged one day. */
+void group_table(struct store *s, const struct entry *e);
 /* Delivers one packet of this node's to itself. False: none is there. */
 bool group_deliver_one(struct store *s);
 

@@ -424,6 +424,15 @@ static bool chains(const struct ca *ca, X509 *x, double now, char **ret_why)
 	return good;
 }
 
+bool ca_read(struct str certificate_pem, struct ca_identity *ret)
+{
+	X509 *x = get_x509(certificate_pem);
+	bool good = x != NULL && ca_identity_of(x, ret);
+
+	X509_free(x);
+	return good;
+}
+
 bool ca_verify(const struct ca *ca, struct str certificate_pem, double now, struct ca_identity *ret, char **ret_why)
 {
 	X509 *x = get_x509(certificate_pem);

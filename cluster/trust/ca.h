@@ -56,6 +56,8 @@ bool ca_issue(const struct ca *ca, struct str request_pem, struct ca_identity *w
 	      char **ret_why) MUST_CHECK;
 /* What a certificate says of whom it is for, verified by nobody. False: not of such a form. */
 bool ca_identity_of(const X509 *x, struct ca_identity *ret) MUST_CHECK;
+/* The same of PEM. */
+bool ca_read(struct str certificate_pem, struct ca_identity *ret) MUST_CHECK;
 /* PEM to identity: issued by this authority, of this cluster, in its time. */
 bool ca_verify(const struct ca *ca, struct str certificate_pem, double now, struct ca_identity *ret,
 	       char **ret_why) MUST_CHECK;

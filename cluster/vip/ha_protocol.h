@@ -37,7 +37,7 @@ enum ha_type {
 	HA_FLOWS_DROP,  /* ends that */
 	HA_FLOWS_OPEN,  /* a VIP is about to come: what belongs to no connection of this node goes to the old owner */
 	HA_FLOWS_TAKE,  /* these flows belong to the old owner, or to an older one */
-	HA_FLOWS_LOST,  /* that node is dead: its flows are passed on to it no more */
+	HA_FLOWS_LOST,  /* that node seems dead: if the network says so too, its flows are passed on to it no more */
 	HA_REQUEST_END, /* types from postroadd are below */
 	/* from postroad-ha */
 	HA_WELCOME = 32, /* answers HA_HELLO */

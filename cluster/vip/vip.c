@@ -89,6 +89,26 @@ uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip)
 	return 0;
 }
 
+uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip)
+{
+	uint8_t best = vip_priority(vip, nodes->self);
+	uint32_t found = 0;
+
+	for (size_t i = 0; i < vip->n_order; i++) {
+		const struct vip_node *n = node_of(nodes, vip->order[i]);
+		if (could(n) && n->able && vip_priority(vip, n->id) > best) {
+			best = vip_priority(vip, n->id);
+			found = n->id;
+		}
+	}
+	return found;
+}
+
+bool vip_could(const struct vip_nodes *nodes, uint32_t node)
+{
+	return could(node_of(nodes, node));
+}
+
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node)
 {
 	for (size_t i = 0; i < vip->n_order; i++)
@@ -111,13 +131,18 @@ static const struct vip_node *able_other(const struct vip_nodes *nodes, const st
 	return NULL;
 }
 
+static bool is_unaware(const struct vip_nodes *nodes, const struct vip *vip, const struct vip_node *n)
+{
+	return n != NULL && n->id != nodes->self && is_fresh(n) && n->generation < vip->since_generation;
+}
+
 /* A peer that is there and has a table in which this node may be missing: it would not listen to this node's adverts.
  */
 static const struct vip_node *peer_unaware(const struct vip_nodes *nodes, const struct vip *vip)
 {
 	for (size_t i = 0; i < vip->n_order; i++) {
 		const struct vip_node *n = node_of(nodes, vip->order[i]);
-		if (n != NULL && n->id != nodes->self && is_fresh(n) && n->generation < vip->since_generation)
+		if (is_unaware(nodes, vip, n))
 			return n;
 	}
 	return NULL;
@@ -141,7 +166,8 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 		ha_text(v->reason, vip_fault_texts[self->fault]);
 		return true;
 	}
-	if (m->was_up)
+	/* An unaware holder's adverts do not come here: whatever this node was, it would take the VIP from him. */
+	if (m->was_up && !is_unaware(nodes, vip, node_of(nodes, vip->holder)))
 		return false;
 	if (!has_contact(nodes) && vip->probe != VIP_FREE && vip->holder != nodes->self) {
 		v->wants_probe = true;
@@ -156,10 +182,11 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 	return unaware != NULL;
 }
 
-/* By will: a drain, or a move to another. */
+/* By will: a drain, or a move to another. Third nodes stand back from it too: keepalived's priorities are only
+ * milliseconds apart, and connections that one of them took in between would be lost. */
 static bool planned(const struct vip_nodes *nodes, const struct vip *vip, struct vip_verdict *v)
 {
-	const struct vip_node *self = node_of(nodes, nodes->self), *target = node_of(nodes, vip->pinned);
+	const struct vip_node *self = node_of(nodes, nodes->self), *target = node_of(nodes, vip->to);
 
 	if (vip->preparing)
 		return false;
@@ -167,8 +194,8 @@ static bool planned(const struct vip_nodes *nodes, const struct vip *vip, struct
 		ha_text(v->reason, "the node is drained");
 		return true;
 	}
-	if (vip->pinned == 0 || vip->pinned == nodes->self || vip->holder == vip->pinned ||
-	    vip->pinned_ms >= VIP_MOVE_MS || !in_order(vip, vip->pinned) || !could(target))
+	if (vip->to == 0 || vip->to == nodes->self || vip->holder == vip->to || vip->to_ms >= VIP_MOVE_MS ||
+	    !in_order(vip, vip->to) || !could(target))
 		return false;
 	snprintf(v->reason, sizeof(v->reason), "it moves to node %s", target->name);
 	return true;

@@ -16,7 +16,7 @@ enum {
 	VIP_GOOD_MS = 2000,    /* after a fault a node must be well for so long */
 	VIP_UNABLE_MS = 2000,  /* a soft reason must last so long */
 	VIP_FRESH_MS = 3000,   /* what another node said counts for so long */
-	VIP_MOVE_MS = 3000,    /* a move by hand gives its target so long to take the VIP */
+	VIP_MOVE_MS = 3000,    /* a planned move gives its target so long to take the VIP */
 	VIP_PRIORITY_TOP = 250 /* of the first in order; each next has 10 less: so little skew (256 - priority) */
 };
 
@@ -80,9 +80,12 @@ struct vip {
 	uint64_t since_generation;
 	/* By hand, or by a rebalance: first in order from now on. 0 = nobody. */
 	uint32_t pinned;
-	int64_t pinned_ms; /* how long ago */
-	uint32_t holder;   /* whose kernel has it, as far as is known; 0 = nobody */
-	bool preparing;    /* its flows are being handed over: planned reasons wait */
+	/* A planned move is under way to this node (0 = none), and the one before has let go, or is about to, for so
+	 * long. */
+	uint32_t to;
+	int64_t to_ms;
+	uint32_t holder; /* whose kernel has it, as far as is known; 0 = nobody */
+	bool preparing;  /* its flows are being handed over: planned reasons wait */
 	enum vip_probe probe;
 };
 
@@ -107,6 +110,11 @@ uint8_t vip_priority(const struct vip *vip, uint32_t node);
 /* Whom a rebalance would move the VIP to: the first in its configured order who could take it. 0 = it is there, or
  * nobody could. */
 uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip);
+/* Of those who are able and come before this node in order, as a move by hand may have changed it, the first: to whom
+ * it fails back. 0 = nobody. */
+uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip);
+/* Whether a node, as it said last, could take a VIP. */
+bool vip_could(const struct vip_nodes *nodes, uint32_t node);
 /* Whether another node could take the VIP from this one: a drain of the last one cuts mail off. */
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
 

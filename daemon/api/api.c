@@ -232,6 +232,7 @@ void api_free(struct api *a)
 	SSL_CTX_free(a->tls);
 	if (a->conf != NULL)
 		conf_unref(a->conf);
+	OPENSSL_cleanse(&a->etag_key, sizeof(a->etag_key));
 	FREE_OBJ(a);
 }
 

@@ -14,6 +14,8 @@
 struct api;
 struct cluster_call;
 
+#define API_SHARED_KEY_LEN 32
+
 /* What the api needs from the process around it. */
 struct api_env {
 	struct loop *loop;
@@ -27,15 +29,18 @@ struct api_env {
 	/* Whether a parsed configuration could be put in force, as far as that is known without doing so; errors say
 	 * why not. */
 	bool (*check)(struct conf *c, struct errors *errors, void *arg);
-	/* Puts a parsed configuration in force. On failure nothing has changed and errors say why. Takes a reference of
-	 * its own. */
-	bool (*activate)(struct conf *c, struct errors *errors, void *arg);
+	/* Puts a parsed configuration in force, but for addresses that are taken (engine_missing()). Takes a reference
+	 * of its own. */
+	void (*activate)(struct conf *c, void *arg);
 	/* Sets this node's admin state; true = done. */
 	void (*set_node_drain)(bool drain, void *arg);
 	/* /cluster/…: to be answered as cluster_calls.h says. NULL = none. */
 	void (*cluster_call)(struct cluster_call *q, void *arg);
 	/* The cluster as GET /status shows it, a new reference; NULL = there is none. */
 	json_t *(*cluster_status)(void *arg);
+	/* A secret that all members of this node's cluster have and nobody else. False: it is alone, or has none (yet).
+	 * NULL = as false. */
+	bool (*shared_key)(uint8_t ret[API_SHARED_KEY_LEN], void *arg);
 	void *arg;
 	double started_wall;
 };

@@ -45,7 +45,7 @@ struct api_warning {
 };
 
 struct etag_key {
-	uint8_t bytes[32];
+	uint8_t bytes[API_SHARED_KEY_LEN];
 };
 
 struct node_series {
@@ -57,8 +57,8 @@ struct node_series {
 struct api {
 	uint32_t magic;
 	struct api_env env;
-	struct conf *conf; /* in force; NULL only until the first api_set_conf() */
-	struct etag_key etag_key;
+	struct conf *conf;        /* in force; NULL only until the first api_set_conf() */
+	struct etag_key etag_key; /* of this node, where none is shared */
 	struct overload overload; /* of this node */
 	struct front *fronts;
 	unsigned n_adopted[2]; /* connections under the cap, [is_unix] */
@@ -154,6 +154,7 @@ struct call {
 	struct list waiting;    /* for its turn to write */
 	int64_t waits_since_ms; /* since it wanted to write first; 0 = it does not */
 	bool was_late;          /* another node's write was first */
+	bool is_fresh;          /* what is in force here is not older than this call */
 	/* The handler's, while it waits for something that it can call off: the client is gone. Frees the call. */
 	void (*cancel)(struct call *c);
 };
@@ -220,11 +221,11 @@ SSL_CTX *tls_admin_context(const struct node_config *n, char fingerprint[96], ch
 /* The node's key, from the state directory, made there the first time. False: it could not be kept, and tags change
  * with the next start. */
 bool etag_key_load(const char *state_dir, struct etag_key *ret);
-/* The ETag of the document in force, of a revision, or of any JSON value, with quotes. What is in it that is secret
- * cannot be guessed from it. */
+/* The ETag of the document in force, of a revision, or of any JSON value, with quotes: the same on all members of a
+ * cluster. What is in it that is secret cannot be guessed from it. */
 void etag_of_document(const struct api *a, char out[64]);
-void etag_of_entry(const struct etag_key *key, uint64_t revision, const uint8_t *hash, char out[64]);
-void etag_of_object(const struct etag_key *key, const json_t *object, char out[64]);
+void etag_of_entry(const struct api *a, uint64_t revision, const uint8_t *hash, char out[64]);
+void etag_of_object(const struct api *a, const json_t *object, char out[64]);
 
 /* ---- configuration (config_write.c) ---- */
 
@@ -244,6 +245,8 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 /* Whether a call may work out a write now. False: another one is under way, and the handler is called anew when it is
  * this call's turn. */
 bool write_turn(struct call *c) MUST_CHECK;
+/* The handler is called anew when it is this call's turn again. */
+void write_wait(struct call *c);
 /* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
 struct write_then {
 	/* It is committed, and in force on this node. Answers. */
@@ -359,6 +362,9 @@ json_t *status_node(struct api *a);
 const char *status_stop_is_unsafe(struct api *a);
 json_t *pools_json(struct api *a);
 json_t *openapi_json(void);
+/* Reasons of status_not_ready() with which mail goes on, but better elsewhere. */
+#define STATUS_NO_POOL "no pool has a usable server"
+#define STATUS_TAKEN "an address of a listener is taken: see the warnings"
 /* The reasons why this node should not receive mail, as an array of strings; empty = ready. */
 json_t *status_not_ready(struct api *a);
 bool status_is_draining(struct api *a);

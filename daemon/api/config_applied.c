@@ -42,14 +42,9 @@ static void warn(struct api *a, const struct entry *e, const struct errors *erro
 
 static void put_in_force(struct api *a, struct conf *conf, const struct entry *e)
 {
-	struct errors errors = { 0 };
-
 	conf->revision = e->revision;
-	if (a->env.activate(conf, &errors, a->env.arg))
-		api_warn(a, WARNING, NULL);
-	else
-		warn(a, e, &errors);
-	errors_fini(&errors);
+	a->env.activate(conf, a->env.arg);
+	api_warn(a, WARNING, NULL);
 	api_set_conf(a, conf);
 	runtime_restore_weights(a);
 }

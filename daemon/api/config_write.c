@@ -86,7 +86,7 @@ static void answer_replay(struct call *c, const struct store_answer *was)
 	char etag[64];
 
 	if (e != NULL && c->resource->fn != res_object_put && c->resource->fn != res_object_patch) {
-		etag_of_entry(&c->api->etag_key, e->revision, e->hash, etag);
+		etag_of_entry(c->api, e->revision, e->hash, etag);
 		call_set_header(c, "ETag", etag);
 	}
 	call_json(c, 200,
@@ -164,7 +164,7 @@ static void set_written_etag(struct call *c, const struct config_write *w, json_
 	if (w->name == NULL)
 		snprintf(etag, sizeof(etag), "%s", whole);
 	else if (object != NULL)
-		etag_of_object(&c->api->etag_key, object, etag);
+		etag_of_object(c->api, object, etag);
 	if (etag[0] != '\0') /* else deleted */
 		call_set_header(c, "ETag", etag);
 }
@@ -243,7 +243,7 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)
-		etag_of_entry(&a->etag_key, r->entry->revision, r->entry->hash, p->etag);
+		etag_of_entry(a, r->entry->revision, r->entry->hash, p->etag);
 	if (pruned == NULL) {
 		answer(c, p, r->revision);
 		return false;
@@ -298,6 +298,35 @@ static bool config_feasible(struct call *c, struct conf *conf)
 	return ok;
 }
 
+static bool on_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c == NULL)
+		return false;
+	c->is_fresh = true;
+	write_wait(c);
+	return false;
+}
+
+/* What is in force here may be older than what another node was answered, or this node be cut off: then "nothing to
+ * change" would be wrong. So the run-time state is written as it is; what was written before is in force when that is.
+ */
+static void confirm(struct call *c)
+{
+	const struct entry *e = store_last(c->api->env.store, ENTRY_RUNTIME);
+	char *text = e == NULL ? xstrdup("{}") : xstrndup(e->document.p, e->document.n);
+	/* With an author of its own: not under the call's Idempotency-Key. */
+	struct store_write sw = { .kind = ENTRY_RUNTIME,
+				  .author = c->who.author,
+				  .comment = "whether the configuration is as wanted",
+				  .document = str_from(text) };
+
+	write_propose(c->api, c, &sw, &(struct write_then) { .committed = on_confirmed });
+	free(text);
+}
+
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
 {
 	struct api *a = c->api;
@@ -311,6 +340,9 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
+	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0 && !c->is_fresh &&
+		   store_identity(a->env.store).cluster != 0) {
+		confirm(c);
 	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
 		etag_of_document(a, etag);
 		set_written_etag(c, w, w->next, etag);

@@ -8,8 +8,6 @@
 
 #include "daemon/api/api_private.h"
 
-#define NO_POOL_USABLE "no pool has a usable server"
-
 /* ---- showing ---- */
 
 static json_t *vips_of(const struct node_report *r)
@@ -195,6 +193,17 @@ static const char *overloaded(struct api *a)
 	return why;
 }
 
+/* Mail that comes here goes on, but worse than elsewhere. */
+static bool is_soft(json_t *reasons)
+{
+	for (size_t i = 0; i < json_array_size(reasons); i++) {
+		const char *why = json_string_value(json_array_get(reasons, i));
+		if (strcmp(why, STATUS_NO_POOL) != 0 && strcmp(why, STATUS_TAKEN) != 0)
+			return false;
+	}
+	return true;
+}
+
 static void fill_state(struct api *a, struct node_report *r)
 {
 	json_t *reasons = status_not_ready(a);
@@ -208,7 +217,7 @@ static void fill_state(struct api *a, struct node_report *r)
 	for (r->n_reasons = 0; r->n_reasons < n && r->n_reasons < REPORT_REASONS_MAX; r->n_reasons++)
 		report_text(r->reasons[r->n_reasons], sizeof(r->reasons[0]),
 			    json_string_value(json_array_get(reasons, r->n_reasons)));
-	r->soft = n == 1 && strcmp(r->reasons[0], NO_POOL_USABLE) == 0;
+	r->soft = n > 0 && is_soft(reasons);
 	r->sessions = engine_session_count(a->env.engine);
 	r->overloaded = overloaded(a) != NULL;
 	r->safe_to_stop = status_stop_is_unsafe(a) == NULL;
@@ -224,9 +233,14 @@ static void fill_config(struct api *a, struct node_report *r)
 	r->has_hash = e != NULL && e->revision == r->revision;
 	if (r->has_hash)
 		memcpy(r->hash, e->hash, sizeof(r->hash));
-	size_t n = kept->n + kept->dropped;
+	bool unread = r->revision != store_revision_number(a->env.store);
+	size_t missing = engine_missing(a->env.engine), n = kept->n + kept->dropped + missing + unread;
 	r->n_unapplied = (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
-	if (kept->n > 0) {
+	if (unread) {
+		report_text(r->unapplied, sizeof(r->unapplied), "a revision that cannot be read there");
+	} else if (missing > 0) {
+		report_text(r->unapplied, sizeof(r->unapplied), "an address of a listener is taken there");
+	} else if (kept->n > 0) {
 		char *text = xasprintf("%s: %s", kept->list[0].path, kept->list[0].detail);
 		report_text(r->unapplied, sizeof(r->unapplied), text);
 		free(text);

@@ -17,5 +17,5 @@ PROBLEM(PRECONDITION_REQUIRED, 428, "precondition-required", "If-Match or If-Non
 PROBLEM(HEADERS, 431, "headers-too-large", "The request's header is too large")
 PROBLEM(INTERNAL, 500, "internal", "It failed")
 PROBLEM(NO_QUORUM, 503, "no-quorum", "The cluster has no quorum: nothing can be written")
-PROBLEM(BUSY, 503, "busy", "Too many streams are open")
+PROBLEM(BUSY, 503, "busy", "Too much is under way: try again later")
 PROBLEM(FULL_DISK, 507, "full-disk", "The disk is full: nothing was changed")

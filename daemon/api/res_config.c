@@ -138,7 +138,7 @@ void res_object_get(struct call *c)
 		call_problem(c, PROBLEM_NOT_FOUND, NULL, "%s has no \"%.64s\"", c->params[0], c->params[1]);
 		return;
 	}
-	etag_of_object(&c->api->etag_key, stored, etag);
+	etag_of_object(c->api, stored, etag);
 	if (unchanged(c, etag))
 		return;
 	json_t *document = shown(c, c->api->conf->document);
@@ -235,7 +235,7 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 		return false;
 	}
 	if (stored != NULL)
-		etag_of_object(&c->api->etag_key, stored, etag);
+		etag_of_object(c->api, stored, etag);
 	*ret_stored = stored;
 	return write_precondition(c, stored == NULL ? NULL : etag);
 }
@@ -346,7 +346,7 @@ static json_t *revision_json(const struct api *a, const struct entry *e)
 {
 	char etag[64];
 
-	etag_of_entry(&a->etag_key, e->revision, e->hash, etag);
+	etag_of_entry(a, e->revision, e->hash, etag);
 	return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:s}", "revision", (json_int_t)e->revision, "author",
 			 json_text(e->author), "time", json_time(e->wall), "node", json_text(e->node), "comment",
 			 json_text(e->comment), "operation", json_text(e->operation), "etag", etag);

@@ -52,6 +52,8 @@ json_t *status_not_ready(struct api *a)
 		json_array_append_new(s.reasons, json_string("no configuration is loaded"));
 	if (!engine_is_listening(a->env.engine))
 		json_array_append_new(s.reasons, json_string("the listeners are not open"));
+	else if (engine_missing(a->env.engine) > 0)
+		json_array_append_new(s.reasons, json_string(STATUS_TAKEN));
 	if (status_is_draining(a))
 		json_array_append_new(s.reasons, json_string("the node is draining"));
 	if (engine_worker_silence_ms(a->env.engine) >= WORKER_SILENCE_MAX_MS)
@@ -59,7 +61,7 @@ json_t *status_not_ready(struct api *a)
 	add_closed(a, s.reasons);
 	registry_each_pool(a->env.registry, count_usable, &s);
 	if (s.n_usable == 0)
-		json_array_append_new(s.reasons, json_string("no pool has a usable server"));
+		json_array_append_new(s.reasons, json_string(STATUS_NO_POOL));
 	return s.reasons;
 }
 

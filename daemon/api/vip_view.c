@@ -87,7 +87,9 @@ static void add_node(const struct report_row *row, void *arg)
 	const struct report_vip *said = vip_view_said(row, w->config->name);
 	struct vip_node n = { .id = row->id, .age_ms = INT64_MAX };
 
-	if (!row->member || w->nodes->n == HA_NODES_MAX)
+	/* Who only votes never holds one, whatever the configuration says. */
+	bool votes_only = row->report != NULL && row->report->voter_only;
+	if (!row->member || votes_only || w->nodes->n == HA_NODES_MAX)
 		return;
 	snprintf(n.name, sizeof(n.name), "%s", row->name);
 	if (row->report != NULL)

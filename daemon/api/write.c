@@ -29,7 +29,7 @@ static void cancel_waiting(struct call *c)
 	call_free(c);
 }
 
-static void wait_for_turn(struct call *c)
+void write_wait(struct call *c)
 {
 	list_append(&c->api->waiting, &c->waiting);
 	c->cancel = cancel_waiting;
@@ -43,7 +43,7 @@ bool write_turn(struct call *c)
 		c->waits_since_ms = loop_now_ms(a->env.loop);
 	if (a->write == NULL)
 		return true;
-	wait_for_turn(c);
+	write_wait(c);
 	return false;
 }
 
@@ -55,7 +55,9 @@ const char *write_operation(const struct api *a)
 static void waited_in_vain(struct call *c)
 {
 	if (c->was_late)
-		call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "others write all the time: try again");
+		/* What it was read with is still in force here, as far as was seen: no 412. */
+		call_problem(c, PROBLEM_BUSY, NULL,
+			     "nothing was changed: others wrote all the time, or a write of theirs is not decided yet");
 	else
 		call_problem(c, PROBLEM_NO_QUORUM, NULL,
 			     "nothing was changed: the writes in front of it did not end in time");
@@ -127,7 +129,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 static void again_later(struct api *a, struct call *c)
 {
 	c->was_late = true;
-	wait_for_turn(c);
+	write_wait(c);
 	timer_set_in(a->env.loop, &a->write_again, AGAIN_MS);
 }
 

@@ -28,7 +28,7 @@ static int write_new(const char *path, struct str bytes)
 	return err;
 }
 
-static int sync_directory_of(const char *path)
+int file_sync_directory_of(const char *path)
 {
 	char *copy = xstrdup(path);
 	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -50,7 +50,7 @@ static int replace(const char *path, struct str bytes)
 	if (err != 0)
 		unlink(fresh);
 	free(fresh);
-	return err != 0 ? err : sync_directory_of(path);
+	return err != 0 ? err : file_sync_directory_of(path);
 }
 
 int file_replace(const char *path, struct str bytes)

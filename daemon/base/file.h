@@ -11,4 +11,7 @@
  * one, whole. Blocks for two syncs. */
 int file_replace(const char *path, struct str bytes) MUST_CHECK;
 
+/* Makes names in the directory that path is in durable: after a rename, say. 0, or -errno. Blocks for a sync. */
+int file_sync_directory_of(const char *path) MUST_CHECK;
+
 #endif

@@ -253,10 +253,21 @@ int cmd_cluster_leave(struct cli *c)
 	return rc;
 }
 
+/* A change that is asked for, and awaited. */
+static int call_and_settle(struct cli *c, const char *method, const char *path, json_t *body)
+{
+	struct http_reply rp;
+	int rc = call(c, method, path, body, &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	return await(c, is_settled, NULL);
+}
+
 int cmd_cluster_remove(struct cli *c)
 {
 	struct sbuf path = { 0 };
-	struct http_reply rp;
 	int rc = cli_confirm(c, "take node %s out of the cluster", c->args[0]);
 
 	if (rc != EXIT_DONE)
@@ -264,12 +275,8 @@ int cmd_cluster_remove(struct cli *c)
 	sbuf_puts(&path, CLI_API "/cluster/members/");
 	http_add_segment(&path, c->args[0]);
 	sbuf_puts(&path, cli_has(c, OPT_FORCE) ? "?force=true" : "");
-	rc = call(c, "DELETE", path.p, NULL, &rp);
+	rc = call_and_settle(c, "DELETE", path.p, NULL);
 	sbuf_fini(&path);
-	if (rc != EXIT_DONE)
-		return rc;
-	http_reply_fini(&rp);
-	rc = await(c, is_settled, NULL);
 	if (rc == EXIT_DONE)
 		printf("%s is no member any more.\n", c->args[0]);
 	return rc;
@@ -279,16 +286,11 @@ int cmd_cluster_remove(struct cli *c)
 
 int cmd_cluster_force_quorum(struct cli *c)
 {
-	struct http_reply rp;
 	int rc = cli_confirm(c, "decide without the nodes that are away: what only they have written is lost, and they "
 				"must not be running anywhere");
 
 	if (rc == EXIT_DONE)
-		rc = call(c, "POST", CLI_API "/cluster/force-quorum", json_object(), &rp);
-	if (rc != EXIT_DONE)
-		return rc;
-	http_reply_fini(&rp);
-	rc = await(c, is_settled, NULL);
+		rc = call_and_settle(c, "POST", CLI_API "/cluster/force-quorum", json_object());
 	if (rc == EXIT_DONE)
 		puts("The nodes that are here decide now. Remove those that will not come back.");
 	return rc;
@@ -296,13 +298,8 @@ int cmd_cluster_force_quorum(struct cli *c)
 
 int cmd_cluster_rotate_keys(struct cli *c)
 {
-	struct http_reply rp;
-	int rc = call(c, "POST", CLI_API "/cluster/rotate-keys", json_object(), &rp);
+	int rc = call_and_settle(c, "POST", CLI_API "/cluster/rotate-keys", json_object());
 
-	if (rc != EXIT_DONE)
-		return rc;
-	http_reply_fini(&rp);
-	rc = await(c, is_settled, NULL);
 	if (rc == EXIT_DONE)
 		puts("All nodes have a new key.");
 	return rc;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The node file's section on the cluster.
  *
- * The hard thing: a file that is half written keeps the daemon from starting, so it is exchanged as a whole.
+ * The hard thing: a file that is half written keeps the daemon from starting, so it is exchanged as a whole; and when
+ * the power goes after it was said to be there, it must be there.
  */
 #include "daemon/cli/node_file.h"
+
+#include "daemon/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,10 +47,12 @@ static bool exchange(const char *path, const json_t *j, char **ret_why)
 
 	if (err == 0 && rename(beside, path) != 0)
 		err = -errno;
-	if (err != 0) {
-		*ret_why = xstrdup(strerror(-err));
+	if (err != 0)
 		unlink(beside);
-	}
+	else
+		err = file_sync_directory_of(path);
+	if (err != 0)
+		*ret_why = xstrdup(strerror(-err));
 	free(beside);
 	return err == 0;
 }

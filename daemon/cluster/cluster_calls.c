@@ -120,6 +120,7 @@ void cluster_serve(struct cluster_node *n)
 	peers_serve(n->env.peers, "/authority", false, 4096, serve_authority, n);
 	peers_serve(n->env.peers, "/removed", true, 4096, serve_removed, n);
 	forming_serve_join(n);
+	own_certificate_serve(n);
 }
 
 /* ---- asking ---- */

@@ -307,6 +307,7 @@ void cluster_drive(struct cluster_node *n)
 	watch_waiting(n, &n->action, now);
 	ask_if_due(n, &v, now);
 	fetch_authority_if_due(n, t);
+	own_certificate_tend(n, now);
 	corosync_status(n->corosync, &status);
 	if (end_hang(n, &status, now) || start(n, &status, now))
 		return;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -57,6 +58,16 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
 		return false;
 	*ret = m->listen;
 	return true;
+}
+
+bool cluster_node_votes_only(const struct cluster_node *n)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	struct store_identity id = store_identity(n->env.store);
+	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
+
+	return me != NULL && me->voter_only;
 }
 
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
@@ -149,6 +160,21 @@ void cluster_node_reset(struct cluster_node *n)
 	n->position = 0;
 }
 
+bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN])
+{
+	struct cluster_tags *t = &n->tags;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	if (n->table == NULL || store_identity(n->env.store).cluster == 0)
+		return false;
+	if (!t->known || memcmp(t->of, n->table->key, sizeof(t->of)) != 0)
+		t->known = trust_files_secret(&n->trust, n->table->key, "entity tags", t->key);
+	memcpy(t->of, n->table->key, sizeof(t->of));
+	if (t->known)
+		memcpy(ret, t->key, sizeof(t->key));
+	return t->known;
+}
+
 int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p)
 {
 	struct sbuf document = { 0 };
@@ -186,7 +212,7 @@ static bool is_member(void *arg, const struct ca_identity *peer)
 	return t != NULL && strcmp(peer->cluster, t->cluster) == 0 && members_certified(t, peer->id, peer->fingerprint);
 }
 
-static bool listen_for_peers(struct cluster_node *n, char **ret_why)
+bool cluster_listen(struct cluster_node *n, char **ret_why)
 {
 	struct channel_config c = { .ca = n->trust.ca,
 				    .certificate_pem = cluster_str(&n->trust.certificate),
@@ -211,8 +237,9 @@ bool cluster_begin(struct cluster_node *n, char **ret_why)
 	ASSERT(n->corosync == NULL);
 	if (!trust_files_load(&n->trust, ret_why))
 		return false;
+	own_certificate_loaded(n);
 	/* A port that is taken keeps no node from its cluster: it is tried again. */
-	if (!listen_for_peers(n, ret_why)) {
+	if (!cluster_listen(n, ret_why)) {
 		cluster_warn(n, "cluster_listen", "other nodes cannot call this one: %s", *ret_why);
 		free(*ret_why);
 		*ret_why = NULL;
@@ -246,6 +273,7 @@ static void forget_tables(struct cluster_node *n)
 	n->table = n->heard = NULL;
 	n->position = n->heard_position = 0;
 	n->files = (struct cluster_files) { 0 };
+	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	n->n_told = 0;
 	memset(n->callers, 0, sizeof(n->callers));
 }
@@ -258,12 +286,16 @@ bool cluster_end(struct cluster_node *n)
 		store_attach(n->env.store, NULL);
 		stop_corosync(n);
 	}
-	if (store_identity(n->env.store).cluster != 0 && store_leave(n->env.store) != 0)
-		return false;
+	if (store_identity(n->env.store).cluster != 0) {
+		if (!n->env.leaving(n->env.arg) || store_leave(n->env.store) != 0)
+			return false;
+		n->env.left(n->env.arg);
+	}
 	if (!peers_listen(n->env.peers, NULL, 0, &why) || !peers_identity(n->env.peers, NULL, &why))
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);
 	forget_tables(n);
+	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
 	log_msg(LOG_LEVEL_NOTICE, "cluster_left", "this node stands alone again");
 	n->env.event("cluster", json_pack("{s:s}", "what", "left"), n->env.arg);
@@ -281,6 +313,20 @@ static void watch_quorum(struct cluster_node *n)
 	n->quorate = quorate;
 }
 
+/* A change of who is a member brings views of its own, and corosync's start one more. */
+static void watch_views(struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+	int64_t now = clock_mono_ms();
+	struct corosync_status s;
+
+	if (n->corosync == NULL)
+		return;
+	bool expected = t == NULL || t->change.kind != MEMBERS_NONE || now - n->begun_ms < CLUSTER_FORMS_MS;
+	corosync_status(n->corosync, &s);
+	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -289,6 +335,7 @@ static void on_tick(void *arg)
 	if (n->stopped)
 		return;
 	watch_quorum(n);
+	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
@@ -346,8 +393,10 @@ void cluster_node_free(struct cluster_node *n)
 		return;
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	stop_corosync(n);
+	own_certificate_forget(n);
 	members_free(n->table);
 	members_free(n->heard);
 	trust_files_close(&n->trust);
+	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	FREE_OBJ(n);
 }

@@ -17,6 +17,8 @@
 
 struct cluster_node;
 
+enum { CLUSTER_ETAG_KEY_LEN = 32 };
+
 /* All is borrowed for the life of the object. */
 struct cluster_node_env {
 	struct loop *loop;
@@ -32,6 +34,10 @@ struct cluster_node_env {
 	void (*event)(const char *type, json_t *data, void *arg);
 	/* Writes are possible again. */
 	void (*quorum_returned)(void *arg);
+	/* This node is about to forget the cluster's log, and has: what is in force is to be its own from then on.
+	 * False: not yet, it is asked again. */
+	bool (*leaving)(void *arg);
+	void (*left)(void *arg);
 	void *arg;
 };
 
@@ -50,6 +56,13 @@ void cluster_node_fill(const struct cluster_node *n, struct node_report *r);
 
 /* Where a member is called (peers.h), by the newest table known here. False: there is no such. */
 bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret) MUST_CHECK;
+
+/* The key of entity tags, as all members make it from corosync's key by the table of the log: another one after the
+ * keys were rotated. False: this node is in no cluster, or the key is not here (yet). The caller wipes it. */
+bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN]) MUST_CHECK;
+
+/* A member that carries no mail and no VIP. */
+bool cluster_node_votes_only(const struct cluster_node *n);
 
 /* As api_env.cluster_call, and the text of GET /status. */
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q);

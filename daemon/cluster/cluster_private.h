@@ -6,7 +6,9 @@
 
 #include "cluster/corosync/corosync.h"
 #include "cluster/members/change.h"
+#include "cluster/report/recent.h"
 #include "cluster/trust/token.h"
+#include "daemon/base/metrics.h"
 #include "daemon/cluster/cluster_node.h"
 #include "daemon/cluster/trust_files.h"
 
@@ -21,7 +23,8 @@ enum {
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
 	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
-	CLUSTER_HUNG_MS = 30000, /* corosync is killed then */
+	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
+	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
 	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
 };
@@ -41,6 +44,22 @@ struct cluster_files {
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
 };
 
+/* The key of entity tags, and of which of corosync's keys it was made. */
+struct cluster_tags {
+	bool known;
+	uint8_t of[MEMBERS_HASH_LEN], key[CLUSTER_ETAG_KEY_LEN];
+};
+
+/* Of this node's certificate, own_certificate.c. */
+struct cluster_renewal {
+	struct ca_identity self; /* by the certificate in use; id 0 = none */
+	bool busy;               /* a next one is asked for */
+	unsigned tries;
+	int64_t due_ms; /* of the next try, 0 = none yet */
+	bool shown;
+	series_id m_own, m_authority;
+};
+
 struct cluster_join;
 
 struct cluster_node {
@@ -58,8 +77,10 @@ struct cluster_node {
 	uint64_t heard_position;
 
 	struct cluster_files files;
+	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate;     /* at the last look */
+	struct recent_views views;
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -70,6 +91,7 @@ struct cluster_node {
 	size_t n_told;
 	int64_t told_ms;
 
+	struct cluster_renewal renewal;
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
 };
@@ -88,6 +110,8 @@ void cluster_heard(struct cluster_node *n, uint64_t position, struct str documen
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
+/* Who is believed, and where this node is called, by the files as they were loaded. False: *ret_why, as above. */
+bool cluster_listen(struct cluster_node *n, char **ret_why) MUST_CHECK;
 /* The reverse, for one that is no member any more: forgets keys, certificates and log. False: not yet, try again. */
 bool cluster_end(struct cluster_node *n) MUST_CHECK;
 void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -135,6 +159,16 @@ void cluster_ask(struct cluster_node *n);
 /* Fetches corosync's key with this hash. */
 void cluster_fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN]);
 void cluster_fetch_authority(struct cluster_node *n);
+
+/* ---- own_certificate.c ---- */
+
+/* The files were loaded. */
+void own_certificate_loaded(struct cluster_node *n);
+/* Each second, of a member with a table. */
+void own_certificate_tend(struct cluster_node *n, int64_t now);
+void own_certificate_forget(struct cluster_node *n);
+/* Serves /renew. */
+void own_certificate_serve(struct cluster_node *n);
 
 /* ---- cluster_drive.c ---- */
 

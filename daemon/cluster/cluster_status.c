@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/cluster/cluster_private.h"
 
 static const char *const state_names[] = {
@@ -31,6 +32,7 @@ void cluster_node_fill(const struct cluster_node *n, struct node_report *r)
 	memcpy(r->files.staged_hash, own.staged_hash, sizeof(own.staged_hash));
 	r->features_low = (uint16_t)own.features_low;
 	r->features_high = (uint16_t)own.features_high;
+	r->view_changes = (uint16_t)recent_count(&n->views.recent, clock_mono_ms());
 	corosync_status(n->corosync, &s);
 	r->n_links = 0;
 	for (size_t i = 0; i < s.totem.n_links && r->n_links < REPORT_LINKS_MAX; i++) {

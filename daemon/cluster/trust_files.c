@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -138,12 +140,61 @@ static struct str str_of(const struct sbuf *b)
 	return (struct str) { b->p, b->n };
 }
 
+/* ---- the next pair ---- */
+
+void trust_files_drop_next(const struct trust_files *t)
+{
+	static const char *const names[] = { TRUST_NEXT_CERTIFICATE, TRUST_NEXT_KEY };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *path = xasprintf("%s/%s", t->dir, names[i]);
+		unlink(path);
+		free(path);
+	}
+}
+
+/* Two files cannot change at once: in between they do not fit, and the next pair is still there. */
+bool trust_files_promote(const struct trust_files *t)
+{
+	struct sbuf certificate = { 0 }, key = { 0 };
+	int err = trust_files_read(t, TRUST_NEXT_CERTIFICATE, CA_PEM_MAX, &certificate);
+
+	if (err == 0)
+		err = trust_files_read(t, TRUST_NEXT_KEY, CA_PEM_MAX, &key);
+	if (err == 0 && !ca_key_fits(str_of(&certificate), str_of(&key)))
+		err = -EINVAL;
+	if (err == 0)
+		err = trust_files_write(t, "node.key", str_of(&key));
+	if (err == 0)
+		err = trust_files_write(t, "node.pem", str_of(&certificate));
+	trust_wipe(&key);
+	sbuf_fini(&certificate);
+	if (err == 0)
+		trust_files_drop_next(t);
+	errno = -err;
+	return err == 0;
+}
+
+static bool pair_fits(const struct trust_files *t)
+{
+	struct sbuf certificate = { 0 }, key = { 0 };
+	bool fits = trust_files_read(t, "node.pem", CA_PEM_MAX, &certificate) == 0 &&
+		    trust_files_read(t, "node.key", CA_PEM_MAX, &key) == 0 &&
+		    ca_key_fits(str_of(&certificate), str_of(&key));
+
+	trust_wipe(&key);
+	sbuf_fini(&certificate);
+	return fits;
+}
+
 bool trust_files_load(struct trust_files *t, char **ret_why)
 {
 	struct sbuf ca = { 0 }, ca_key = { 0 }, certificate = { 0 }, key = { 0 };
 	const char *missing = NULL;
 	struct ca *loaded = NULL;
 
+	if (!pair_fits(t))
+		(void)!trust_files_promote(t);
 	if (trust_files_read(t, "ca.pem", CA_PEM_MAX, &ca) != 0)
 		missing = "ca.pem";
 	else if (trust_files_read(t, "node.pem", CA_PEM_MAX, &certificate) != 0)
@@ -204,6 +255,20 @@ bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSY
 		memcpy(ret, bytes.p, COROSYNC_KEY_LEN);
 	trust_wipe(&bytes);
 	return ok;
+}
+
+bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
+			uint8_t ret[TRUST_SECRET_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	unsigned len;
+
+	if (!trust_files_read_key(t, hash, key))
+		return false;
+	ASSERT(HMAC(EVP_sha256(), key, sizeof(key), (const uint8_t *)purpose, strlen(purpose), ret, &len) != NULL &&
+	       len == TRUST_SECRET_LEN);
+	OPENSSL_cleanse(key, sizeof(key));
+	return true;
 }
 
 /* Calls for each file of the directory. */

@@ -2,13 +2,17 @@
  * The files of a member: who may believe whom, below state_dir/trust (0700, files 0600), and the newest table of nodes
  * this node was told of, for a start without the others.
  *
- *	ca.pem, ca.key, node.pem, node.key, members, corosync-HASH.key
+ *	ca.pem, ca.key, node.pem, node.key, node.next.pem, node.next.key, members, corosync-HASH.key
  */
 #ifndef POSTROAD_DAEMON_CLUSTER_TRUST_FILES_H
 #define POSTROAD_DAEMON_CLUSTER_TRUST_FILES_H
 
 #include "cluster/trust/ca.h"
 #include "cluster/trust/corosync_key.h"
+
+enum { TRUST_SECRET_LEN = 32 };
+#define TRUST_NEXT_KEY "node.next.key"
+#define TRUST_NEXT_CERTIFICATE "node.next.pem"
 
 /* PEM texts; the keys are secrets. */
 struct trust_files {
@@ -21,8 +25,13 @@ struct trust_files {
 bool trust_files_open(struct trust_files *t, const char *state_dir) MUST_CHECK;
 /* Wipes what is in memory. */
 void trust_files_close(struct trust_files *t);
-/* Reads authority, certificate and key. False: *ret_why is a sentence the caller frees, all is as before. */
+/* Reads authority, certificate and key; where these two do not belong together, a trust_files_promote() was
+ * interrupted, and is ended. False: *ret_why is a sentence the caller frees, all is as before. */
 bool trust_files_load(struct trust_files *t, char **ret_why) MUST_CHECK;
+/* The next certificate and key take the place of those in use, on disk. False: errno, and both pairs are there. */
+bool trust_files_promote(const struct trust_files *t) MUST_CHECK;
+/* Forgets the next ones. */
+void trust_files_drop_next(const struct trust_files *t);
 /* One file, whole or not at all, durable. 0 or -errno. */
 int trust_files_write(const struct trust_files *t, const char *name, struct str bytes) MUST_CHECK;
 /* Appends; 0 or -errno. */
@@ -31,6 +40,10 @@ int trust_files_write_key(const struct trust_files *t, const uint8_t key[COROSYN
 /* False: no key with this hash is here. The caller wipes it. */
 bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN],
 			  uint8_t ret[COROSYNC_KEY_LEN]) MUST_CHECK;
+/* A secret for one purpose, made from the key with this hash: nothing of the key can be told from it (HMAC, RFC 2104).
+ * False as above. The caller wipes it. */
+bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
+			uint8_t ret[TRUST_SECRET_LEN]) MUST_CHECK;
 /* Forgets corosync's keys but those with one of two hashes. */
 void trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
 			   const uint8_t b[COROSYNC_KEY_HASH_LEN]);

@@ -60,6 +60,7 @@ static void drop_unseen(struct vips *v)
 			continue;
 		}
 		move_end(i);
+		elsewhere_forget(i);
 		vips_item_free(i);
 		v->items[n] = v->items[--v->n_items];
 	}
@@ -173,19 +174,37 @@ static bool is_moving(const struct vips_item *i)
 	return i->pin != 0 && i->pin_ms != 0 && i->vip.holder != i->pin && vips_now(i->vips) - i->pin_ms < VIPS_PIN_MS;
 }
 
-static void apply_pin(struct vips_item *i)
+/* A third node stands back until the target has it, or did not take it when the old one had let go. */
+static bool is_aside(struct vips_item *i)
 {
-	bool moving = is_moving(i);
+	int64_t now = vips_now(i->vips);
+
+	if (i->aside_to != 0 && i->vip.holder == i->aside_from)
+		i->aside_seen_ms = now;
+	if (i->aside_to == 0 || i->holds || i->vip.holder == i->aside_to || now - i->aside_ms > VIPS_PIN_MS)
+		i->aside_to = 0;
+	return i->aside_to != 0;
+}
+
+static void say_where_to(struct vips_item *i, uint32_t to, int64_t ms)
+{
+	i->vip.to = to;
+	i->vip.to_ms = ms;
+}
+
+static void apply_moves(struct vips_item *i)
+{
+	int64_t now = vips_now(i->vips);
 
 	i->vip.pinned = i->pin;
 	i->vip.preparing = move_prepares(&i->move);
-	/* The target is not to take it before all is prepared. */
-	i->vip.failback = i->vip.failback && !moving;
-	i->vip.pinned_ms = INT64_MAX;
-	if (i->move.step == MOVE_LETTING && !i->move.drain)
-		i->vip.pinned_ms = vips_now(i->vips) - i->move.since_ms;
-	else if (moving && !i->holds && i->move.step == MOVE_NONE)
-		i->vip.pinned_ms = 0; /* a third node stands back, so that the target gets it */
+	/* keepalived would not wait for anything to be prepared. */
+	i->vip.failback = false;
+	say_where_to(i, 0, 0);
+	if (i->move.step == MOVE_LETTING && i->move.cause != MOVE_DRAIN)
+		say_where_to(i, i->move.to, now - i->move.since_ms);
+	else if (is_aside(i))
+		say_where_to(i, i->aside_to, now - i->aside_seen_ms);
 }
 
 /* ---- what is so ---- */
@@ -269,10 +288,19 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	/* Done: that it leaves there again later is another matter. */
 	if (i->pin != 0 && i->vip.holder == i->pin)
 		i->pin_ms = 0;
-	apply_pin(i);
+	i->failback = c->failback;
+	apply_moves(i);
 	if (i->probe != VIP_NOT_PROBED && vips_now(v) - i->probed_ms > VIPS_PROBED_MS)
 		i->probe = VIP_NOT_PROBED;
 	i->vip.probe = i->probe;
+}
+
+static bool votes_only(const struct vips *v)
+{
+	struct report_row row;
+
+	return report_view_find(v->env.view, v->node->node, vips_now(v), &row) && row.own && row.report != NULL &&
+	       row.report->voter_only;
 }
 
 static void look_at_all(struct vips *v, const struct conf *conf)
@@ -289,7 +317,7 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	look_at_self(v, conf, &self);
 	for (size_t n = 0; n < v->n_items; n++)
 		v->items[n]->seen = false;
-	for (size_t n = 0; n < conf->n_vips; n++) {
+	for (size_t n = 0; n < conf->n_vips && !votes_only(v); n++) {
 		const struct vip_config *c = &conf->vips[n];
 		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
@@ -496,14 +524,40 @@ static bool decide(struct vips_item *i)
 	return i->verdict.up != before;
 }
 
+/* Who ordered the move may know the target better than this node does: what that one says of itself is awaited. */
+static bool is_target_awaited(const struct vips_item *i)
+{
+	return !vip_could(&i->nodes, i->pin) && vips_now(i->vips) - i->pin_ms < VIPS_TARGET_MS;
+}
+
 static void follow_pin(struct vips_item *i)
 {
 	/* A word that is new, and this node has what it is about. */
 	if (i->holds && is_moving(i) && i->pin != i->nodes.self && i->move.step == MOVE_NONE &&
-	    i->move.why[0] == '\0' && !vips_is_draining(i->vips))
-		move_begin(i, i->pin, VIPS_MOVE_KEEP_S);
+	    i->move.why[0] == '\0' && !vips_is_draining(i->vips) && !is_target_awaited(i))
+		move_begin(i, MOVE_HAND, i->pin, VIPS_MOVE_KEEP_S);
 	if (!is_moving(i) && i->move.step == MOVE_NONE)
 		i->move.why[0] = '\0';
+}
+
+/* Not at once: a node that comes and goes would take the VIP with it each time. */
+static void follow_order(struct vips_item *i)
+{
+	int64_t now = vips_now(i->vips);
+	uint32_t better = 0;
+
+	if (i->failback && i->holds && i->verdict.up && i->move.step == MOVE_NONE && !is_moving(i) &&
+	    !vips_is_draining(i->vips) && now >= i->failback_ms)
+		better = vip_better(&i->nodes, &i->vip);
+	if (better == 0)
+		i->better_ms = 0;
+	else if (i->better_ms == 0)
+		i->better_ms = now;
+	if (better == 0 || now - i->better_ms < VIPS_BETTER_MS)
+		return;
+	i->better_ms = 0;
+	i->failback_ms = now + VIPS_AGAIN_MS;
+	move_begin(i, MOVE_FAILBACK, better, VIPS_MOVE_KEEP_S);
 }
 
 void vips_look(struct vips *v)
@@ -517,20 +571,25 @@ void vips_look(struct vips *v)
 
 	for (size_t i = 0; i < v->n_items; i++)
 		news |= hear_item(v->items[i], r);
+	if (r != NULL && r->generation == v->generation)
+		v->table_refused = false;
 	look_at_all(v, conf);
 	for (size_t i = 0; i < v->n_items; i++) {
 		follow_pin(v->items[i]);
+		follow_order(v->items[i]);
 		move_tick(v->items[i]);
 	}
 	drain_tick(v);
 	for (size_t i = 0; i < v->n_items; i++) {
-		apply_pin(v->items[i]); /* a step may have ended */
+		apply_moves(v->items[i]); /* a step may have ended */
 		news |= decide(v->items[i]);
 	}
 	if (is_complete(v) || vips_now(v) - v->started_ms >= VIP_START_MS)
 		tell_table(v);
 	tell_health(v);
 	take_tick(v);
+	lost_tick(v);
+	elsewhere_tick(v);
 	if (news)
 		vips_say(v);
 }

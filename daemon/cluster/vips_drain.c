@@ -18,10 +18,10 @@ static void begin_moves(struct vips *v)
 {
 	for (size_t n = 0; n < v->n_items; n++) {
 		struct vips_item *i = v->items[n];
-		if (!i->holds || (i->move.step != MOVE_NONE && i->move.drain))
+		if (!i->holds || (i->move.step != MOVE_NONE && i->move.cause == MOVE_DRAIN))
 			continue;
 		if (vip_has_other(&i->nodes, &i->vip, i->nodes.self))
-			move_begin(i, 0, keep_seconds(v));
+			move_begin(i, MOVE_DRAIN, 0, keep_seconds(v));
 		else
 			move_begin_alone(i);
 	}
@@ -45,7 +45,7 @@ static bool is_leaving(const struct vips *v, bool *ret_waiting)
 static void end_moves(struct vips *v)
 {
 	for (size_t n = 0; n < v->n_items; n++)
-		if (v->items[n]->move.drain && v->items[n]->holds)
+		if (v->items[n]->move.cause == MOVE_DRAIN && v->items[n]->holds)
 			move_end(v->items[n]);
 }
 

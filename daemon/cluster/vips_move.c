@@ -116,7 +116,7 @@ void move_end(struct vips_item *i)
 	enter(i, MOVE_NONE);
 }
 
-/* Nothing has moved yet. A drain then ends sessions first; a move by hand is given up. */
+/* Nothing has moved yet. A drain then ends sessions first; any other move is given up. */
 static void cannot_prepare(struct vips_item *i, const char *why)
 {
 	struct move *m = &i->move;
@@ -126,7 +126,7 @@ static void cannot_prepare(struct vips_item *i, const char *why)
 	ha_text(m->why, text);
 	free(text);
 	drop_parts(m);
-	if (m->drain)
+	if (m->cause == MOVE_DRAIN)
 		enter(i, MOVE_WAITING);
 	else
 		move_end(i);
@@ -359,8 +359,8 @@ static char *open_body(const struct vips_item *i)
 		json_array_append_new(owners, json_string(addr_format_ip(&i->source4, text)));
 	if (i->source6.sa.sa_family != 0)
 		json_array_append_new(owners, json_string(addr_format_ip(&i->source6, text)));
-	json_t *o = json_pack("{s:s, s:o, s:I, s:i}", "vip", i->name, "owners", owners, "position",
-			      (json_int_t)i->move.position, "seconds", VIPS_MOVE_OPEN_S);
+	json_t *o = json_pack("{s:s, s:o, s:I, s:i, s:I}", "vip", i->name, "owners", owners, "position",
+			      (json_int_t)i->move.position, "seconds", VIPS_MOVE_OPEN_S, "to", (json_int_t)i->move.to);
 	char *body = json_dumps(o, JSON_COMPACT);
 	ASSERT(body != NULL);
 	json_decref(o);
@@ -371,7 +371,6 @@ static void open_next(struct vips_item *i)
 {
 	if (i->move.at >= i->move.n_targets) {
 		i->move.at = 0;
-		i->move.opened_ms = vips_now(i->vips);
 		keep(i);
 		return;
 	}
@@ -384,55 +383,59 @@ static void open_next(struct vips_item *i)
 
 /* ---- the beginning ---- */
 
-struct targets_walk {
-	struct vips_item *item;
-	uint32_t only;
-};
+/* Who shall have it comes first, then by priority: the others stand back, and know the flows if they have to take it.
+ */
+static uint8_t rank_of(const struct vips_item *i, uint32_t id)
+{
+	return id == i->move.to ? UINT8_MAX : vip_priority(&i->vip, id);
+}
 
-/* By priority: who is likely to have it comes first. */
 static void add_target(const struct report_row *row, void *arg)
 {
-	struct targets_walk *w = arg;
-	struct vips_item *i = w->item;
+	struct vips_item *i = arg;
 	struct move *m = &i->move;
-	uint8_t priority = vip_priority(&i->vip, row->id);
 	size_t at = m->n_targets;
 
-	if (row->own || priority == 0 || at == VIPS_TARGETS_MAX || (w->only != 0 && row->id != w->only) ||
-	    !vip_view_could(row, i->name))
+	if (row->own || vip_priority(&i->vip, row->id) == 0 || at == VIPS_TARGETS_MAX || !vip_view_could(row, i->name))
 		return;
-	for (; at > 0 && vip_priority(&i->vip, m->targets[at - 1]) < priority; at--)
+	for (; at > 0 && rank_of(i, m->targets[at - 1]) < rank_of(i, row->id); at--)
 		m->targets[at] = m->targets[at - 1];
 	m->targets[at] = row->id;
 	m->n_targets++;
 }
 
-void move_begin(struct vips_item *i, uint32_t to, unsigned seconds)
+void move_begin(struct vips_item *i, enum move_cause cause, uint32_t to, unsigned seconds)
 {
+	static const char *const causes[] = {
+		[MOVE_DRAIN] = "", [MOVE_HAND] = " by hand", [MOVE_FAILBACK] = ": a better node is there again"
+	};
 	struct vips *v = i->vips;
-	struct targets_walk w = { i, to };
 
 	move_end(i);
-	i->move = (struct move) { .drain = to == 0,
+	i->move = (struct move) { .cause = cause,
 				  .to = to,
 				  .number = ++v->numbers,
 				  .position = store_position(v->env.store),
 				  .seconds = seconds };
 	i->move.last = &i->move.parts;
-	report_view_each(v->env.view, vips_now(v), add_target, &w);
+	report_view_each(v->env.view, vips_now(v), add_target, i);
 	warn(i, NULL);
 	enter(i, MOVE_OPENING);
-	log_msg(LOG_LEVEL_NOTICE, "vip_move", "%s is about to move%s", i->name, to == 0 ? "" : " by hand");
-	if (i->move.n_targets == 0)
+	log_msg(LOG_LEVEL_NOTICE, "vip_move", "%s is about to move%s", i->name, causes[cause]);
+	if (i->move.n_targets == 0 || (to != 0 && i->move.targets[0] != to)) {
 		cannot_prepare(i, "no other node can have it now");
-	else
-		open_next(i);
+		return;
+	}
+	i->move.to = i->move.targets[0];
+	/* What is passed on unknown has an end, counted from the first who does. */
+	i->move.opened_ms = vips_now(v);
+	open_next(i);
 }
 
 void move_begin_alone(struct vips_item *i)
 {
 	move_end(i);
-	i->move = (struct move) { .drain = true, .alone = true, .number = ++i->vips->numbers };
+	i->move = (struct move) { .cause = MOVE_DRAIN, .alone = true, .number = ++i->vips->numbers };
 	i->move.last = &i->move.parts;
 	enter(i, MOVE_WAITING);
 }
@@ -457,7 +460,7 @@ static void tick_letting(struct vips_item *i)
 		log_msg(LOG_LEVEL_NOTICE, "vip_move", "%s has left", i->name);
 		enter(i, m->kept ? MOVE_FOLLOWING : MOVE_NONE);
 		m->list_ms = 0;
-	} else if (!m->drain && vips_now(i->vips) - m->since_ms > VIPS_GONE_MS) {
+	} else if (m->cause != MOVE_DRAIN && vips_now(i->vips) - m->since_ms > VIPS_GONE_MS) {
 		warn(i, "it was let go of, and no other node took it");
 		ha_text(m->why, "no other node took it");
 		move_end(i);

@@ -13,15 +13,23 @@ enum {
 	VIPS_REQUESTS_MAX = 512,
 	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
 	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,   /* for so long the target of a move by hand may not be able yet */
 	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
 	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
 	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
+	VIPS_BETTER_MS = 5000,   /* a better node must be able for so long before it gets the VIP back */
+	VIPS_AGAIN_MS = 60000,   /* a failback that could not be prepared is tried again after that */
 	VIPS_SETTLE_MS = 1000,   /* routers have learned so long after that */
 	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
 	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
-	VIPS_REPORT_OLD_MS = 3000, /* postroad-ha reports each second */
-	VIPS_PARTS_MAX = 600,      /* lists of flows of one address */
+	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
+	VIPS_ELSEWHERE_FIRST_MS = 3000,  /* after a VIP came: the one before has let go of it by then */
+	VIPS_ELSEWHERE_MS = 30000,       /* how often a holder asks whether it is the only one */
+	VIPS_ELSEWHERE_AGAIN_MS = 10000, /* when it was not */
+	VIPS_OWNERS_MAX = 64,            /* nodes, by address */
+	VIPS_LOST_MS = 5000,             /* how often it is asked whether one that has left is dead */
+	VIPS_PARTS_MAX = 600,            /* lists of flows of one address */
 	VIPS_TARGETS_MAX = HA_VIP_NODES_MAX
 };
 
@@ -39,6 +47,12 @@ enum move_step {
 	MOVE_STEP_COUNT
 };
 
+enum move_cause {
+	MOVE_DRAIN, /* of the node: to whoever will have it */
+	MOVE_HAND,
+	MOVE_FAILBACK /* a better node is there again */
+};
+
 struct move_part { /* flows of one owner, for one message */
 	struct move_part *next;
 	struct addr owner;
@@ -48,9 +62,9 @@ struct move_part { /* flows of one owner, for one message */
 
 struct move {
 	enum move_step step;
-	bool drain;      /* of the node; else by hand */
+	enum move_cause cause;
 	bool alone;      /* nobody else could have it */
-	uint32_t to;     /* by hand: where to */
+	uint32_t to;     /* by hand and failback: where to; a drain: the likeliest, once that is known */
 	uint32_t number; /* answers to an earlier one are not for this one */
 	size_t n_targets, at;
 	uint32_t targets[VIPS_TARGETS_MAX];
@@ -76,6 +90,12 @@ struct vips_item {
 	struct vip_memory memory;
 	struct vip_verdict verdict;
 	struct addr source4, source6;
+	/* A planned move from one node to another, neither of which is this one: it stands back. 0 = none. */
+	uint32_t aside_from, aside_to;
+	int64_t aside_ms, aside_seen_ms; /* since when; the old one had it last */
+	bool failback;                   /* as configured: keepalived is never told, as it would cut what is open */
+	int64_t better_ms;               /* since when a better node could have it; 0 = none */
+	int64_t failback_ms;             /* not before then */
 	uint32_t pin;
 	char *pin_word;     /* as it stands in the log; NULL = nothing */
 	int64_t pin_ms;     /* when it came to be; 0 = before this process, or over */
@@ -83,7 +103,9 @@ struct vips_item {
 	enum vip_probe probe;
 	int64_t probed_ms;
 	bool probing;
-	bool holds; /* the kernel has an address of it */
+	int64_t elsewhere_ms; /* when the network is asked whether another one has it too */
+	bool elsewhere;       /* one has */
+	bool holds;           /* the kernel has an address of it */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
@@ -99,6 +121,13 @@ struct vips_request {
 	int64_t until_ms;
 	vips_ha_answer_fn *fn;
 	void *arg;
+};
+
+/* A node to whom flows are passed on from here. */
+struct vips_owner {
+	uint32_t id; /* 0 = free */
+	struct addr address;
+	int64_t until_ms, ask_ms;
 };
 
 /* A taker's answer that waits for its table. */
@@ -128,6 +157,8 @@ struct vips {
 	struct vips_net net;
 	bool has_net;
 	struct opening *openings;
+	struct vips_owner owners[VIPS_OWNERS_MAX];
+	bool elsewhere_asked;      /* an answer is awaited */
 	uint32_t numbers;          /* of moves and openings */
 	uint64_t runtime_position; /* of the run-time state that pins were read from */
 	bool drain, engine_drained;
@@ -157,8 +188,8 @@ bool vips_is_draining(const struct vips *v);
 
 /* ---- vips_move.c: the node that gives ---- */
 
-/* Begins to hand a VIP over that this node holds. to 0: to whoever will have it. */
-void move_begin(struct vips_item *i, uint32_t to, unsigned seconds);
+/* Begins to hand a VIP over that this node holds. A drain: to is 0. */
+void move_begin(struct vips_item *i, enum move_cause cause, uint32_t to, unsigned seconds);
 /* Nobody else could have it: it leaves when the last session has ended. */
 void move_begin_alone(struct vips_item *i);
 void move_tick(struct vips_item *i);
@@ -171,6 +202,18 @@ bool move_prepares(const struct move *m);
 
 void take_tick(struct vips *v);
 void take_end_all(struct vips *v);
+
+/* ---- vips_lost.c ---- */
+
+/* For so long, flows of the VIP are passed on to the node that has this address. Accepts NULL. */
+void lost_remember(const struct vips_item *i, const struct addr *owner, unsigned seconds);
+void lost_tick(struct vips *v);
+
+/* ---- vips_elsewhere.c ---- */
+
+void elsewhere_tick(struct vips *v);
+/* The VIP is held here no more, or is none of this node's. */
+void elsewhere_forget(struct vips_item *i);
 
 /* ---- vips_drain.c ---- */
 

@@ -21,6 +21,7 @@ struct opening {
 	size_t n_owners, at;
 	struct addr owners[2];
 	int64_t until_ms;
+	bool aside; /* another one shall have it, and this one is not in its way */
 	bool asked;
 	vips_answer_fn *fn;
 	void *arg;
@@ -88,6 +89,7 @@ static void open_owner(struct opening *o)
 	m->flows.owner = o->owners[o->at];
 	m->flows.seconds = o->seconds;
 	o->asked = true;
+	lost_remember(vips_find(o->vips, o->vip), &o->owners[o->at], o->seconds);
 	bool sent = vips_ha_request(o->vips, m, on_open, c);
 	free(m);
 	if (sent)
@@ -121,7 +123,18 @@ static void keep_useful(struct opening *o, const struct vips_item *i)
 	o->n_owners = n;
 }
 
-static void serve_open(struct vips_item *i, const json_t *body, vips_answer_fn *fn, void *arg)
+/* Who asks that another one take it asks this one to stand back. */
+static bool stand_back(struct vips_item *i, uint32_t from, json_int_t to)
+{
+	if (to <= 0 || to > UINT32_MAX || (uint32_t)to == i->nodes.self || vip_priority(&i->vip, (uint32_t)to) == 0)
+		return false;
+	i->aside_from = from;
+	i->aside_to = (uint32_t)to;
+	i->aside_ms = i->aside_seen_ms = vips_now(i->vips);
+	return true;
+}
+
+static void serve_open(struct vips_item *i, uint32_t from, const json_t *body, vips_answer_fn *fn, void *arg)
 {
 	struct vips *v = i->vips;
 	struct opening *o = xcalloc(1, sizeof(*o));
@@ -137,11 +150,25 @@ static void serve_open(struct vips_item *i, const json_t *body, vips_answer_fn *
 	memcpy(o->vip, i->name, sizeof(o->vip));
 	bool ok = read_owners(json_object_get(body, "owners"), o) && seconds >= 1 && seconds <= 60;
 	keep_useful(o, i);
+	if (ok && o->n_owners > 0)
+		o->aside = stand_back(i, from, json_integer_value(json_object_get(body, "to")));
 	o->next = v->openings;
 	v->openings = o;
 	if (!ok || o->n_owners == 0)
 		opening_end(o, 400, "it is not understood");
 	/* The next turn looks whether the table holds. */
+}
+
+static bool stands_as_asked(const struct vips_item *i, const struct opening *o)
+{
+	if (o->aside)
+		return !i->verdict.up && i->said == HA_STATE_FAULT;
+	return i->verdict.up && i->said == HA_STATE_BACKUP;
+}
+
+static const char *not_ready(const struct vips_item *i, const struct opening *o)
+{
+	return i != NULL && !o->aside && !i->verdict.up ? i->verdict.reason : "it is not ready for it";
 }
 
 void take_tick(struct vips *v)
@@ -153,12 +180,12 @@ void take_tick(struct vips *v)
 		next = o->next;
 		if (o->asked)
 			continue;
-		bool ready = i != NULL && i->verdict.up && i->said == HA_STATE_BACKUP &&
-			     store_position(v->env.store) >= o->position && vips_table_holds(v, o->position);
+		bool ready = i != NULL && stands_as_asked(i, o) && store_position(v->env.store) >= o->position &&
+			     vips_table_holds(v, o->position);
 		if (ready)
 			open_owner(o);
 		else if (vips_now(v) >= o->until_ms)
-			opening_end(o, 503, i != NULL && !i->verdict.up ? i->verdict.reason : "it is not ready for it");
+			opening_end(o, 503, not_ready(i, o));
 	}
 }
 
@@ -236,6 +263,8 @@ static void serve_take(struct vips_item *i, const json_t *body, vips_answer_fn *
 	} else if (!vips_ha_request(i->vips, m, on_take, t)) {
 		answer(fn, arg, 503, "postroad-ha cannot be asked there");
 		free(t);
+	} else {
+		lost_remember(i, &m->flows.owner, m->flows.seconds);
 	}
 	free(m);
 }
@@ -254,7 +283,7 @@ void vips_called(struct vips *v, uint32_t from, const char *path, struct str bod
 	else if (i == NULL || vip_priority(&i->vip, from) == 0)
 		answer(fn, arg, 404, "one of the nodes has no part in this VIP");
 	else if (strcmp(path, VIPS_PATH_OPEN) == 0)
-		serve_open(i, o, fn, arg);
+		serve_open(i, from, o, fn, arg);
 	else if (strcmp(path, VIPS_PATH_TAKE) == 0)
 		serve_take(i, o, fn, arg);
 	else

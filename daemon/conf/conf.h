@@ -169,7 +169,7 @@ char *conf_manual(void);
 /* ---- the snapshot ---- */
 
 /* Ties a parsed configuration to the pools of the registry (which must have been given this configuration's pools). The
- * result holds a reference on c. */
-struct snapshot *conf_snapshot(struct conf *c, struct registry *r);
+ * result holds a reference on c. listens: false = none of its listeners is opened. */
+struct snapshot *conf_snapshot(struct conf *c, struct registry *r, bool listens);
 
 #endif

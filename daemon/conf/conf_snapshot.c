@@ -53,7 +53,7 @@ static void unref_owner(void *owner)
 	conf_unref(owner);
 }
 
-struct snapshot *conf_snapshot(struct conf *c, struct registry *r)
+struct snapshot *conf_snapshot(struct conf *c, struct registry *r, bool listens)
 {
 	struct snapshot *s;
 
@@ -61,9 +61,9 @@ struct snapshot *conf_snapshot(struct conf *c, struct registry *r)
 	NEW_OBJ(s, SNAPSHOT_MAGIC);
 	atomic_init(&s->refs, 1);
 	s->revision = c->revision;
-	s->n_listeners = c->n_listeners;
-	s->listeners = xcalloc(c->n_listeners, sizeof(*s->listeners));
-	for (size_t i = 0; i < c->n_listeners; i++) {
+	s->n_listeners = listens ? c->n_listeners : 0;
+	s->listeners = xcalloc(s->n_listeners, sizeof(*s->listeners));
+	for (size_t i = 0; i < s->n_listeners; i++) {
 		s->listeners[i].config = &c->listeners[i];
 		s->listeners[i].pool = registry_view(r, c->listeners[i].pool);
 		ASSERT(s->listeners[i].pool != NULL);

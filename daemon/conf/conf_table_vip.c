@@ -20,8 +20,8 @@ static const struct conf_field vip_fields[] = {
 	{ "nodes", CONF_STRINGS(names, V, nodes), .flags = CONF_REQUIRED,
 	  .doc = "The nodes that may hold it, the preferred one first." },
 	{ "failback", CONF_BOOL(V, failback), .def = "false",
-	  .doc = "A preferred node that comes back takes it again by itself. Otherwise it stays where it is until it "
-		 "is moved." },
+	  .doc = "A preferred node that comes back gets it again by itself, some seconds later, by a planned move that "
+		 "cuts nothing. Otherwise it stays where it is until it is moved." },
 	{ "advert", CONF_DURATION(V, advert_ms), CONF_RANGE(50, 40000), .def = "\"200ms\"",
 	  .doc = "How often its holder says that it lives, in steps of 10ms. A dead node's address moves after about "
 		 "three "

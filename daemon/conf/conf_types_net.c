@@ -21,9 +21,17 @@ static void note_bind(struct conf_parser *p, const struct addr *a)
 	};
 }
 
-static bool parse_addrs(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+/* How one of a list is read, and what is said of one that is wrong. */
+struct list_of {
+	size_t size;
+	bool (*take)(struct conf_parser *p, const char *text, void *ret);
+	const char *wrong;
+};
+
+static bool parse_list(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base,
+		       const struct list_of *of)
 {
-	struct addr *list;
+	char *list;
 	size_t n = 0, i;
 	json_t *one;
 
@@ -31,19 +39,34 @@ static bool parse_addrs(struct conf_parser *p, const struct conf_field *f, json_
 		conf_bad(p, f, v, NULL, "a list of addresses is needed here");
 		return false;
 	}
-	list = arena_alloc(p->arena, json_array_size(v) * sizeof(*list));
+	list = arena_alloc(p->arena, json_array_size(v) * of->size);
 	json_array_foreach(v, i, one) {
 		size_t at = conf_path_push_index(&p->path, i);
-		if (json_is_string(one) && addr_parse(json_string_value(one), 0, &list[n]))
-			note_bind(p, &list[n++]);
+		if (json_is_string(one) && of->take(p, json_string_value(one), list + n * of->size))
+			n++;
 		else
-			conf_bad(p, f, one, NULL, "not an IP address with a port");
+			conf_bad(p, f, one, NULL, "%s", of->wrong);
 		conf_path_pop(&p->path, at);
 	}
 	conf_store(f, base, &list, sizeof(list));
 	if (f->offset != CONF_NOWHERE)
 		memcpy((char *)base + f->count_offset, &n, sizeof(n));
 	return true;
+}
+
+static bool take_addr(struct conf_parser *p, const char *text, void *ret)
+{
+	if (!addr_parse(text, 0, ret))
+		return false;
+	note_bind(p, ret);
+	return true;
+}
+
+static bool parse_addrs(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
+{
+	static const struct list_of addrs = { sizeof(struct addr), take_addr, "not an IP address with a port" };
+
+	return parse_list(p, f, v, base, &addrs);
 }
 
 static void addrs_allowed(const struct conf_field *f, struct sbuf *out)
@@ -89,28 +112,18 @@ static bool parse_prefix(const char *text, struct vip_address *ret)
 	return true;
 }
 
+static bool take_prefix(struct conf_parser *p, const char *text, void *ret)
+{
+	UNUSED(p);
+	return parse_prefix(text, ret);
+}
+
 static bool parse_prefixes(struct conf_parser *p, const struct conf_field *f, json_t *v, void *base)
 {
-	struct vip_address *list;
-	size_t n = 0, i;
-	json_t *one;
+	static const struct list_of prefixes = { sizeof(struct vip_address), take_prefix,
+						 "not an IP address with the length of its network's prefix" };
 
-	if (!json_is_array(v) || json_array_size(v) < f->min || json_array_size(v) > f->max) {
-		conf_bad(p, f, v, NULL, "a list of addresses is needed here");
-		return false;
-	}
-	list = arena_alloc(p->arena, json_array_size(v) * sizeof(*list));
-	json_array_foreach(v, i, one) {
-		size_t at = conf_path_push_index(&p->path, i);
-		if (json_is_string(one) && parse_prefix(json_string_value(one), &list[n]))
-			n++;
-		else
-			conf_bad(p, f, one, NULL, "not an IP address with the length of its network's prefix");
-		conf_path_pop(&p->path, at);
-	}
-	conf_store(f, base, &list, sizeof(list));
-	memcpy((char *)base + f->count_offset, &n, sizeof(n));
-	return true;
+	return parse_list(p, f, v, base, &prefixes);
 }
 
 static void prefixes_allowed(const struct conf_field *f, struct sbuf *out)

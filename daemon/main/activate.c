@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Putting a configuration in force, and a new view when names resolve differently.
  *
- * Binds are tried before anything is touched, since taking the registry back to an earlier configuration would cost
- * servers that come back their health. The engine still has the last word: it opens all new sockets or none.
+ * The hard thing: what is committed is the cluster's and is put in force, whatever this node can do with it. So binds
+ * are tried before something is proposed, and one that cannot be had later is left out until it can (binds.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -48,28 +48,23 @@ bool activate_check(struct conf *c, struct errors *errors, void *arg)
 	return binds_are_free(n, c, errors);
 }
 
-bool activate_conf(struct conf *c, struct errors *errors, void *arg)
+void activate_conf(struct conf *c, void *arg)
 {
 	struct node *n = arg;
+	struct errors errors = { 0 };
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	if (!binds_are_free(n, c, errors))
-		return false;
 	registry_apply(n->registry, c->pool_list, c->n_pools, c, owner_ref, owner_unref);
-	if (!engine_publish(n->engine, conf_snapshot(c, n->registry), errors)) {
-		struct conf *old = n->conf;
-		if (old != NULL)
-			registry_apply(n->registry, old->pool_list, old->n_pools, old, owner_ref, owner_unref);
-		return false;
-	}
+	bool whole = engine_publish(n->engine, conf_snapshot(c, n->registry, !n->votes_only), &errors);
 	struct conf *old = n->conf;
 	n->conf = conf_ref(c);
 	if (old != NULL)
 		conf_unref(old);
+	binds_tell(n, whole ? NULL : &errors);
+	errors_fini(&errors);
 	if (n->api != NULL)
 		surroundings_check_file_limit(n);
 	certificates_in_force(n);
-	return true;
 }
 
 static void publish_views(void *arg)
@@ -81,10 +76,17 @@ static void publish_views(void *arg)
 	n->view_posted = false;
 	if (n->conf == NULL)
 		return;
-	/* The binds are those in force, so this does not fail. */
-	if (!engine_publish(n->engine, conf_snapshot(n->conf, n->registry), &errors))
-		log_msg(LOG_LEVEL_ERROR, "publish_failed", "%s", errors.n > 0 ? errors.list[0].detail : "?");
+	bool whole = engine_publish(n->engine, conf_snapshot(n->conf, n->registry, !n->votes_only), &errors);
+	binds_tell(n, whole ? NULL : &errors);
 	errors_fini(&errors);
+}
+
+void activate_again(struct node *n)
+{
+	if (n->view_posted)
+		return;
+	n->view_posted = true;
+	loop_post(n->loop, publish_views, n);
 }
 
 /* ---- what the registry says ---- */
@@ -110,10 +112,7 @@ static void on_servers_changed(const char *pool, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	UNUSED(pool);
-	if (n->view_posted)
-		return;
-	n->view_posted = true;
-	loop_post(n->loop, publish_views, n);
+	activate_again(n);
 }
 
 static void on_finding(const struct server *s, enum server_finding what, const char *text, void *arg)

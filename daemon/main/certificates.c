@@ -196,10 +196,9 @@ void certificates_reload(struct node *n)
 	c = conf_parse(n->conf->document, &env, &errors);
 	if (c != NULL) {
 		c->revision = n->conf->revision;
-		if (activate_conf(c, &errors, n)) {
-			api_set_conf(n->api, c);
-			text = kept_text(c);
-		}
+		activate_conf(c, n);
+		api_set_conf(n->api, c);
+		text = kept_text(c);
 		conf_unref(c);
 	}
 	n->certificates->fingerprint = before;

@@ -16,6 +16,7 @@
 #include "daemon/base/file.h"
 
 #define HASH_FILE "initial_config.sha256"
+#define KEPT_FILE "left.json" /* there only between leaving a cluster and the first write after it */
 #define HEX_LEN (2 * SHA256_DIGEST_LENGTH)
 
 static void hash_of(json_t *document, char hex[HEX_LEN + 1])
@@ -65,6 +66,38 @@ static const char *edit_warning(const struct node_config *n)
 	       "through the API";
 }
 
+/* ---- what was in force in a cluster ---- */
+
+int document_keep(const struct node_config *n, json_t *document)
+{
+	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir), *text = json_dumps(document, JSON_COMPACT);
+
+	ASSERT(text != NULL);
+	int err = file_replace(path, str_from(text));
+	explicit_bzero(text, strlen(text));
+	free(text);
+	free(path);
+	return err;
+}
+
+void document_unkeep(const struct node_config *n)
+{
+	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir);
+
+	unlink(path);
+	free(path);
+}
+
+/* NULL: no such file, or none that can be read. */
+static json_t *kept_document(const struct node_config *n)
+{
+	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir);
+	json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+
+	free(path);
+	return document;
+}
+
 bool document_find(const struct node_config *n, struct store *store, struct start_document *ret, struct errors *errors)
 {
 	const struct entry *e = store == NULL ? NULL : store_last(store, ENTRY_CONFIG);
@@ -74,6 +107,9 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 		ret->json = conf_read_json(e->document.p, e->document.n, errors);
 		ret->revision = e->revision;
 		ret->warning = edit_warning(n);
+	} else if (store != NULL && !store_identity(store).joined && (ret->json = kept_document(n)) != NULL) {
+		ret->from = "the configuration of the cluster that was left";
+		ret->kept = true;
 	} else if (n->initial_config != NULL) {
 		ret->json = json_incref(n->initial_config);
 		ret->from = "the node file";

@@ -35,6 +35,26 @@ static void quorum_returned(void *arg)
 		api_quorum_returned(n->api);
 }
 
+static bool leaving(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	int err = storage_leaving(n);
+	if (err != 0)
+		log_msg(LOG_LEVEL_ERROR, "cluster", "the configuration in force cannot be kept: %s", strerror(-err));
+	return err == 0;
+}
+
+static void left(void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	storage_left(n);
+	membership_look(n);
+}
+
 static bool ask_ha(void *arg, struct ha_message *m, ha_answer_fn *fn, void *fn_arg)
 {
 	struct node *n = arg;
@@ -57,8 +77,23 @@ void membership_start(struct node *n)
 					.warn = warn,
 					.event = event,
 					.quorum_returned = quorum_returned,
+					.leaving = leaving,
+					.left = left,
 					.arg = n };
 	n->cluster = cluster_node_new(&env);
+	n->votes_only = cluster_node_votes_only(n->cluster);
+}
+
+void membership_look(struct node *n)
+{
+	bool votes_only = cluster_node_votes_only(n->cluster);
+
+	if (votes_only == n->votes_only)
+		return;
+	log_msg(LOG_LEVEL_NOTICE, "cluster", votes_only ? "this node only votes: it takes no mail" : "this node takes mail");
+	n->votes_only = votes_only;
+	if (n->engine != NULL)
+		activate_again(n);
 }
 
 void membership_stop(struct node *n)
@@ -80,6 +115,14 @@ void membership_call(struct cluster_call *q, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	cluster_node_call(n->cluster, q);
+}
+
+bool membership_etag_key(uint8_t ret[API_SHARED_KEY_LEN], void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	return cluster_node_etag_key(n->cluster, ret);
 }
 
 json_t *membership_status(void *arg)

@@ -45,6 +45,7 @@ static void listen_now(void *arg)
 	if (!engine_listen(n->engine, &errors)) {
 		fail(n, "the listeners cannot be opened", &errors);
 	} else {
+		binds_tell(n, errors.n > 0 ? &errors : NULL);
 		log_msg(LOG_LEVEL_NOTICE, "listening", "node %s, revision %llu", n->config->node,
 			(unsigned long long)n->conf->revision);
 		notify_send("READY=1\nSTATUS=Taking mail");
@@ -188,6 +189,7 @@ static struct node *node_new(const struct node_config *config, const char *node_
 	n->view = report_view_new();
 	timer_init(&n->first_round, listen_now, n);
 	timer_init(&n->beat, on_beat, n);
+	binds_init(n);
 	if (gethostname(n->hostname, sizeof(n->hostname) - 1) != 0 || n->hostname[0] == '\0')
 		snprintf(n->hostname, sizeof(n->hostname), "%s", n->config->node);
 	n->env = (struct conf_env) { .node = n->config->node, .hostname = n->hostname };
@@ -274,6 +276,7 @@ static int make_api(struct node *n)
 			       .set_node_drain = set_node_drain,
 			       .cluster_call = membership_call,
 			       .cluster_status = membership_status,
+			       .shared_key = membership_etag_key,
 			       .arg = n,
 			       .started_wall = n->started_wall };
 	char *why = NULL;
@@ -286,14 +289,16 @@ static int make_api(struct node *n)
 	return EXIT_FAILED;
 }
 
-/* Everything up to the loop. */
-static int start(struct node *n, struct conf *conf)
+/* Everything up to the loop. `first`: this document was never in force, so whoever wrote it is told what is wrong. */
+static int start(struct node *n, struct conf *conf, bool first)
 {
 	struct errors errors = { 0 };
 
 	make_parts(n);
-	bool ok = activate_conf(conf, &errors, n);
-	if (!ok)
+	bool ok = !first || activate_check(conf, &errors, n);
+	if (ok)
+		activate_conf(conf, n);
+	else
 		fail(n, "the configuration cannot be put in force", &errors);
 	errors_fini(&errors);
 	if (!ok || make_api(n) != 0)
@@ -315,6 +320,7 @@ static void node_fini(struct node *n)
 			event_free(n->signals[i]);
 	timer_stop(&n->first_round);
 	timer_stop(&n->beat);
+	binds_stop(n);
 	certificates_stop(n);
 	membership_stop(n);
 	addresses_stop(n);
@@ -336,6 +342,7 @@ static void node_fini(struct node *n)
 		loop_free(n->loop); /* frees configurations, too */
 	tls_tickets_unref(n->env.tickets);
 	watchdog_stop();
+	json_decref(n->left);
 	FREE_OBJ(n);
 }
 
@@ -344,10 +351,10 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 {
 	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
 	membership_start(n);
-	bool first = d->from_node_file && !store_identity(n->store).joined;
-	if (!storage_start(n) || (first && storage_first(n, conf) != 0))
+	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
-	if (start(n, conf) != 0)
+	if (start(n, conf, d->from_node_file) != 0)
 		return EXIT_FAILED;
 	api_warn(n->api, "initial_config", d->warning);
 	api_warn(n->api, "store", store_warning);

@@ -23,6 +23,7 @@ struct node {
 	struct event *store_event;
 	struct timer store_tick;
 	int first_error; /* of storing the first document */
+	json_t *left;    /* between storage_leaving() and storage_left() */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
@@ -35,8 +36,11 @@ struct node {
 	struct certificates *certificates; /* certificates.c */
 	struct event *signals[4];
 	struct timer first_round, beat;
+	struct timer bind_again;
+	int64_t bind_wait_ms; /* 0 = no address is missing */
 	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	bool view_posted;
+	bool votes_only;     /* a member that carries no mail: no listener is open */
 	bool stopped;        /* the engine was told to */
 	unsigned stop_waits; /* parts that are not done yet */
 	unsigned stopping;   /* how often it was asked to */
@@ -86,8 +90,13 @@ void certificates_reload(struct node *n);
 /* False: said why. */
 bool storage_open(struct node *n, char **ret_warning) MUST_CHECK;
 bool storage_start(struct node *n) MUST_CHECK;
-/* Makes the first document the first revision; waits for that. 0, or said why. */
-int storage_first(struct node *n, struct conf *conf) MUST_CHECK;
+/* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left. 0, or said
+ * why. */
+int storage_first(struct node *n, struct conf *conf, bool kept) MUST_CHECK;
+/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0 or
+ * -errno: it could not be kept, and a death in between would lose it. */
+int storage_leaving(struct node *n) MUST_CHECK;
+void storage_left(struct node *n);
 void storage_close(struct node *n);
 
 /* ---- membership.c: this node as a member of a cluster ---- */
@@ -97,16 +106,28 @@ void membership_start(struct node *n);
 /* Before the store is closed, and after. */
 void membership_stop(struct node *n);
 void membership_free(struct node *n);
+/* The table of nodes may be another: a node that only votes takes no mail. */
+void membership_look(struct node *n);
 /* As api_env.cluster_call and cluster_status. */
 void membership_call(struct cluster_call *q, void *node);
+bool membership_etag_key(uint8_t ret[API_SHARED_KEY_LEN], void *node);
 json_t *membership_status(void *node);
+
+/* ---- binds.c: addresses that are taken ---- */
+
+void binds_init(struct node *n);
+void binds_stop(struct node *n);
+/* What cannot be listened at, which is tried again from now on; NULL = nothing is missing. */
+void binds_tell(struct node *n, const struct errors *errors);
 
 /* ---- activate.c: configurations and views ---- */
 
 /* As api_env.check. */
 bool activate_check(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
 /* As api_env.activate. */
-bool activate_conf(struct conf *c, struct errors *errors, void *node) MUST_CHECK;
+void activate_conf(struct conf *c, void *node);
+/* The configuration in force is published again with the next turn: what goes with it has changed. */
+void activate_again(struct node *n);
 /* All hooks of the registry but on_first_round. */
 void activate_hooks(struct node *n, struct registry_hooks *ret);
 

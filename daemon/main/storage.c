@@ -12,6 +12,8 @@
 #include "daemon/main/document.h"
 #include "daemon/main/node_private.h"
 
+#define STORAGE_LEFT_COMMENT "as it was in the cluster that was left"
+
 enum { TICK_MS = 250, SETTLE_MS = 5000, FIRST_MS = CORE_DEADLINE_MS + 2000 };
 
 bool storage_open(struct node *n, char **ret_warning)
@@ -33,6 +35,7 @@ static void on_applied(const struct entry *e, void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	cluster_node_applied(n->cluster, e);
+	membership_look(n);
 	if (n->api != NULL)
 		api_applied(n->api, e);
 }
@@ -119,33 +122,88 @@ static void on_first(const struct store_result *r, void *arg)
 		n->first_error = 0;
 }
 
-int storage_first(struct node *n, struct conf *conf)
+int storage_first(struct node *n, struct conf *conf, bool kept)
 {
 	const char *failed = "";
 	char *text = json_dumps(conf->document, JSON_COMPACT);
 	struct store_write w = { .kind = ENTRY_CONFIG,
-				 .author = "initial_config",
-				 .comment = "from the node file",
+				 .author = kept ? "cluster" : "initial_config",
+				 .comment = kept ? STORAGE_LEFT_COMMENT : "from the node file",
 				 .document = str_from(text),
 				 .expect_position = 0 };
 
 	ASSERT(text != NULL);
 	n->first_error = -ETIMEDOUT;
 	/* First, so that a crash in between leaves no configuration whose origin nobody knows. */
-	int err = document_remember(n->config, conf->document, &failed);
+	int err = kept ? 0 : document_remember(n->config, conf->document, &failed);
 	if (err == 0) {
-		failed = "storing initial_config";
+		failed = kept ? "storing the configuration" : "storing initial_config";
 		err = store_propose(n->store, &w, on_first, n);
 	}
 	if (err == 0 && !store_wait(n->store, FIRST_MS))
 		err = -ETIMEDOUT;
 	err = err != 0 ? err : n->first_error;
 	free(text);
-	if (err == 0)
+	if (err == 0) {
 		conf->revision = store_revision_number(n->store);
+		document_unkeep(n->config);
+	}
 	if (err == -ENOTCONN && store_disk_error(n->store) != 0)
 		err = store_disk_error(n->store);
 	if (err != 0)
 		surroundings_complain(n, "%s: %s", failed, strerror(-err));
 	return err;
+}
+
+/* ---- a node that leaves its cluster ---- */
+
+/* VIPs are the cluster's: two masters if a node that is alone again took them. Of a node whose join came to nothing the
+ * document is its own. */
+static json_t *own_document(const struct node *n)
+{
+	const struct entry *e = store_last(n->store, ENTRY_CONFIG);
+	json_t *document = e == NULL ? NULL : json_loadb(e->document.p, e->document.n, 0, NULL);
+
+	if (document == NULL)
+		return json_deep_copy(n->conf->document);
+	json_object_del(document, "vips");
+	return document;
+}
+
+int storage_leaving(struct node *n)
+{
+	json_decref(n->left);
+	n->left = own_document(n);
+	return document_keep(n->config, n->left);
+}
+
+static void on_left(const struct store_result *r, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	if (r->result == CORE_COMMITTED)
+		document_unkeep(n->config);
+	else
+		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log; it is written with the next start");
+}
+
+void storage_left(struct node *n)
+{
+	char *text = n->left == NULL ? NULL : json_dumps(n->left, JSON_COMPACT);
+
+	if (text == NULL)
+		return;
+	struct store_write w = { .kind = ENTRY_CONFIG,
+				 .author = "cluster",
+				 .comment = STORAGE_LEFT_COMMENT,
+				 .document = str_from(text),
+				 .expect_position = 0 };
+	int err = store_propose(n->store, &w, on_left, n);
+	if (err != 0)
+		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log: %s", strerror(-err));
+	explicit_bzero(text, strlen(text));
+	free(text);
+	json_decref(n->left);
+	n->left = NULL;
 }

@@ -572,13 +572,16 @@ void stream_connect(struct stream *st, struct loop *l, const struct addr *to, co
 
 /* ---- closing ---- */
 
-static void release(struct stream *st)
+/* Frees everything but the descriptor, which it returns. */
+static int let_go(struct stream *st)
 {
+	int fd = st->fd;
+
 	loop_flush_cancel(&st->flush);
 	loop_flush_cancel(&st->again);
 	st->connecting = false;
-	if (st->fd < 0)
-		return;
+	if (fd < 0)
+		return -1;
 	stream_watch(st, false);
 	if (st->io->wr != NULL) {
 		write_on(st, false);
@@ -586,7 +589,6 @@ static void release(struct stream *st)
 	}
 	free(st->io);
 	st->io = NULL;
-	close(st->fd);
 	st->fd = -1;
 	if (st->tls != NULL)
 		stream_tls_free(st);
@@ -594,15 +596,38 @@ static void release(struct stream *st)
 	free_wiped(st->out, st->out_n);
 	st->keep = st->out = NULL;
 	st->keep_n = st->out_at = st->out_n = st->out_cap = 0;
+	return fd;
 }
 
-void stream_close(struct stream *st)
+static void release(struct stream *st)
+{
+	int fd = let_go(st);
+
+	if (fd >= 0)
+		close(fd);
+}
+
+static void say_the_last(struct stream *st)
 {
 	if (st->fd >= 0 && st->tls != NULL)
 		stream_tls_end(st);
 	if (st->fd >= 0 && !st->connecting)
 		stream_flush(st);
+}
+
+void stream_close(struct stream *st)
+{
+	say_the_last(st);
 	release(st);
+}
+
+int stream_part(struct stream *st)
+{
+	say_the_last(st);
+	if (st->fd >= 0 && !st->connecting && stream_queued(st) == 0)
+		return let_go(st);
+	release(st);
+	return -1;
 }
 
 void stream_discard_input(struct stream *st)

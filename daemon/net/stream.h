@@ -66,6 +66,9 @@ static inline bool stream_lacked(const struct stream *st)
 }
 /* Flushes what can be flushed without waiting, closes, frees buffers. No event comes afterwards. Idempotent. */
 void stream_close(struct stream *st);
+/* As stream_close(), but the descriptor is the caller's from here on, for lingers_add(). -1: it was not open, or not
+ * everything could be written at once; it is closed then. */
+int stream_part(struct stream *st) MUST_CHECK;
 /* Closes with a reset (SO_LINGER 0): the peer must not take what it has for whole. */
 void stream_abort(struct stream *st);
 bool stream_is_open(const struct stream *st);

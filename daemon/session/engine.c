@@ -65,6 +65,14 @@ static void on_beat(void *arg)
 	timer_set_in(w->loop, &w->beat, BEAT_MS);
 }
 
+static void on_lingers_over(void *arg)
+{
+	struct worker *w = arg;
+
+	if (w->stopping && w->n_sessions == 0)
+		engine_worker_empty(w->engine);
+}
+
 static double read_lag(void *arg)
 {
 	const struct worker *w = arg;
@@ -97,6 +105,7 @@ static void worker_init(struct engine *e, struct worker *w, unsigned index)
 	list_init(&w->tcp_sessions);
 	list_init(&w->proxied);
 	list_init(&w->sockets);
+	lingers_init(&w->lingers, w->loop, on_lingers_over, w);
 	list_init(&w->backs);
 	back_idle_init(w);
 	/* Unique among nodes by the node's name, among restarts by the start time, among workers by the index. */
@@ -165,6 +174,7 @@ static void stop_worker(struct worker *w, void *arg)
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
+	lingers_close_all(&w->lingers);
 	back_fini(w);
 	LIST_FOR_EACH(sock, tmp, &w->sockets, link) {
 		list_remove(&sock->link);
@@ -345,7 +355,7 @@ static void count_sessions(struct worker *w, void *arg)
 {
 	struct stop_count *c = arg;
 
-	atomic_fetch_add(&c->sessions, w->n_sessions);
+	atomic_fetch_add(&c->sessions, w->n_sessions + lingers_count(&w->lingers));
 	if (atomic_fetch_sub(&c->left, 1) == 1)
 		loop_post(c->e->control, finish_count, c);
 }
@@ -373,6 +383,7 @@ static void end_sessions(struct worker *w, void *arg)
 	tcp_close_all(w, NULL);
 	LIST_FOR_EACH(s, tmp, &w->sessions, link)
 		session_close(s, CLOSE_GRACE_OVER);
+	lingers_close_all(&w->lingers);
 	engine_worker_empty(w->engine);
 }
 

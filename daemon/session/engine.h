@@ -24,13 +24,19 @@ struct engine *engine_new(struct loop *control, const struct engine_options *o);
 void engine_free(struct engine *e);
 
 /* Makes a snapshot the one in force, from the next transaction of each session on. Takes the caller's reference.
- * Sockets of binds that are new are opened (all of them or none: false and *errors, with the path of each bind that
- * failed), those gone are closed: their sessions end at transaction edges. Before engine_listen() no socket is opened.
+ * Sockets of binds that are new are opened, those gone are closed: their sessions end at transaction edges. A bind that
+ * cannot be had is left out, false and *errors with its path, and its listener keeps those it had. Before
+ * engine_listen() no socket is opened.
  */
 struct errors;
 bool engine_publish(struct engine *e, struct snapshot *s, struct errors *errors) MUST_CHECK;
-/* Opens the listeners: once the first round of health checks is in. False as above. */
+/* Opens the listeners: once the first round of health checks is in. False: no bind of any can be had, and nothing was
+ * opened. Binds that cannot be had are in *errors. */
 bool engine_listen(struct engine *e, struct errors *errors) MUST_CHECK;
+/* Tries binds again that could not be had. True: there is none any more. */
+bool engine_try_again(struct engine *e, struct errors *errors) MUST_CHECK;
+/* How many those are. */
+size_t engine_missing(const struct engine *e);
 bool engine_is_listening(const struct engine *e);
 /* The snapshot in force, not referenced. */
 struct snapshot *engine_snapshot(struct engine *e);

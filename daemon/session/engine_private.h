@@ -25,6 +25,7 @@ struct engine {
 	struct map *runtimes; /* listener name to struct listener_runtime; never shrinks: names are few */
 	struct bind *binds;
 	size_t n_binds;
+	size_t missing; /* addresses of the snapshot in force that cannot be listened at */
 	bool listening, draining, stopping;
 	int64_t grace_ms;
 	uint64_t replay_cap;

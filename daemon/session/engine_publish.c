@@ -72,7 +72,14 @@ struct bind_list {
 	size_t n;
 };
 
-static void add_bind(struct engine *e, struct bind_list *want, const struct listener_view *lv, size_t at,
+static void add_to(struct bind_list *list, const struct bind *b)
+{
+	list->v = xrealloc(list->v, (list->n + 1) * sizeof(*list->v));
+	list->v[list->n++] = *b;
+}
+
+/* Opened before, or now. False: it cannot be. */
+static bool add_bind(struct engine *e, struct bind_list *want, const struct listener_view *lv, size_t at,
 		     struct errors *errors)
 {
 	const struct addr *a = &lv->config->bind[at];
@@ -87,27 +94,37 @@ static void add_bind(struct engine *e, struct bind_list *want, const struct list
 		snprintf(path, sizeof(path), "/listeners/%.63s/bind/%zu", lv->config->name, at);
 		errors_add(errors, path, addr_format(a, text), "an address this node may bind", NULL,
 			   "cannot listen here: %s", strerror(err));
-		return;
+		return false;
 	}
-	want->v = xrealloc(want->v, (want->n + 1) * sizeof(*want->v));
-	want->v[want->n++] = b;
+	add_to(want, &b);
+	return true;
 }
 
-/* Every bind of the snapshot with its sockets, old or new; on an error the new ones are closed again. */
-static bool want_binds(struct engine *e, const struct snapshot *s, struct bind_list *want, struct errors *errors)
+/* Where a listener cannot have all of its addresses, those it had before stay: its last good state. */
+static void keep_binds(struct engine *e, struct bind_list *want, const struct listener_view *lv)
 {
-	size_t before = errors->n;
+	for (size_t i = 0; i < e->n_binds; i++)
+		if (e->binds[i].run == lv->run && find_bind(want->v, want->n, &e->binds[i].at) == NULL)
+			add_to(want, &e->binds[i]);
+}
+
+/* Every bind of the snapshot with its sockets, old or new, as far as they can be had. Returns how many cannot. */
+static size_t want_binds(struct engine *e, const struct snapshot *s, struct bind_list *want, struct errors *errors)
+{
+	size_t missing = 0;
 
 	for (size_t i = 0; i < s->n_listeners; i++)
 		for (size_t j = 0; j < s->listeners[i].config->n_bind; j++)
-			add_bind(e, want, &s->listeners[i], j, errors);
-	if (errors->n == before)
-		return true;
-	for (size_t i = 0; i < want->n; i++)
-		if (find_bind(e->binds, e->n_binds, &want->v[i].at) == NULL)
-			close_new_sockets(e, &want->v[i]);
-	free(want->v);
-	return false;
+			missing += !add_bind(e, want, &s->listeners[i], j, errors);
+	for (size_t i = 0; missing > 0 && i < s->n_listeners; i++) {
+		const struct listener_view *lv = &s->listeners[i];
+		bool whole = true;
+		for (size_t j = 0; whole && j < lv->config->n_bind; j++)
+			whole = find_bind(want->v, want->n, &lv->config->bind[j]) != NULL;
+		if (!whole)
+			keep_binds(e, want, lv);
+	}
+	return missing;
 }
 
 /* ---- the new snapshot in a worker ---- */
@@ -276,12 +293,11 @@ static void take_binds(struct engine *e, struct bind_list *want)
 	e->n_binds = want->n;
 }
 
-static bool put_in_force(struct engine *e, struct snapshot *s, struct errors *errors)
+static void put_in_force(struct engine *e, struct snapshot *s, struct errors *errors)
 {
 	struct bind_list want = { 0 };
 
-	if (e->listening && !want_binds(e, s, &want, errors))
-		return false;
+	e->missing = e->listening ? want_binds(e, s, &want, errors) : 0;
 	if (s != e->snapshot) {
 		s->generation = e->snapshot != NULL ? e->snapshot->generation + 1 : 1;
 		snapshot_unref(e->snapshot);
@@ -290,7 +306,6 @@ static bool put_in_force(struct engine *e, struct snapshot *s, struct errors *er
 	for (unsigned i = 0; i < e->n_workers; i++)
 		send_update(e, i, &want);
 	take_binds(e, &want);
-	return true;
 }
 
 /* Threads and tables that only logins need; workers see them by the snapshot that comes after. */
@@ -326,10 +341,8 @@ bool engine_publish(struct engine *e, struct snapshot *s, struct errors *errors)
 	prepare(e, s);
 	if ((users_are_any(s->users) || passes_logins_on(s)) && e->hashing == NULL)
 		prepare_logins(e);
-	if (put_in_force(e, s, errors))
-		return true;
-	snapshot_unref(s);
-	return false;
+	put_in_force(e, s, errors);
+	return e->missing == 0;
 }
 
 bool engine_listen(struct engine *e, struct errors *errors)
@@ -337,8 +350,37 @@ bool engine_listen(struct engine *e, struct errors *errors)
 	CHECK_OBJ(e, ENGINE_MAGIC);
 	ASSERT(e->snapshot != NULL);
 	e->listening = true;
-	e->listening = put_in_force(e, e->snapshot, errors);
+	put_in_force(e, e->snapshot, errors);
+	/* Who cannot be reached at all had better not look as if it served. */
+	e->listening = e->n_binds > 0 || e->missing == 0;
 	return e->listening;
+}
+
+static bool one_is_free(struct engine *e)
+{
+	const struct snapshot *s = e->snapshot;
+
+	for (size_t i = 0; i < s->n_listeners; i++)
+		for (size_t j = 0; j < s->listeners[i].config->n_bind; j++) {
+			const struct addr *at = &s->listeners[i].config->bind[j];
+			if (find_bind(e->binds, e->n_binds, at) == NULL && listener_probe(at) == 0)
+				return true;
+		}
+	return false;
+}
+
+bool engine_try_again(struct engine *e, struct errors *errors)
+{
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	if (e->missing == 0 || !one_is_free(e))
+		return e->missing == 0;
+	put_in_force(e, e->snapshot, errors);
+	return e->missing == 0;
+}
+
+size_t engine_missing(const struct engine *e)
+{
+	return e->missing;
 }
 
 bool engine_is_listening(const struct engine *e)

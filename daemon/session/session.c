@@ -220,8 +220,15 @@ static void log_end_of_session(const struct session *s, enum close_reason reason
 	log_end(&l);
 }
 
+/* It was between two commands of its own, so its next one may be on its way: 421 must not be overtaken by a reset. */
+static bool is_polite(enum close_reason reason)
+{
+	return reason == CLOSE_DRAINING || reason == CLOSE_REMOVED || reason == CLOSE_IDLE || reason == CLOSE_WANTED ||
+	       reason == CLOSE_LOGIN_LOST || reason == CLOSE_LOGIN_ENDED;
+}
+
 /* Gives the client's connection back: socket, timer, counts. */
-static void drop_client(struct session *s)
+static void drop_client(struct session *s, bool polite)
 {
 	struct front *f = &s->front;
 
@@ -235,7 +242,10 @@ static void drop_client(struct session *s)
 	timer_stop(&f->timer);
 	metrics_add(s->w->m_bytes[0][0], f->st.bytes_in);
 	metrics_add(s->w->m_bytes[0][1], f->st.bytes_out);
-	stream_close(&f->st);
+	if (polite)
+		lingers_add(&s->w->lingers, stream_part(&f->st));
+	else
+		stream_close(&f->st);
 	if (s->txn != NULL)
 		txn_leave_client(s->txn);
 	if (s->counted != NULL)
@@ -295,7 +305,7 @@ static bool goes_on_without_client(struct session *s, enum close_reason reason)
 	s->txn->client_gone = true;
 	s->detached = true;
 	session_trace(s, 'i', "the client has gone after its final dot", 39);
-	drop_client(s);
+	drop_client(s, false);
 	return true;
 }
 
@@ -313,7 +323,7 @@ void session_close(struct session *s, enum close_reason reason)
 		stream_discard_input(&s->front.st);
 	}
 	log_end_of_session(s, reason);
-	drop_client(s);
+	drop_client(s, is_polite(reason));
 	release(s);
 }
 

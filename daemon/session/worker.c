@@ -150,13 +150,18 @@ const struct offer *worker_offer(struct worker *w, const struct listener_view *l
 #define GONE "421 4.3.2 service closed here\r\n"
 
 /* A refusal before there is a session: said without waiting, and only if the kernel takes it at once. */
-static void turn_away(int fd, const struct listener_view *lv, enum accept_result why, const char *line)
+static void refuse(int fd, const struct listener_view *lv, enum accept_result why, const char *line)
 {
 	metrics_add(lv->run->m_connections[why], 1);
 	if (lv->config->mode == LISTENER_SMTP) {
 		ssize_t unused = send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
 		UNUSED(unused);
 	}
+}
+
+static void turn_away(int fd, const struct listener_view *lv, enum accept_result why, const char *line)
+{
+	refuse(fd, lv, why, line);
 	close(fd);
 }
 
@@ -198,18 +203,25 @@ static void take(struct worker *w, const struct listener_view *lv, struct arriva
 }
 
 /* The listener went while a connection waited; its mode is not known any more, 421 harms no one. */
-static void turn_away_gone(int fd)
+static void turn_away_gone(struct worker *w, int fd)
 {
 	ssize_t unused = send(fd, GONE, sizeof(GONE) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	UNUSED(unused);
-	close(fd);
+	lingers_add(&w->lingers, fd);
+}
+
+/* It came before the network had learned that this node is left: it may have spoken already, and must not be reset. */
+static void turn_away_drained(struct worker *w, const struct listener_view *lv, int fd)
+{
+	refuse(fd, lv, ACCEPT_DRAINING, "421 4.3.2 service shutting down, try again\r\n");
+	lingers_add(&w->lingers, fd);
 }
 
 static bool is_turned_away(struct worker *w, const struct listener_view *lv, const struct arrival *a)
 {
 	if (w->draining)
-		turn_away(a->fd, lv, ACCEPT_DRAINING, "421 4.3.2 service shutting down, try again\r\n");
+		turn_away_drained(w, lv, a->fd);
 	else if (!a->is_own && listener_refuses(lv->config, &a->client) != NULL)
 		turn_away(a->fd, lv, ACCEPT_DENIED, "554 5.7.1 access denied\r\n");
 	else
@@ -224,7 +236,7 @@ void worker_admit(struct worker *w, struct listener_runtime *run, struct arrival
 
 	if (lv == NULL) {
 		atomic_fetch_sub_explicit(&run->connections, 1, memory_order_relaxed);
-		turn_away_gone(a->fd);
+		turn_away_gone(w, a->fd);
 	} else if (is_turned_away(w, lv, a)) {
 		uncount(lv);
 	} else {
@@ -252,7 +264,7 @@ void worker_on_accept(int fd, const struct addr *peer, void *arg)
 
 	CHECK_OBJ(w, WORKER_MAGIC);
 	if (lv == NULL) {
-		turn_away_gone(fd);
+		turn_away_gone(w, fd);
 		return;
 	}
 	bool header_due = proxied_is_due(lv->config, peer) && !w->draining;

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "daemon/net/linger.h"
 #include "daemon/net/listener.h"
 #include "daemon/session/engine.h"
 
@@ -70,10 +71,11 @@ struct worker {
 	struct list proxied; /* connections whose PROXY header is due */
 	size_t n_proxied;
 	struct list sockets;
-	struct list backs; /* all backend connections, lent, idle or ending */
-	struct map *idle;  /* server pointer to struct idle_list */
-	bool draining;     /* sessions end at transaction edges */
-	bool stopping;     /* and new ones are not taken */
+	struct lingers lingers; /* ended at an edge, and the client has not closed yet */
+	struct list backs;      /* all backend connections, lent, idle or ending */
+	struct map *idle;       /* server pointer to struct idle_list */
+	bool draining;          /* sessions end at transaction edges */
+	bool stopping;          /* and new ones are not taken */
 	uint64_t next_id;
 	struct timer beat; /* tells the engine that this loop turns */
 	_Atomic int64_t beat_at_ms;

@@ -16,7 +16,7 @@ import tempfile
 import time
 
 import pytest
-from conftest import BINARY, DEADLINE, ROOT, Node, ask, smtp, wait_for
+from conftest import BINARY, DEADLINE, ROOT, Node, ask, free_port, smtp, wait_for
 
 
 def run(*arguments):
@@ -111,6 +111,37 @@ def test_an_edit_of_initial_config_is_told_and_has_no_effect(node):
 
 
 def test_a_bind_in_use_ends_the_start_with_1(idle_node):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", idle_node.smtp_port))
+        taken.listen()
+        started = run("-c", idle_node.write_file())
+    assert started.returncode == 1 and "/listeners/relay/bind/0" in started.stderr
+
+
+def test_an_address_taken_at_a_later_start_is_tried_again_and_all_else_serves(idle_node):
+    port = free_port()
+    idle_node.config["listeners"]["late"] = {**idle_node.config["listeners"]["relay"], "bind": [f"127.0.0.1:{port}"]}
+    idle_node.start().stop()
+
+    def warning():
+        return next((w["text"] for w in idle_node.get("/api/v1/status").json["warnings"] if w["key"] == "listen"), None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        idle_node.start(ready=False)
+        wait_for(warning, "the address is told")
+        assert warning().startswith("/listeners/late/bind/0") and str(port) in warning()
+        _, f = smtp(idle_node)
+        assert ask(f, "NOOP").startswith("250 ")
+        assert idle_node.get("/readyz").status == 503
+    wait_for(lambda: idle_node.get("/readyz").status == 200, "the address is had once it is free")
+    assert warning() is None
+    with socket.create_connection(("127.0.0.1", port), 10) as late:
+        assert late.recv(4) == b"220 "
+
+
+def test_a_start_with_no_address_to_be_had_fails(idle_node):
+    idle_node.start().stop()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", idle_node.smtp_port))
         taken.listen()

@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """postroad cluster …, against a node that answers from a script."""
 import json
+import pathlib
+import sys
 
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+from tests.cli.conftest import build_dir  # noqa: E402
+from tests.lab.cluster.disk import Control, Disk  # noqa: E402
+
+SHIM = build_dir() / "lib/labshim.so"
 ALONE = {"cluster": None, "state": "ACTIVE", "quorum": True, "position": 1}
 MEMBER = {"id": 1, "state": "member", "votes": 1, "voter_only": False, "tie_breaker": False, "links": ["10.0.0.11"],
           "listen": "10.0.0.11:8426", "present": True, "synced": True}
@@ -32,6 +41,24 @@ def test_init_writes_the_node_file_and_keeps_the_rest(postroad, node, tmp_path):
     written = json.loads(file.read_text())
     assert written == {"node": "n1", "workers": 2, "cluster": {"engine": "corosync", "listen": ["10.0.0.11:8426"]}}
     assert file.stat().st_mode & 0o777 == 0o640 and not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.skipif(not SHIM.exists(), reason="needs `make lab-tools`")
+def test_what_init_wrote_survives_a_loss_of_power(postroad, node, tmp_path):
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    file = node_file(etc)
+    disk = Disk(etc, tmp_path / "journal")
+    disk.mount()
+    Control(tmp_path / "control")
+    node["POST /api/v1/cluster/init"] = answer(file)
+    node[MEMBERS] = FORMED
+    env = {"LD_PRELOAD": str(SHIM), "LAB_SHIM_CONTROL": str(tmp_path / "control"), "LAB_SHIM_JOURNAL": str(tmp_path / "journal"),
+           "LAB_SHIM_ROOT": str(etc), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    assert postroad("cluster", "init", "--link", "10.0.0.11", env=env).code == 0
+    assert json.loads(file.read_text())["cluster"]["engine"] == "corosync"
+    disk.lose_power()
+    assert json.loads(file.read_text())["cluster"]["engine"] == "corosync"
 
 
 def test_init_needs_a_link(postroad, node):

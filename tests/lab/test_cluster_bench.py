@@ -513,19 +513,6 @@ def test_a_server_that_forgets_is_found():
         server.server_close()
 
 
-# ---- the demonstration ----
-
-
-@pytest.mark.skipif(not (BUILD / "peers/postfix/.unpacked").exists(), reason="needs `make peers`")
-def test_demo3_prints_what_it_measured():
-    done = subprocess.run([REPOSITORY / "tests/lab/demo3", "--build", BUILD, "--rate", "20"], capture_output=True, text=True, timeout=120,
-                          env={k: v for k, v in os.environ.items() if k != "KEEP"}, check=False)
-    rows = {line[:34].strip(): line[34:].split() for line in done.stdout.splitlines()}
-    assert done.stderr == "" and "VIP gap, its owner gone" in rows, done
-    assert rows["sent"] == rows["accepted"] and int(rows["sent"][0]) > 100 and rows["lost"] == ["0", "0"]
-    assert int(rows["delivered"][0]) >= int(rows["accepted"][0])
-
-
 # ---- nothing stays behind ----
 
 CHILD = """import sys; sys.path.insert(0, {repository!r})

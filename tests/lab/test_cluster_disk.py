@@ -143,6 +143,21 @@ def test_a_sync_that_has_not_come_back_is_none(machine):
     assert machine.after_loss() == {"a": b""}
 
 
+def test_what_a_library_wrote_into_a_file_open_for_writing_alone_is_known(machine):
+    machine.run("""
+import ctypes
+c = ctypes.CDLL(None)
+c.fdopen.restype = ctypes.c_void_p
+fd = os.open(root + "/a", os.O_WRONLY | os.O_CREAT, 0o600)
+f = ctypes.c_void_p(c.fdopen(fd, b"w"))
+c.fputs(b"kept", f)
+c.fflush(f)
+os.fsync(fd)
+os.fsync(here)
+""")
+    assert machine.after_loss() == {"a": b"kept"}
+
+
 def test_a_slow_disk_is_slow_and_right(machine):
     machine.control.delay_ms = 300
     machine.control.write()

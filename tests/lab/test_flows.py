@@ -20,7 +20,8 @@ PEER = REPOSITORY / "tests/lab/flows_peer.py"
 PORT = 2525
 SECONDS = 120
 OPEN = 4
-LONG_OPEN = 15
+LONG_OPEN = 10
+OPEN_MAX = 60
 FAMILIES = {4: ("10.77.0.", 24, "10.78.0."), 6: ("fd77::", 64, "fd78::")}
 HOSTS = {"n1": 1, "n2": 2, "n3": 3, "router": 8, "client": 100}
 VIP = 9
@@ -173,9 +174,13 @@ class Lab:
                 new.driver("receive", self.vip, node, 600, input="\n".join(lines))
 
     def move(self, old, new, *clients, meanwhile=None):
-        """The order of a planned move. What is to be seen meanwhile is seen before the opening ends."""
+        """The order of a planned move. What is to be seen meanwhile is seen before the opening ends: on a machine that is busy
+        it is open for longer."""
+        begun = time.monotonic()
         old.driver("keep", self.vip, old.ip, 600)
-        new.driver("open", self.vip, old.ip, LONG_OPEN if meanwhile else OPEN)
+        old.driver("established", self.vip)
+        busy = 40 * (time.monotonic() - begun)  # so long, with ease, takes what follows
+        new.driver("open", self.vip, old.ip, min(OPEN_MAX, int(busy + (LONG_OPEN if meanwhile else OPEN))))
         self.tell(old, new)
         self.give(old)
         self.take(new)

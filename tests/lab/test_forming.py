@@ -106,6 +106,7 @@ def test_mail_flows_while_a_node_founds_a_cluster_and_another_joins(bench):
     assert books.cut == 0 and books.not_connected == 0 and books.retries == 0, books
 
 
+@pytest.mark.long
 @three
 def test_three_nodes_are_one(bench):
     one, two_, three_ = bench.nodes

@@ -174,6 +174,7 @@ def say(session, line, code):
     return reply
 
 
+@pytest.mark.long
 def test_a_move_by_hand_cuts_no_session_and_a_drain_brings_it_on(three):
     one, two, _ = three.nodes
     session = three.client()
@@ -209,6 +210,7 @@ def test_a_move_by_hand_cuts_no_session_and_a_drain_brings_it_on(three):
     session[0].close()
 
 
+@pytest.mark.long
 def test_the_last_ready_node_is_drained_by_force_only(three):
     one, two, three_ = three.nodes
     for node in (two, three_):
@@ -217,6 +219,7 @@ def test_the_last_ready_node_is_drained_by_force_only(three):
     three.await_owner("n1")
 
 
+@pytest.mark.long
 def test_the_holder_dies(three):
     three.nodes[0].power_off()
     until(lambda: Seen("n2" in three.owners.now(), (three.owners.now(), three.tell())), SECONDS, "the next in order has it")

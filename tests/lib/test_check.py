@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver counts honestly: what crashes, hangs or ends badly is a failure, whatever it printed before."""
+import concurrent.futures
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from checking import programs  # noqa: E402
+from checking import programs, steps  # noqa: E402
 from checking.report import Results, print_end  # noqa: E402
 
 RUN, OK = "[ RUN      ] {0}\n", "[ RUN      ] {0}\n[       OK ] {0}\n"
@@ -111,3 +114,38 @@ def test_an_unknown_step_is_refused():
     done = subprocess.run([check, "--only", "nosuch"], capture_output=True, text=True, timeout=60, check=False,
                           env=os.environ)
     assert done.returncode == 2 and "no such step: nosuch" in done.stderr
+
+
+def test_what_runs_is_ended_for_whoever_waits_for_it(tmp_path):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(programs.run, ["/bin/sleep", "1000"], str(tmp_path / "log"), 100)
+        while not programs.RUNNING and not waiting.done():
+            time.sleep(0.01)
+        programs.end_all()
+        assert waiting.result(30) == -9
+
+
+def test_a_step_beside_others_holds_up_none_and_is_told(capsys):
+    check = runpy.run_path(str(pathlib.Path(__file__).resolve().parent / "check"))
+    order, may_end = [], threading.Event()
+
+    def slow():
+        assert may_end.wait(30)
+        order.append("slow")
+        return passing("slow")
+
+    def quick():
+        order.append("quick")
+        may_end.set()
+        return passing("quick")
+
+    total = Results()
+    check["run"]([steps.Step("slow", slow, beside=True), steps.Step("quick", quick)], total)
+    assert order == ["quick", "slow"] and total.passed == ["quick", "slow"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["quick", "slow"]
+
+
+def passing(name):
+    r = Results()
+    r.passed.append(name)
+    return r

@@ -3,7 +3,8 @@
 
 The hard thing: Debian's mail servers conflict with one another, and a test must never replace the mail server of
 the machine it runs on. So the packages are only downloaded and unpacked; libraries that the machine lacks are
-unpacked beside them. Downloads are kept in peers/.deb, so that a second run needs no network."""
+unpacked beside them. Downloads are kept in peers/.deb, so that a second run needs no network. And what is unpacked must
+stay as it was: a chown of the tree takes the set-user-id bit from a program, which then runs and fails later."""
 import functools
 import glob
 import os
@@ -129,6 +130,23 @@ def _missing_libraries(root, programs):
     return sorted(set(missing))
 
 
+def _set_ids(root, cache):
+    """The programs of a peer that change their user or group when started, by the packages' own word; kept beside the stamp."""
+    kept = root / ".set-ids"
+    if not kept.exists():
+        rows = [line.split(None, 5) for deb in (root / ".unpacked").read_text().split()
+                for line in _run(["dpkg-deb", "--contents", str(cache / deb)]).stdout.splitlines()]
+        kept.write_text("".join(f"{row[5]}\n" for row in rows if row[0][0] == "-" and "s" in row[0].lower()))
+    return kept.read_text().splitlines()
+
+
+def _is_whole(root, cache):
+    if not (root / ".unpacked").exists():
+        return False
+    # Others than root cannot give these bits, and do not need them: such programs are for labs of root's.
+    return os.geteuid() != 0 or all((root / path).stat().st_mode & 0o6000 for path in _set_ids(root, cache))
+
+
 def unpack(name, build=None, log=print):
     """Makes build/peers/<name> usable and returns it. Does nothing when it is."""
     name = ALIASES.get(name, name)
@@ -136,10 +154,9 @@ def unpack(name, build=None, log=print):
         raise PeerError(f"unknown peer {name}; known: {', '.join(sorted(PEERS))}")
     packages, programs = PEERS[name]
     root = peers_dir(build) / name
-    stamp = root / ".unpacked"
-    if stamp.exists():
+    stamp, cache = root / ".unpacked", peers_dir(build) / ".deb"
+    if _is_whole(root, cache):
         return root
-    cache = peers_dir(build) / ".deb"
     cache.mkdir(parents=True, exist_ok=True)
     listing = cache / f"{name}.list"
     if not listing.exists():

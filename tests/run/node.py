@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts and stops a balancer node and sinks, for `make run`, `make demo` and `make bench`.
+"""Starts and stops a balancer node and sinks, for `make run` and `make bench`.
 
 Everything lives in one directory: node file, state, admin socket, logs. No root, nothing outside it.
 """

@@ -34,6 +34,11 @@ def test_schedules_hold():
     assert counted[0] == int(SCHEDULES)
     # Nothing held because nothing happened: writes were committed and faults struck in the average schedule.
     assert counted[3] > 5 * counted[0] and counted[5] > 5 * counted[0]
+    struck = re.search(r"^struck: (.*)$", done.stdout, re.M)[1].split(", ")
+    assert len(struck) == 19
+    assert [name for name in struck if int(name.rsplit(" ", 1)[1]) < 100] == []
+    sizes = re.search(r"^nodes: (.*)$", done.stdout, re.M)[1].split()
+    assert sizes == [str(n) for n in range(2, 17)]
 
 
 @pytest.mark.parametrize("plant", PLANTS)

@@ -253,6 +253,11 @@ int flows_receive(const struct flows_move *move, const struct flow *flows, size_
 	return run_chunks(&t, &b, flows, n, why);
 }
 
+int flows_way(const struct addr *node, char interface[IF_NAMESIZE], struct flows_why *why)
+{
+	return flows_link_towards(node, interface, why);
+}
+
 int flows_lost(const struct addr *node, struct flows_why *why)
 {
 	struct element *list;

@@ -17,7 +17,7 @@ from tests.lab.cluster.waiting import LabError
 from tests.peers import unpacking
 
 STATE_SIZE = "16m"
-TOOLS = ("bin/postroadd", "bin/postroad-sink", "bin/postroad-load", "bin/lab-probe", "bin/lab-watch", "lib/labshim.so")
+TOOLS = ("bin/postroadd", "bin/postroad-sink", "bin/postroad-load", "bin/lab-probe", "bin/lab-watch", "bin/lab-hang", "lib/labshim.so")
 
 
 class Lab:

@@ -158,6 +158,16 @@ class Owners:
             (holders.add if has else holders.discard)(name)
         return sorted(holders)
 
+    def lost_by(self, name, since=0.0):
+        """When this node's kernel had it no more, for the first time since then; None = it has not happened."""
+        self.read()
+        return next((at for at, node, has in self.events if at >= since and node == name and not has), None)
+
+    def taken_by(self, name, since=0.0):
+        """The same of having it."""
+        self.read()
+        return next((at for at, node, has in self.events if at >= since and node == name and has), None)
+
     def intervals(self, since=0.0):
         """[(began, ended, holders)]: who held it when, from the first word on until now."""
         self.read()

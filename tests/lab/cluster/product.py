@@ -8,15 +8,16 @@ from tests.lab.cluster.waiting import LabError, Seen, until
 SECONDS = 60
 
 
-def start_ha(node, lab):
+def start_ha(node, lab, watchdog=None):
     """postroad-ha, which runs corosync and keepalived as its children."""
     node.supervise("postroad-ha", node.shimmed([lab.bin("postroad-ha"), "--run-dir", "/run/postroad", "--state-dir", "/run/postroad-ha",
-                                                "--corosync-dir", "/etc/postroad/corosync", "--user", "root", "--run-corosync"]))
+                                                "--corosync-dir", "/etc/postroad/corosync", "--user", "root", "--run-corosync"]),
+                   watchdog=watchdog)
 
 
-def start(node, lab, document, **more):
+def start(node, lab, document, ha_watchdog=None, **more):
     """Both programs of a node."""
-    start_ha(node, lab)
+    start_ha(node, lab, ha_watchdog)
     services.start_postroadd(node, lab.bin("postroadd"), document, **more)
 
 

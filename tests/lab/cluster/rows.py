@@ -10,10 +10,10 @@
 
 Whatever the fault, at the end mail must have gone on, nothing accepted be lost, and one node hold the VIP.
 """
-import time
-
+from tests.lab.cluster import linear
 from tests.lab.cluster.host import monotonic_ns
 from tests.lab.cluster.mail import Mail
+from tests.lab.cluster.observers import ERROR_SECONDS, PROBE_MS
 from tests.lab.cluster.registers import differences
 from tests.lab.cluster.waiting import LabError, Seen, until
 
@@ -30,7 +30,8 @@ class Row:
         Row.number += 1
         self.lab, self.backends, self.owners, self.prober, self.title = lab, backends, owners, prober, title
         self.rate, self.same, self.run = rate, same, f"row{Row.number}"
-        self.measured = []  # (what, seconds or count, its error, bound or None)
+        self.measured = []  # (what, seconds, its error, bound or None)
+        self.counted = []  # (what, number, bound or None)
         self.books = self.mail = self.began = None
 
     def __enter__(self):
@@ -39,24 +40,51 @@ class Row:
         self.began = monotonic_ns() / 1e9
         return self
 
-    def gap(self, what="VIP gap", bound=None):
-        """The longest time without an answer at the VIP since the fault."""
+    def gap(self, what="VIP gap", bound=None, since=None):
+        """The longest time without an answer at the VIP since the fault (or `since`)."""
         self.prober.await_answers(SECONDS)
-        gap = self.prober.gap(since=self.began - LEAD_SECONDS)
+        gap = self.prober.gap(since=self.began - LEAD_SECONDS if since is None else since)
         self.measured.append((what, gap.seconds, gap.error, bound))
         return gap
 
-    def overlap(self, what="VIP on two nodes", bound=None):
-        """For how long more than one kernel had the VIP since the fault, all together."""
-        seconds = sum(end - began for began, end, _ in self.owners.overlaps(self.began))
+    def overlap(self, what="VIP on two nodes", bound=None, since=None):
+        """For how long more than one kernel had the VIP since the fault (or `since`), all together."""
+        seconds = sum(end - began for began, end, _ in self.owners.overlaps(self.began if since is None else since))
         self.measured.append((what, seconds, 0.0, bound))
         return seconds
 
-    def duration(self, what, condition, bound=None, limit=SECONDS):
-        """How long it takes from now until a condition holds."""
-        began = time.monotonic()
+    def duration(self, what, condition, bound=None, limit=SECONDS, since=None):
+        """How long it takes from now (or `since`) until a condition holds."""
+        began = monotonic_ns() / 1e9 if since is None else since
         until(condition, limit, f"{self.title}: {what}")
-        self.measured.append((what, time.monotonic() - began, 0.02, bound))
+        self.measured.append((what, monotonic_ns() / 1e9 - began, 0.02, bound))
+
+    def taken_over(self, what, owner, bound=None, since=None, seconds=SECONDS):
+        """From the fault (or `since`) until another node than `owner` answered at the VIP for the first time."""
+        since, mac = self.began if since is None else since, self.lab.lan.mac(owner.name)
+
+        def first():
+            self.prober.read()
+            return next((a[0] for a in sorted(self.prober.answers) if a[0] >= since and a[2] != mac), None)
+        at = until(first, seconds, f"{self.title}: another node answers")
+        self.measured.append((what, at - since, PROBE_MS / 1000, bound))
+        return at - since
+
+    def let_go(self, what, node, bound=None, since=None, seconds=SECONDS):
+        """From the fault (or `since`) until this node's kernel has the VIP no more."""
+        since = self.began if since is None else since
+        at = until(lambda: self.owners.lost_by(node.name, since), seconds, f"{self.title}: {node.name} has the VIP no more")
+        self.measured.append((what, at - since, ERROR_SECONDS, bound))
+        return at - since
+
+    def count(self, what, value, bound=None):
+        """A number that is no time."""
+        self.counted.append((what, value, bound))
+
+    def note(self, writers):
+        """How many writes there were, and what they were answered."""
+        self.count("writes " + ", ".join(f"{k}: {v}" for k, v in writers.counts().items() if not k.startswith("read")),
+                   sum(op.outcome == linear.OK and op.kind != linear.READ for op in writers.history))
 
     def __exit__(self, kind, *_):
         if kind is not None:
@@ -70,7 +98,8 @@ class Row:
 
     def missed(self):
         """What exceeded its bound by more than the error of the measurement."""
-        return [m for m in self.measured if m[3] is not None and m[1] - m[2] > m[3]]
+        return ([m for m in self.measured if m[3] is not None and m[1] - m[2] > m[3]]
+                + [c for c in self.counted if c[2] is not None and c[1] > c[2]])
 
     def check(self):
         if self.missed():
@@ -82,5 +111,8 @@ class Row:
                                      f"{self.books.cut} cut, {self.books.not_connected} not connected" if self.books else "not finished")]
         for what, value, error, bound in self.measured:
             limit = "" if bound is None else f"   bound {bound * 1000:.0f} ms" + ("   MISSED" if value - error > bound else "")
-            text.append(f"    {what:<40} {value * 1000:7.0f} ms ± {error * 1000:.0f}{limit}")
+            text.append(f"    {what:<50} {value * 1000:7.0f} ms ± {error * 1000:.0f}{limit}")
+        for what, value, bound in self.counted:
+            limit = "" if bound is None else f"   bound {bound}" + ("   MISSED" if value > bound else "")
+            text.append(f"    {what:<50} {value:7}{limit}")
         return "\n".join(text)

@@ -259,10 +259,17 @@ int ftruncate64(int fd, off_t size)
 /* What stdio wrote is known from the file alone. */
 static void note_whole(int fd, const struct stat *st)
 {
-	size_t n = (size_t)st->st_size;
-	char *p = malloc(n + 1);
-	ssize_t got = p == NULL ? -1 : pread(fd, p, n, 0);
+	find_openat();
 
+	size_t n = (size_t)st->st_size;
+	char *p = malloc(n + 1), name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd); /* it may be open for writing alone */
+	int again = real_openat(AT_FDCWD, name, O_RDONLY | O_CLOEXEC);
+	ssize_t got = p == NULL || again < 0 ? -1 : pread(again, p, n, 0);
+
+	if (again >= 0)
+		close(again);
 	if (got >= 0)
 		note_done(note_begin('F', st->st_ino, (uint64_t)got, p, (size_t)got), got);
 	free(p);

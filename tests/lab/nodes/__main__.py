@@ -7,8 +7,22 @@ import subprocess
 import sys
 
 LAB = pathlib.Path(__file__).resolve().parents[1]
-FILES = ["test_cluster_bench.py", "test_cluster_disk.py", "test_corosync.py", "test_flows.py", "test_forming.py",
-         "test_ha.py", "test_linear.py"]
+FILES = [
+    "test_changes.py",
+    "test_cluster_bench.py",
+    "test_cluster_disk.py",
+    "test_corosync.py",
+    "test_demo.py",
+    "test_drain.py",
+    "test_flows.py",
+    "test_forming.py",
+    "test_ha.py",
+    "test_linear.py",
+    "test_members.py",
+    "test_units.py",
+    "test_vips.py",
+    "test_writes.py",
+]
 
 
 def main():
@@ -21,7 +35,7 @@ def main():
     build = pathlib.Path(args.build).resolve()
     if os.geteuid() != 0:
         sys.exit("this lab needs root: it makes network namespaces")
-    subprocess.run([LAB.parent / "peers/unpack", "--build", build, "corosync", "keepalived"], check=True)
+    subprocess.run([LAB.parent / "peers/unpack", "--build", build, "corosync", "keepalived", "postfix"], check=True)
     env = dict(os.environ, BUILD=str(build), POSTROADD=str(build / "bin/postroadd"))
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--long", "-rs", "-k", args.k]
     return subprocess.run(argv + [LAB / name for name in FILES], env=env, check=False).returncode

@@ -4,9 +4,12 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import xml.etree.ElementTree as ElementTree
 
 TIMED_OUT = "timed out"
+LOCK = threading.Lock()
+RUNNING = set()  # what run() waits for
 NAME_MAX = 120  # a parametrized test may be named by the whole of its input
 
 
@@ -19,13 +22,24 @@ def run(argv, log, timeout, env=None):
         full = {**os.environ, **(env or {})}
         process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=full,
                                    start_new_session=True)
+        with LOCK:
+            RUNNING.add(process)
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
             out.write(f"\n{TIMED_OUT} after {timeout} s\n".encode())
             return TIMED_OUT
         finally:
+            with LOCK:
+                RUNNING.discard(process)
             end_group(process)
+
+
+def end_all():
+    """Ends what runs, for other threads wait for it: they have their answer then."""
+    with LOCK:
+        for process in [p for p in RUNNING if p.poll() is None]:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def end_group(process):

@@ -4,19 +4,24 @@ import concurrent.futures
 import glob
 import os
 import re
+import shutil
 
 from . import programs
 from .report import Results
 
-NAMES = ("install", "lint", "build", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos", "storm")
+NAMES = ("install", "peers", "lint", "build", "labs", "clang", "units", "asan", "tsan", "python", "specs", "fuzz", "chaos", "storm")
 SKIPPED = 77
 FUZZ_SAN = "address,undefined,fuzzer-no-link"
+PEERS = ("corosync", "keepalived", "postfix")  # what tests/lab runs without being told to
+LABS = "tests/lab"
 BUILD_TIMEOUT, UNIT_TIMEOUT, SUITE_TIMEOUT = 1800, 300, 900
 
 
 class Step:
-    def __init__(self, name, function, *args, needed=False):
-        self.name, self.function, self.args, self.needed = name, function, args, needed
+    """`needed`: nothing after it can work without it. `beside`: it runs at the same time as those after it."""
+
+    def __init__(self, name, function, *args, needed=False, beside=False):
+        self.name, self.function, self.args, self.needed, self.beside = name, function, args, needed, beside
 
     def run(self):
         return self.function(*self.args)
@@ -56,6 +61,17 @@ def install(check):
     log = check.log("install")
     if programs.run(["packaging/install-deps", "build", "check"], log, BUILD_TIMEOUT) != 0:
         r.failed["install-deps"] = log
+    return r
+
+
+def peers(check):
+    """Other people's programs for the labs, which only root can run: unpacked into the build, never installed."""
+    r, log = Results(), check.log("peers")
+    if os.geteuid() == 0 and LABS in python_folders(check.part):
+        if shutil.which("dpkg-deb") is None:
+            r.skipped["peers"] = "they are packages of Debian's, and dpkg-deb is not here"
+        elif programs.run(["tests/peers/unpack", "--build", check.build, *PEERS], log, BUILD_TIMEOUT) != 0:
+            r.failed["peers"] = log
     return r
 
 
@@ -164,7 +180,16 @@ def python_folders(part):
     return sorted(folders)
 
 
+def labs(check, san):
+    """Machines made of namespaces that mostly wait for one another: they leave the processors to the steps they run beside."""
+    return pytests(check, san, [f for f in python_folders(check.part) if f == LABS])
+
+
 def python(check, san):
+    return pytests(check, san, [f for f in python_folders(check.part) if f != LABS])
+
+
+def pytests(check, san, folders):
     """pytest, one run for each folder."""
     out = os.path.abspath(check.out(san))
     env = {"BUILD": out, "OUT": out, "POSTROADD": os.path.join(out, "bin/postroadd")}
@@ -182,7 +207,7 @@ def python(check, san):
             r.keep(check.part)
         return r
 
-    return check.each(run_one, python_folders(check.part))
+    return check.each(run_one, folders)
 
 
 def spec_names(part):
@@ -261,7 +286,9 @@ def plan(args):
     san = args.san
     steps = [
         Step("install", install, check, needed=True),
+        Step("peers", peers, check),
         Step("build", build, check, san),
+        Step("labs", labs, check, san, beside=True),
         Step("lint", lint, check),
         Step("clang", clang, check),
         Step("units", units, check, san),

@@ -125,7 +125,7 @@ static void what_changes_something_needs_more_than_a_viewer(void **state)
 	}
 }
 
-static const struct etag_key key = { { 1, 2, 3 } };
+static const struct api node = { .etag_key = { { 1, 2, 3 } } };
 
 static void object_tags_depend_on_content_alone(void **state)
 {
@@ -133,12 +133,12 @@ static void object_tags_depend_on_content_alone(void **state)
 	char first[64], second[64];
 
 	(void)state;
-	etag_of_object(&key, a, first);
-	etag_of_object(&key, b, second);
+	etag_of_object(&node, a, first);
+	etag_of_object(&node, b, second);
 	assert_string_equal(first, second);
 	assert_int_equal(etag_compare(first, second, false), ETAG_MATCHES);
 	json_object_set_new(b, "x", json_integer(2));
-	etag_of_object(&key, b, second);
+	etag_of_object(&node, b, second);
 	assert_string_not_equal(first, second);
 	json_decref(a);
 	json_decref(b);
@@ -146,16 +146,16 @@ static void object_tags_depend_on_content_alone(void **state)
 
 static void tags_say_nothing_without_the_key(void **state)
 {
-	static const struct etag_key other = { { 1, 2, 4 } };
+	static const struct api other = { .etag_key = { { 1, 2, 4 } } };
 	uint8_t hash[ENTRY_HASH_LEN] = { 1 };
 	json_t *o = json_pack("{s:s}", "password", "guess");
 	char a[64], b[64];
 
 	(void)state;
-	etag_of_object(&key, o, a);
+	etag_of_object(&node, o, a);
 	etag_of_object(&other, o, b);
 	assert_string_not_equal(a, b);
-	etag_of_entry(&key, 1, hash, a);
+	etag_of_entry(&node, 1, hash, a);
 	etag_of_entry(&other, 1, hash, b);
 	assert_string_not_equal(a, b);
 	json_decref(o);
@@ -167,10 +167,10 @@ static void revision_tags_depend_on_revision_and_log(void **state)
 	char a[64], b[64];
 
 	(void)state;
-	etag_of_entry(&key, 1, one, a);
-	etag_of_entry(&key, 2, one, b);
+	etag_of_entry(&node, 1, one, a);
+	etag_of_entry(&node, 2, one, b);
 	assert_string_not_equal(a, b);
-	etag_of_entry(&key, 1, two, b);
+	etag_of_entry(&node, 1, two, b);
 	assert_string_not_equal(a, b);
 	assert_int_equal(etag_compare(a, a, false), ETAG_MATCHES);
 }

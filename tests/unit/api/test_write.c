@@ -17,6 +17,7 @@
 #include <semaphore.h>
 #include <sys/syscall.h>
 
+#include "cluster/core/voters.h"
 #include "daemon/api/api_private.h"
 #include "daemon/base/log.h"
 
@@ -311,12 +312,78 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 	assert_true(store_wait(b.store, WAIT_MS));
 	assert_int_equal(q.req->response_code, 200);
 	const struct entry *e = store_revision(b.store, 2);
-	etag_of_entry(&b.api.etag_key, 2, e->hash, own);
+	etag_of_entry(&b.api, 2, e->hash, own);
 	etag_of_document(&b.api, newest);
 	assert_string_not_equal(own, newest);
 	assert_string_equal(evhttp_find_header(evhttp_request_get_output_headers(q.req), "ETag"), own);
 	asked_free(&q);
 	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+static void found_cluster(struct bench *b)
+{
+	struct store_identity id = store_identity(b->store);
+	struct voters table = { .n = 1, .list[0] = { .id = id.id, .instance = id.instance, .votes = 1, .name = "n1" } };
+	struct sbuf document = { 0 };
+
+	voters_encode(&table, &document);
+	assert_int_equal(store_found(b->store, 77, (struct str) { document.p, document.n }, ignore, NULL), 0);
+	assert_true(store_wait(b->store, WAIT_MS));
+	sbuf_fini(&document);
+}
+
+static json_t *again;
+
+static void put_again(struct call *c)
+{
+	if (write_turn(c))
+		config_commit(c,
+			      &(struct config_write) { .next = json_incref(again), .operation = "PUT", .status = 200 });
+}
+
+/* Of a member what is in force may be old: another one may have replaced it since. */
+static void nothing_to_change_is_only_said_of_what_was_in_force_after_the_question(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	again = put_first_in_force(&b);
+	uint64_t before = store_position(b.store);
+	struct call *c = call_asking(&b, &q);
+	q.resource.fn = put_again;
+	put_again(c);
+	assert_int_equal(q.req->response_code, 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	for (int turns = 0; turns < 10 && q.req->response_code == 0; turns++)
+		loop_turn(b.api.env.loop, false);
+	assert_int_equal(q.req->response_code, 200);
+	assert_int_equal(store_position(b.store), before + 1);
+	assert_int_equal(store_revision_number(b.store), 1);
+	asked_free(&q);
+	json_decref(again);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+/* It may be right as it is: "read it again" would help nobody, least of all one that had nothing to read. */
+static void who_was_late_all_the_time_may_try_again(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	struct call *c = call_asking(&b, &q);
+	c->was_late = true;
+	c->waits_since_ms = loop_now_ms(b.api.env.loop) - CORE_DEADLINE_MS - 1;
+	list_append(&b.api.waiting, &c->waiting);
+	write_wake(&b.api);
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
 	bench_close(&b);
 }
 
@@ -327,6 +394,8 @@ int main(void)
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
 		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
+		cmocka_unit_test(who_was_late_all_the_time_may_try_again),
+		cmocka_unit_test(nothing_to_change_is_only_said_of_what_was_in_force_after_the_question),
 	};
 
 	assert_int_equal(sem_init(&let_go, 0, 0), 0);

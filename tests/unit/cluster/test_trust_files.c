@@ -158,6 +158,30 @@ static void a_key_that_was_changed_on_disk_is_none(void **state)
 	trust_files_close(&t);
 }
 
+static void a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose(void **state)
+{
+	uint8_t key[2][COROSYNC_KEY_LEN], hash[2][COROSYNC_KEY_HASH_LEN], none[COROSYNC_KEY_HASH_LEN] = { 0 };
+	uint8_t a[TRUST_SECRET_LEN], b[TRUST_SECRET_LEN];
+	struct trust_files t;
+
+	UNUSED(state);
+	assert_true(trust_files_open(&t, dir));
+	for (size_t i = 0; i < 2; i++) {
+		memset(key[i], (int)i + 1, sizeof(key[i]));
+		corosync_key_hash(key[i], hash[i]);
+		assert_int_equal(trust_files_write_key(&t, key[i]), 0);
+	}
+	assert_true(trust_files_secret(&t, hash[0], "entity tags", a));
+	assert_true(trust_files_secret(&t, hash[0], "entity tags", b));
+	assert_memory_equal(a, b, sizeof(a));
+	assert_true(trust_files_secret(&t, hash[0], "something else", b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_true(trust_files_secret(&t, hash[1], "entity tags", b));
+	assert_memory_not_equal(a, b, sizeof(a));
+	assert_false(trust_files_secret(&t, none, "entity tags", b));
+	trust_files_close(&t);
+}
+
 static void a_file_beyond_its_bound_is_not_read(void **state)
 {
 	struct sbuf out = { 0 };
@@ -175,13 +199,78 @@ static void a_file_beyond_its_bound_is_not_read(void **state)
 	trust_files_close(&t);
 }
 
+/* A next pair for node 3, as a renewal leaves it before it is used. */
+static void write_next(const struct trust_files *t, struct sbuf *pem)
+{
+	struct ca_identity who = { .id = 3, .cluster = "c", .name = "n3" };
+	struct sbuf key = { 0 }, csr = { 0 };
+	char *why = NULL;
+
+	assert_true(ca_request_make(&key, &csr));
+	assert_true(ca_issue(t->ca, (struct str) { csr.p, csr.n }, &who, clock_wall(), pem, &why));
+	assert_int_equal(trust_files_write(t, TRUST_NEXT_KEY, (struct str) { key.p, key.n }), 0);
+	assert_int_equal(trust_files_write(t, TRUST_NEXT_CERTIFICATE, (struct str) { pem->p, pem->n }), 0);
+	trust_wipe(&key);
+	sbuf_fini(&csr);
+}
+
+static void a_next_pair_is_used_when_it_is_promoted_and_not_before(void **state)
+{
+	UNUSED(state);
+	struct sbuf pem = { 0 };
+	struct trust_files t;
+	char *why = NULL;
+
+	assert_true(trust_files_open(&t, dir));
+	assert_false(trust_files_promote(&t));
+	write_pem(&t);
+	assert_true(trust_files_load(&t, &why));
+	write_next(&t, &pem);
+	assert_true(trust_files_load(&t, &why));
+	assert_true(t.certificate.n != pem.n || memcmp(t.certificate.p, pem.p, pem.n) != 0);
+	assert_true(trust_files_promote(&t));
+	assert_true(trust_files_load(&t, &why));
+	assert_memory_equal(t.certificate.p, pem.p, pem.n);
+	assert_true(ca_key_fits((struct str) { t.certificate.p, t.certificate.n }, (struct str) { t.key.p, t.key.n }));
+	assert_false(trust_files_promote(&t));
+	sbuf_fini(&pem);
+	trust_files_close(&t);
+}
+
+static void a_promotion_that_was_interrupted_is_ended_by_the_next_load(void **state)
+{
+	UNUSED(state);
+	struct sbuf pem = { 0 }, key = { 0 };
+	struct trust_files t;
+	char *why = NULL;
+
+	assert_true(trust_files_open(&t, dir));
+	write_pem(&t);
+	assert_true(trust_files_load(&t, &why));
+	write_next(&t, &pem);
+	assert_int_equal(trust_files_read(&t, TRUST_NEXT_KEY, CA_PEM_MAX, &key), 0);
+	assert_int_equal(trust_files_write(&t, "node.key", (struct str) { key.p, key.n }), 0);
+	assert_true(trust_files_load(&t, &why));
+	assert_memory_equal(t.certificate.p, pem.p, pem.n);
+	assert_true(ca_key_fits((struct str) { t.certificate.p, t.certificate.n }, (struct str) { t.key.p, t.key.n }));
+	trust_wipe(&key);
+	sbuf_fini(&pem);
+	trust_files_close(&t);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 	const struct CMUnitTest tests[] = {
-		T(what_is_written_is_read_and_nobody_elses),     T(a_node_without_the_authoritys_key_cannot_issue),
-		T(a_file_that_is_no_use_leaves_what_was_loaded), T(keys_are_found_by_their_hash_alone),
-		T(a_key_that_was_changed_on_disk_is_none),       T(a_file_beyond_its_bound_is_not_read),
+		T(what_is_written_is_read_and_nobody_elses),
+		T(a_node_without_the_authoritys_key_cannot_issue),
+		T(a_file_that_is_no_use_leaves_what_was_loaded),
+		T(keys_are_found_by_their_hash_alone),
+		T(a_key_that_was_changed_on_disk_is_none),
+		T(a_file_beyond_its_bound_is_not_read),
+		T(a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose),
+		T(a_next_pair_is_used_when_it_is_promoted_and_not_before),
+		T(a_promotion_that_was_interrupted_is_ended_by_the_next_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,53 @@ static void alone_a_write_that_fails_is_not_made_and_the_next_one_tries_the_disk
 	assert_int_equal(core_find(n->core, "a", NULL), 0);
 }
 
+/* A sync that failed says nothing of what the next start will find. */
+static void alone_a_write_whose_sync_failed_is_unknown_and_not_said_to_be_not_made(void **state)
+{
+	struct fix_node *n = &f.nodes[0];
+
+	UNUSED(state);
+	memset(&f, 0, sizeof(f));
+	fix_start(&f, 1, true);
+	FIX_VIEW(&f, 1, 1);
+	fix_run(&f);
+	n->rc = -EIO;
+	assert_int_equal(fix_write(&f, 1, "a", STR("one")), 0);
+	fix_run(&f);
+	assert_true(n->n_answers == 1 && n->result == CORE_UNKNOWN);
+	/* What comes now is tried on no disk. */
+	assert_int_equal(fix_write(&f, 1, "b", STR("two")), 0);
+	fix_run(&f);
+	assert_true(n->n_answers == 2 && n->result == CORE_FULL);
+}
+
+/* What is known to be committed in a view that is not settled is not applied yet: nothing of it may be forgotten. */
+static void what_is_not_applied_is_not_settled(void **state)
+{
+	bool ahead = false;
+
+	UNUSED(state);
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	f.nodes[1].held = f.nodes[2].held = true;
+	assert_int_equal(fix_write(&f, 1, "a", STR("")), 0);
+	fix_run(&f);
+	assert_true(f.nodes[0].n_disk == 2 && core_committed(f.nodes[0].core) == 1);
+	f.nodes[0].group = 9; /* hears nothing of the others' acknowledgements */
+	f.nodes[1].held = f.nodes[2].held = false;
+	fix_run(&f);
+	assert_int_equal(core_committed(f.nodes[1].core), 2);
+	FIX_VIEW(&f, 1, 1, 2);
+	do {
+		struct core *c = f.nodes[0].core;
+		ahead = ahead || core_committed(c) > core_applied(c);
+		assert_true(core_settled(c) <= core_applied(c));
+	} while (fix_step(&f));
+	assert_true(ahead);
+	assert_int_equal(core_settled(f.nodes[0].core), 2);
+}
+
 /* Whoever was there when it was proposed may have it. */
 static void what_another_may_have_is_not_said_to_be_not_made(void **state)
 {
@@ -302,6 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_node_that_is_alone_commits_when_its_write_is_durable),
 		T(alone_a_write_that_fails_is_not_made_and_the_next_one_tries_the_disk),
+		T(alone_a_write_whose_sync_failed_is_unknown_and_not_said_to_be_not_made),
+		T(what_is_not_applied_is_not_settled),
 		T(what_another_may_have_is_not_said_to_be_not_made),
 		T(a_log_becomes_a_clusters_while_nobody_else_is_there),
 		T(a_log_without_a_table_does_not_lead_others),

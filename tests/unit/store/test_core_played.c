@@ -39,19 +39,26 @@ static void say(uint32_t member, enum wire_kind kind, uint64_t epoch, struct sbu
 	sbuf_fini(body);
 }
 
-static void say_state(uint32_t member, uint64_t cluster)
+static void say_state_of(uint32_t member, uint64_t cluster, uint64_t adopted)
 {
 	struct sbuf b = { 0 };
 	struct wire_state s = { .cluster = cluster,
 				.instance = member,
 				.features_low = CORE_FEATURES_LOW,
 				.features_high = CORE_FEATURES_HIGH,
+				.promised = adopted,
+				.adopted = adopted,
 				.last = 1,
 				.flags = WIRE_ABLE | WIRE_TRUSTED | WIRE_VOTER };
 
 	memcpy(s.hash, f.nodes[0].disk[0].entry.hash, ENTRY_HASH_LEN);
 	wire_state_encode(&s, &b);
 	say(member, WIRE_STATE, 0, &b);
+}
+
+static void say_state(uint32_t member, uint64_t cluster)
+{
+	say_state_of(member, cluster, 0);
 }
 
 static void say_ack(uint32_t member, uint64_t epoch, const struct entry *e)
@@ -195,6 +202,28 @@ static void whoever_differs_from_the_donor_says_so_and_stops_voting(void **state
 	assert_int_equal(f.nodes[0].n_resync, 1);
 }
 
+/* It asked too late: they follow another in an epoch before its own, and nobody would bring it in. */
+static void who_promised_itself_more_than_the_others_follow_asks_for_a_new_view(void **state)
+{
+	UNUSED(state);
+	memset(played, 0, sizeof(played));
+	fix_init(&f, 3, 0);
+	fix_stop(&f.nodes[1]);
+	fix_stop(&f.nodes[2]);
+	f.nodes[0].group = 1;
+	FIX_VIEW_OF(&f, 1, 2, 3);
+	fix_run(&f);
+	say_state(2, 0);
+	say_state(3, 0);
+	fix_run(&f); /* asks, and promises itself epoch 1 */
+	say_state_of(2, 0, 1);
+	say_state_of(3, 0, 1);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].n_resync, 0); /* one of them may yet ask */
+	fix_wait(&f, 2500);
+	assert_int_equal(f.nodes[0].n_resync, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_teardown(name, clean)
@@ -203,6 +232,7 @@ int main(void)
 		T(a_member_of_another_cluster_is_not_heard),
 		T(a_member_of_another_version_is_not_heard_and_stops_nobody),
 		T(whoever_differs_from_the_donor_says_so_and_stops_voting),
+		T(who_promised_itself_more_than_the_others_follow_asks_for_a_new_view),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -486,6 +486,9 @@ static void a_removal_waits_for_who_is_absent_and_may_be_widened_to_it(void **st
 	v.seen[0].present = true;
 	v.view.quorate = false;
 	expect_do(t, &v, 1, MEMBERS_DO_INSTALL);
+	/* Nor does it wait for who coordinates: with the old key its corosync finds nobody. */
+	install(t, &v, 1, false);
+	expect_do(t, &v, 1, MEMBERS_DO_RELOAD);
 	install(t, &v, 1, true);
 	expect_do(t, &v, 1, MEMBERS_DO_ASK);
 	members_free(t);

@@ -257,6 +257,11 @@ static void what_a_machine_says_of_itself_is_found(void **state)
 	assert_int_equal(f.corosync_pid, 345);
 	assert_int_equal(f.n_links, 2);
 	assert_true(f.port_used[0]);
+	/* Those of another life as a node, or of one that has VIPs already, are no strangers. */
+	put(root, "/proc/345/cmdline", "corosync -f -c /etc/postroad/corosync/corosync.conf");
+	put(root, "/proc/77/cmdline", "keepalived -n -f /run/postroad-ha/keepalived.conf");
+	preflight_look(root, links, 2, 53, &f);
+	assert_true(f.corosync_pid == 0 && f.keepalived_pid == 0 && !f.port_used[0]);
 
 	assert_true(snprintf(command, sizeof(command), "rm -rf %s", root) > 0);
 	assert_int_equal(system(command), 0);

@@ -459,6 +459,29 @@ static void views_that_change_too_often_name_the_links(void **state)
 	end(&s);
 }
 
+static void views_and_vain_attempts_at_one_count_and_expected_ones_do_not(void **state)
+{
+	UNUSED(state);
+	struct recent_views r = { 0 };
+
+	recent_views_look(&r, 7, 2, false, 1000);
+	assert_int_equal(recent_count(&r.recent, 1000), 0); /* of before the first look nobody knows when */
+	recent_views_look(&r, 8, 2, false, 2000);
+	assert_int_equal(recent_count(&r.recent, 2000), 1);
+	recent_views_look(&r, 8, 4, false, 3000);
+	assert_int_equal(recent_count(&r.recent, 3000), 3);
+	recent_views_look(&r, 9, 0, false, 4000); /* one came at last: attempts count anew */
+	recent_views_look(&r, 9, 1, false, 5000);
+	assert_int_equal(recent_count(&r.recent, 5000), 5);
+	recent_views_look(&r, 11, 3, true, 6000);
+	assert_int_equal(recent_count(&r.recent, 6000), 5);
+	recent_views_look(&r, 1, 0, false, 7000); /* another transport counts from its own start */
+	assert_int_equal(recent_count(&r.recent, 7000), 5);
+	assert_int_equal(recent_count(&r.recent, 2000 + RECENT_MS), 4);
+	recent_views_look(&r, UINT64_MAX, UINT64_MAX, false, 200000);
+	assert_int_equal(recent_count(&r.recent, 200000), RECENT_MAX);
+}
+
 /* ---- ticket keys ---- */
 
 static void the_fresh_member_of_the_lowest_id_makes_keys(void **state)
@@ -539,6 +562,7 @@ int main(void)
 		cmocka_unit_test(different_documents_under_one_revision_are_an_alarm),
 		cmocka_unit_test(parts_that_another_node_could_not_apply_are_an_alarm),
 		cmocka_unit_test(views_that_change_too_often_name_the_links),
+		cmocka_unit_test(views_and_vain_attempts_at_one_count_and_expected_ones_do_not),
 		cmocka_unit_test(the_fresh_member_of_the_lowest_id_makes_keys),
 		cmocka_unit_test(keys_are_taken_from_fresh_members_alone),
 		cmocka_unit_test(what_happened_is_counted_for_a_minute),

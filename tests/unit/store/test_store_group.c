@@ -250,6 +250,58 @@ static void a_key_and_an_operation_are_known_on_every_node(void **state)
 	hub_free(h);
 }
 
+static enum operation_state operation(struct store *s, const char *id)
+{
+	return store_operation_find(s, id).state;
+}
+
+static void an_operation_of_a_log_that_is_void_is_not_committed(void **state)
+{
+	struct hub *h = hub_of_three();
+	struct store_write w = write_of(ENTRY_CONFIG, "before");
+
+	UNUSED(state);
+	w.operation = "in-both";
+	assert_int_equal(hub_write(h, 1, &w).result.result, CORE_COMMITTED);
+	HUB_UNTIL(h, hub_same(h, 3));
+	HUB_VIEW(h, 1, 1, 2);
+	HUB_VIEW(h, 2, 3);
+	HUB_UNTIL(h, store_quorate(of(h, 1)));
+	w.operation = "lost";
+	assert_int_equal(hub_write(h, 1, &w).result.result, CORE_COMMITTED);
+	HUB_UNTIL(h, store_state(of(h, 3)) == CORE_MINORITY);
+	HUB_UNTIL(h, store_force_quorum(of(h, 3)) == 0);
+	HUB_UNTIL(h, store_quorate(of(h, 3)));
+	hub_append(h, 3, ENTRY_CONFIG, "forced");
+	assert_int_equal(operation(of(h, 1), "lost"), OPERATION_COMMITTED);
+	HUB_VIEW(h, 3, 1, 3);
+	HUB_UNTIL(h, store_position(of(h, 1)) == store_position(of(h, 3)) && h->nodes[1].n_reset > 0);
+	assert_int_equal(operation(of(h, 1), "lost"), OPERATION_UNHEARD);
+	assert_int_equal(operation(of(h, 1), "in-both"), OPERATION_COMMITTED);
+	hub_free(h);
+}
+
+static void who_joins_or_leaves_knows_nothing_of_its_operations_before(void **state)
+{
+	struct hub *h = xcalloc(1, sizeof(*h));
+	struct store_write w = write_of(ENTRY_CONFIG, "x");
+	struct store *s = hub_open(h, 2, NULL);
+
+	UNUSED(state);
+	assert_int_equal(store_start(s), 0);
+	assert_true(store_wait(s, WAIT_MS));
+	for (int i = 0; i < 2; i++) {
+		w.operation = i == 0 ? "alone" : "alone again";
+		assert_int_equal(store_append(s, &w, NULL), 0);
+		assert_int_equal(operation(s, w.operation), OPERATION_COMMITTED);
+		h->nodes[2].last_applied = 0;
+		assert_int_equal(i == 0 ? store_leave(s) : store_join(s, 2, HUB_CLUSTER, 0), 0);
+		(void)!store_wait(s, 500);
+		assert_int_equal(operation(s, w.operation), OPERATION_UNHEARD);
+	}
+	hub_free(h);
+}
+
 static void a_stale_writer_on_another_node_is_refused(void **state)
 {
 	struct hub *h = hub_of_three();
@@ -436,6 +488,87 @@ static void damage_is_said_until_something_was_written(void **state)
 	hub_free(h);
 }
 
+static void damage(struct hub *h, uint32_t id, unsigned part)
+{
+	struct sbuf log = log_bytes(h->nodes[id].dir);
+
+	log.p[log.n * part / 8] ^= 1;
+	set_log_bytes(h->nodes[id].dir, log.p, log.n);
+	sbuf_fini(&log);
+}
+
+static void lose_log(struct hub *h, uint32_t id)
+{
+	char *path = path_in(h->nodes[id].dir, "store.log");
+
+	assert_int_equal(unlink(path), 0);
+	free(path);
+}
+
+static void assert_refuses(struct hub *h, uint32_t id, const char *part)
+{
+	char *why = open_fails(h->nodes[id].dir);
+
+	if (strstr(why, "store.log") == NULL || strstr(why, part) == NULL)
+		fail_msg("\"%s\" does not say \"%s\"", why, part);
+	free(why);
+}
+
+/* Nobody else has the log: as a node without a cluster it must say so, and not begin with less. */
+static void the_only_voter_of_a_cluster_refuses_a_log_that_is_damaged_or_gone(void **state)
+{
+	UNUSED(state);
+	for (unsigned part = 1; part <= 8; part++) {
+		struct hub *h = xcalloc(1, sizeof(*h));
+		hub_found(h);
+		hub_append(h, 1, ENTRY_CONFIG, "of the cluster");
+		HUB_UNTIL(h, store_is_idle(of(h, 1)));
+		hub_close(h, 1);
+		if (part < 8)
+			damage(h, 1, part);
+		else
+			lose_log(h, 1);
+		assert_refuses(h, 1, part < 8 ? "damaged at offset" : "it is gone");
+		hub_free(h);
+	}
+}
+
+static void the_first_member_is_mended_once_there_are_other_voters(void **state)
+{
+	UNUSED(state);
+	for (unsigned part = 1; part <= 8; part++) {
+		struct hub *h = hub_of_three();
+		bool warned;
+		HUB_UNTIL(h, store_is_idle(of(h, 1)));
+		hub_close(h, 1);
+		if (part < 8)
+			damage(h, 1, part);
+		else
+			lose_log(h, 1);
+		HUB_VIEW(h, 1, 2, 3);
+		HUB_UNTIL(h, store_quorate(of(h, 2)));
+		hub_back(h, 1, &warned);
+		assert_true(warned);
+		HUB_VIEW(h, 1, 1, 2, 3);
+		HUB_UNTIL(h, hub_same(h, 3) && store_can_vote(of(h, 1)));
+		assert_document(store_revision(of(h, 1), 1), "doc-1");
+		hub_free(h);
+	}
+}
+
+static void whoever_is_left_alone_refuses_damage_again(void **state)
+{
+	struct hub *h = hub_of_three();
+
+	UNUSED(state);
+	hub_vote(h, 3, 1); /* the others stay, without a vote */
+	HUB_UNTIL(h, store_is_idle(of(h, 1)) && hub_same(h, 3));
+	hub_close(h, 1);
+	damage(h, 1, 6);
+	assert_refuses(h, 1, "damaged at offset");
+	hub_free(h);
+}
+
 static void all_lose_their_power_and_nothing_answered_is_missing(void **state)
 {
 	struct hub *h = hub_of_three();
@@ -470,6 +603,8 @@ int main(void)
 		TEST(who_a_node_is_survives_the_loss_of_either_file),
 		T(a_write_through_any_node_is_in_force_on_all),
 		T(a_key_and_an_operation_are_known_on_every_node),
+		T(an_operation_of_a_log_that_is_void_is_not_committed),
+		T(who_joins_or_leaves_knows_nothing_of_its_operations_before),
 		T(a_stale_writer_on_another_node_is_refused),
 		T(a_minority_reads_and_does_not_write_and_catches_up),
 		T(an_answer_that_cannot_be_known_is_unknown_and_the_operation_tells_later),
@@ -479,6 +614,9 @@ int main(void)
 		T(a_damaged_log_of_a_member_is_mended_by_the_others),
 		T(a_lost_log_of_a_member_is_fetched),
 		T(damage_is_said_until_something_was_written),
+		T(the_only_voter_of_a_cluster_refuses_a_log_that_is_damaged_or_gone),
+		T(the_first_member_is_mended_once_there_are_other_voters),
+		T(whoever_is_left_alone_refuses_damage_again),
 		T(all_lose_their_power_and_nothing_answered_is_missing),
 	};
 

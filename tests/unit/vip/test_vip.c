@@ -211,12 +211,12 @@ static void a_drain_waits_while_the_flows_are_handed_over(void **state)
 	expect_down(&s, "worker");
 }
 
-static void a_move_by_hand_makes_all_others_let_go_until_the_target_has_it(void **state)
+static void a_planned_move_makes_all_others_let_go_until_the_target_has_it(void **state)
 {
 	UNUSED(state);
 	for (uint32_t self = 1; self <= 3; self++) {
 		struct scene s = scene_of(self);
-		s.vip.pinned = 3;
+		s.vip.to = 3;
 		if (self == 3)
 			expect_up(&s);
 		else
@@ -232,15 +232,32 @@ static void a_move_to_one_who_cannot_is_no_reason_to_let_go(void **state)
 	for (int i = 0; i < 6; i++) {
 		struct scene s = scene_of(1);
 		struct vip_node *target = &s.nodes.list[2];
-		s.vip.pinned = 3;
+		s.vip.to = 3;
 		target->age_ms = i == 0 ? VIP_FRESH_MS : target->age_ms;
 		target->fault = i == 1 ? VIP_LISTENERS : VIP_WELL;
 		target->draining = i == 2;
 		target->keepalived = i != 3;
-		s.vip.pinned_ms = i == 4 ? VIP_MOVE_MS : 0;
+		s.vip.to_ms = i == 4 ? VIP_MOVE_MS : 0;
 		s.vip.n_order = i == 5 ? 2 : 3; /* it has no part in it any more */
 		expect_up(&s);
 	}
+}
+
+static void it_fails_back_to_the_first_who_is_able_and_comes_before(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	assert_int_equal(vip_better(&s.nodes, &s.vip), 1);
+	s.nodes.list[0].able = false; /* where it would only stop again */
+	assert_int_equal(vip_better(&s.nodes, &s.vip), 2);
+	s.nodes.list[1].draining = true;
+	assert_int_equal(vip_better(&s.nodes, &s.vip), 0);
+	s = scene_of(3);
+	s.vip.pinned = 3; /* it was moved here by hand */
+	assert_int_equal(vip_better(&s.nodes, &s.vip), 0);
+	s = scene_of(1);
+	assert_int_equal(vip_better(&s.nodes, &s.vip), 0);
 }
 
 static void a_soft_reason_counts_only_against_one_who_is_better(void **state)
@@ -330,6 +347,16 @@ static void a_new_node_waits_until_those_who_are_there_know_it(void **state)
 	s.nodes.list[1].age_ms = VIP_FRESH_MS; /* one that is away cannot hold it */
 	assert_false(decide_at(&s, NOW).up);
 	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* It was a candidate already, as a cluster of itself: he who has it would not be heard. */
+	struct scene joined = scene_of(3);
+	joined.vip.since_generation = 6;
+	expect_down(&joined, "node n1 does not know");
+	joined.nodes.list[0].generation = 6;
+	assert_false(decide_at(&joined, NOW).up);
+	assert_false(decide_at(&joined, NOW + VIP_GOOD_MS).up); /* n2 does not know either, as before */
+	joined.nodes.list[1].generation = 6;
+	assert_false(decide_at(&joined, NOW + VIP_GOOD_MS).up);
+	assert_true(decide_at(&joined, NOW + 2 * VIP_GOOD_MS).up);
 	/* One that has it does not let go because another is slow to learn. */
 	struct scene old = scene_of(1);
 	old.vip.since_generation = 6;
@@ -443,8 +470,9 @@ int main(void)
 		cmocka_unit_test(after_a_fault_a_node_must_be_well_for_a_while),
 		cmocka_unit_test(a_drained_node_lets_go_and_takes_again_at_once),
 		cmocka_unit_test(a_drain_waits_while_the_flows_are_handed_over),
-		cmocka_unit_test(a_move_by_hand_makes_all_others_let_go_until_the_target_has_it),
+		cmocka_unit_test(a_planned_move_makes_all_others_let_go_until_the_target_has_it),
 		cmocka_unit_test(a_move_to_one_who_cannot_is_no_reason_to_let_go),
+		cmocka_unit_test(it_fails_back_to_the_first_who_is_able_and_comes_before),
 		cmocka_unit_test(a_soft_reason_counts_only_against_one_who_is_better),
 		cmocka_unit_test(a_soft_reason_must_last_and_the_other_must_have_spoken_since),
 		cmocka_unit_test(a_candidate_who_is_away_or_drained_is_none),

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes of the product with a VIP and mail to it, while it changes who is a member.
+
+One VIP, preferably at n2: n1 coordinates, as the lowest voter, and may lose its power without a session being cut. The last
+machine is in no cluster. What a test leaves is made good for the next one, or all of it anew where that test failed.
+"""
+import contextlib
+import json
+import threading
+
+from tests.lab.cluster import product, services
+from tests.lab.cluster.lab import Lab
+from tests.lab.cluster.mail import Backends, Mail
+from tests.lab.cluster.observers import Owners
+from tests.lab.cluster.waiting import LabError, Seen, until
+
+SECONDS = 40
+RATE = 20
+BEFORE, AFTER = 10, 20  # messages
+SERVER = "/api/v1/pools/mta/servers/sink1/weight"
+
+
+def is_alone(s):
+    return s["cluster"] is None and s["state"] == "ACTIVE"
+
+
+def votes(s):
+    return {name: m["votes"] for name, m in s["members"].items()}
+
+
+def staged(s):
+    """How many have the file of the change under way beside the one in force."""
+    c = s["change"]
+    return sum(m.get("staged") == c["generation"] for m in s["members"].values())
+
+
+def in_place(s, what="installed"):
+    return sum(m.get(what) == s["generation"] for m in s["members"].values())
+
+
+def status_or_none(node):
+    try:
+        return product.status(node)
+    except (OSError, LabError):
+        return None
+
+
+def await_status(node, what, condition, seconds=SECONDS):
+    """Returns the status that was as wanted."""
+    def look():
+        s = status_or_none(node)
+        return Seen(s is not None and condition(s), s)
+    return until(look, seconds, f"{node.name}: {what}").what
+
+
+class Asked:
+    """A request whose answer may be lost with the node that was to give it."""
+
+    def __init__(self, function, *args, **kw):
+        self.answer = self.error = None
+        self._thread = threading.Thread(target=self._run, args=(function, args, kw), daemon=True)
+        self._thread.start()
+
+    def _run(self, function, args, kw):
+        try:
+            self.answer = function(*args, **kw)
+        except Exception as e:  # pylint: disable=broad-except
+            self.error = repr(e)
+
+    def wait(self, seconds=60):
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise LabError("a request has no answer")
+        return self.answer
+
+
+class Members:
+    """`members` of the nodes are a cluster with one VIP, the others stand alone."""
+
+    def __init__(self, build, home, nodes, members, networks=("cluster",)):
+        self.build, self.home, self.count, self.formed, self.networks = build, home, nodes, members, networks
+        self.lab = self.mail = None
+        self.weight = 100
+        self.runs = 0
+        self.is_clean = False
+
+    def _begin(self):
+        self.lab = Lab(self.build, self.home, self.count).__enter__()
+        self.backends = Backends(self.lab)
+        self.vip = self.lab.vip()
+        self.document = services.configuration([self.vip], self.backends.addresses)
+        for node in self.lab.nodes:
+            product.start(node, self.lab, self.document)
+        for node in self.lab.nodes:
+            node.await_ready()
+        self.owners = Owners(self.lab, self.vip)
+        if self.formed:
+            product.form(self.lab.nodes[:self.formed], self.networks)
+            self.add_vip()
+
+    def add_vip(self):
+        vip = {"addresses": [f"{self.vip}/24"], "interface": "eth0", "failback": True, "nodes": ["n2", "n1", "n3"]}
+        code, _, answer = self.nodes[0].call("PATCH", "/api/v1/config", {"vips": {"a": vip}}, {"If-Match": "*"})
+        assert code == 200, answer
+
+    def close(self):
+        if self.lab is not None:
+            lab, self.lab = self.lab, None
+            lab.close()
+
+    @property
+    def nodes(self):
+        return self.lab.nodes
+
+    def named(self, *names):
+        return [n for n in self.lab.nodes if n.name in names]
+
+    @contextlib.contextmanager
+    def test(self, holder="n2", cut=0):
+        """A test: mail flows all along, none is lost, and at most `cut` transactions and connections end early. The VIP is at
+        `holder` all the time (None: wherever)."""
+        if not self.is_clean:
+            self.close()
+            self._begin()
+        self.is_clean = False
+        self.runs += 1
+        if holder:
+            until(lambda: Seen(self.owners.now() == [holder], self.owners.now()), SECONDS, f"{holder} holds the VIP")
+        self.mail = Mail(self.lab, self.backends, self.vip, RATE, f"m{self.runs}")
+        self.mail.await_accepted(BEFORE)
+        began = self.owners.intervals()[-1][0]
+        try:
+            yield self
+            self.mail.await_accepted(AFTER)
+        except Exception as e:
+            raise LabError(f"{e}\n{self.tell()}") from e
+        books = self.mail.finish().check()
+        assert books.cut <= cut and books.not_connected <= cut, f"{books}\n{books.lost_at} {books.errors}\n{self.tell()}"
+        held = {tuple(h) for b, _, h in self.owners.intervals() if b >= began}
+        assert not holder or held == {(holder,)}, f"{self.owners.intervals()}\n{self.tell()}"
+        assert self.lab.supervisor.trouble == []
+        self.is_clean = True
+
+    def tell(self):
+        return "\n".join(f"== {n.name}: {json.dumps(status_or_none(n)) if n.is_on() else 'off'}\n{n.tail('postroadd', 3000)}\n"
+                         f"-- ha\n{n.tail('postroad-ha', 1200)}" for n in self.nodes)
+
+    # ---- what must hold ----
+
+    def write_by(self, node):
+        """A write through this node is taken, now or soon."""
+        self.weight = self.weight + 1 if self.weight < 900 else 100
+        until(lambda: Seen((r := node.call("PUT", SERVER, {"weight": self.weight}, timeout=15))[0] == 200, r), SECONDS,
+              f"{node.name} takes a write")
+
+    def await_one(self, names, also=lambda s: True, key=None):
+        """These nodes are the members: each one has the same table, no change is under way, corosync has read the newest file,
+        and writes of each are seen on all."""
+        wanted = {name: 1 for name in names}
+
+        def is_whole(s):
+            return (s["cluster"] is not None and s["state"] == "ACTIVE" and s["change"] is None and votes(s) == wanted and also(s)
+                    and all(m["present"] and m["synced"] for m in s["members"].values())
+                    and in_place(s) == in_place(s, "active") == len(names))
+        for node in self.named(*names):
+            await_status(node, f"is one of {names}", is_whole)
+        tables = until(lambda: self._alike(names), SECONDS, "equal tables")
+        if key is not None:
+            assert tables.what == key
+        for node in self.named(*names):
+            self.write_by(node)
+            for other in self.named(*names):
+                until(lambda n=other: Seen((w := weight_of(n)) == self.weight, w), SECONDS, f"{other.name} knows {self.weight}")
+
+    def _alike(self, names):
+        tables = [{"generation": s["generation"], "members": {n: (m["id"], m["state"], m["votes"], m["tie_breaker"], m["listen"])
+                                                             for n, m in s["members"].items()}}
+                  for s in map(product.status, self.named(*names))]
+        return Seen(all(t == tables[0] for t in tables), tables)
+
+    def await_alone(self, name):
+        """Out of every cluster, with no key of one."""
+        node = self.named(name)[0]
+        await_status(node, "stands alone", is_alone)
+        until(lambda: Seen(not (f := self.secrets(node)), f), SECONDS, f"{name} has forgotten its keys")
+
+    @staticmethod
+    def secrets(node):
+        trust = node.path("/var/lib/postroad/trust")
+        return sorted(p.name for p in trust.glob("*") if p.suffix == ".key" or p.name.startswith("corosync")) if trust.is_dir() else []
+
+    # ---- requests ----
+
+    def token(self, by, **more):
+        return product.token(self.named(by)[0], **more)
+
+    def ask_join(self, node, token, **more):
+        return node.call("POST", "/api/v1/cluster/join", {"token": token, "links": product.links_of(node, self.networks), **more},
+                         timeout=60)
+
+    def wipe(self, name):
+        """The machine is set up anew: nothing of what it was is left."""
+        node = self.named(name)[0]
+        node.stop("postroadd")
+        node.stop("postroad-ha")
+        node.run(["sh", "-c", "rm -rf /var/lib/postroad/* /etc/postroad/corosync"])
+
+    def set_up(self, name):
+        node = self.named(name)[0]
+        product.start(node, self.lab, self.document)
+        node.await_ready()
+
+
+def weight_of(node):
+    return node.call("GET", "/api/v1/pools/mta")[2]["servers"]["sink1"]["weight"]

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about nodes that do not hear each other, and about which of them may write: 10, 12, 13, 17, 19 and 21."""
+import json
+
+from tests.lab.cluster import product
+from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.lab.matrix import rows_disk  # noqa: F401  pylint: disable=unused-import
+from tests.lab.matrix.bench import SECONDS, STATUS, asked, now
+from tests.lab.matrix.frame import row
+
+VIEWS_SECONDS = 60  # in so much time views are counted for the alarm
+
+
+def expect(condition, what):
+    if not condition:
+        raise LabError(what)
+
+
+def says(node, state):
+    s = product.status(node)
+    return Seen(s["state"] == state, json.dumps(s))
+
+
+def is_without(node, gone):
+    """Writes, in a view that the one who is gone is not in."""
+    s = product.status(node)
+    return Seen(s["state"] == "ACTIVE" and s["corosync"]["members"] == len(s["members"]) - 1 and not s["members"][gone.name]["present"],
+                json.dumps(s))
+
+
+def warned(node, key, *words):
+    """Whether the node warns of this, by a text with all these words."""
+    found = asked(node, STATUS)["warnings"]
+    return Seen(any(w["key"] == key and all(word in w["text"] for word in words) for w in found), json.dumps(found))
+
+
+def quiet(node, key):
+    found = asked(node, STATUS)["warnings"]
+    return Seen(all(w["key"] != key for w in found), json.dumps(found))
+
+
+def weight(node):
+    return asked(node, "/api/v1/pools/mta")["servers"]["sink1"]["weight"]
+
+
+def await_weight(nodes, value):
+    for node in nodes:
+        until(lambda n=node: Seen((w := weight(n)) == value, w), SECONDS, f"{node.name} knows the weight {value}")
+
+
+def vip_stays(bench, row, owner):
+    """Nobody else has had the VIP since the fault, and its owner never was without it."""
+    changes = [c for c in bench.owners.intervals(row.began) if c[2] != (owner.name,)]
+    expect(not changes and bench.owners.now() == [owner.name] and not bench.owners.absences(row.began), f"the VIP moved: {changes}")
+
+
+# ---- three nodes ----
+
+
+@row("10", "the cluster's network is cut for one of three, the LAN is up")
+def cluster_net_cut(bench, row):
+    alone = bench.owner()
+    rest, lost = bench.others(alone), bench.member_lost()
+    bench.lab.lan.silence(alone.name, "cluster")
+    row.duration("the one says MINORITY", lambda: says(alone, "MINORITY"), lost, since=row.began)
+    for node in rest:
+        row.duration(f"{node.name} goes on with the other", lambda n=node: is_without(n, alone), lost, since=row.began)
+    expect((code := bench.write(alone, 10)) == 503, f"a write without quorum is answered {code}")
+    local = alone.call("PUT", "/api/v1/pools/mta/servers/sink1/state?scope=local", {"admin": "drain"})[0]
+    expect(local == 200 and asked(alone, "/api/v1/config"), f"a local word is answered {local}")
+    bench.await_written(rest[0], 110)
+    await_weight(rest, 110)
+    vip_stays(bench, row, alone)
+    bench.lab.lan.heal()
+    healed = now()
+    row.duration("the one writes again after the heal", lambda: Seen((c := bench.write(alone, 111)) == 200, c), since=healed)
+    await_weight(bench.nodes, 111)
+    until(lambda: Seen((s := asked(alone, "/api/v1/pools/mta")["servers"]["sink1"])["admin"] == "ready", s), SECONDS, "the local word is over")
+    vip_stays(bench, row, alone)
+
+
+@row("12", "one-way loss between two of three")
+def one_way_loss(bench, row):
+    owner = bench.owner()
+    a, b = owner, bench.heir(owner)
+    bound = 2 * bench.member_lost() + 1
+    bench.lab.lan.one_way(a.name, b.name)
+
+    def named():
+        seen = [warned(n, "views", f"{x.name} to {y.name}") for n in bench.nodes for x, y in ((a, b), (b, a))]
+        return next((s for s in seen if s), seen[0])
+    row.duration("an alarm names the link", named, VIEWS_SECONDS, since=row.began, limit=2 * VIEWS_SECONDS)
+    vip_stays(bench, row, owner)
+    bench.lab.lan.heal()
+    healed = now()
+    for i, node in enumerate(bench.nodes):
+        row.duration(f"{node.name} writes after the heal", lambda n=node, v=120 + i: Seen((c := bench.write(n, v)) == 200, c), bound,
+                     since=healed)
+    vip_stays(bench, row, owner)
+
+
+# ---- two nodes ----
+
+
+def sides(bench):
+    """(the tie-breaker, the other one)."""
+    members = product.status(bench.nodes[0])["members"]
+    tie = next(n for n in bench.nodes if members[n.name]["tie_breaker"])
+    return tie, bench.others(tie)[0]
+
+
+def is_single_copy(node):
+    s = product.status(node)
+    return Seen(s["state"] == "ACTIVE" and s["single_copy"], json.dumps(s))
+
+
+def is_lost_to(node, name):
+    s = product.status(node)
+    return Seen(s["state"] == "MINORITY" and not s["members"][name]["present"], json.dumps(s))
+
+
+@row("13", "of two, the other one dies", nodes=2)
+def two_other_dies(bench, row):
+    tie, other = sides(bench)
+    lost = bench.member_lost()
+    other.power_off()
+    row.duration("the tie-breaker says single copy", lambda: is_single_copy(tie), lost, since=row.began)
+    bench.await_written(tie, 130)
+    other.power_on()
+    row.duration("both are ACTIVE again", lambda: says(other, "ACTIVE"))
+    await_weight(bench.nodes, 130)
+
+
+@row("13", "of two, the tie-breaker dies", nodes=2)
+def two_tie_breaker_dies(bench, row):
+    tie, other = sides(bench)
+    lost = bench.member_lost()
+    tie.power_off()
+    row.gap("VIP gap")
+    row.duration("the other says MINORITY", lambda: says(other, "MINORITY"), lost, since=row.began)
+    expect((code := bench.write(other, 131)) == 503, f"a write without quorum is answered {code}")
+    row.mail.await_accepted(20)
+    tie.power_on()
+    row.duration("the other writes again", lambda: Seen((c := bench.write(other, 132)) == 200, c))
+    await_weight(bench.nodes, 132)
+
+
+@row("13", "of two, the link between them is cut", nodes=2)
+def two_link_cut(bench, row):
+    tie, other = sides(bench)
+    owner, lost = bench.owner(), bench.member_lost()
+    bench.lab.lan.silence(other.name, "cluster")
+    row.duration("the tie-breaker says single copy", lambda: is_single_copy(tie), lost, since=row.began)
+    row.duration("the other says MINORITY", lambda: says(other, "MINORITY"), lost, since=row.began)
+    bench.await_written(tie, 133)
+    expect((code := bench.write(other, 134)) == 503, f"a write without quorum is answered {code}")
+    vip_stays(bench, row, owner)
+    bench.lab.lan.heal()
+    row.duration("both write again", lambda: Seen((c := bench.write(other, 135)) == 200, c))
+    await_weight(bench.nodes, 135)
+    vip_stays(bench, row, owner)
+
+
+@row("13", "of two, both die, and the tie-breaker returns first", nodes=2)
+def two_tie_breaker_returns(bench, row):
+    tie, other = sides(bench)
+    bench.await_written(tie, 136)
+    both_off(bench)
+    tie.power_on()
+    began = now()
+    row.duration("it serves mail", lambda: bench.owners.now() == [tie.name], since=began)
+    row.mail.await_accepted(20)
+    row.duration("it writes", lambda: Seen((c := bench.write(tie, 137)) == 200, c), since=began)
+    other.power_on()
+    row.duration("the other is ACTIVE", lambda: says(other, "ACTIVE"))
+    await_weight(bench.nodes, 137)
+
+
+@row("13", "of two, both die, the other returns first, and is given the quorum", nodes=2, fresh=True, judges_writes=False)
+def two_other_returns_forced(bench, row):
+    tie, other = sides(bench)
+    other.power_off()
+    until(lambda: is_single_copy(tie), SECONDS, "the tie-breaker is alone")
+    bench.await_written(tie, 138)  # a write that the other one never saw
+    tie.power_off()
+    other.power_on()
+    began = now()
+    row.duration("it serves mail", lambda: bench.owners.now() == [other.name], since=began)
+    row.mail.await_accepted(20)
+    row.duration("it says MINORITY", lambda: is_lost_to(other, tie.name), since=began)
+    expect((code := bench.write(other, 139)) == 503 and weight(other) != 138, f"a write without quorum is answered {code}")
+    product.ask(other, "POST", "force-quorum", {})
+    bench.await_written(other, 140)
+    tie.power_on()
+    row.duration("both vote again", lambda: both_vote(bench))
+    await_weight(bench.nodes, 140)
+    lost = product.ask(tie, "GET", "lost")["entries"]
+    expect(any(e["kind"] == "runtime" and e["in_force"] and "138" in json.dumps(e["document"]) for e in lost), f"what was lost is listed: {lost}")
+    expect(warned(tie, "lost"), "that something was lost is an alarm")
+
+
+def both_off(bench):
+    for node in bench.nodes:
+        node.power_off()
+
+
+def both_vote(bench):
+    seen = [product.status(n) for n in bench.nodes]
+    return Seen(all(s["state"] == "ACTIVE" and s["change"] is None and sum(m["votes"] for m in s["members"].values()) == 2 for s in seen),
+                json.dumps(seen))
+
+
+# ---- clocks ----
+
+
+@row("17", "a clock that is stepped, and one that is off")
+def clock_off(bench, row):
+    owner = bench.owner()
+    watcher = bench.heir(owner)
+    owner.clock_step(30)
+    row.duration("the alarm of 30 s", lambda: warned(watcher, f"clock/{owner.name}", "ahead"), since=row.began)
+    row.mail.await_accepted(20)
+    bench.await_written(owner, 170)
+    await_weight(bench.nodes, 170)
+    owner.clock_step(-29)
+    stepped = now()
+    row.duration("the alarm is over at 1 s", lambda: quiet(watcher, f"clock/{owner.name}"), since=stepped)
+    owner.clock_step(-31)
+    stepped = now()
+    row.duration("the alarm of -30 s", lambda: warned(watcher, f"clock/{owner.name}", "behind"), since=stepped)
+    bench.await_written(watcher, 171)
+    await_weight(bench.nodes, 171)
+    owner.clock_step(30)
+    row.duration("it is over", lambda: quiet(watcher, f"clock/{owner.name}"))
+    vip_stays(bench, row, owner)
+    row.gap("VIP gap", bench.skew(watcher))

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about the programs of a node and its virtual address: 1 to 9, 11 and 18.
+
+The hard thing is to tell who answered from who has the address: a machine whose programs stand still goes on answering ARP and
+SYN. So times are taken from the prober, which says whose answer it was, and from the kernels' own notices.
+"""
+import os
+import signal
+
+from tests.lab.cluster import product
+from tests.lab.cluster.host import children_of, state_of
+from tests.lab.cluster.node import ABORT_SECONDS, RESTART_SECONDS
+from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.lab.matrix.bench import DAEMON_WATCHDOG, HA_WATCHDOG, SECONDS, SLACK, STATUS, asked, now
+from tests.lab.matrix.frame import row
+
+SILENCE = 1.0  # a daemon or a worker that says nothing for so long is at fault
+HANG = 5.0  # and then it is ended
+LEASE = 3.0  # an address that nobody renews
+LEFT = 4.0  # no address is left longer than this after any crash of what holds it
+NOT_RETURNED = 2.0  # what a node sends does not come back to it
+HUNG_COROSYNC = 30.0
+LOOK = 0.25  # how often a node looks at its own programs
+REPORT = 1.0  # how often nodes report to one another
+
+
+def command(pid):
+    with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+        return f.read().strip()
+
+
+def child(node, name):
+    """The process of this name below postroad-ha."""
+    return next((p for p in children_of(node.pid_of("postroad-ha")) if command(p) == name), None)
+
+
+def keepalived(node):
+    """(its first process, the one that holds addresses)."""
+    parent = child(node, "keepalived")
+    inner = children_of(parent) if parent else []
+    if not inner:
+        raise LabError(f"{node.name} has no whole keepalived")
+    return parent, inner[0]
+
+
+def runs_again(node, program, starts):
+    return lambda: node.service(program).starts > starts and node.is_running(program)
+
+
+def restarted(bench, row, node, bound, starts, what="postroadd is started again"):
+    row.duration(what, runs_again(node, "postroadd", starts), bound, limit=SECONDS, since=row.began)
+
+
+def stays(bench, row, owner):
+    """The VIP was on this node all the time since the fault."""
+    lost = bench.owners.lost_by(owner.name, row.began)
+    row.count("the VIP left its owner", int(lost is not None), 0)
+
+
+def members_again(bench, row, node, since=None):
+    row.duration(f"{node.name} is ACTIVE again", lambda: all_see(bench), since=row.began if since is None else since, limit=SECONDS)
+
+
+def all_see(bench):
+    for node in bench.on():
+        seen = bench.sees(node, *[n.name for n in bench.on()])
+        if not seen or product.status(node)["state"] != "ACTIVE":
+            return seen if not seen else Seen(False, f"{node.name} is not ACTIVE")
+    return True
+
+
+# ---- 1 to 3: postroadd ----
+
+
+@row("1", "postroadd of the owner is killed")
+def postroadd_killed(bench, row):
+    owner = bench.owner()
+    bound, starts = bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.kill("postroadd")
+    row.gap("VIP gap", bound)
+    restarted(bench, row, owner, None, starts)
+    members_again(bench, row, owner)
+
+
+@row("2", "postroadd of the owner is stopped, and ended by its watchdog")
+def postroadd_stopped(bench, row):
+    owner = bench.owner()
+    bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.freeze("postroadd")
+    row.taken_over("VIP answered by another node", owner, bound)
+    restarted(bench, row, owner, DAEMON_WATCHDOG + ABORT_SECONDS + RESTART_SECONDS + SLACK, starts)
+    members_again(bench, row, owner)
+
+
+@row("2", "postroadd of the owner is stopped, and goes on when its VIP has moved")
+def postroadd_goes_on(bench, row):
+    owner = bench.owner()
+    bound = SILENCE + bench.skew(bench.heir(owner)) + SLACK
+    owner.freeze("postroadd")
+    row.taken_over("VIP answered by another node", owner, bound)
+    owner.thaw("postroadd")
+    members_again(bench, row, owner)
+    row.overlap(bound=0)
+
+
+@row("2", "a worker of the owner hangs")
+def worker_hung(bench, row):
+    owner = bench.owner()
+    bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    bench.hang(owner, "postroadd", "worker-1")
+    row.taken_over("VIP answered by another node", owner, bound)
+    restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
+    members_again(bench, row, owner)
+
+
+@row("2", "the control thread of the owner hangs")
+def control_hung(bench, row):
+    owner = bench.owner()
+    bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    bench.hang(owner, "postroadd")
+    row.taken_over("VIP answered by another node", owner, bound)
+    restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
+    members_again(bench, row, owner)
+
+
+@row("3", "the thread that speaks to corosync hangs on the owner")
+def cluster_thread_hung(bench, row):
+    owner = bench.owner()
+    bound, starts = bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    hang = bench.hang(owner, "postroadd", "cluster")
+    row.mail.await_accepted(50)
+    row.count("the hang ended before 50 messages had passed", int(not hang.is_standing()), 0)
+    stays(bench, row, owner)
+    restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
+    row.gap("VIP gap, when the process was ended", bound)
+    members_again(bench, row, owner)
+
+
+# ---- 4, 5: corosync ----
+
+
+@row("4", "corosync of the owner is killed")
+def corosync_killed(bench, row):
+    owner, before = bench.owner(), bench.rings()
+    bound = bench.member_lost()
+    os.kill(child(owner, "corosync"), signal.SIGKILL)
+    row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] == "OFFLINE", SLACK, since=row.began)
+    row.count("a write was taken meanwhile", int(bench.write(owner, 21) == 200 and product.status(owner)["state"] != "ACTIVE"), 0)
+    for node in bench.others(owner):
+        row.duration(f"{node.name} has a new view", lambda n=node: product.status(n)["corosync"]["ring"] != before[n.name], bound,
+                     since=row.began)
+    members_again(bench, row, owner)
+    stays(bench, row, owner)
+
+
+def corosync_stops(bench, row, owner):
+    bound, rest = bench.member_lost(), [n.name for n in bench.others(owner)]
+    pid = child(owner, "corosync")
+    os.kill(pid, signal.SIGSTOP)
+    row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] != "ACTIVE",
+                 NOT_RETURNED + REPORT + SLACK, since=row.began)
+    for node in bench.others(owner):
+        row.duration(f"{node.name} has a new view", lambda n=node: bench.sees(n, *rest), bound, since=row.began)
+    return pid
+
+
+@row("5", "corosync of the owner is stopped, and goes on")
+def corosync_stopped(bench, row):
+    owner = bench.owner()
+    pid = corosync_stops(bench, row, owner)
+    bench.await_written(bench.heir(owner), 31)
+    os.kill(pid, signal.SIGCONT)
+    members_again(bench, row, owner, since=now())
+    stays(bench, row, owner)
+
+
+@row("5", "corosync of the owner is stopped, until postroad-ha ends it")
+def corosync_ended(bench, row):
+    owner = bench.owner()
+    pid = corosync_stops(bench, row, owner)
+    row.duration("it is killed", lambda: state_of(pid) in "XZ", NOT_RETURNED + HUNG_COROSYNC + REPORT, limit=SECONDS, since=row.began)
+    members_again(bench, row, owner)
+    stays(bench, row, owner)
+
+
+# ---- 6, 7: keepalived and postroad-ha ----
+
+
+def vip_leaves(bench, row, owner, gap=None):
+    """What holds for every death of what holds an address."""
+    row.let_go("the address is gone from its node", owner, LEFT)
+    row.taken_over("VIP answered by another node", owner)
+    row.gap("VIP gap", gap)
+    row.overlap(bound=LEASE)
+
+
+@row("6", "keepalived of the owner: the process with the addresses is killed")
+def vrrp_killed(bench, row):
+    owner = bench.owner()
+    gap = bench.master_down(bench.heir(owner)) + SLACK
+    os.kill(keepalived(owner)[1], signal.SIGKILL)
+    vip_leaves(bench, row, owner, gap)
+
+
+@row("6", "keepalived of the owner: its first process is killed")
+def keepalived_killed(bench, row):
+    owner = bench.owner()
+    gap = bench.master_down(bench.heir(owner)) + SLACK
+    os.kill(keepalived(owner)[0], signal.SIGKILL)
+    vip_leaves(bench, row, owner, gap)
+
+
+@row("6", "keepalived of the owner: both processes are killed")
+def keepalived_both_killed(bench, row):
+    owner = bench.owner()
+    gap = bench.master_down(bench.heir(owner)) + SLACK
+    for pid in keepalived(owner):
+        os.kill(pid, signal.SIGKILL)
+    vip_leaves(bench, row, owner, gap)
+
+
+@row("6", "keepalived of the owner: the process with the addresses is stopped, and goes on")
+def vrrp_stopped(bench, row):
+    owner = bench.owner()
+    gap = bench.master_down(bench.heir(owner)) + SLACK
+    pid = keepalived(owner)[1]
+    os.kill(pid, signal.SIGSTOP)
+    vip_leaves(bench, row, owner, gap)
+    went_on = now()
+    os.kill(pid, signal.SIGCONT)
+    bench.await_well()
+    row.overlap("VIP on two nodes since it goes on", bound=0, since=went_on)
+
+
+@row("7", "postroad-ha of the owner is killed")
+def ha_killed(bench, row):
+    owner = bench.owner()
+    owner.kill("postroad-ha")
+    vip_leaves(bench, row, owner, LEFT)
+    members_again(bench, row, owner)
+
+
+@row("7", "postroad-ha of the owner is killed and stays away")
+def ha_gone(bench, row):
+    owner = bench.owner()
+    bench.withhold(owner, "postroad-ha")
+    owner.kill("postroad-ha")
+    vip_leaves(bench, row, owner, LEFT)
+
+
+@row("7", "postroad-ha and keepalived of the owner are killed at once and stay away")
+def ha_and_keepalived_gone(bench, row):
+    owner = bench.owner()
+    bench.withhold(owner, "postroad-ha")
+    for pid in (owner.pid_of("postroad-ha"), *keepalived(owner)):
+        os.kill(pid, signal.SIGKILL)
+    vip_leaves(bench, row, owner, LEFT)
+
+
+@row("7", "postroad-ha of the owner is stopped, and ended by its watchdog")
+def ha_stopped(bench, row):
+    owner = bench.owner()
+    starts = owner.service("postroad-ha").starts
+    os.kill(owner.pid_of("postroad-ha"), signal.SIGSTOP)
+    vip_leaves(bench, row, owner, LEFT)
+    row.duration("it is started again", runs_again(owner, "postroad-ha", starts), HA_WATCHDOG + REPORT + ABORT_SECONDS + RESTART_SECONDS
+                 + SLACK, since=row.began)
+    members_again(bench, row, owner)
+
+
+# ---- 8: the machine ----
+
+
+@row("8", "the owner loses its power")
+def power_lost(bench, row):
+    owner = bench.owner()
+    heir = bench.heir(owner)
+    bound, view = bench.master_down(heir) + SLACK, bench.member_lost()
+    rest = [n.name for n in bench.others(owner)]
+    owner.power_off(torn=True)
+    row.gap("VIP gap", bound)
+    for node in bench.others(owner):
+        row.duration(f"{node.name} has a new view", lambda n=node: bench.sees(n, *rest), view, since=row.began)
+    bench.await_written(heir, 81)
+
+
+# ---- 9, 11: networks ----
+
+
+def links(node):
+    """{(peer, link): whether it is up}, as this node reports it."""
+    said = asked(node, "/api/v1/nodes")["nodes"][node.name]["links"]
+    return {(s["node"], s["link"]): s["up"] for s in said}
+
+
+def link_is(bench, cut, up):
+    """All see this node's first link as up, or as down; the second one is up."""
+    def look():
+        seen = {n.name: links(n) for n in bench.nodes}
+        wanted = all(state == (up or link != 0 or cut.name not in (name, peer))
+                     for name, rows in seen.items() for (peer, link), state in rows.items())
+        return Seen(wanted, seen)
+    return look
+
+
+def one_link(bench, row, fault):
+    node, before = bench.heir(bench.owner()), bench.rings()
+    fault(node)
+    row.duration("all know that the link is down", link_is(bench, node, False), since=row.began)
+    for weight, writer in enumerate(bench.nodes, 91):
+        row.count(f"a write through {writer.name} was not answered 200", int(bench.write(writer, weight) != 200), 0)
+    healed = now()
+    bench.lab.lan.heal()
+    row.duration("all know that it is up", link_is(bench, node, True), since=healed)
+    row.count("changes of view", sum(ring != before[name] for name, ring in bench.rings().items()), 0)
+    row.count("the VIP moved", int(bool(bench.owners.absences(row.began) or bench.owners.overlaps(row.began))), 0)
+
+
+@row("9", "one of two cluster links: its cable is pulled", networks=("cluster", "lan"))
+def link_cut(bench, row):
+    one_link(bench, row, lambda node: bench.lab.lan.cut(node.name, "cluster"))
+
+
+@row("9", "one of two cluster links: nothing passes it", networks=("cluster", "lan"))
+def link_silent(bench, row):
+    one_link(bench, row, lambda node: bench.lab.lan.silence(node.name, "cluster"))
+
+
+def warning(node, key):
+    return any(w["key"] == key for w in asked(node, STATUS)["warnings"])
+
+
+@row("11", "the LAN is cut between the owner and the others, the cluster network is up")
+def lan_halved(bench, row):
+    owner = bench.owner()
+    heir = bench.heir(owner)
+    key, down, advert = f"vip_twice/{bench.names[0]}", bench.master_down(heir) + SLACK, bench.advert()
+    before = bench.rings()
+    bench.lab.lan.partition([[owner.name], [n.name for n in bench.others(owner)]], "lan")
+    row.duration("the other half has it too", lambda: bench.owners.taken_by(heir.name, row.began), down, since=row.began)
+    both = now()
+    for node in bench.nodes:
+        row.duration(f"{node.name} warns of it", lambda n=node: warning(n, key), 3 * REPORT, since=both)
+    row.count("nodes that do not show both", sum(len(bench.vip(n)["holders"]) != 2 for n in bench.nodes), 0)
+    row.mail.await_accepted(20)
+    healed = now()
+    bench.lab.lan.heal()
+    row.duration("one node has it", lambda: Seen(len(bench.owners.now()) == 1, bench.owners.now()), advert + SLACK, since=healed)
+    for node in bench.nodes:
+        until(lambda n=node: not warning(n, key), SECONDS, f"{node.name} warns no more")
+    row.count("changes of view", sum(ring != before[name] for name, ring in bench.rings().items()), 0)
+    row.gap("VIP gap since the networks are one", advert + SLACK, since=healed)
+
+
+# ---- 18: a machine without time ----
+
+
+@row("18", "the owner pauses until another node has its VIP")
+def paused_shortly(bench, row):
+    owner = bench.owner()
+    down, advert = bench.master_down(bench.heir(owner)) + SLACK, bench.advert()
+    owner.pause()
+    row.duration("another node has the VIP", lambda: any(bench.owners.taken_by(n.name, row.began) for n in bench.others(owner)), down,
+                 since=row.began)
+    went_on = now()
+    owner.resume()
+    members_again(bench, row, owner, since=went_on)
+    bench.await_well()
+    row.overlap("VIP on two nodes since it goes on", bound=advert + SLACK, since=went_on)
+
+
+@row("18", "the owner pauses until its kernel has let go of the VIP")
+def paused_longer(bench, row):
+    owner = bench.owner()
+    down = bench.master_down(bench.heir(owner)) + SLACK
+    owner.pause()
+    row.duration("another node has the VIP", lambda: any(bench.owners.taken_by(n.name, row.began) for n in bench.others(owner)), down,
+                 since=row.began)
+    row.let_go("the address is gone from its node", owner, LEFT)
+    went_on = now()
+    owner.resume()
+    members_again(bench, row, owner, since=went_on)
+    bench.await_well()
+    row.overlap("VIP on two nodes since it goes on", bound=0, since=went_on)
+    row.gap("VIP gap", since=went_on)
