@@ -30,7 +30,7 @@ enum {
 	CORE_DOCUMENT_MAX = CORE_BOUND(8 << 20, 16 << 10),  /* bytes of a document that is replicated */
 	CORE_SUFFIX_MAX = CORE_BOUND(64 << 20, 40 << 10),   /* bytes of entries sent to a member that lacks them */
 	CORE_TAIL_MAX = CORE_BOUND(1024, 24), /* entries in memory because they are not durable or not applied */
-	CORE_DEADLINE_MS = 10000,     /* of a proposal, where its caller has no other */
+	CORE_DEADLINE_MS = 10000,             /* of a proposal, where its caller has no other */
 	CORE_FEATURES_LOW = 1,
 	CORE_FEATURES_HIGH = 1, /* the protocol's levels this version speaks */
 };
@@ -159,7 +159,7 @@ struct core_proposal {
  * -EFBIG, -EINVAL: cannot be an entry. */
 int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ticket) MUST_CHECK;
 
-/* This node's soft state: sent each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
+/* This node's soft state: sent with the next tick and each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
 int core_soft(struct core *c, struct str bytes) MUST_CHECK;
 
 /* For an administrator who knows that the absent voters will not come back as they are: begins a new generation whose
