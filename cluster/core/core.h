@@ -164,7 +164,7 @@ struct core_proposal {
  * -EFBIG, -EINVAL: cannot be an entry. */
 int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ticket) MUST_CHECK;
 
-/* This node's soft state: sent each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
+/* This node's soft state: sent with the next tick and each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
 int core_soft(struct core *c, struct str bytes) MUST_CHECK;
 
 /* For an administrator who knows that the absent voters will not come back as they are: begins a new generation whose

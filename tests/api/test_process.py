@@ -272,6 +272,9 @@ def test_systemd_is_told(idle_node, monkeypatch):
         idle_node.stop()
         while "STOPPING=1" not in seen:
             seen += s.recv(1000).decode().split("\n")
+        # The grace is 2 s, and addresses may take half of it and some more.
+        extend = next(line for line in seen if line.startswith("EXTEND_TIMEOUT_USEC="))
+        assert int(extend.partition("=")[2]) >= 3_000_000
 
 
 def test_too_few_descriptors_is_a_warning(idle_node):
