@@ -44,7 +44,7 @@ enum members_refusal_code {
 };
 struct members_refusal {
 	enum members_refusal_code code;
-	char text[256]; /* what was found and what to do */
+	char text[400]; /* what was found and what to do */
 };
 
 /* Each gives a table that the caller frees, or NULL and *why. */

@@ -104,6 +104,11 @@ uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip)
 	return found;
 }
 
+bool vip_could(const struct vip_nodes *nodes, uint32_t node)
+{
+	return could(node_of(nodes, node));
+}
+
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node)
 {
 	for (size_t i = 0; i < vip->n_order; i++)

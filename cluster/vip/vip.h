@@ -114,6 +114,8 @@ uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip);
 /* Of those who are able and come before this node in order, as a move by hand may have changed it, the first: to whom
  * it fails back. 0 = nobody. */
 uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip);
+/* Whether a node, as it said last, could take a VIP. */
+bool vip_could(const struct vip_nodes *nodes, uint32_t node);
 /* Whether another node could take the VIP from this one: a drain of the last one cuts mail off. */
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
 

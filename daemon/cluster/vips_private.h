@@ -13,6 +13,7 @@ enum {
 	VIPS_REQUESTS_MAX = 512,
 	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
 	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,   /* for so long the target of a move by hand may not be able yet */
 	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
 	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
 	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */

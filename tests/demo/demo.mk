@@ -2,9 +2,9 @@
 # `make demo`: three nodes become one, the one that has the address is lost, no mail is.
 
 # What root built in somebody's clone is theirs: otherwise their next `make` or `make run` may write nothing. What was unpacked
-# stays as it is, since a chown takes set-user-id bits; what labs left is nobody's to build on.
-GIVE_BACK = find $(BUILD) \( -path $(BUILD)/demo -o -path $(BUILD)/lab -o -path '$(BUILD)/peers/[!.]*' \) -prune -o \
-	-user root -exec chown -h --reference=Makefile {} +
+# stays as it is, since a chown takes set-user-id bits.
+GIVE_BACK = find $(BUILD) \( -path $(BUILD)/demo -o -path '$(BUILD)/peers/[!.]*' \) -prune -o -user root \
+	-exec chown -h --reference=Makefile {} +
 
 .PHONY: demo
 demo: ## root: three nodes become one, mail flows through them, the one with the address is lost (KEEP=1 leaves it up)

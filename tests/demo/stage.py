@@ -90,9 +90,9 @@ class Stage:
         return node.call("GET", "/api/v1/vips")[2]["vips"][VIP]
 
     def could_have_it(self, *names):
-        """Whether these could take the VIP at once, by the word of each of them."""
-        nodes = self.said(self.running()[0])["nodes"]
-        return Seen(all(nodes[n].get("may_hold") and nodes[n]["state"] == "backup" for n in names), nodes)
+        """Whether these could take the VIP at once, and all nodes have heard them say so."""
+        heard = [self.said(node)["nodes"] for node in self.running()]
+        return Seen(all(h[n].get("may_hold") and h[n]["state"] == "backup" for h in heard for n in names), heard)
 
     def balance_on(self, node):
         """The revision that is in force on a node, and how it picks a server."""

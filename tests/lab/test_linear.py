@@ -59,6 +59,28 @@ def test_reads_that_may_be_old_may_not_be_of_the_future():
     assert len(check(WRONG["from the future"], {"r": 0}, stale_reads=True)) == 1
 
 
+def test_old_reads_still_say_what_has_happened():
+    # The second read sees 2, so 2 was written by then; the third, strict one cannot see 1 again.
+    unknown = [op(WRITE, 1, 0, 1), op(WRITE, 2, 2, 3, UNKNOWN), op(READ, 2, 4, 5), op(CAS, 3, 6, 7, OK, 1)]
+    assert len(check(unknown, {"r": 0}, stale_reads=True)) == 1
+    assert len(check([op(WRITE, 1, 0, 1, REFUSED), op(READ, 1, 2, 3)], {"r": 0}, stale_reads=True)) == 1
+    assert check([op(WRITE, 1, 0, 9), op(READ, 1, 1, 2), op(WRITE, 2, 3, 4), op(READ, 1, 5, 6)], {"r": 0}, stale_reads=True) == []
+
+
+def test_a_node_that_is_behind_may_refuse_what_is_right_where_nodes_answer_by_themselves():
+    history = [op(WRITE, 1, 0, 1), op(CAS, 2, 2, 3, STALE, 1), op(CAS, 3, 4, 5, OK, 1)]
+    assert len(check(history, {"r": 0})) == 1 and check(history, {"r": 0}, stale_reads=True) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_old_reads_of_a_long_history_are_judged_soon(seed):
+    history = made(random.Random(seed), 1000, 5)
+    assert check(history, {"r": 0}, stale_reads=True) == []
+    cas = [o for o in history if o.kind == CAS and o.outcome == OK]
+    cas[len(cas) // 2].expected = cas[0].value
+    assert len(check(history, {"r": 0}, stale_reads=True)) == 1
+
+
 def test_registers_do_not_excuse_one_another():
     bad = WRONG["an acknowledged write is lost"]
     other = [Op("s", WRITE, 1, 0, 1), Op("s", READ, 1, 2, 3)]

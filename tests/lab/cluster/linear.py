@@ -33,6 +33,7 @@ class Op:
     expected: object = None
     node: str = ""
     key: str = ""
+    stale: bool = False  # a read that may tell what was true at any time before its answer
 
 
 class Undecided(Exception):
@@ -43,22 +44,37 @@ def check(history, initial=None, stale_reads=False):
     """Findings: one text for each register whose history has no explanation. `initial`: {register: value}.
 
     stale_reads: a read may tell what was true at any time before its answer (a node that serves reads by itself, as without a
-    quorum); what it tells must still have been written by then.
+    quorum); what it tells must still have been written by then. A CAS that such a node refused says nothing.
     """
     registers = {}
     for op in history:
         registers.setdefault(op.register, []).append(op)
     findings = []
     for name, ops in sorted(registers.items()):
-        ops = [_loosened(op) if stale_reads and op.kind == READ else op for op in ops]
-        found = _check_register(name, ops, (initial or {}).get(name))
+        found = _check_register(name, loosened(ops) if stale_reads else ops, (initial or {}).get(name))
         if found:
             findings.append(found)
     return findings
 
 
-def _loosened(op):
-    return dataclasses.replace(op, began=-math.inf)
+def loosened(ops):
+    """Where nodes answer by what they have: reads may be old, and a 412 may owe to the node that was asked being behind."""
+    return [dataclasses.replace(op, stale=True) if op.kind == READ
+            else dataclasses.replace(op, outcome=REFUSED) if op.outcome == STALE else op for op in ops]
+
+
+def _without_stale(name, ops, initial):
+    """(the calls without reads that may be old, a finding or None). Such a read fits right behind the write of its value,
+    wherever that comes; so all it says is that this has happened, by the end of the read at the latest."""
+    writers = {op.value: i for i, op in enumerate(ops) if op.kind != READ}
+    ops = list(ops)
+    for read in [op for op in ops if op.stale and op.outcome == OK and op.value != initial]:
+        i = writers[read.value]
+        if ops[i].outcome in (REFUSED, STALE) or ops[i].began > read.ended:
+            return ops, f"{name}: {read} saw what {ops[i]} did not do, or had not done yet"
+        ended = max(ops[i].began, read.ended)
+        ops[i] = dataclasses.replace(ops[i], ended=ended if ops[i].outcome == UNKNOWN else min(ops[i].ended, ended), outcome=OK)
+    return [op for op in ops if not op.stale], None
 
 
 def _relevant(ops):
@@ -109,7 +125,8 @@ def _check_register(name, ops, initial):
     for op in ops:
         if op.kind == READ and op.outcome == OK and op.value not in known:
             return f"{name}: {op} was never written"
-    return _search(name, *_relevant(ops), initial)
+    ops, finding = _without_stale(name, ops, initial)
+    return finding or _search(name, *_relevant(ops), initial)
 
 
 def _candidates(ops, done):
