@@ -38,7 +38,7 @@ struct node {
 	struct event *signals[4];
 	struct timer first_round, beat;
 	struct timer bind_again;
-	int64_t bind_wait_ms; /* 0 = no address is missing */
+	int64_t bind_wait_ms;                /* 0 = no address is missing */
 	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
 	bool view_posted;
 	bool votes_only;     /* a member that carries no mail: no listener is open */
@@ -94,8 +94,8 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left. 0, or said
  * why. */
 int storage_first(struct node *n, struct conf *conf, bool kept) MUST_CHECK;
-/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0 or
- * -errno: it could not be kept, and a death in between would lose it. */
+/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0
+ * or -errno: it could not be kept, and a death in between would lose it. */
 int storage_leaving(struct node *n) MUST_CHECK;
 void storage_left(struct node *n);
 void storage_close(struct node *n);

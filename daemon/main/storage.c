@@ -188,7 +188,8 @@ static void on_left(const struct store_result *r, void *arg)
 	if (!n->leaves)
 		document_unkeep(n->config);
 	else
-		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log; it is written with the next start");
+		log_msg(LOG_LEVEL_ERROR, "store_first",
+			"the configuration is not in the log; it is written with the next start");
 }
 
 void storage_left(struct node *n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of nodes under any interleaving: requests, steps, nodes that die between steps and return, forced quorums.
- * A small model of a cluster keeps the rules by which the core takes or refuses a table, and has a ring for each key that
- * some corosync has read: with different keys they do not hear each other.
+ * A small model of a cluster keeps the rules by which the core takes or refuses a table, and has a ring for each key
+ * that some corosync has read: with different keys they do not hear each other.
  */
 #include <setjmp.h>
 #include <stdarg.h>
