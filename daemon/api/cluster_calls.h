@@ -27,6 +27,7 @@ struct cluster_call {
 	const char *node; /* CLUSTER_REMOVE */
 	const char *author;
 	struct call *call; /* private to the api */
+	unsigned tries;    /* private to who answers */
 };
 
 /* Exactly one of both, once, at once or later; the struct is gone with it. json is stolen. */

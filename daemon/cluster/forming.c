@@ -13,7 +13,7 @@
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
 
-enum { TTL_MAX_SEC = 7 * 24 * 3600 };
+enum { TTL_MAX_SEC = 7 * 24 * 3600, CHANGE_TRIES = 5 };
 
 enum problem forming_problem(const struct members_refusal *why)
 {
@@ -122,6 +122,9 @@ static void on_changed(const struct store_result *r, void *arg)
 		cluster_call_answer(c->q, 200, o);
 		if (!n->stopped)
 			timer_set_in(n->env.loop, &n->tick, 1);
+	} else if (r->result == CORE_STALE && ++c->q->tries < CHANGE_TRIES && !n->stopped) {
+		/* Worked out anew from the table that came first; whether it still may be is judged there. */
+		cluster_node_call(n, c->q);
 	} else if (r->result == CORE_STALE) {
 		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "Another change of the table came first: try again.");
 	} else if (r->result == CORE_REFUSED) {
