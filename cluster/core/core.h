@@ -30,7 +30,7 @@ enum {
 	CORE_DOCUMENT_MAX = CORE_BOUND(8 << 20, 16 << 10),  /* bytes of a document that is replicated */
 	CORE_SUFFIX_MAX = CORE_BOUND(64 << 20, 40 << 10),   /* bytes of entries sent to a member that lacks them */
 	CORE_TAIL_MAX = CORE_BOUND(1024, 24), /* entries in memory because they are not durable or not applied */
-	CORE_DEADLINE_MS = 10000,     /* of a proposal, where its caller has no other */
+	CORE_DEADLINE_MS = 10000,             /* of a proposal, where its caller has no other */
 	CORE_FEATURES_LOW = 1,
 	CORE_FEATURES_HIGH = 1, /* the protocol's levels this version speaks */
 };
@@ -184,6 +184,10 @@ bool core_can_vote(const struct core *c);  /* its store is whole and its disk wo
 uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 0 = nobody */
 /* The position of a committed write with this operation id or Idempotency-Key, 0 = none in 24 h of log time. */
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
+/* Whether the write made under this Idempotency-Key may have been made by the request of this hash: its entry may be
+ * gone, half of its hash is kept as long as the key. False: another request used it. True also where nothing is known.
+ */
+bool core_same_request(const struct core *c, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN]);
 /* A member's newest soft state; empty = none. Valid until the next input. */
 struct str core_soft_of(const struct core *c, uint32_t id);
 /* Appends the table of answers, for a store that is about to forget entries: in the same durable step, and none behind

@@ -68,7 +68,7 @@ static void fill_said(const struct report_row *row, const struct report_vip *sai
 
 	n->age_ms = fresh ? row->age_ms : INT64_MAX;
 	n->fault = r->ready || r->soft ? VIP_WELL : VIP_LISTENERS;
-	n->able = r->ready;
+	n->able = r->ready && !r->overloaded;
 	n->draining = fresh && is_draining(row);
 	n->generation = 1;
 	if (said == NULL)

@@ -346,6 +346,9 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (n->stopped)
 		return;
+	if (!n->lost_told)
+		lost_look(n);
+	n->lost_told = true;
 	watch_quorum(n);
 	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)

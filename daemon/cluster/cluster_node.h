@@ -51,6 +51,8 @@ void cluster_node_free(struct cluster_node *n);
 /* As the store's hooks. */
 void cluster_node_applied(struct cluster_node *n, const struct entry *e);
 void cluster_node_reset(struct cluster_node *n);
+/* As store_hooks.lost: kept in state_dir/lost.jsonl, told, and listed by GET /cluster/lost. */
+void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_force);
 /* What this node says of itself as a member, for its report. */
 void cluster_node_fill(const struct cluster_node *n, struct node_report *r);
 

@@ -42,6 +42,7 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
+	bool hangs; /* corosync, as was told */
 };
 
 /* The key of entity tags, and of which of corosync's keys it was made. */
@@ -81,6 +82,7 @@ struct cluster_node {
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
+	bool lost_told; /* once after the start */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -179,6 +181,13 @@ void cluster_drive(struct cluster_node *n);
  */
 bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation,
 		     ha_answer_fn *fn) MUST_CHECK;
+
+/* ---- lost.c: what this node had written and the cluster's log lacks ---- */
+
+/* Tells of it, or that there is nothing. */
+void lost_look(struct cluster_node *n);
+void lost_list(struct cluster_node *n, struct cluster_call *q);
+void lost_forget(struct cluster_node *n, struct cluster_call *q);
 
 /* ---- forming*.c: requests ---- */
 

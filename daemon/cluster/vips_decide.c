@@ -229,6 +229,7 @@ static void look_at_self(struct vips *v, const struct conf *conf, struct vip_nod
 	api_report(v->env.api, r);
 	h.synced = store_identity(v->env.store).cluster == 0 || store_state(v->env.store) == CORE_ACTIVE;
 	h.pools = !r->soft;
+	h.overloaded = r->overloaded;
 	self->age_ms = 0;
 	self->fault = vip_fault_of(&h);
 	self->able = vip_is_able(&h);
@@ -299,6 +300,8 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 	const struct entry *e = store_last(v->env.store, ENTRY_RUNTIME);
 	uint64_t position = e == NULL ? 0 : e->position;
 	json_t *runtime = read_runtime(v);
+	/* What this node cannot read takes back no move that it knows of. */
+	bool readable = e == NULL || runtime != NULL;
 	bool at_start = v->runtime_position == 0;
 	struct ifaddrs *all = NULL;
 	struct vip_node self = { 0 };
@@ -319,7 +322,7 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		i->seen = true;
 		choose_source(all, conf, c, &i->source4, AF_INET);
 		choose_source(all, conf, c, &i->source6, AF_INET6);
-		if (fresh || position + 1 != v->runtime_position)
+		if (fresh || (readable && position + 1 != v->runtime_position))
 			take_pin(i, runtime, fresh || at_start);
 		/* Others are about to forget it: it would hear nobody and think itself alone. */
 		self.draining = vips_is_draining(v) || (part == VIPS_KEEPS && !i->holds);
@@ -584,6 +587,10 @@ void vips_look(struct vips *v)
 	take_tick(v);
 	lost_tick(v);
 	elsewhere_tick(v);
-	if (news)
-		vips_say(v);
+	if (!news)
+		return;
+	vips_say(v);
+	/* It goes out in the next turn of the loop, not with the next beat. */
+	v->client_due_ms = 0;
+	timer_set_in(v->loop, &v->timer, 0);
 }

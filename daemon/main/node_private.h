@@ -40,6 +40,9 @@ struct node {
 	struct timer bind_again;
 	int64_t bind_wait_ms;                /* 0 = no address is missing */
 	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
+	struct trouble {
+		int64_t space_ms, no_vote_ms, event_ms; /* last look; since; last one. 0 = none */
+	} trouble;
 	bool view_posted;
 	bool votes_only;     /* a member that carries no mail: no listener is open */
 	bool stopped;        /* the engine was told to */
@@ -99,6 +102,13 @@ int storage_first(struct node *n, struct conf *conf, bool kept) MUST_CHECK;
 int storage_leaving(struct node *n) MUST_CHECK;
 void storage_left(struct node *n);
 void storage_close(struct node *n);
+
+/* ---- trouble.c: what is wrong with the store ---- */
+
+/* Some times a second. */
+void trouble_look(struct node *n);
+/* As store_hooks.event. */
+void trouble_event(enum core_event event, const char *text, void *node);
 
 /* ---- membership.c: this node as a member of a cluster ---- */
 

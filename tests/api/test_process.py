@@ -4,16 +4,19 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
+import pwd
 import re
 import resource
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
-from conftest import BINARY, DEADLINE, ROOT, ask, free_port, smtp, wait_for
+from conftest import BINARY, DEADLINE, ROOT, Node, ask, free_port, smtp, wait_for
 
 
 def run(*arguments):
@@ -372,3 +375,31 @@ def test_a_process_that_was_stopped_as_a_whole_goes_on(node):
     node.process.send_signal(signal.SIGCONT)
     wait_for(lambda: node.get("/readyz").status == 200, "it is ready again")
     assert node.process.poll() is None and "event=watchdog" not in node.log
+
+
+# ---- started as root ----
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_started_as_root_it_becomes_another_user(sink):
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        directory = pathlib.Path(made)
+        directory.chmod(0o755)
+        node = Node(directory, sink)
+        node.arguments = ["--user", "nobody"]
+        node.start()
+        try:
+            status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+            nobody = str(pwd.getpwnam("nobody").pw_uid)
+            assert re.search(r"^Uid:\t(.*)$", status, re.M)[1].split() == [nobody] * 4
+            for kind in ("Prm", "Eff", "Bnd"):
+                assert int(re.search(rf"^Cap{kind}:\t(\w+)$", status, re.M)[1], 16) == 1 << 10, "only CAP_NET_BIND_SERVICE"
+            assert (directory / "state").stat().st_uid == (directory / "run").stat().st_uid == int(nobody)
+            assert "process_open_fds" in node.get("/metrics").body.decode()
+        finally:
+            assert node.stop() == 0, node.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_user_that_is_none_is_an_error(idle_node):
+    refused = run("-c", idle_node.write_file(), "--user", "no-such-user")
+    assert refused.returncode == 1 and 'there is no user \\"no-such-user\\"' in refused.stderr

@@ -124,6 +124,10 @@ def test_what_is_killed_is_brought_back(bench, unit):
     for each in bench.nodes:
         await_active(each, 3)
     bench.await_owner()
+    if unit == "postroad-corosync":  # what it left in memory is gone
+        left = node.sh(["ls", "/dev/shm"]).split()
+        assert any(n.startswith("qb-corosync-") for n in left)
+        assert not [n for n in left if n.startswith((f"qb-corosync-{before}-", f"qb-{before}-"))], left
 
 
 @pytest.mark.parametrize("unit", ["postroadd", "postroad-ha"])
