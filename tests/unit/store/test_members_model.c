@@ -307,7 +307,7 @@ static void turn(struct world *w, struct machine *m)
 		struct members *t = members_take(w->t, &v.view, &a, &why);
 		if (a.what == MEMBERS_DO_ACTIVATE)
 			all_have_it(w);
-		HOLDS(w, t != NULL || why.code == MEMBERS_LAST);
+		HOLDS(w, t != NULL || why.code == MEMBERS_ABSENT);
 		if (t != NULL && roll(w, 25) == 0) {
 			/* It dies with the proposal on its way: nobody has it. */
 			m->up = m->synced = false;
