@@ -390,6 +390,7 @@ struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
 	n->env = *env;
 	timer_init(&n->tick, on_tick, n);
 	list_init(&n->admissions);
+	list_init(&n->waiting);
 	if (!trust_files_open(&n->trust, env->config->state_dir))
 		log_msg(LOG_LEVEL_ERROR, "cluster", "%s: %s", n->trust.dir, strerror(errno));
 	cluster_serve(n);
@@ -408,6 +409,7 @@ void cluster_node_stop(struct cluster_node *n)
 	timer_stop(&n->tick);
 	forming_stop(n);
 	forming_admit_stop(n);
+	forming_wait_stop(n);
 	if (n->event != NULL)
 		event_free(n->event);
 	n->event = NULL;
