@@ -185,6 +185,8 @@ static void after_a_promise_nothing_more_is_acknowledged_in_an_earlier_epoch(voi
 }
 
 /* A suffix of one entry, which differs by its author; whole: of the log with a gap, which cannot be appended. */
+static uint64_t suffix_committed;
+
 static struct entry say_suffix(uint32_t member, uint64_t epoch, const char *author, bool whole)
 {
 	struct sbuf b = { 0 }, entries = { 0 };
@@ -213,6 +215,7 @@ static struct entry say_suffix(uint32_t member, uint64_t epoch, const char *auth
 	if (!whole)
 		memcpy(s.hash, first.hash, ENTRY_HASH_LEN);
 	s.entries = (struct str) { entries.p, entries.n };
+	s.committed = suffix_committed;
 	wire_suffix_encode(&s, &b);
 	say(member, WIRE_SUFFIX, epoch, &b);
 	sbuf_fini(&entries);
@@ -243,6 +246,31 @@ static void another_log_taken_during_a_write_is_written_whatever_that_write_held
 		if (whole == 0)
 			clean(state);
 	}
+}
+
+/* A promise is written while the disk holds another end than memory. */
+static void what_is_committed_in_memory_is_not_said_of_another_end_on_disk(void **state)
+{
+	UNUSED(state);
+	enum { META_COMMITTED = 20 };
+	struct fix_node *n = &f.nodes[0];
+	struct sbuf none = { 0 };
+
+	play_following();
+	say_state(3, 0);
+	n->held = true;
+	say_suffix(2, 2, "of the first", false);
+	suffix_committed = 2;
+	struct entry e = say_suffix(3, 3, "of the second", false);
+	suffix_committed = 0;
+	say_ack(3, 3, &e);
+	assert_int_equal(core_committed(n->core), 2);
+	say(3, WIRE_START, 4, &none);
+	end_write(n); /* of the first */
+	assert_true(n->writing && n->write.kind == CORE_WRITE_META);
+	assert_int_equal(le_get((const uint8_t *)n->w_meta.p + META_COMMITTED, 8), 1);
+	end_write(n);
+	assert_true(said(WIRE_PROMISED, 4));
 }
 
 static void a_member_of_another_cluster_is_not_heard(void **state)
@@ -314,6 +342,7 @@ int main(void)
 		T(no_promise_is_given_to_a_log_that_lacks_what_is_being_written),
 		T(after_a_promise_nothing_more_is_acknowledged_in_an_earlier_epoch),
 		T(another_log_taken_during_a_write_is_written_whatever_that_write_held),
+		T(what_is_committed_in_memory_is_not_said_of_another_end_on_disk),
 		T(a_member_of_another_cluster_is_not_heard),
 		T(a_member_of_another_version_is_not_heard_and_stops_nobody),
 		T(whoever_differs_from_the_donor_says_so_and_stops_voting),
