@@ -242,12 +242,21 @@ bool cluster_listen(struct cluster_node *n, char **ret_why)
 	return me == NULL || peers_listen(n->env.peers, &me->listen, 1, ret_why);
 }
 
+/* A version that was taken back: it could not read what the others write. */
+static bool is_too_far(const struct cluster_node *n, char **ret_why)
+{
+	const struct members *t = cluster_table(n);
+
+	*ret_why = t == NULL ? NULL : members_too_far(t, MEMBERS_FEATURES_LOW, MEMBERS_FEATURES_HIGH);
+	return *ret_why != NULL;
+}
+
 bool cluster_begin(struct cluster_node *n, char **ret_why)
 {
 	struct corosync_options o = { .id = store_identity(n->env.store).id };
 
 	ASSERT(n->corosync == NULL);
-	if (!trust_files_load(&n->trust, ret_why))
+	if (!trust_files_load(&n->trust, ret_why) || is_too_far(n, ret_why))
 		return false;
 	own_certificate_loaded(n);
 	/* A port that is taken keeps no node from its cluster: it is tried again. */
@@ -381,6 +390,7 @@ struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
 	n->env = *env;
 	timer_init(&n->tick, on_tick, n);
 	list_init(&n->admissions);
+	list_init(&n->waiting);
 	if (!trust_files_open(&n->trust, env->config->state_dir))
 		log_msg(LOG_LEVEL_ERROR, "cluster", "%s: %s", n->trust.dir, strerror(errno));
 	cluster_serve(n);
@@ -399,6 +409,7 @@ void cluster_node_stop(struct cluster_node *n)
 	timer_stop(&n->tick);
 	forming_stop(n);
 	forming_admit_stop(n);
+	forming_wait_stop(n);
 	if (n->event != NULL)
 		event_free(n->event);
 	n->event = NULL;
