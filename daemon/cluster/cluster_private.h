@@ -22,7 +22,7 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_AGAIN_MS = 5000,  /* a request to postroad-ha that had no effect is made again */
 	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
 	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
@@ -80,7 +80,7 @@ struct cluster_node {
 	struct cluster_files files;
 	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
-	bool quorate;     /* at the last look */
+	bool quorate; /* at the last look */
 	struct recent_views views;
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
