@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agents/ha/process.h"
+#include "agents/ha/shm.h"
 #include "cluster/members/corosync_conf.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
@@ -230,9 +231,15 @@ static void install(struct corosync *c, uint64_t generation)
 	snprintf(to, sizeof(to), "%s/" COROSYNC_FILE, c->options.dir);
 	if (rename(from, to) != 0)
 		return finish(c, false, "the file cannot be renamed");
+	/* The cluster goes on when all have said so: no loss of power may bring back the file of before, or that one
+	 * without its key. */
+	if (files_sync(c->options.dir) != 0)
+		return finish(c, false, "the file's name cannot be kept");
 	drop_key(c, c->installed);
 	c->installed = generation;
 	c->staged = 0;
+	if (files_sync(c->options.dir) != 0)
+		log_msg(LOG_LEVEL_WARNING, "corosync", "the key of before may come back after a loss of power");
 	finish(c, true, "");
 }
 
@@ -306,15 +313,38 @@ void corosync_request(struct corosync *c, const struct ha_corosync *q)
 		act_by_systemd(c, q->verb);
 }
 
-bool corosync_runs(const struct corosync *c)
+/* 0 = there is none. By systemd it is ours only on a node that has a file for it. */
+static pid_t process_id(const struct corosync *c)
 {
 	if (c->options.program != NULL)
-		return c->child != NULL && process_look(job_pid(c->child), 0) == PROCESS_RUNS;
-	return process_look(process_of_file("/run", "corosync.pid"), 0) == PROCESS_RUNS;
+		return c->child != NULL ? job_pid(c->child) : 0;
+	return c->installed != 0 ? process_of_file("/run", "corosync.pid") : 0;
+}
+
+bool corosync_runs(const struct corosync *c)
+{
+	return process_look(process_id(c), 0) == PROCESS_RUNS;
+}
+
+/* One that was killed could not tidy up, and each would take more of the memory that the next one needs. */
+static void remove_remains(struct corosync *c)
+{
+	pid_t now = process_id(c);
+
+	if (c->seen != 0 && process_look(c->seen, 0) == PROCESS_GONE) {
+		unsigned n = shm_remove(SHM_DIR, c->seen);
+		if (n > 0)
+			log_msg(LOG_LEVEL_INFO, "corosync_remains", "%u files of process %d removed from " SHM_DIR, n,
+				(int)c->seen);
+		c->seen = 0;
+	}
+	if (c->seen == 0 && process_look(now, 0) != PROCESS_GONE)
+		c->seen = now;
 }
 
 void corosync_tick(struct corosync *c, int64_t now_ms)
 {
+	remove_remains(c);
 	if (c->wanted && c->child == NULL && now_ms >= c->start_at)
 		start_child(c);
 }

@@ -30,6 +30,7 @@ struct corosync {
 	struct job *child; /* where it is a child */
 	bool wanted;
 	int64_t start_at;
+	pid_t seen; /* that runs, or ran; 0 = none whose remains were not removed */
 	/* The request under way; one at a time. */
 	struct job *job;
 	uint32_t ticket;

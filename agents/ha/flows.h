@@ -70,6 +70,10 @@ int flows_established(const struct addr *vip, struct flow *out, size_t max, stru
  * same. Returns how many, at most `max`; more than that is an error. */
 int flows_passed_on(const struct addr *vip, struct flow_passed *out, size_t max, struct flows_why *why) MUST_CHECK;
 
+/* Sorts them by node, and gives all of a node the longest time that one of them has: what is over by then costs nothing
+ * but its place. */
+void flows_group(struct flow_passed *list, size_t n);
+
 /* ---- the node that takes it ---- */
 
 /* For move->seconds (at most FLOWS_OPEN_MAX): whatever arrives for the address and belongs to no connection that began

@@ -58,6 +58,7 @@ static int list_passed_on(struct parts *p, const struct addr *ip, struct flows_w
 	struct flow_passed *flows = xcalloc(FLOWS_MAX, sizeof(*flows));
 	int n = flows_passed_on(ip, flows, FLOWS_MAX, why);
 
+	flows_group(flows, n > 0 ? (size_t)n : 0);
 	for (int i = 0; i < n; i++)
 		if (flows[i].seconds > 0)
 			add(p, &flows[i].flow, &flows[i].node, flows[i].seconds);

@@ -51,6 +51,7 @@ void core_free(struct core *c)
 	lanes_fini(&c->lanes);
 	own_fini(c);
 	ledger_fini(c);
+	sbuf_wipe(&c->soft);
 	sbuf_fini(&c->soft);
 	FREE_OBJ(c);
 }
@@ -135,11 +136,20 @@ void core_disconnected(struct core *c)
 	core_set_state(c);
 }
 
+/* It may hold keys: no copy of an earlier one stays in freed memory. */
+static void keep_soft(struct sbuf *to, struct str bytes)
+{
+	sbuf_wipe(to);
+	sbuf_reserve(to, CORE_SOFT_MAX);
+	sbuf_add(to, bytes.p, bytes.n);
+}
+
 static void on_soft(struct member *m, struct str body)
 {
-	sbuf_reset(&m->soft);
 	if (body.n <= CORE_SOFT_MAX)
-		sbuf_add(&m->soft, body.p, body.n);
+		keep_soft(&m->soft, body);
+	else
+		sbuf_wipe(&m->soft);
 }
 
 static void on_message(struct core *c, struct member *m, const struct wire_head *h, struct str body)
@@ -251,6 +261,7 @@ static void send_soft(struct core *c)
 	struct sbuf body = { 0 };
 
 	c->soft_ms = c->now_ms;
+	c->soft_new = false;
 	sbuf_add(&body, c->soft.p, c->soft.n);
 	lanes_send(c, WIRE_SOFT, c->view.epoch, &body);
 }
@@ -274,7 +285,7 @@ void core_tick(struct core *c, uint64_t now_ms)
 	view_tick(c);
 	if (c->view.lost)
 		return;
-	if (now_ms - c->soft_ms >= SOFT_MS)
+	if (c->soft_new || now_ms - c->soft_ms >= SOFT_MS)
 		send_soft(c);
 	order_pending(c);
 	lanes_flush(c);
@@ -285,8 +296,8 @@ int core_soft(struct core *c, struct str bytes)
 	CHECK_OBJ(c, CORE_MAGIC);
 	if (bytes.n > CORE_SOFT_MAX)
 		return -EFBIG;
-	sbuf_reset(&c->soft);
-	sbuf_add(&c->soft, bytes.p, bytes.n);
+	keep_soft(&c->soft, bytes);
+	c->soft_new = true;
 	return 0;
 }
 
@@ -330,6 +341,12 @@ uint64_t core_applied(const struct core *c)
 	return c->applied;
 }
 
+size_t core_in_memory(const struct core *c)
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return c->ledger.n_tail;
+}
+
 uint64_t core_epoch(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
@@ -354,6 +371,12 @@ uint64_t core_find(const struct core *c, const char *operation, const char *idem
 	uint64_t position = ops_find(&c->ledger.ops, operation, idempotency_key);
 
 	return position <= c->applied ? position : 0;
+}
+
+bool core_same_request(const struct core *c, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN])
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return ops_same_request(&c->ledger.ops, idempotency_key, request_hash);
 }
 
 struct str core_soft_of(const struct core *c, uint32_t id)

@@ -19,6 +19,7 @@ void lanes_init(struct lanes *l)
 static void drop_message(struct out_message *m)
 {
 	list_remove(&m->link);
+	sbuf_wipe(&m->body); /* soft state has keys in it */
 	sbuf_fini(&m->body);
 	free(m);
 }
@@ -29,7 +30,7 @@ void lanes_reset(struct lanes *l)
 		drop_message(LIST_FIRST(&l->control, struct out_message, link));
 	while (!list_empty(&l->bulk))
 		drop_message(LIST_FIRST(&l->bulk, struct out_message, link));
-	sbuf_reset(&l->frame);
+	sbuf_wipe(&l->frame);
 	l->sequence = 0;
 	l->in_flight = 0;
 }
@@ -100,7 +101,7 @@ void lanes_flush(struct core *c)
 			return;
 		l->sequence++;
 		l->in_flight++;
-		sbuf_reset(&l->frame);
+		sbuf_wipe(&l->frame);
 	}
 }
 

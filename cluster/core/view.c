@@ -169,6 +169,7 @@ void view_close(struct core *c)
 
 	for (size_t i = 0; i < v->n; i++) {
 		joining_fini(&v->members[i].joining);
+		sbuf_wipe(&v->members[i].soft);
 		sbuf_fini(&v->members[i].soft);
 	}
 	order_clear(c);

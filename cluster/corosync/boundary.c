@@ -83,12 +83,19 @@ struct boundary *boundary_new(const struct thread_start *start)
 	return b;
 }
 
+/* Messages may hold keys. */
+static void free_waiting(struct waiting *w)
+{
+	explicit_bzero(w->bytes, w->n);
+	free(w);
+}
+
 static void drop_waiting(struct boundary *b)
 {
 	while (!list_empty(&b->waiting)) {
 		struct waiting *w = LIST_FIRST(&b->waiting, struct waiting, link);
 		list_remove(&w->link);
-		free(w);
+		free_waiting(w);
 	}
 	b->n_waiting = 0;
 }
@@ -354,7 +361,7 @@ void boundary_sent(struct boundary *b)
 	list_remove(&w->link);
 	b->n_waiting--;
 	pthread_mutex_unlock(&b->lock);
-	free(w);
+	free_waiting(w);
 }
 
 void boundary_calls(struct boundary *b)

@@ -140,7 +140,7 @@ void corosync_dispatch(struct corosync *c)
 		if (e == NULL)
 			return;
 		tell(c, e);
-		free(e);
+		queue_event_free(e);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include "cluster/corosync/queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void queue_init(struct queue *q)
 {
@@ -16,7 +17,14 @@ void queue_init(struct queue *q)
 void queue_fini(struct queue *q)
 {
 	for (struct queue_event *e; (e = queue_take(q)) != NULL;)
-		free(e);
+		queue_event_free(e);
+}
+
+void queue_event_free(struct queue_event *e)
+{
+	if (e->kind == QUEUE_MESSAGE)
+		explicit_bzero(e->of.bytes, e->n);
+	free(e);
 }
 
 static struct queue_event *append(struct queue *q, enum queue_kind kind, size_t bytes)

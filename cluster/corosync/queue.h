@@ -36,7 +36,9 @@ void queue_message(struct queue *q, uint32_t sender, struct str bytes);
 void queue_view(struct queue *q, struct core_view_id id, uint64_t generation, const uint32_t *members, size_t n);
 void queue_disconnected(struct queue *q);
 bool queue_full(const struct queue *q);
-/* The oldest, the caller's to free(); NULL = none. */
+/* The oldest, the caller's to free; NULL = none. */
 struct queue_event *queue_take(struct queue *q);
+/* Overwrites a message: it may hold keys. */
+void queue_event_free(struct queue_event *e);
 
 #endif

@@ -115,6 +115,7 @@ static void read_state(struct input *in, struct node_report *r)
 	r->ready = flags & STATE_IS_READY;
 	r->soft = flags & STATE_SOFT;
 	r->safe_to_stop = flags & STATE_SAFE;
+	r->overloaded = flags & STATE_OVERLOADED;
 }
 
 static void read_reason(struct input *in, struct node_report *r)

@@ -120,7 +120,8 @@ static void put_node(struct sbuf *out, const struct node_report *r)
 static unsigned state_flags(const struct node_report *r)
 {
 	return (r->admin_drain ? STATE_DRAIN : 0) | (r->voter_only ? STATE_VOTER_ONLY : 0) |
-	       (r->ready ? STATE_IS_READY : 0) | (r->soft ? STATE_SOFT : 0) | (r->safe_to_stop ? STATE_SAFE : 0);
+	       (r->ready ? STATE_IS_READY : 0) | (r->soft ? STATE_SOFT : 0) | (r->safe_to_stop ? STATE_SAFE : 0) |
+	       (r->overloaded ? STATE_OVERLOADED : 0);
 }
 
 static void put_state(struct sbuf *out, const struct node_report *r)

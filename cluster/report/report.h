@@ -88,6 +88,7 @@ struct node_report {
 	bool voter_only;                 /* carries no mail */
 	bool ready;                      /* should receive mail */
 	bool soft;                       /* not ready, but only for want of usable servers: better than nobody */
+	bool overloaded;                 /* it has more to do than it can: another one is better, if it has not */
 	bool safe_to_stop;               /* nothing is lost by it */
 	uint64_t sessions, transactions; /* open */
 	size_t n_reasons;                /* why it is not ready */

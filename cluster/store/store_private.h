@@ -82,7 +82,8 @@ struct store {
 	struct sbuf meta, entries, answers;
 	uint64_t token;
 	int disk_error;
-	bool compact_now; /* tests */
+	int64_t began_ms, took_ms; /* the write under way, by the clock; how long the last one took */
+	bool compact_now;          /* tests */
 	/* proposals */
 	struct list proposals;
 	struct operation operations[OPERATIONS_KEPT];

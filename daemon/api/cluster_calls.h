@@ -18,7 +18,9 @@ enum cluster_verb {
 	CLUSTER_REMOVE_FORCED, /* does not wait for members that are absent */
 	CLUSTER_CANCEL,
 	CLUSTER_FORCE_QUORUM,
-	CLUSTER_ROTATE_KEYS
+	CLUSTER_ROTATE_KEYS,
+	CLUSTER_LOST, /* entries of this node that are not in the cluster's log */
+	CLUSTER_LOST_FORGET
 };
 
 struct cluster_call {
@@ -27,6 +29,8 @@ struct cluster_call {
 	const char *node; /* CLUSTER_REMOVE */
 	const char *author;
 	struct call *call; /* private to the api */
+	unsigned tries;    /* private to who answers, as the next */
+	int64_t since_ms;
 };
 
 /* Exactly one of both, once, at once or later; the struct is gone with it. json is stolen. */

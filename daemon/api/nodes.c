@@ -80,6 +80,7 @@ static void add_shared(struct api *a, json_t *o, const struct report_row *row)
 
 	json_object_set_new(o, "ready", json_boolean(r->ready));
 	json_object_set_new(o, "not_ready", reasons_of(r));
+	json_object_set_new(o, "overloaded", json_boolean(r->overloaded));
 	json_object_set_new(o, "voter_only", json_boolean(r->voter_only));
 	json_object_set_new(o, "transactions", json_integer((json_int_t)r->transactions));
 	json_object_set_new(o, "safe_to_stop", json_boolean(r->safe_to_stop));
@@ -192,6 +193,17 @@ static bool is_soft(json_t *reasons)
 	return true;
 }
 
+/* Also asked for four times a second, for the virtual addresses. */
+static const char *overloaded(struct api *a)
+{
+	struct engine_load load;
+
+	engine_load(a->env.engine, &load);
+	const char *why = overload_look(&a->overload, &load, loop_now_ms(a->env.loop));
+	api_warn(a, "overloaded", why);
+	return why;
+}
+
 static void fill_state(struct api *a, struct node_report *r)
 {
 	json_t *reasons = status_not_ready(a);
@@ -207,6 +219,7 @@ static void fill_state(struct api *a, struct node_report *r)
 			    json_string_value(json_array_get(reasons, r->n_reasons)));
 	r->soft = n > 0 && is_soft(reasons);
 	r->sessions = engine_session_count(a->env.engine);
+	r->overloaded = overloaded(a) != NULL;
 	r->safe_to_stop = status_stop_is_unsafe(a) == NULL;
 	json_decref(reasons);
 }

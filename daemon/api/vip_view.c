@@ -68,7 +68,7 @@ static void fill_said(const struct report_row *row, const struct report_vip *sai
 
 	n->age_ms = fresh ? row->age_ms : INT64_MAX;
 	n->fault = r->ready || r->soft ? VIP_WELL : VIP_LISTENERS;
-	n->able = r->ready;
+	n->able = r->ready && !r->overloaded;
 	n->draining = fresh && is_draining(row);
 	n->generation = 1;
 	if (said == NULL)
@@ -97,6 +97,7 @@ static void add_node(const struct report_row *row, void *arg)
 	bool has_address = n.address4.sa.sa_family != 0 || n.address6.sa.sa_family != 0;
 	if (is_named(w->config, row->name) && !row->own && !has_address) {
 		w->complete = w->complete && row->report != NULL && row->report->n_vips > 0;
+		w->nodes->unheard += row->report == NULL;
 		return;
 	}
 	w->nodes->list[w->nodes->n++] = n;

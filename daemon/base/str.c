@@ -89,6 +89,13 @@ void sbuf_reset(struct sbuf *b)
 		b->p[0] = '\0';
 }
 
+void sbuf_wipe(struct sbuf *b)
+{
+	if (b->p != NULL)
+		explicit_bzero(b->p, b->cap);
+	b->n = 0;
+}
+
 char *sbuf_extend(struct sbuf *b, size_t n)
 {
 	sbuf_reserve(b, n);

@@ -39,6 +39,7 @@ struct sbuf {
 
 void sbuf_fini(struct sbuf *b);
 void sbuf_reset(struct sbuf *b); /* keeps the memory */
+void sbuf_wipe(struct sbuf *b);  /* the same, and overwrites what was in it: for secrets */
 /* Room for n more bytes without another allocation. */
 void sbuf_reserve(struct sbuf *b, size_t n);
 void sbuf_add(struct sbuf *b, const void *p, size_t n);

@@ -82,6 +82,7 @@ struct cluster_node {
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
+	bool lost_told;   /* once after the start */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -95,6 +96,8 @@ struct cluster_node {
 	struct cluster_renewal renewal;
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
+	struct list admissions;    /* of others, forming_admit.c */
+	struct list waiting;       /* requests that are tried again in a moment, forming.c */
 };
 
 static inline struct str cluster_str(const struct sbuf *b)
@@ -180,6 +183,13 @@ void cluster_drive(struct cluster_node *n);
 bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation,
 		     ha_answer_fn *fn) MUST_CHECK;
 
+/* ---- lost.c: what this node had written and the cluster's log lacks ---- */
+
+/* Tells of it, or that there is nothing. */
+void lost_look(struct cluster_node *n);
+void lost_list(struct cluster_node *n, struct cluster_call *q);
+void lost_forget(struct cluster_node *n, struct cluster_call *q);
+
 /* ---- forming*.c: requests ---- */
 
 void forming_init(struct cluster_node *n, struct cluster_call *q);
@@ -197,6 +207,8 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+void forming_admit_stop(struct cluster_node *n);
+void forming_wait_stop(struct cluster_node *n);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

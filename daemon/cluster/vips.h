@@ -13,12 +13,19 @@
 enum {
 	VIPS_ANSWER_MS = 30000,    /* an answer of postroad-ha that is not there by then is none */
 	VIPS_MOVE_OPEN_S = 20,     /* a new owner passes on what it does not know for so long */
-	VIPS_MOVE_KEEP_S = 86400,  /* sessions of an old owner may live on for so long, and are reset then */
+	VIPS_MOVE_KEEP_S = 3600,   /* sessions of an old owner may live on for so long, and are reset then */
 	VIPS_MOVE_READY_MS = 8000, /* a target has so long to be ready */
 	VIPS_LEAVE_MS = 10000      /* a drain waits so long for addresses to leave */
 };
 
 struct vips;
+
+enum vips_part {
+	VIPS_ALL,
+	VIPS_KEEPS, /* this node is on its way out of the cluster: it takes none, what it has it keeps for now */
+	VIPS_NONE   /* VIPs are not for this node: it only votes, or is no member any more and still has their
+		       configuration */
+};
 
 /* All is borrowed until vips_free(). */
 struct vips_env {
@@ -27,6 +34,7 @@ struct vips_env {
 	struct report_view *view;
 	struct api *api;
 	struct conf *(*conf)(void *arg); /* in force; not referenced */
+	enum vips_part (*part)(void *arg);
 	/* Something of what this node says of itself should not wait: as share_turn(). */
 	void (*say)(void *arg);
 	void *arg;

@@ -9,14 +9,16 @@
 #include <sys/stat.h>
 
 #include "daemon/main/node.h"
+#include "daemon/main/privileges.h"
 
 #define NODE_FILE "/etc/postroad/node.json"
 
 static const char usage[] =
-	"usage: postroadd [-c FILE] [--check]\n"
+	"usage: postroadd [-c FILE] [--user NAME] [--check]\n"
 	"       postroadd --manual | --version | --help\n"
 	"\n"
 	"  -c, --config FILE  the node file (default " NODE_FILE ")\n"
+	"      --user NAME    whom to become when started as root (postroad, if there is such a user; root: nobody)\n"
 	"      --check        validate the node file and the configuration, then exit: 0 valid, 2 not\n"
 	"      --manual       print the reference of the configuration and the node file, in Markdown\n"
 	"      --version      print the version\n"
@@ -25,14 +27,18 @@ static const char usage[] =
 	"HUP reads the certificates again.\n";
 
 struct arguments {
-	const char *node_file;
+	const char *node_file, *user;
 	bool check;
 };
 
 static const struct option options[] = {
-	{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' },
-	{ "manual", no_argument, NULL, 'm' },       { "version", no_argument, NULL, 'v' },
-	{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+	{ "config", required_argument, NULL, 'c' },
+	{ "check", no_argument, NULL, 'k' },
+	{ "manual", no_argument, NULL, 'm' },
+	{ "version", no_argument, NULL, 'v' },
+	{ "user", required_argument, NULL, 'u' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
 };
 
 static int print_manual(void)
@@ -53,6 +59,9 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 		switch (opt) {
 		case 'c':
 			ret->node_file = optarg;
+			break;
+		case 'u':
+			ret->user = optarg;
 			break;
 		case 'k':
 			ret->check = true;
@@ -95,6 +104,19 @@ static void on_libevent(int severity, const char *text)
 	log_msg(severity == EVENT_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "libevent", "%s", text);
 }
 
+static int run(const struct node_config *n, const struct arguments *args)
+{
+	char *why = privileges_drop(n, args->user);
+
+	if (why == NULL)
+		return node_run(n, args->node_file);
+	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
+	if (n->log_target != LOG_TARGET_STDERR)
+		fprintf(stderr, "postroadd: %s\n", why);
+	free(why);
+	return EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments args = { .node_file = NODE_FILE };
@@ -115,7 +137,7 @@ int main(int argc, char **argv)
 	errors_fini(&errors);
 	log_init(n->log_target, n->log_level);
 	event_set_log_callback(on_libevent);
-	status = args.check ? node_check(n) : node_run(n, args.node_file);
+	status = args.check ? node_check(n) : run(n, &args);
 	node_config_free(n);
 	return status;
 }

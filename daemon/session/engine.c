@@ -19,6 +19,7 @@
 #include "daemon/session/engine_private.h"
 #include "daemon/session/front_auth.h"
 #include "daemon/session/hashing.h"
+#include "daemon/session/overload.h"
 #include "daemon/net/handshakes.h"
 #include "daemon/session/pressure.h"
 #include "daemon/session/proxied.h"
@@ -423,6 +424,38 @@ int64_t engine_worker_silence_ms(struct engine *e)
 			worst = silent;
 	}
 	return worst;
+}
+
+/* The fuller one of two by their share of the cap. */
+static void compare(struct engine_load *l, const struct listener_runtime *r)
+{
+	uint64_t cap = atomic_load_explicit(&r->cap, memory_order_relaxed);
+	uint64_t n = atomic_load_explicit(&r->connections, memory_order_relaxed);
+
+	if (cap == UNLIMITED || cap == 0)
+		return;
+	if (l->listener[0] != '\0' && (double)n / (double)cap <= (double)l->connections / (double)l->cap)
+		return;
+	snprintf(l->listener, sizeof(l->listener), "%s", r->name);
+	l->connections = n;
+	l->cap = cap;
+}
+
+void engine_load(struct engine *e, struct engine_load *ret)
+{
+	size_t pos = 0;
+	struct str key;
+	void *value;
+
+	CHECK_OBJ(e, ENGINE_MAGIC);
+	*ret = (struct engine_load) { 0 };
+	for (unsigned i = 0; i < e->n_workers; i++) {
+		int64_t lag = loop_lag_us(e->workers[i].loop) / 1000;
+		if (lag > ret->lag_ms)
+			ret->lag_ms = lag;
+	}
+	while (map_next(e->runtimes, &pos, &key, &value))
+		compare(ret, value);
 }
 
 unsigned engine_workers(const struct engine *e)

@@ -54,6 +54,9 @@ bool engine_is_draining(const struct engine *e);
 /* Milliseconds since the slowest worker's loop turned. */
 int64_t engine_worker_silence_ms(struct engine *e);
 unsigned engine_workers(const struct engine *e);
+/* How much there is to do: a sample. */
+struct engine_load;
+void engine_load(struct engine *e, struct engine_load *ret);
 uint64_t engine_session_count(struct engine *e);
 
 /* ---- sessions, for the API ---- */

@@ -149,6 +149,7 @@ class Node:
         self.smtp_port = free_port()
         self.admin_port = free_port()
         self.process = None
+        self.arguments = []
         self.log_path = directory / "log"
         self.config = {
             "version": 1,
@@ -193,7 +194,7 @@ class Node:
     def start(self, ready=True, **options):
         """options are Popen's."""
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([BINARY, "-c", self.write_file()], stdout=log, stderr=log, **options)
+            self.process = subprocess.Popen([BINARY, "-c", self.write_file(), *self.arguments], stdout=log, stderr=log, **options)
         wait_for(self.answers, "the admin socket answers")
         if ready:
             wait_for(lambda: self.get("/readyz").status == 200, "the node is ready")

@@ -4,16 +4,19 @@ import base64
 import contextlib
 import json
 import os
+import pathlib
+import pwd
 import re
 import resource
 import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
-from conftest import BINARY, DEADLINE, ROOT, ask, free_port, smtp, wait_for
+from conftest import BINARY, DEADLINE, ROOT, Node, ask, free_port, smtp, wait_for
 
 
 def run(*arguments):
@@ -131,6 +134,10 @@ def test_an_address_taken_at_a_later_start_is_tried_again_and_all_else_serves(id
         _, f = smtp(idle_node)
         assert ask(f, "NOOP").startswith("250 ")
         assert idle_node.get("/readyz").status == 503
+        written = idle_node.write("PATCH", "/api/v1/config", {"domain_sets": {"d": {"d.test": True}}})
+        assert written.status == 200, "whoever changes something else can do nothing about it"
+        refused = idle_node.write("PATCH", "/api/v1/config", {"listeners": {"third": idle_node.config["listeners"]["late"]}})
+        assert refused.status == 422
     wait_for(lambda: idle_node.get("/readyz").status == 200, "the address is had once it is free")
     assert warning() is None
     with socket.create_connection(("127.0.0.1", port), 10) as late:
@@ -265,6 +272,9 @@ def test_systemd_is_told(idle_node, monkeypatch):
         idle_node.stop()
         while "STOPPING=1" not in seen:
             seen += s.recv(1000).decode().split("\n")
+        # The grace is 2 s, and addresses may take half of it and some more.
+        extend = next(line for line in seen if line.startswith("EXTEND_TIMEOUT_USEC="))
+        assert int(extend.partition("=")[2]) >= 3_000_000
 
 
 def test_too_few_descriptors_is_a_warning(idle_node):
@@ -372,3 +382,31 @@ def test_a_process_that_was_stopped_as_a_whole_goes_on(node):
     node.process.send_signal(signal.SIGCONT)
     wait_for(lambda: node.get("/readyz").status == 200, "it is ready again")
     assert node.process.poll() is None and "event=watchdog" not in node.log
+
+
+# ---- started as root ----
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_started_as_root_it_becomes_another_user(sink):
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        directory = pathlib.Path(made)
+        directory.chmod(0o755)
+        node = Node(directory, sink)
+        node.arguments = ["--user", "nobody"]
+        node.start()
+        try:
+            status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+            nobody = str(pwd.getpwnam("nobody").pw_uid)
+            assert re.search(r"^Uid:\t(.*)$", status, re.M)[1].split() == [nobody] * 4
+            for kind in ("Prm", "Eff", "Bnd"):
+                assert int(re.search(rf"^Cap{kind}:\t(\w+)$", status, re.M)[1], 16) == 1 << 10, "only CAP_NET_BIND_SERVICE"
+            assert (directory / "state").stat().st_uid == (directory / "run").stat().st_uid == int(nobody)
+            assert "process_open_fds" in node.get("/metrics").body.decode()
+        finally:
+            assert node.stop() == 0, node.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_user_that_is_none_is_an_error(idle_node):
+    refused = run("-c", idle_node.write_file(), "--user", "no-such-user")
+    assert refused.returncode == 1 and 'there is no user \\"no-such-user\\"' in refused.stderr

@@ -95,6 +95,26 @@ static void what_is_said_of_a_vip_survives_the_way(void **state)
 	report_wipe(&b);
 }
 
+static void an_overloaded_node_is_well_but_not_able(void **state)
+{
+	UNUSED(state);
+	struct report_view *v = view_new();
+	struct vip_config c = config_of();
+	struct node_report one = report_of(1, ALL), two = report_of(2, ALL), three = report_of(3, ALL);
+	struct vip_nodes nodes;
+	bool complete;
+
+	three.overloaded = true;
+	hear(v, &one, NOW);
+	hear(v, &two, NOW);
+	hear(v, &three, NOW);
+	vip_view_nodes(v, NOW, &c, &nodes, &complete);
+	assert_true(node_in(&nodes, 2)->able);
+	assert_false(node_in(&nodes, 3)->able);
+	assert_int_equal(node_in(&nodes, 3)->fault, VIP_WELL);
+	report_view_free(v);
+}
+
 static void a_node_that_was_never_heard_is_waited_for_and_left_out(void **state)
 {
 	UNUSED(state);
@@ -207,6 +227,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_said_of_a_vip_survives_the_way),
+		cmocka_unit_test(an_overloaded_node_is_well_but_not_able),
 		cmocka_unit_test(a_node_that_was_never_heard_is_waited_for_and_left_out),
 		cmocka_unit_test(a_peer_whose_keepalived_lacks_this_node_is_unaware),
 		cmocka_unit_test(a_silent_node_keeps_its_address_and_counts_for_nothing_else),

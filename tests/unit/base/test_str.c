@@ -90,6 +90,25 @@ static void builder_is_terminated_after_every_step(void **state)
 	sbuf_fini(&b);
 }
 
+static void what_is_wiped_is_overwritten(void **state)
+{
+	UNUSED(state);
+	struct sbuf b = { 0 };
+
+	sbuf_wipe(&b);
+	sbuf_puts(&b, "a secret that is long enough");
+	char *memory = b.p;
+	size_t cap = b.cap;
+	sbuf_reset(&b);
+	sbuf_puts(&b, "short");
+	sbuf_wipe(&b);
+	assert_int_equal(b.n, 0);
+	assert_ptr_equal(b.p, memory);
+	for (size_t i = 0; i < cap; i++)
+		assert_int_equal(memory[i], 0);
+	sbuf_fini(&b);
+}
+
 /* At every fill level around the capacity. */
 static void builder_formats_across_its_capacity(void **state)
 {
@@ -179,6 +198,7 @@ int main(void)
 		cmocka_unit_test(lower_case_is_ascii_only),
 		cmocka_unit_test(distance_is_levenshtein_capped),
 		cmocka_unit_test(builder_is_terminated_after_every_step),
+		cmocka_unit_test(what_is_wiped_is_overwritten),
 		cmocka_unit_test(builder_formats_across_its_capacity),
 		cmocka_unit_test(stealing_leaves_an_empty_builder),
 		cmocka_unit_test(a_list_survives_removal_of_the_current_item),

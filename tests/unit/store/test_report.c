@@ -15,7 +15,7 @@ static struct node_report a_full_one(void)
 {
 	struct node_report r = report_of(3, 99);
 
-	r.admin_drain = r.soft = r.safe_to_stop = r.voter_only = true;
+	r.admin_drain = r.soft = r.safe_to_stop = r.voter_only = r.overloaded = true;
 	r.ready = false;
 	r.state = REPORT_DRAIN;
 	r.sessions = 1ull << 40;
@@ -95,7 +95,8 @@ static void a_report_comes_back_as_it_was(void **state)
 	assert_true(report_decode(bytes_of(&b), &back));
 	assert_true(back.id == 3 && back.sequence == 99 && back.started_ms == 1000000 && back.wall_ms == 5000000);
 	assert_true(back.features_low == 1 && back.features_high == 1 && back.state == REPORT_DRAIN);
-	assert_true(back.admin_drain && back.soft && back.safe_to_stop && back.voter_only && !back.ready);
+	assert_true(back.admin_drain && back.soft && back.safe_to_stop && back.voter_only && back.overloaded &&
+		    !back.ready);
 	assert_true(back.sessions == 1ull << 40 && back.transactions == 12 && back.view_changes == 4);
 	assert_true(back.revision == 7 && back.has_hash && back.n_unapplied == 2 && !back.partial);
 	assert_memory_equal(back.hash, r.hash, sizeof(r.hash));
