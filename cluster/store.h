@@ -26,7 +26,8 @@ struct transport_events;
 /* Opens or creates the store below dir (mode 0700, files 0600), locked against a second process. NULL = failed;
  * *ret_why is a sentence the caller frees (names the file). *ret_warning (the caller frees) says that a tail that was
  * never reported was cut off, or that the log is damaged and will be fetched from the other members: a node that has no
- * others, or whose table names no other voter, does not open then. Blocks while it reads. Nothing is written to the log before store_start(). */
+ * others, or whose table names no other voter, does not open then. Blocks while it reads. Nothing is written to the log
+ * before store_start(). */
 struct store *store_open(const char *dir, const char *node, char **ret_why, char **ret_warning) MUST_CHECK;
 /* From here on it takes part: alone as a view of itself, or with the transport that was attached before. 0 or -errno:
  * no thread can be started. */
@@ -71,7 +72,7 @@ uint64_t store_revision_number(const struct store *s);
 
 /* Idempotency: the write made under this key within 24 h (by log time), or NULL. Kept with the log, also over restarts.
  * A member that was given the log in short does not know of keys whose entry was left out: a second write under such a
- * key is answered CORE_DUPLICATE all the same. */
+ * key is answered CORE_DUPLICATE all the same, and store_same_request() tells whether it was the same. */
 struct store_answer {
 	uint8_t request_hash[ENTRY_HASH_LEN];
 	uint64_t position, revision;
@@ -79,6 +80,8 @@ struct store_answer {
 	double wall;
 };
 const struct store_answer *store_answer_find(struct store *s, const char *key);
+/* As core_same_request(): for a key whose answer is not known here. */
+bool store_same_request(const struct store *s, const char *key, const uint8_t request_hash[ENTRY_HASH_LEN]);
 
 /* ---- writing ---- */
 
@@ -132,6 +135,8 @@ bool store_quorate(const struct store *s);
 enum core_state store_state(const struct store *s);
 /* Why this node's disk does not take writes, 0 = it does. */
 int store_disk_error(const struct store *s);
+/* How long the last write to this node's disk took, or the one under way has lasted, whichever is longer. */
+int64_t store_disk_ms(const struct store *s);
 /* The members of the view, this node among them. Returns how many; 0 = in none. */
 size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX]);
 /* Members of the table in force (a node without one is alone), by whether they are in the view. */

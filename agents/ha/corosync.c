@@ -231,9 +231,15 @@ static void install(struct corosync *c, uint64_t generation)
 	snprintf(to, sizeof(to), "%s/" COROSYNC_FILE, c->options.dir);
 	if (rename(from, to) != 0)
 		return finish(c, false, "the file cannot be renamed");
+	/* The cluster goes on when all have said so: no loss of power may bring back the file of before, or that one
+	 * without its key. */
+	if (files_sync(c->options.dir) != 0)
+		return finish(c, false, "the file's name cannot be kept");
 	drop_key(c, c->installed);
 	c->installed = generation;
 	c->staged = 0;
+	if (files_sync(c->options.dir) != 0)
+		log_msg(LOG_LEVEL_WARNING, "corosync", "the key of before may come back after a loss of power");
 	finish(c, true, "");
 }
 

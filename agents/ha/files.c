@@ -88,6 +88,18 @@ int files_replace(const char *dir, const char *name, struct str bytes, mode_t mo
 	return r;
 }
 
+int files_sync(const char *dir)
+{
+	int at = open_directory(dir), r = 0;
+
+	if (at < 0)
+		return -errno;
+	if (fsync(at) != 0)
+		r = -errno;
+	close(at);
+	return r;
+}
+
 int files_read(const char *dir, const char *name, size_t max, struct sbuf *out)
 {
 	int at = open_directory(dir);

@@ -18,6 +18,8 @@ char *files_directory(const char *path, mode_t mode) MUST_CHECK;
 int files_replace(const char *dir, const char *name, struct str bytes, mode_t mode, bool durable) MUST_CHECK;
 /* The bytes, at most max of them. -ENOENT, -EFBIG, … */
 int files_read(const char *dir, const char *name, size_t max, struct sbuf *out) MUST_CHECK;
+/* Names in dir, as they are now, are on stable storage when this returns. 0 or -errno. */
+int files_sync(const char *dir) MUST_CHECK;
 /* No error when it is not there. */
 void files_remove(const char *dir, const char *name);
 /* Whether a path can stand in a configuration file as it is: absolute, "[A-Za-z0-9_./-]", and not too long for the

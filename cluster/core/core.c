@@ -367,6 +367,12 @@ uint64_t core_find(const struct core *c, const char *operation, const char *idem
 	return position <= c->applied ? position : 0;
 }
 
+bool core_same_request(const struct core *c, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN])
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return ops_same_request(&c->ledger.ops, idempotency_key, request_hash);
+}
+
 struct str core_soft_of(const struct core *c, uint32_t id)
 {
 	CHECK_OBJ(c, CORE_MAGIC);

@@ -184,6 +184,10 @@ bool core_can_vote(const struct core *c);  /* its store is whole and its disk wo
 uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 0 = nobody */
 /* The position of a committed write with this operation id or Idempotency-Key, 0 = none in 24 h of log time. */
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
+/* Whether the write made under this Idempotency-Key may have been made by the request of this hash: its entry may be
+ * gone, half of its hash is kept as long as the key. False: another request used it. True also where nothing is known.
+ */
+bool core_same_request(const struct core *c, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN]);
 /* A member's newest soft state; empty = none. Valid until the next input. */
 struct str core_soft_of(const struct core *c, uint32_t id);
 /* Appends the table of answers, for a store that is about to forget entries: in the same durable step, and none behind

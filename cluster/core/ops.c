@@ -2,7 +2,8 @@
  * Operations by what names them. Names are kept as half a SHA-256, so that a name of any length takes the same place
  * and nobody can choose two that collide.
  *
- * Each record as bytes: name [16], position u64, wall u64 (the bits of a double), little-endian.
+ * As bytes: "OPS2", zero u32, then records: name [16], position u64, wall u64 (the bits of a double), request [16],
+ * little-endian. Before, there was no head, nor a request.
  */
 #include "cluster/core/ops.h"
 
@@ -13,11 +14,14 @@
 #include "cluster/core/le.h"
 #include "daemon/base/hash.h"
 
-enum { NAME_LEN = 16, RECORD_LEN = 32 };
+enum { NAME_LEN = 16, OLD_RECORD_LEN = 32, RECORD_LEN = OLD_RECORD_LEN + NAME_LEN, HEAD_LEN = 8 };
+
+static const char head[HEAD_LEN] = "OPS2";
 
 struct op {
 	struct list link;
 	uint8_t name[NAME_LEN];
+	uint8_t request[NAME_LEN]; /* of a key, the half of its request's hash; zero = not known */
 	uint64_t position;
 	double wall;
 };
@@ -63,7 +67,7 @@ void ops_fini(struct ops *o)
 	o->by_key = NULL;
 }
 
-static void put(struct ops *o, const uint8_t name[NAME_LEN], uint64_t position, double wall)
+static void put(struct ops *o, const uint8_t name[NAME_LEN], const uint8_t *request, uint64_t position, double wall)
 {
 	struct op *op = map_get(o->by_key, name_str(name));
 
@@ -73,6 +77,8 @@ static void put(struct ops *o, const uint8_t name[NAME_LEN], uint64_t position, 
 		drop(o, LIST_FIRST(&o->all, struct op, link));
 	op = xcalloc(1, sizeof(*op));
 	memcpy(op->name, name, NAME_LEN);
+	if (request != NULL)
+		memcpy(op->request, request, NAME_LEN);
 	op->position = position;
 	op->wall = wall;
 	/* By time: what is loaded comes in no strict order, and one that is young must not hide old ones from expire().
@@ -98,11 +104,11 @@ void ops_note(struct ops *o, const struct entry *e)
 	expire(o, e->wall);
 	if (e->operation[0] != '\0') {
 		name_of('o', e->operation, name);
-		put(o, name, e->position, e->wall);
+		put(o, name, NULL, e->position, e->wall);
 	}
 	if (e->idempotency_key[0] != '\0') {
 		name_of('k', e->idempotency_key, name);
-		put(o, name, e->position, e->wall);
+		put(o, name, e->request_hash, e->position, e->wall);
 	}
 }
 
@@ -117,22 +123,32 @@ void ops_cut(struct ops *o, uint64_t after)
 			drop(o, op);
 }
 
-static uint64_t find(const struct ops *o, char what, const char *text)
+static const struct op *find(const struct ops *o, char what, const char *text)
 {
 	uint8_t name[NAME_LEN];
 
 	if (text == NULL || text[0] == '\0')
-		return 0;
+		return NULL;
 	name_of(what, text, name);
-	const struct op *op = map_get(o->by_key, name_str(name));
-	return op == NULL ? 0 : op->position;
+	return map_get(o->by_key, name_str(name));
 }
 
 uint64_t ops_find(const struct ops *o, const char *operation, const char *idempotency_key)
 {
-	uint64_t position = find(o, 'o', operation);
+	const struct op *op = find(o, 'o', operation);
 
-	return position != 0 ? position : find(o, 'k', idempotency_key);
+	if (op == NULL)
+		op = find(o, 'k', idempotency_key);
+	return op == NULL ? 0 : op->position;
+}
+
+bool ops_same_request(const struct ops *o, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN])
+{
+	static const uint8_t unknown[NAME_LEN] = { 0 };
+	const struct op *op = find(o, 'k', idempotency_key);
+
+	return op == NULL || memcmp(op->request, unknown, NAME_LEN) == 0 ||
+	       memcmp(op->request, request_hash, NAME_LEN) == 0;
 }
 
 void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out)
@@ -140,6 +156,7 @@ void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out)
 	const struct op *op;
 	struct list *next;
 
+	sbuf_add(out, head, HEAD_LEN);
 	LIST_FOR_EACH(op, next, &o->all, link) {
 		uint8_t p[RECORD_LEN];
 		uint64_t wall;
@@ -149,22 +166,28 @@ void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out)
 		memcpy(p, op->name, NAME_LEN);
 		le_put(p + 16, op->position, 8);
 		le_put(p + 24, wall, 8);
+		memcpy(p + OLD_RECORD_LEN, op->request, NAME_LEN);
 		sbuf_add(out, p, sizeof(p));
 	}
 }
 
 bool ops_decode(struct ops *o, struct str in)
 {
-	if (in.n % RECORD_LEN != 0 || in.n / RECORD_LEN > OPS_MAX)
+	bool old = in.n < HEAD_LEN || memcmp(in.p, head, HEAD_LEN) != 0;
+	size_t record = old ? OLD_RECORD_LEN : RECORD_LEN;
+
+	if (!old)
+		in = (struct str) { in.p + HEAD_LEN, in.n - HEAD_LEN };
+	if (in.n % record != 0 || in.n / record > OPS_MAX)
 		return false;
-	for (; in.n > 0; in = (struct str) { in.p + RECORD_LEN, in.n - RECORD_LEN }) {
+	for (; in.n > 0; in = (struct str) { in.p + record, in.n - record }) {
 		const uint8_t *p = (const uint8_t *)in.p;
 		uint64_t bits = le_get(p + 24, 8);
 		double wall;
 		memcpy(&wall, &bits, sizeof(wall));
 		if (!isfinite(wall))
 			return false;
-		put(o, p, le_get(p + 16, 8), wall);
+		put(o, p, old ? NULL : p + OLD_RECORD_LEN, le_get(p + 16, 8), wall);
 	}
 	return true;
 }

@@ -25,6 +25,8 @@ void ops_note(struct ops *o, const struct entry *e);
 void ops_cut(struct ops *o, uint64_t after);
 /* Positions, 0 = not known. Either may be NULL or "". */
 uint64_t ops_find(const struct ops *o, const char *operation, const char *idempotency_key);
+/* Whether the request that was made under the key may have been this one; false: it was another. */
+bool ops_same_request(const struct ops *o, const char *idempotency_key, const uint8_t request_hash[ENTRY_HASH_LEN]);
 /* What stands up to a position as bytes, and back; what may still be cut off must not be kept apart from its entry.
  * ops_decode() adds to what is there, false = malformed. */
 void ops_encode(const struct ops *o, uint64_t up_to, struct sbuf *out);

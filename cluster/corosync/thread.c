@@ -122,6 +122,7 @@ static void open_connection(struct adapter *a)
 	int rc = CALL(a, a->engine->open(a->engine->arg, a->start->group, &events, &id));
 
 	if (rc != 0) {
+		a->status.id = 0; /* what is not there is started, by whoever looks after it */
 		adapter_lose(a, rc == -EACCES || rc == -ENOMEM ? adapter_why(rc) : WHY_ABSENT);
 		return;
 	}

@@ -44,7 +44,7 @@ enum members_refusal_code {
 };
 struct members_refusal {
 	enum members_refusal_code code;
-	char text[256]; /* what was found and what to do */
+	char text[400]; /* what was found and what to do */
 };
 
 /* Each gives a table that the caller frees, or NULL and *why. */
@@ -100,12 +100,12 @@ struct members *members_certificate(const struct members *t, uint32_t id, const 
  * somebody is away (quorum may have been forced there); also to be done at each start, before corosync. STAGE: write
  * the file of change.generation beside the present one; fetch the key with that hash where it changes. INSTALL: put the
  * file of t->generation in its place; corosync starts where it does not run. RELOAD: corosync-cfgtool -R here, for all:
- * all that are here have the file in its place; without quorum a node does that for itself, as with the key of before it
- * may be alone in its ring while who coordinates has the next one. The coordinator proposes the others, members_take() makes the table.
- * COMPLETE: the document of before a forced quorum with the votes of now. REPORT: who has the file. ACTIVATE: all have
- * it. FINISH: in force everywhere, and who joined has a vote. ABORT: MEMBERS_JOIN_SEC are over. VOTE: a member without
- * a vote is in sync again. TIE_BREAKER: away from a node that only votes. FEATURES: what a node says of its version,
- * and the level rises when all can. */
+ * all that are here have the file in its place; without quorum a node does that for itself, as with the key of before
+ * it may be alone in its ring while who coordinates has the next one. The coordinator proposes the others,
+ * members_take() makes the table. COMPLETE: the document of before a forced quorum with the votes of now. REPORT: who
+ * has the file. ACTIVATE: all have it. FINISH: in force everywhere, and who joined has a vote. ABORT: MEMBERS_JOIN_SEC
+ * are over. VOTE: a member without a vote is in sync again. TIE_BREAKER: away from a node that only votes. FEATURES:
+ * what a node says of its version, and the level rises when all can. */
 enum members_do {
 	MEMBERS_DO_NOTHING,
 	MEMBERS_DO_WAIT,

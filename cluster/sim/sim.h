@@ -106,11 +106,11 @@ struct node {
 	struct core *core; /* NULL = down */
 	struct disk disk, snapshot;
 	bool has_snapshot, full, wants_view;
-	bool breaks; /* the next write fails, and what of it is on disk is not known until the next start */
-	bool broken; /* it did: no write works until then */
+	bool breaks;    /* the next write fails, and what of it is on disk is not known until the next start */
+	bool broken;    /* it did: no write works until then */
 	bool forgetful; /* something durable was taken from it and it has not got it back */
 	struct pending_write write;
-	struct pending_write maybe; /* broken: that write */
+	struct pending_write maybe;        /* broken: that write */
 	uint64_t paused_until, slow_until; /* slow: no write ends */
 	uint64_t deaf_until, mute_until;   /* loss in one direction: it hears nothing, or is not heard */
 	unsigned component;
@@ -169,7 +169,7 @@ struct sim {
 	bool trace;
 	uint64_t inputs, view_changes, faults;
 	uint64_t by_fault[SIM_FAULTS], sizes; /* sizes: bits of those that were run */
-	char failed[256]; /* what does not hold; "" = all does */
+	char failed[256];                     /* what does not hold; "" = all does */
 };
 
 uint64_t sim_random(struct sim *s, uint64_t below);

@@ -76,6 +76,12 @@ int store_propose(struct store *s, const struct store_write *w, store_done_fn *f
 	return err;
 }
 
+bool store_same_request(const struct store *s, const char *key, const uint8_t request_hash[ENTRY_HASH_LEN])
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	return core_same_request(s->core, key, request_hash);
+}
+
 /* ---- answers ---- */
 
 void propose_answered(struct store *s, uint64_t ticket, enum core_result result, uint64_t position)

@@ -87,6 +87,7 @@ static void written(struct store *s, struct job *job)
 	int rc = disk_done(&s->disk, job);
 
 	s->busy = false;
+	s->took_ms = clock_mono_ms() - s->began_ms;
 	if (rc != 0 && rc != s->disk_error)
 		log_msg(LOG_LEVEL_ERROR, "store_failed", "%s: %s", s->disk.path, strerror(-rc));
 	s->disk_error = rc;
@@ -106,6 +107,7 @@ static bool begin_write(struct store *s)
 	keep.core_answers = (struct str) { answers.p, answers.n };
 	s->wanted = false;
 	s->busy = true;
+	s->began_ms = clock_mono_ms();
 	writer_start(s->writer, disk_job(&s->disk, &s->write, &keep));
 	sbuf_fini(&answers);
 	return true;
@@ -334,6 +336,14 @@ int store_disk_error(const struct store *s)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
 	return s->disk_error;
+}
+
+int64_t store_disk_ms(const struct store *s)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	int64_t lasts = s->busy ? clock_mono_ms() - s->began_ms : 0;
+
+	return lasts > s->took_ms ? lasts : s->took_ms;
 }
 
 bool store_quorate(const struct store *s)

@@ -82,6 +82,7 @@ struct store {
 	struct sbuf meta, entries, answers;
 	uint64_t token;
 	int disk_error;
+	int64_t began_ms, took_ms; /* the write under way, by the clock; how long the last one took */
 	bool compact_now; /* tests */
 	/* proposals */
 	struct list proposals;

@@ -184,6 +184,7 @@ struct api *api_new(const struct api_env *env, char **ret_why)
 	list_init(&a->streams);
 	list_init(&a->waiting);
 	timer_init(&a->write_again, write_wake, a);
+	timer_init(&a->prune_again, runtime_prune_again, a);
 	loop_flush_init(&a->write_next, write_wake, a);
 	a->events = events_new();
 	make_instance(a->instance);
@@ -227,6 +228,7 @@ void api_free(struct api *a)
 	metrics_retire(a->m_quorate);
 	nodes_metrics_retire(a);
 	json_decref(a->runtime);
+	json_decref(a->unpruned);
 	json_decref(a->local);
 	events_free(a->events);
 	SSL_CTX_free(a->tls);
@@ -243,6 +245,12 @@ void api_applied(struct api *a, const struct entry *e)
 		config_applied(a, e);
 	else if (e->kind == ENTRY_RUNTIME)
 		runtime_applied(a, e);
+}
+
+void api_reset(struct api *a)
+{
+	CHECK_OBJ(a, API_MAGIC);
+	runtime_reset(a);
 }
 
 void api_reload_certificates(struct api *a)

@@ -54,6 +54,9 @@ void api_free(struct api *a);
 void api_set_conf(struct api *a, struct conf *c);
 /* An entry of the store was committed, by whomever: as the store's hook `applied`. */
 void api_applied(struct api *a, const struct entry *e);
+/* All that was in force is void, other entries follow: as the store's hook `reset`. The configuration stays until
+ * another one comes: mail goes on by it. */
+void api_reset(struct api *a);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
 

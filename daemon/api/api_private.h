@@ -73,9 +73,11 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
-	bool drain_wanted;     /* of this node; its engine drains when its virtual addresses have left */
-	json_t *local;   /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
-	bool local_node; /* its own state, too */
+	json_t *unpruned; /* the configuration before those whose end of overrides is not stored yet; NULL = none */
+	struct timer prune_again;
+	bool drain_wanted; /* of this node; its engine drains when its virtual addresses have left */
+	json_t *local;     /* what was set on this node alone without quorum: {pool: {server: true}}; NULL = nothing */
+	bool local_node;   /* its own state, too */
 	struct list streams; /* struct push: link */
 	struct timer heartbeat;
 	unsigned n_streams;
@@ -229,7 +231,8 @@ void etag_of_object(const struct api *a, const json_t *object, char out[64]);
 
 /* ---- configuration (config_write.c) ---- */
 
-/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered. */
+/* Checks If-Match and If-None-Match of a write. current NULL = nothing is there. False: answered, or it waits (see
+ * write_confirm()). */
 bool write_precondition(struct call *c, const char *current) MUST_CHECK;
 /* True: the same write was made before under this Idempotency-Key (or the key is of another one): answered. */
 bool write_replayed(struct call *c);
@@ -247,6 +250,11 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 bool write_turn(struct call *c) MUST_CHECK;
 /* The handler is called anew when it is this call's turn again. */
 void write_wait(struct call *c);
+/* To be asked before a refusal that what is in force here gives reason for, or the answer that nothing is to change.
+ * On a member it may be older than what another node has answered, even than what this caller read there. True: the
+ * call waits; the run-time state is written as it is, behind which all is in force that was before, and the handler is
+ * called anew. */
+bool write_confirm(struct call *c) MUST_CHECK;
 /* What follows. Each returns whether it took arg over; otherwise release is called. c: NULL = the client is gone. */
 struct write_then {
 	/* It is committed, and in force on this node. Answers. */
@@ -292,11 +300,18 @@ void runtime_restore_weights(struct api *a);
 /* Weights that a new configuration sets itself are no longer overridden; servers that are gone are forgotten. Returns
  * the run-time state to be stored (the caller's), NULL = nothing changed. */
 json_t *runtime_prune(struct api *a, json_t *before, json_t *after) MUST_CHECK;
+/* That could not be stored: tried again, soon where it came too late. before: as for runtime_prune(). */
+void runtime_prune_later(struct api *a, json_t *before, bool late);
+/* A timer's: tries. */
+void runtime_prune_again(void *arg);
 /* A run-time state was committed, by whomever. */
 void runtime_applied(struct api *a, const struct entry *e);
-/* The stored document, a new reference that may be changed. */
+/* The log is another one: what was in force by the old one ends. */
+void runtime_reset(struct api *a);
+/* The stored document, a new reference that may be changed. Where this node cannot read it (a newer version wrote it)
+ * that is a warning, and this is what was in force before: it must not be stored then. */
 json_t *runtime_document(struct api *a);
-/* Stores it (stolen); then, or a refusal, answers. */
+/* Stores it (stolen); then, or a refusal, answers. Refused where the one that is stored cannot be read. */
 void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then);
 /* ?scope=local: this node alone, not stored. False: answered. */
 bool runtime_scope(struct call *c, bool *ret_local) MUST_CHECK;

@@ -18,7 +18,9 @@ enum cluster_verb {
 	CLUSTER_REMOVE_FORCED, /* does not wait for members that are absent */
 	CLUSTER_CANCEL,
 	CLUSTER_FORCE_QUORUM,
-	CLUSTER_ROTATE_KEYS
+	CLUSTER_ROTATE_KEYS,
+	CLUSTER_LOST, /* entries of this node that are not in the cluster's log */
+	CLUSTER_LOST_FORGET
 };
 
 struct cluster_call {

@@ -36,6 +36,8 @@ bool write_precondition(struct call *c, const char *current)
 	}
 	if (m != ETAG_DIFFERS && n != ETAG_MATCHES)
 		return true;
+	if (write_confirm(c))
+		return false;
 	if (current != NULL)
 		call_set_header(c, "ETag", current);
 	call_problem(c, PROBLEM_PRECONDITION_FAILED, NULL, "%s",
@@ -106,9 +108,9 @@ bool write_replayed(struct call *c)
 	if (call_flag(c, "dry_run") || !write_key_make(c, &key))
 		return false;
 	const struct store_answer *was = store_answer_find(c->api->env.store, key.text);
-	if (was == NULL)
+	if (was == NULL && store_same_request(c->api->env.store, key.text, key.hash))
 		return false;
-	if (memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
+	if (was == NULL || memcmp(was->request_hash, key.hash, sizeof(key.hash)) != 0)
 		call_problem(c, PROBLEM_KEY_REUSED, NULL, "it was used within 24 hours for another request");
 	else
 		answer_replay(c, was);
@@ -208,17 +210,22 @@ static bool on_pruned(struct api *a, struct call *c, const struct store_result *
 {
 	struct pending *p = arg;
 
-	UNUSED(a);
 	UNUSED(r);
+	json_decref(a->unpruned);
+	a->unpruned = NULL;
 	answer(c, p, p->conf->revision);
 	return false;
 }
 
 static bool on_not_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
 {
-	/* Not fatal: at worst an override comes back with the next start. */
-	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, ignoring");
-	return on_pruned(a, c, r, arg);
+	struct pending *p = arg;
+
+	/* Not fatal: an override lasts a little longer. */
+	log_msg(LOG_LEVEL_WARNING, "runtime_state", "overrides that ended could not be stored as ended, trying again");
+	runtime_prune_later(a, p->before, r != NULL && r->result == CORE_STALE);
+	answer(c, p, p->conf->revision);
+	return false;
 }
 
 static bool on_not_restored(struct api *a, struct call *c, const struct store_result *r, void *arg)
@@ -237,9 +244,10 @@ static bool on_committed(struct api *a, struct call *c, const struct store_resul
 {
 	struct pending *p = arg;
 	bool restores = p->runtime != NULL;
-	json_t *pruned = restores             ? json_incref(p->runtime)
-			 : p->keeps_overrides ? NULL
-					      : runtime_prune(a, p->before, p->conf->document);
+	json_t *pruned = restores ? json_incref(p->runtime)
+			 : p->keeps_overrides
+				 ? NULL
+				 : runtime_prune(a, a->unpruned != NULL ? a->unpruned : p->before, p->conf->document);
 
 	p->conf->revision = r->revision;
 	if (r->entry != NULL)
@@ -298,40 +306,21 @@ static bool config_feasible(struct call *c, struct conf *conf)
 	return ok;
 }
 
-static bool on_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+static void answer_unchanged(struct call *c, struct config_write *w, struct conf *conf, json_t *changes)
 {
-	UNUSED(a);
-	UNUSED(r);
-	UNUSED(arg);
-	if (c == NULL)
-		return false;
-	c->is_fresh = true;
-	write_wait(c);
-	return false;
-}
+	char etag[64];
 
-/* What is in force here may be older than what another node was answered, or this node be cut off: then "nothing to
- * change" would be wrong. So the run-time state is written as it is; what was written before is in force when that is.
- */
-static void confirm(struct call *c)
-{
-	const struct entry *e = store_last(c->api->env.store, ENTRY_RUNTIME);
-	char *text = e == NULL ? xstrdup("{}") : xstrndup(e->document.p, e->document.n);
-	/* With an author of its own: not under the call's Idempotency-Key. */
-	struct store_write sw = { .kind = ENTRY_RUNTIME,
-				  .author = c->who.author,
-				  .comment = "whether the configuration is as wanted",
-				  .document = str_from(text) };
-
-	write_propose(c->api, c, &sw, &(struct write_then) { .committed = on_confirmed });
-	free(text);
+	etag_of_document(c->api, etag);
+	set_written_etag(c, w, w->next, etag);
+	call_json(c, 200,
+		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)c->api->conf->revision, "changes", changes,
+			    "warnings", warnings_json(conf)));
 }
 
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
 {
 	struct api *a = c->api;
 	json_t *changes = conf_diff(a->conf->document, w->next);
-	char etag[64];
 
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
@@ -340,15 +329,9 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");
-	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0 && !c->is_fresh &&
-		   store_identity(a->env.store).cluster != 0) {
-		confirm(c);
 	} else if (json_equal(a->conf->document, w->next) && a->conf->revision > 0) {
-		etag_of_document(a, etag);
-		set_written_etag(c, w, w->next, etag);
-		call_json(c, 200,
-			  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)a->conf->revision, "changes", changes,
-				    "warnings", warnings_json(conf)));
+		if (!write_confirm(c))
+			answer_unchanged(c, w, conf, changes);
 	} else if (config_feasible(c, conf)) {
 		config_propose(c, w, conf, changes);
 	}

@@ -182,17 +182,6 @@ bool nodes_have(struct api *a, const char *name)
 
 /* ---- saying ---- */
 
-/* Also asked for four times a second, for the virtual addresses. */
-static const char *overloaded(struct api *a)
-{
-	struct engine_load load;
-
-	engine_load(a->env.engine, &load);
-	const char *why = overload_look(&a->overload, &load, loop_now_ms(a->env.loop));
-	api_warn(a, "overloaded", why);
-	return why;
-}
-
 /* Mail that comes here goes on, but worse than elsewhere. */
 static bool is_soft(json_t *reasons)
 {
@@ -202,6 +191,17 @@ static bool is_soft(json_t *reasons)
 			return false;
 	}
 	return true;
+}
+
+/* Also asked for four times a second, for the virtual addresses. */
+static const char *overloaded(struct api *a)
+{
+	struct engine_load load;
+
+	engine_load(a->env.engine, &load);
+	const char *why = overload_look(&a->overload, &load, loop_now_ms(a->env.loop));
+	api_warn(a, "overloaded", why);
+	return why;
 }
 
 static void fill_state(struct api *a, struct node_report *r)

@@ -140,3 +140,13 @@ void res_cluster_rotate_keys(struct call *c)
 {
 	ask(c, CLUSTER_ROTATE_KEYS, "");
 }
+
+void res_cluster_lost(struct call *c)
+{
+	ask(c, CLUSTER_LOST, NULL);
+}
+
+void res_cluster_lost_forget(struct call *c)
+{
+	ask(c, CLUSTER_LOST_FORGET, NULL);
+}

@@ -231,7 +231,8 @@ static bool object_for_write(struct call *c, json_t **ret_stored)
 	}
 	json_t *stored = config_object(c->api->conf->document, c->params[0], c->params[1], NULL);
 	if (stored == NULL && c->resource->method == EVHTTP_REQ_DELETE) {
-		call_problem(c, PROBLEM_NOT_FOUND, NULL, "%s has no \"%.64s\"", c->params[0], c->params[1]);
+		if (!write_confirm(c))
+			call_problem(c, PROBLEM_NOT_FOUND, NULL, "%s has no \"%.64s\"", c->params[0], c->params[1]);
 		return false;
 	}
 	if (stored != NULL)

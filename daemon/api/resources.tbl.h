@@ -57,6 +57,9 @@ RESOURCE(POST, "/api/v1/cluster/force-quorum", ROLE_ADMIN, res_cluster_force_quo
 	 "Decide with the nodes that are here, though they are no quorum")
 RESOURCE(POST, "/api/v1/cluster/rotate-keys", ROLE_ADMIN, res_cluster_rotate_keys, "", JSON_TYPE,
 	 "A new key for corosync, on all nodes")
+RESOURCE(GET, "/api/v1/cluster/lost", ROLE_ADMIN, res_cluster_lost, "", "",
+	 "What this node had written and the cluster's log lacks, since quorum was forced without it")
+RESOURCE(DELETE, "/api/v1/cluster/lost", ROLE_ADMIN, res_cluster_lost_forget, "", "", "Forget that")
 
 RESOURCE(GET, "/api/v1/pools", ROLE_VIEWER, res_pools_get, "", "", "The pools and their servers")
 RESOURCE(GET, "/api/v1/pools/{pool}", ROLE_VIEWER, res_pools_get_one, "", "", "One pool")

@@ -11,20 +11,57 @@
 
 #include "daemon/api/api_private.h"
 
-json_t *runtime_document(struct api *a)
+#define WARNING "runtime_state"
+
+enum { PRUNE_LATE_MS = 50, PRUNE_FAILED_MS = 5000 };
+
+/* NULL: it cannot be read, which is said. */
+static json_t *read_stored(struct api *a)
 {
 	const struct entry *e = store_last(a->env.store, ENTRY_RUNTIME);
 	struct errors errors = { 0 };
-	json_t *document = e == NULL ? NULL : conf_read_json(e->document.p, e->document.n, &errors);
+	json_t *document = e == NULL ? json_object() : conf_read_json(e->document.p, e->document.n, &errors);
+	char *text = NULL;
 
-	if (e != NULL && document == NULL)
-		log_msg(LOG_LEVEL_ERROR, "runtime_state", "the stored run-time state cannot be read, ignoring it");
+	if (document == NULL)
+		text = xasprintf(
+			"the run-time state at position %llu cannot be read on this node: %s; what was in force "
+			"before stays",
+			(unsigned long long)e->position, errors.n == 0 ? "?" : errors.list[0].detail);
+	api_warn(a, WARNING, text);
+	free(text);
 	errors_fini(&errors);
+	return document;
+}
+
+json_t *runtime_document(struct api *a)
+{
+	json_t *document = read_stored(a);
+
+	if (document == NULL && a->runtime != NULL)
+		document = json_deep_copy(a->runtime);
 	return document != NULL ? document : json_object();
+}
+
+static bool is_readable(struct api *a)
+{
+	json_t *document = read_stored(a);
+	bool readable = document != NULL;
+
+	json_decref(document);
+	return readable;
 }
 
 void runtime_store(struct call *c, json_t *document, const char *comment, const struct write_then *then)
 {
+	if (!is_readable(c->api)) {
+		json_decref(document);
+		if (then->release != NULL)
+			then->release(then->arg);
+		call_problem(c, PROBLEM_CONFLICT, NULL,
+			     "this node cannot read the run-time state in force (see the warnings): use another node");
+		return;
+	}
 	char *text = json_dumps(document, JSON_COMPACT);
 	struct store_write w = { .kind = ENTRY_RUNTIME, .comment = comment, .document = str_from(text) };
 
@@ -154,17 +191,28 @@ static void change_nodes(struct api *a, const struct entry *e, json_t *was, json
 }
 
 /* What differs from the state before, and nothing else: what was set on this node alone stays. */
-void runtime_applied(struct api *a, const struct entry *e)
+static void follow(struct api *a, const struct entry *e)
 {
-	json_t *was = a->runtime, *is;
+	json_t *was = a->runtime, *is = runtime_document(a);
 
-	if (store_last(a->env.store, ENTRY_RUNTIME)->position != e->position)
-		return;
-	is = a->runtime = runtime_document(a);
+	a->runtime = is;
 	change_servers(a, e, was, is, false);
 	change_servers(a, e, was, is, true);
 	change_nodes(a, e, was, is);
 	json_decref(was);
+}
+
+void runtime_applied(struct api *a, const struct entry *e)
+{
+	if (store_last(a->env.store, ENTRY_RUNTIME)->position == e->position)
+		follow(a, e);
+}
+
+void runtime_reset(struct api *a)
+{
+	static const struct entry none = { .author = "cluster" };
+
+	follow(a, &none);
 }
 
 void runtime_restore_weights(struct api *a)
@@ -230,7 +278,7 @@ static bool prune_pool(struct api *a, json_t *servers, const char *pool, json_t 
 
 json_t *runtime_prune(struct api *a, json_t *before, json_t *after)
 {
-	json_t *document = runtime_document(a), *pool;
+	json_t *document = read_stored(a), *pool;
 	bool changed = false;
 	const char *name;
 
@@ -240,6 +288,57 @@ json_t *runtime_prune(struct api *a, json_t *before, json_t *after)
 		return document;
 	json_decref(document);
 	return NULL;
+}
+
+void runtime_prune_later(struct api *a, json_t *before, bool late)
+{
+	if (a->unpruned == NULL)
+		a->unpruned = json_incref(before);
+	timer_set_in(a->env.loop, &a->prune_again, late ? PRUNE_LATE_MS : PRUNE_FAILED_MS);
+}
+
+static bool on_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(c);
+	UNUSED(r);
+	UNUSED(arg);
+	json_decref(a->unpruned);
+	a->unpruned = NULL;
+	return false;
+}
+
+static bool on_not_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(c);
+	UNUSED(arg);
+	runtime_prune_later(a, a->unpruned, r != NULL && r->result == CORE_STALE);
+	return false;
+}
+
+void runtime_prune_again(void *arg)
+{
+	struct api *a = arg;
+
+	CHECK_OBJ(a, API_MAGIC);
+	if (a->unpruned == NULL)
+		return;
+	if (a->write != NULL || !list_empty(&a->waiting)) {
+		runtime_prune_later(a, a->unpruned, true);
+		return;
+	}
+	json_t *pruned = runtime_prune(a, a->unpruned, a->conf->document);
+	if (pruned == NULL) {
+		on_pruned(a, NULL, NULL, NULL);
+		return;
+	}
+	char *text = json_dumps(pruned, JSON_COMPACT);
+	struct store_write sw = { .kind = ENTRY_RUNTIME,
+				  .author = "system",
+				  .comment = "overrides that the configuration ended",
+				  .document = str_from(text) };
+	write_propose(a, NULL, &sw, &(struct write_then) { .committed = on_pruned, .failed = on_not_pruned });
+	free(text);
+	json_decref(pruned);
 }
 
 /* ---- set on this node alone ---- */

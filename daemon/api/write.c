@@ -89,14 +89,15 @@ static void answer_disk(struct call *c, int error)
 		call_problem(c, PROBLEM_INTERNAL, NULL, "it could not be stored: %s", strerror(-error));
 }
 
-static void answer_unknown(struct call *c, const char *operation)
+static void answer_unknown(struct call *c, const char *operation, int error)
 {
 	char *location = xasprintf("/api/v1/operations/%s", operation);
 
 	call_set_header(c, "Location", location);
 	call_json(c, 202,
 		  json_pack("{s:s, s:s, s:s}", "operation", operation, "state", "unknown", "detail",
-			    "no answer in time: it may be made yet, the operation tells"));
+			    error != 0 ? "this node's disk failed: it may have been made, the operation tells"
+				       : "no answer in time: it may be made yet, the operation tells"));
 	free(location);
 }
 
@@ -120,7 +121,7 @@ static void answer_refused(struct call *c, const struct store_result *r, const c
 			call_json(c, 200, json_pack("{s:I, s:b}", "revision", (json_int_t)r->revision, "replayed", 1));
 		break;
 	default:
-		answer_unknown(c, operation);
+		answer_unknown(c, operation, r->error);
 		break;
 	}
 }
@@ -246,9 +247,59 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 	}
 }
 
+/* ---- what is in force ---- */
+
+static bool on_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	UNUSED(a);
+	UNUSED(r);
+	UNUSED(arg);
+	if (c == NULL)
+		return false;
+	c->is_fresh = true;
+	write_wait(c);
+	return false;
+}
+
+/* Whatever became of that entry, the call's own write was never asked for: no "unknown". */
+static bool on_not_confirmed(struct api *a, struct call *c, const struct store_result *r, void *arg)
+{
+	int disk = store_disk_error(a->env.store);
+
+	UNUSED(arg);
+	if (c == NULL)
+		return false;
+	if (r != NULL && r->result == CORE_STALE)
+		again_later(a, c);
+	else if (disk != 0)
+		answer_disk(c, disk);
+	else
+		call_problem(c, PROBLEM_NO_QUORUM, NULL,
+			     "nothing was changed: it could not be learned what is in force on the others");
+	return false;
+}
+
+bool write_confirm(struct call *c)
+{
+	const struct entry *e = store_last(c->api->env.store, ENTRY_RUNTIME);
+
+	if (c->is_fresh || call_flag(c, "dry_run") || store_identity(c->api->env.store).cluster == 0)
+		return false;
+	char *text = e == NULL ? xstrdup("{}") : xstrndup(e->document.p, e->document.n);
+	/* With an author given it is not under the call's Idempotency-Key. */
+	struct store_write sw = { .kind = ENTRY_RUNTIME,
+				  .author = c->who.author,
+				  .comment = "to be sure of what is in force",
+				  .document = str_from(text) };
+	write_propose(c->api, c, &sw, &(struct write_then) { .committed = on_confirmed, .failed = on_not_confirmed });
+	free(text);
+	return true;
+}
+
 void write_end_all(struct api *a)
 {
 	timer_stop(&a->write_again);
+	timer_stop(&a->prune_again);
 	loop_flush_cancel(&a->write_next);
 	while (!list_empty(&a->waiting))
 		cancel_waiting(LIST_FIRST(&a->waiting, struct call, waiting));

@@ -171,6 +171,21 @@ static bool start(struct cluster_node *n, const struct corosync_status *status, 
 	return cluster_ha_verb(n, HA_COROSYNC_START, 0, on_started);
 }
 
+/* Until the others miss it, this node is by its own word still one of them. */
+static void tell_hang(struct cluster_node *n, const struct corosync_status *status)
+{
+	bool hangs = status->hung_since_ms != 0;
+
+	if (hangs && !n->files.hangs)
+		cluster_warn(n, "corosync_hung",
+			     "corosync does not answer: this node hears nothing of the others, and writes do not end "
+			     "here. Mail goes on. It is killed and started again after %d s",
+			     CLUSTER_HUNG_MS / 1000);
+	else if (!hangs && n->files.hangs)
+		cluster_warn_over(n, "corosync_hung");
+	n->files.hangs = hangs;
+}
+
 static bool end_hang(struct cluster_node *n, const struct corosync_status *status, int64_t now)
 {
 	if (status->hung_since_ms == 0 || now - status->hung_since_ms < CLUSTER_HUNG_MS ||
@@ -309,6 +324,7 @@ void cluster_drive(struct cluster_node *n)
 	fetch_authority_if_due(n, t);
 	own_certificate_tend(n, now);
 	corosync_status(n->corosync, &status);
+	tell_hang(n, &status);
 	if (end_hang(n, &status, now) || start(n, &status, now))
 		return;
 	act(n, &v, now);

@@ -70,6 +70,18 @@ bool cluster_node_votes_only(const struct cluster_node *n)
 	return me != NULL && me->voter_only;
 }
 
+enum cluster_standing cluster_node_standing(const struct cluster_node *n)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	struct store_identity id = store_identity(n->env.store);
+	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
+	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
+
+	if (n->purging || (t != NULL && me == NULL))
+		return CLUSTER_GONE;
+	return me != NULL && me->state == MEMBERS_LEAVING ? CLUSTER_LEAVES : CLUSTER_STAYS;
+}
+
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
 static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
 {
@@ -334,6 +346,9 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (n->stopped)
 		return;
+	if (!n->lost_told)
+		lost_look(n);
+	n->lost_told = true;
 	watch_quorum(n);
 	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
@@ -365,6 +380,7 @@ struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
 	NEW_OBJ(n, CLUSTER_NODE_MAGIC);
 	n->env = *env;
 	timer_init(&n->tick, on_tick, n);
+	list_init(&n->admissions);
 	if (!trust_files_open(&n->trust, env->config->state_dir))
 		log_msg(LOG_LEVEL_ERROR, "cluster", "%s: %s", n->trust.dir, strerror(errno));
 	cluster_serve(n);
@@ -382,6 +398,7 @@ void cluster_node_stop(struct cluster_node *n)
 	n->stopped = true;
 	timer_stop(&n->tick);
 	forming_stop(n);
+	forming_admit_stop(n);
 	if (n->event != NULL)
 		event_free(n->event);
 	n->event = NULL;

@@ -51,6 +51,8 @@ void cluster_node_free(struct cluster_node *n);
 /* As the store's hooks. */
 void cluster_node_applied(struct cluster_node *n, const struct entry *e);
 void cluster_node_reset(struct cluster_node *n);
+/* As store_hooks.lost: kept in state_dir/lost.jsonl, told, and listed by GET /cluster/lost. */
+void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_force);
 /* What this node says of itself as a member, for its report. */
 void cluster_node_fill(const struct cluster_node *n, struct node_report *r);
 
@@ -61,6 +63,9 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
  * keys were rotated. False: this node is in no cluster, or the key is not here (yet). The caller wipes it. */
 bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN]) MUST_CHECK;
 
+/* LEAVES: its vote is gone, the others have not forgotten it yet. GONE: it is about to forget them. */
+enum cluster_standing { CLUSTER_STAYS, CLUSTER_LEAVES, CLUSTER_GONE };
+enum cluster_standing cluster_node_standing(const struct cluster_node *n);
 /* A member that carries no mail and no VIP. */
 bool cluster_node_votes_only(const struct cluster_node *n);
 

@@ -22,7 +22,7 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_AGAIN_MS = 5000,  /* a request to postroad-ha that had no effect is made again */
 	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
 	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
@@ -42,6 +42,7 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
+	bool hangs; /* corosync, as was told */
 };
 
 /* The key of entity tags, and of which of corosync's keys it was made. */
@@ -79,8 +80,9 @@ struct cluster_node {
 	struct cluster_files files;
 	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
-	bool quorate;     /* at the last look */
+	bool quorate; /* at the last look */
 	struct recent_views views;
+	bool lost_told; /* once after the start */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -94,6 +96,7 @@ struct cluster_node {
 	struct cluster_renewal renewal;
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
+	struct list admissions;    /* of others, forming_admit.c */
 };
 
 static inline struct str cluster_str(const struct sbuf *b)
@@ -179,6 +182,13 @@ void cluster_drive(struct cluster_node *n);
 bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation,
 		     ha_answer_fn *fn) MUST_CHECK;
 
+/* ---- lost.c: what this node had written and the cluster's log lacks ---- */
+
+/* Tells of it, or that there is nothing. */
+void lost_look(struct cluster_node *n);
+void lost_list(struct cluster_node *n, struct cluster_call *q);
+void lost_forget(struct cluster_node *n, struct cluster_call *q);
+
 /* ---- forming*.c: requests ---- */
 
 void forming_init(struct cluster_node *n, struct cluster_call *q);
@@ -196,6 +206,7 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+void forming_admit_stop(struct cluster_node *n);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

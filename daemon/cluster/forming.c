@@ -298,6 +298,10 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (q->verb == CLUSTER_MEMBERS)
 		cluster_call_answer(q, 200, cluster_node_status(n));
+	else if (q->verb == CLUSTER_LOST)
+		lost_list(n, q);
+	else if (q->verb == CLUSTER_LOST_FORGET)
+		lost_forget(n, q);
 	else if (n->forming || n->join != NULL)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is becoming a member just now.");
 	else if (q->verb == CLUSTER_INIT)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster/members/preflight.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/hash.h"
 #include "daemon/base/log.h"
@@ -97,13 +98,20 @@ static void become(void *arg)
 		begin(j);
 }
 
-static void on_answer(const struct join_answer *a, bool denied, const char *why, void *arg)
+static enum problem problem_of(int status)
+{
+	if (status == 403 || status == 404)
+		return PROBLEM_FORBIDDEN;
+	return status == 400 || status == 422 ? PROBLEM_INVALID : PROBLEM_CONFLICT;
+}
+
+static void on_answer(const struct join_answer *a, int status, const char *why, void *arg)
 {
 	struct cluster_join *j = arg;
 
 	CHECK_OBJ(j->n, CLUSTER_NODE_MAGIC);
 	if (a == NULL || j->n->stopped) {
-		refuse(j, denied ? PROBLEM_FORBIDDEN : PROBLEM_CONFLICT, a == NULL ? why : "This node is stopping.");
+		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
 	}
 	int err = write_files(j, a);
@@ -143,6 +151,12 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 	struct sbuf csr = { 0 };
 	char *why = NULL;
 
+	struct preflight_facts *facts = xcalloc(1, sizeof(*facts));
+	preflight_look("", w->links, w->n_links, COROSYNC_CONF_PORT, facts);
+	for (size_t i = 0; i < w->n_links; i++)
+		question.mtu[i] = facts->links[i].mtu;
+	free(facts);
+	question.clock = clock_wall();
 	*me = (struct members_node) { .instance = j->instance,
 				      .voter_only = json_is_true(json_object_get(body, "voter_only")),
 				      .n_links = w->n_links,

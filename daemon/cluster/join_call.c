@@ -86,9 +86,9 @@ static void note(struct join_call *c, bool answered, struct str text)
 	sbuf_printf(&c->why, "%.*s", (int)(text.n > 400 ? 400 : text.n), text.p);
 }
 
-static void give_up(struct join_call *c, bool denied)
+static void give_up(struct join_call *c, int status)
 {
-	c->fn(NULL, denied, c->why.p == NULL ? "No member could be asked" : c->why.p, c->arg);
+	c->fn(NULL, status, c->why.p == NULL ? "No member could be asked" : c->why.p, c->arg);
 	free_call(c);
 }
 
@@ -106,14 +106,14 @@ static void on_answer(int status, struct str body, void *arg)
 			c->at++;
 			next_address(c);
 		} else {
-			give_up(c, true);
+			give_up(c, status);
 		}
 		return;
 	}
 	if (join_answer_parse(body, &a, &fault)) {
 		fault = check(c, &a);
 		if (fault == NULL) {
-			c->fn(&a, false, NULL, c->arg);
+			c->fn(&a, 200, NULL, c->arg);
 			join_answer_fini(&a);
 			free_call(c);
 			return;
@@ -121,7 +121,7 @@ static void on_answer(int status, struct str body, void *arg)
 		join_answer_fini(&a);
 	}
 	note(c, true, str_from(fault));
-	give_up(c, true);
+	give_up(c, 403);
 }
 
 /* ---- the question ---- */
@@ -151,7 +151,7 @@ static int ask(struct join_call *c)
 static void next_address(struct join_call *c)
 {
 	if (c->at == c->token.n || ask(c) != 0)
-		give_up(c, false);
+		give_up(c, 0);
 }
 
 struct join_call *join_call(struct peers *p, const struct join_options *o, join_done_fn *fn, void *arg, char **ret_why)

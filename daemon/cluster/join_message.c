@@ -114,14 +114,17 @@ void join_question_encode(const struct join_question *q, struct sbuf *out)
 {
 	const struct members_node *n = &q->node;
 	char text[ADDR_TEXT_MAX];
-	json_t *links = json_array();
+	json_t *links = json_array(), *mtu = json_array();
 
-	for (size_t i = 0; i < n->n_links; i++)
+	for (size_t i = 0; i < n->n_links; i++) {
 		json_array_append_new(links, json_string(addr_format_ip(&n->links[i], text)));
-	dump(json_pack("{s:i, s:s, s:o, s:b, s:o, s:s, s:[ii], s:s, s:s, s:b}", "format", JOIN_FORMAT, "node", n->name,
+		json_array_append_new(mtu, json_integer(q->mtu[i]));
+	}
+	dump(json_pack("{s:i, s:s, s:o, s:b, s:o, s:s, s:[ii], s:s, s:s, s:b, s:f, s:o}", "format", JOIN_FORMAT, "node", n->name,
 		       "instance", u64_json(n->instance), "voter_only", n->voter_only, "links", links, "listen",
 		       addr_format(&n->listen, text), "features", (int)n->features_low, (int)n->features_high,
-		       "certificate_request", q->certificate_request, "version", q->version, "force", q->force),
+		       "certificate_request", q->certificate_request, "version", q->version, "force", q->force, "clock", q->clock, "mtu",
+		       mtu),
 	     out);
 }
 
@@ -145,6 +148,24 @@ static bool take_features(json_t *list, struct members_node *n)
 		return false;
 	n->features_low = (unsigned)low;
 	n->features_high = (unsigned)high;
+	return true;
+}
+
+/* Older versions do not say these. */
+static bool take_facts(json_t *clock, json_t *mtu, struct join_question *q)
+{
+	uint64_t value;
+
+	if (clock != NULL && !json_is_number(clock))
+		return false;
+	q->clock = json_number_value(clock);
+	if (mtu != NULL && json_array_size(mtu) != q->node.n_links)
+		return false;
+	for (size_t i = 0; mtu != NULL && i < q->node.n_links; i++) {
+		if (!take_number(json_array_get(mtu, i), UINT16_MAX + 1, &value))
+			return false;
+		q->mtu[i] = (unsigned)value;
+	}
 	return true;
 }
 
@@ -176,6 +197,8 @@ static const char *take_question(json_t *j, struct join_question *q)
 	if (!take_flag(json_object_get(j, "voter_only"), &n->voter_only) ||
 	    !take_flag(json_object_get(j, "force"), &q->force))
 		return "voter_only and force are true or false";
+	if (!take_facts(json_object_get(j, "clock"), json_object_get(j, "mtu"), q))
+		return "The clock and MTUs of the node are not such";
 	q->certificate_request = take_pem(json_object_get(j, "certificate_request"));
 	return q->certificate_request != NULL ? NULL : "There is no request for a certificate";
 }

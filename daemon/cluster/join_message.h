@@ -24,6 +24,8 @@ struct join_question {
 	char *certificate_request;          /* PEM, owned */
 	char version[JOIN_VERSION_MAX + 1]; /* of the program, for people */
 	bool force;                         /* although a member is absent: members_request.force */
+	double clock;                       /* of the node when it asked, seconds since 1970; 0 = not said */
+	unsigned mtu[MEMBERS_LINKS_MAX];    /* of the interface of each link; 0 = not known */
 };
 void join_question_fini(struct join_question *q);
 /* Appends the inner text. */

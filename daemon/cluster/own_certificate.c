@@ -156,7 +156,8 @@ static void on_renewed(struct str certificate, const char *why, void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (certificate.n == 0)
 		failed(n, why);
-	else if (n->stopped || n->renewal.self.id == 0 || trust_files_write(&n->trust, TRUST_NEXT_CERTIFICATE, certificate) != 0)
+	else if (n->stopped || n->renewal.self.id == 0 ||
+		 trust_files_write(&n->trust, TRUST_NEXT_CERTIFICATE, certificate) != 0)
 		failed(n, "it cannot be written");
 	else
 		n->renewal.busy = false;
@@ -178,11 +179,9 @@ static const struct members_node *whom(struct cluster_node *n, const struct memb
 static void ask(struct cluster_node *n, struct str key, struct str request)
 {
 	const struct members_node *m = whom(n, cluster_table(n));
-	struct renew_options o = { .request_pem = request,
-				   .key_pem = key,
-				   .ca = n->trust.ca,
-				   .self = &n->renewal.self,
-				   .now = clock_wall() };
+	struct renew_options o = {
+		.request_pem = request, .key_pem = key, .ca = n->trust.ca, .self = &n->renewal.self, .now = clock_wall()
+	};
 
 	n->renewal.busy = true;
 	if (m == NULL) {
@@ -203,8 +202,7 @@ static void renew(struct cluster_node *n)
 
 	sbuf_reserve(&key, CA_PEM_MAX);
 	trust_files_drop_next(&n->trust);
-	if (!ca_request_make(&key, &request) ||
-	    trust_files_write(&n->trust, TRUST_NEXT_KEY, cluster_str(&key)) != 0)
+	if (!ca_request_make(&key, &request) || trust_files_write(&n->trust, TRUST_NEXT_KEY, cluster_str(&key)) != 0)
 		failed(n, "a key cannot be made");
 	else if (ca_can_issue(n->trust.ca) && n->table != NULL && store_quorate(n->env.store))
 		issue(n, cluster_str(&request));

@@ -197,13 +197,21 @@ const struct ha_report *vips_ha_report(const struct vips *v)
 
 /* ---- the turn ---- */
 
+/* That a worker hangs is noticed when it was silent for a second, not a beat later. */
+static int64_t next_turn_ms(const struct vips *v)
+{
+	int64_t left = v->started ? VIP_WORKER_MS - engine_worker_silence_ms(v->env.engine) : HA_BEAT_MS;
+
+	return left > 0 && left < HA_BEAT_MS ? left : HA_BEAT_MS;
+}
+
 static void on_timer(void *arg)
 {
 	struct vips *v = arg;
 	int64_t now = vips_now(v);
 
 	CHECK_OBJ(v, VIPS_MAGIC);
-	timer_set_in(v->loop, &v->timer, HA_BEAT_MS);
+	timer_set_in(v->loop, &v->timer, next_turn_ms(v));
 	if (now >= v->client_due_ms)
 		v->client_due_ms = ha_client_tick(v->client, now);
 	watch(v);

@@ -20,6 +20,12 @@ enum {
 
 struct vips;
 
+enum vips_part {
+	VIPS_ALL,
+	VIPS_KEEPS, /* this node is on its way out of the cluster: it takes none, what it has it keeps for now */
+	VIPS_NONE   /* VIPs are not for this node: it only votes, or is no member any more and still has their configuration */
+};
+
 /* All is borrowed until vips_free(). */
 struct vips_env {
 	struct store *store;
@@ -27,6 +33,7 @@ struct vips_env {
 	struct report_view *view;
 	struct api *api;
 	struct conf *(*conf)(void *arg); /* in force; not referenced */
+	enum vips_part (*part)(void *arg);
 	/* Something of what this node says of itself should not wait: as share_turn(). */
 	void (*say)(void *arg);
 	void *arg;

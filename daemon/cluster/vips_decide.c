@@ -295,29 +295,24 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	i->vip.probe = i->probe;
 }
 
-static bool votes_only(const struct vips *v)
-{
-	struct report_row row;
-
-	return report_view_find(v->env.view, v->node->node, vips_now(v), &row) && row.own && row.report != NULL &&
-	       row.report->voter_only;
-}
-
 static void look_at_all(struct vips *v, const struct conf *conf)
 {
 	const struct entry *e = store_last(v->env.store, ENTRY_RUNTIME);
 	uint64_t position = e == NULL ? 0 : e->position;
 	json_t *runtime = read_runtime(v);
+	/* What this node cannot read takes back no move that it knows of. */
+	bool readable = e == NULL || runtime != NULL;
 	bool at_start = v->runtime_position == 0;
 	struct ifaddrs *all = NULL;
 	struct vip_node self = { 0 };
+	enum vips_part part = v->env.part(v->env.arg);
 
 	if (getifaddrs(&all) != 0)
 		all = NULL;
 	look_at_self(v, conf, &self);
 	for (size_t n = 0; n < v->n_items; n++)
 		v->items[n]->seen = false;
-	for (size_t n = 0; n < conf->n_vips && !votes_only(v); n++) {
+	for (size_t n = 0; n < conf->n_vips && part != VIPS_NONE; n++) {
 		const struct vip_config *c = &conf->vips[n];
 		if (c->interface == NULL || !is_named(c, v->node->node))
 			continue;
@@ -327,8 +322,10 @@ static void look_at_all(struct vips *v, const struct conf *conf)
 		i->seen = true;
 		choose_source(all, conf, c, &i->source4, AF_INET);
 		choose_source(all, conf, c, &i->source6, AF_INET6);
-		if (fresh || position + 1 != v->runtime_position)
+		if (fresh || (readable && position + 1 != v->runtime_position))
 			take_pin(i, runtime, fresh || at_start);
+		/* Others are about to forget it: it would hear nobody and think itself alone. */
+		self.draining = vips_is_draining(v) || (part == VIPS_KEEPS && !i->holds);
 		look_at_item(i, c, &self);
 	}
 	v->runtime_position = position + 1;
@@ -590,6 +587,10 @@ void vips_look(struct vips *v)
 	take_tick(v);
 	lost_tick(v);
 	elsewhere_tick(v);
-	if (news)
-		vips_say(v);
+	if (!news)
+		return;
+	vips_say(v);
+	/* It goes out in the next turn of the loop, not with the next beat. */
+	v->client_due_ms = 0;
+	timer_set_in(v->loop, &v->timer, 0);
 }

@@ -222,10 +222,15 @@ static void send_next(struct vips_item *i)
 	free(body);
 	if (r == 0)
 		return;
-	if (m->step == MOVE_LISTING)
+	if (m->at > 0) {
+		m->at++;
+		send_next(i);
+	} else if (m->step == MOVE_LISTING) {
 		cannot_prepare(i, "the other node cannot be called");
-	else
-		drop_parts(m), listed(i);
+	} else {
+		drop_parts(m);
+		listed(i);
+	}
 }
 
 /* One owner's flows of one family. */
@@ -369,16 +374,22 @@ static char *open_body(const struct vips_item *i)
 
 static void open_next(struct vips_item *i)
 {
-	if (i->move.at >= i->move.n_targets) {
-		i->move.at = 0;
-		keep(i);
-		return;
+	struct move *m = &i->move;
+
+	while (m->at < m->n_targets) {
+		char *body = open_body(i);
+		int r = call_target(i, VIPS_PATH_OPEN, body, on_opened);
+		free(body);
+		if (r == 0)
+			return;
+		if (m->at == 0) {
+			cannot_prepare(i, "the other node cannot be called");
+			return;
+		}
+		m->targets[m->at] = m->targets[--m->n_targets];
 	}
-	char *body = open_body(i);
-	int r = call_target(i, VIPS_PATH_OPEN, body, on_opened);
-	free(body);
-	if (r != 0)
-		cannot_prepare(i, "the other node cannot be called");
+	m->at = 0;
+	keep(i);
 }
 
 /* ---- the beginning ---- */
@@ -448,8 +459,12 @@ static void tick_waiting(struct vips_item *i)
 	bool over = vips_now(v) - i->move.since_ms >= v->node->shutdown_grace_ms;
 
 	/* The engine drains already. */
-	if (v->engine_drained && (over || engine_session_count(v->env.engine) == 0))
-		enter(i, MOVE_LETTING);
+	if (!v->engine_drained || (!over && engine_session_count(v->env.engine) > 0))
+		return;
+	/* Who connects in this moment is told 421, which must still be sent from the address. */
+	if (!i->move.alone && !ask_about(i, HA_FLOWS_KEEP, VIPS_LAST_WORD_S, on_nothing, NULL))
+		log_msg(LOG_LEVEL_WARNING, "vip_move", "%s: last connections may end without a word", i->name);
+	enter(i, MOVE_LETTING);
 }
 
 static void tick_letting(struct vips_item *i)

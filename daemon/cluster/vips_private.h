@@ -23,6 +23,7 @@ enum {
 	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
 	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
+	VIPS_LAST_WORD_S = 15,           /* an address is kept on lo for so long where flows cannot be handed over */
 	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
 	VIPS_ELSEWHERE_FIRST_MS = 3000,  /* after a VIP came: the one before has let go of it by then */
 	VIPS_ELSEWHERE_MS = 30000,       /* how often a holder asks whether it is the only one */

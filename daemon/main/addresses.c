@@ -15,6 +15,22 @@ static struct conf *conf_in_force(void *arg)
 	return n->conf;
 }
 
+static enum vips_part part(void *arg)
+{
+	const struct node *n = arg;
+
+	if (n->votes_only || (n->leaves && store_identity(n->store).cluster == 0))
+		return VIPS_NONE;
+	switch (cluster_node_standing(n->cluster)) {
+	case CLUSTER_LEAVES:
+		return VIPS_KEEPS;
+	case CLUSTER_GONE:
+		return VIPS_NONE;
+	default:
+		return VIPS_ALL;
+	}
+}
+
 static void say(void *arg)
 {
 	struct node *n = arg;
@@ -97,6 +113,7 @@ void addresses_start(struct node *n)
 				.view = n->view,
 				.api = n->api,
 				.conf = conf_in_force,
+				.part = part,
 				.say = say,
 				.arg = n };
 

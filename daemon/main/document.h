@@ -11,10 +11,10 @@
 struct start_document {
 	json_t *json; /* a reference of the caller's */
 	uint64_t revision;
-	const char *from;    /* for messages */
-	const char *pointer; /* where it stands in that, before each error's path */
+	const char *from;          /* for messages */
+	const char *pointer;       /* where it stands in that, before each error's path */
 	bool from_node_file, kept; /* to be stored as the first revision */
-	const char *warning; /* static; NULL = none */
+	const char *warning;       /* static; NULL = none */
 };
 
 /* store may be NULL (--check without one). False: errors say why. */

@@ -90,7 +90,8 @@ void membership_look(struct node *n)
 
 	if (votes_only == n->votes_only)
 		return;
-	log_msg(LOG_LEVEL_NOTICE, "cluster", votes_only ? "this node only votes: it takes no mail" : "this node takes mail");
+	log_msg(LOG_LEVEL_NOTICE, "cluster",
+		votes_only ? "this node only votes: it takes no mail" : "this node takes mail");
 	n->votes_only = votes_only;
 	if (n->engine != NULL)
 		activate_again(n);

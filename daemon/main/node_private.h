@@ -24,6 +24,7 @@ struct node {
 	struct timer store_tick;
 	int first_error; /* of storing the first document */
 	json_t *left;    /* between storage_leaving() and storage_left() */
+	bool leaves;     /* from storage_leaving() until what was in force is this node's own */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
@@ -37,8 +38,11 @@ struct node {
 	struct event *signals[4];
 	struct timer first_round, beat;
 	struct timer bind_again;
-	int64_t bind_wait_ms; /* 0 = no address is missing */
+	int64_t bind_wait_ms;                /* 0 = no address is missing */
 	int64_t watchdog_ms, watchdog_at_ms; /* at: of the watchdog's thread */
+	struct trouble {
+		int64_t space_ms, no_vote_ms, event_ms; /* last look; since; last one. 0 = none */
+	} trouble;
 	bool view_posted;
 	bool votes_only;     /* a member that carries no mail: no listener is open */
 	bool stopped;        /* the engine was told to */
@@ -93,11 +97,18 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left. 0, or said
  * why. */
 int storage_first(struct node *n, struct conf *conf, bool kept) MUST_CHECK;
-/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0 or
- * -errno: it could not be kept, and a death in between would lose it. */
+/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0
+ * or -errno: it could not be kept, and a death in between would lose it. */
 int storage_leaving(struct node *n) MUST_CHECK;
 void storage_left(struct node *n);
 void storage_close(struct node *n);
+
+/* ---- trouble.c: what is wrong with the store ---- */
+
+/* Some times a second. */
+void trouble_look(struct node *n);
+/* As store_hooks.event. */
+void trouble_event(enum core_event event, const char *text, void *node);
 
 /* ---- membership.c: this node as a member of a cluster ---- */
 

@@ -47,6 +47,8 @@ static void on_reset(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
 	cluster_node_reset(n->cluster);
+	if (n->api != NULL)
+		api_reset(n->api);
 }
 
 static void on_lost(const struct entry *e, bool committed, void *arg)
@@ -57,6 +59,7 @@ static void on_lost(const struct entry *e, bool committed, void *arg)
 	log_msg(committed ? LOG_LEVEL_ERROR : LOG_LEVEL_NOTICE, "store_entry_lost",
 		"position %llu by %s (%s) is not part of the cluster's log%s", (unsigned long long)e->position,
 		e->author, e->comment, committed ? ", and had been in force here" : "");
+	cluster_node_lost(n->cluster, e, committed);
 }
 
 /* ---- in the loop ---- */
@@ -77,12 +80,13 @@ static void on_tick(void *arg)
 
 	CHECK_OBJ(n, NODE_MAGIC);
 	store_tick(n->store, (uint64_t)clock_mono_ms());
+	trouble_look(n);
 	timer_set_in(n->loop, &n->store_tick, TICK_MS);
 }
 
 bool storage_start(struct node *n)
 {
-	struct store_hooks hooks = { .arg = n, .applied = on_applied, .reset = on_reset, .lost = on_lost };
+	struct store_hooks hooks = { .arg = n, .applied = on_applied, .reset = on_reset, .lost = on_lost, .event = trouble_event };
 
 	store_set_hooks(n->store, &hooks);
 	int err = store_start(n->store);
@@ -174,6 +178,7 @@ int storage_leaving(struct node *n)
 {
 	json_decref(n->left);
 	n->left = own_document(n);
+	n->leaves = true;
 	return document_keep(n->config, n->left);
 }
 
@@ -182,10 +187,13 @@ static void on_left(const struct store_result *r, void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	if (r->result == CORE_COMMITTED)
+	/* Otherwise VIPs stay where they are: this node must not take one by what is in force yet. */
+	n->leaves = r->result != CORE_COMMITTED;
+	if (!n->leaves)
 		document_unkeep(n->config);
 	else
-		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log; it is written with the next start");
+		log_msg(LOG_LEVEL_ERROR, "store_first",
+			"the configuration is not in the log; it is written with the next start");
 }
 
 void storage_left(struct node *n)

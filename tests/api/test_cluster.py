@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forming a cluster as far as one node without postroad-ha goes: what is refused, and that nothing is left of it.
 Nodes that do become members are in tests/lab/test_forming.py."""
+import json
+
 import pytest
+from conftest import wait_for
 
 
 def test_a_node_alone_says_so(node):
@@ -41,3 +44,18 @@ def test_without_postroad_ha_nothing_is_founded(node):
     assert node.get("/api/v1/cluster/members").json["cluster"] is None
     assert node.call("PUT", "/api/v1/pools/main/servers/b1/weight", {"weight": 7}).status == 200
     node.call("PUT", "/api/v1/pools/main/servers/b1/weight", {"weight": None})
+
+
+def test_what_is_not_in_the_clusters_log_is_told_without_its_content_until_it_is_seen_to(idle_node):
+    kept = idle_node.directory / "state" / "lost.jsonl"
+    idle_node.start().stop()
+    kept.write_text(json.dumps({"position": 7, "kind": "configuration", "comment": "c", "document": {"secret": "hush"}}) + "\nnot ours\n")
+    idle_node.start()
+    lost = idle_node.get("/api/v1/cluster/lost").json
+    assert lost["count"] == 2 and lost["entries"][0] == {"position": 7, "kind": "configuration", "comment": "c"}
+    assert lost["file"] == str(kept)
+    wait_for(lambda: "lost" in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}, "it is a warning")
+    assert idle_node.call("GET", "/api/v1/cluster/lost", token="viewer").status == 403
+    assert idle_node.call("DELETE", "/api/v1/cluster/lost").status == 200 and not kept.exists()
+    assert "lost" not in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}
+    assert idle_node.get("/api/v1/cluster/lost").json["entries"] == []

@@ -4,6 +4,7 @@ them)."""
 from tests.bench import measure
 from tests.bench.judging import Goal, idle_memory
 from tests.bench.rows_abuse import ABUSE_GOALS, ABUSE_KEYS, row_abuse
+from tests.bench.rows_cluster import COMMIT_GOALS, COMMIT_KEYS, TRAFFIC_GOALS, TRAFFIC_KEYS, row_commit, row_traffic
 from tests.bench.rows_tls import row_4, row_8, row_9
 
 
@@ -131,5 +132,8 @@ ROWS = {
     "11": ("100,000 routed domains: CPU of the balancer per message", row_11, ["cpu_us", "messages_per_second"], [
         Goal("CPU per message ÷ without routes", "cpu_us", "no-routes", "<=", 1.05)]),
     "abuse": ("a sender at a steady rate while others misbehave", row_abuse, ABUSE_KEYS, ABUSE_GOALS),
+    "commit": ("three nodes: a write until all have it", row_commit, COMMIT_KEYS, COMMIT_GOALS),
+    "traffic": ("three nodes: corosync's traffic at one message a second and at full load", row_traffic, TRAFFIC_KEYS,
+                TRAFFIC_GOALS),
 }
-USUAL = [number for number in ROWS if number != "abuse"]  # what is run where nothing else is asked for
+USUAL = [number for number in ROWS if number not in ("abuse", "commit", "traffic")]  # what is run where nothing else is asked for

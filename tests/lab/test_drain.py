@@ -46,6 +46,11 @@ def skew(rank):
     return (256 - (250 - 10 * rank)) * ADVERT / 256
 
 
+def cut(heard, in_transactions):
+    """Sessions that ended otherwise than by a word: all, or those that were in a transaction."""
+    return [c for c in heard["cuts"] if not in_transactions or c[2] in ("RCPT", "DATA", "content", "dot")]
+
+
 class World:
     """Three nodes, a VIP for each family, and clients of all kinds."""
 
@@ -120,8 +125,8 @@ class World:
         for mail in self.mails:
             mail.await_accepted(more)
 
-    def judge(self, title, since, rank, by):
-        """What was measured since then, beside what is promised; `by`: who may have had it. `rank`: whose skew it is."""
+    def judge(self, title, since, rank, by, resets=False):
+        """What was measured since then, beside what is promised; `by`: who may have had it. `rank`: whose skew it is. `resets`: there may be some."""
         for name, prober in self.probers.items():
             prober.await_answers()
             gap = prober.gap(since=since)
@@ -134,13 +139,14 @@ class World:
             if prober.refused(since):
                 self.trouble.append(f"{title}: {name}: {prober.refused(since)} attempts refused")
         heard = self.heard()
-        for kind, found in (("cuts", heard["cuts"]), ("refused", heard["refused"]), ("resets", self.resets())):
+        for kind, found in (("cuts", cut(heard, resets)), ("refused", [] if resets else heard["refused"]),
+                            ("resets", [] if resets else self.resets())):
             if found[self.known.get(kind, 0):]:
                 self.trouble.append(f"{title}: {len(found) - self.known.get(kind, 0)} {kind}: {found[self.known.get(kind, 0):][:5]}")
                 print(f"  {self.trouble[-1]}", flush=True)
             self.known[kind] = len(found)
 
-    def finish(self):
+    def finish(self, resets=False):
         out, _ = self.sessions.communicate(timeout=SECONDS)
         heard = json.loads(out.splitlines()[-1])
         books = [mail.finish().check() for mail in self.mails]
@@ -148,9 +154,9 @@ class World:
         for book in books:
             print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_connected} not connected, "
                   f"lost at {book.lost_at}, errors {book.errors}")
-            assert book.cut == 0 and book.not_connected == 0, str(book)
+            assert book.cut == 0 and (resets or book.not_connected == 0), str(book)
         assert self.trouble == [], "\n".join([*self.trouble, self.tell()])
-        assert heard["cuts"] == [] and heard["refused"] == [] and heard["slow"] > 0, heard
+        assert cut(heard, resets) == [] and (resets or heard["refused"] == []) and heard["slow"] > 0, heard
 
 
 @pytest.fixture
@@ -284,5 +290,6 @@ def test_where_connections_cannot_be_handed_over_sessions_end_at_their_edges_fir
     assert {"vip_move/a", "vip_move/b"} <= {w.get("key") for w in warnings}, warnings
     until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
     world.await_messages(20)
-    world.judge("drain without handing over", began, 1, ("n1", "n2"))
-    world.finish()
+    # Who had just been told to come later is reset by the new owner, which knows nothing of it; no transaction is.
+    world.judge("drain without handing over", began, 1, ("n1", "n2"), resets=True)
+    world.finish(resets=True)

@@ -240,7 +240,7 @@ def test_two_moves_cut_no_session_refuse_none_and_leave_nothing(lab):
     n1, n2, n3, client = (lab.hosts[n] for n in ("n1", "n2", "n3", "client"))
     before = {n.name: n.settings() for n in (n1, n2, n3)}
     lab.take(n1)
-    many = 200 if lab.firewall else 2000
+    many = 200 if lab.firewall else 500  # how many more could be is another test
     long = Sessions(client, lab.vip)
     assert long.ask(f"open {many}") == uncut({"n1": many})
     storm = client.start("storm", lab.vip, PORT)

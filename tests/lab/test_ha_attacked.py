@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to virtual addresses when something around postroad-ha is wrong: its directories vanish, keepalived is not there, the
-address is somebody else's already, there are fifty of them.
+address is somebody else's already, nobody is heard after a start, there are fifty of them.
 
-One node alone with the real postroadd, postroad-ha and keepalived. Needs root and `make peers`.
+One node alone, or two, with the real postroadd, postroad-ha and keepalived. Needs root and `make peers`.
 """
 import os
 import pathlib
@@ -14,7 +14,7 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.lab.cluster import services  # noqa: E402
+from tests.lab.cluster import product, services  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.lan import PREFIX  # noqa: E402
 from tests.lab.cluster.mail import Backends  # noqa: E402
@@ -159,3 +159,30 @@ def test_an_address_that_somebody_else_has_is_told_until_he_has_not(lab):
     print(f"  {[w for w in one.warnings() if 'vip_elsewhere' in str(w)]}")
     lab.lan.ip(f"address delete {PREFIX['lan']}.50/32 dev eth0\n", lab.client)
     one.await_warning("vip_elsewhere/a", False)
+
+
+def test_a_node_that_starts_and_hears_nobody_asks_the_network_first():
+    with Lab(BUILD, BUILD / "lab/attacked", nodes=2) as lab:
+        address, first = lab.vip(), lab.nodes[0]
+        vip = {**vip_config(address), "nodes": ["n1", "n2"]}
+        document = services.configuration([address], Backends(lab).addresses, more={"vips": {"a": vip}})
+        owners = Owners(lab, address)
+        for node in lab.nodes:
+            product.start(node, lab, document)
+        for node in lab.nodes:
+            node.await_ready()
+        product.form(lab.nodes)
+        until(lambda: Seen(owners.now() == ["n1"], owners.now()), SECONDS, "n1 has it")
+        for node in lab.nodes:
+            node.power_off()
+        lab.lan.ip(f"address add {address}/32 dev eth0\n", lab.client)
+        first.power_on()
+
+        def said():
+            return first.call("GET", "/api/v1/vips")[2]["vips"]["a"]["nodes"]["n1"]
+        first.await_ready()
+        until(lambda: Seen("somebody has the address" in str(said().get("why")), said()), SECONDS, "it says why it does not take it")
+        assert owners.now() == []
+        lab.lan.ip(f"address delete {address}/32 dev eth0\n", lab.client)
+        until(lambda: Seen(owners.now() == ["n1"], (owners.now(), said())), SECONDS, "n1 takes it when nobody answers")
+        assert lab.supervisor.trouble == []

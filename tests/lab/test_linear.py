@@ -67,6 +67,11 @@ def test_old_reads_still_say_what_has_happened():
     assert check([op(WRITE, 1, 0, 9), op(READ, 1, 1, 2), op(WRITE, 2, 3, 4), op(READ, 1, 5, 6)], {"r": 0}, stale_reads=True) == []
 
 
+def test_a_node_that_is_behind_may_refuse_what_is_right_where_nodes_answer_by_themselves():
+    history = [op(WRITE, 1, 0, 1), op(CAS, 2, 2, 3, STALE, 1), op(CAS, 3, 4, 5, OK, 1)]
+    assert len(check(history, {"r": 0})) == 1 and check(history, {"r": 0}, stale_reads=True) == []
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_old_reads_of_a_long_history_are_judged_soon(seed):
     history = made(random.Random(seed), 1000, 5)

@@ -254,7 +254,7 @@ def test_a_backup_makes_a_new_cluster_when_all_are_gone(place):
             place.wipe(node.name)
         four.write("/run/passphrase", "a long passphrase\n", 0o600)
         four.write("/run/copy", copy, 0o600)
-        four.run([place.lab.bin("postroad"), "cluster", "restore", "--passphrase-file", "/run/passphrase", "/run/copy"])
+        four.run([place.lab.bin("postroad"), "cluster", "restore", "--yes", "--passphrase-file", "/run/passphrase", "/run/copy"])
         assert weight_of(four) == weight
         product.init(four)
         for name in ("n1", "n2"):

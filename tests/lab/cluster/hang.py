@@ -19,7 +19,8 @@ def threads(pid):
 
 
 class Hang:
-    """`thread`: a name as in /proc, of which the first one is taken; None = the first thread of the process."""
+    """`thread`: a name as in /proc, of which the first one is taken; None = the first thread of the process.
+    `since`: when it came to stand, by CLOCK_MONOTONIC in seconds."""
 
     def __init__(self, lab, node, program, thread=None):
         self.pid = node.pid_of(program)
@@ -29,8 +30,10 @@ class Hang:
             raise LabError(f"{node.name}: {program} has no thread {thread}, but {sorted(names)}")
         self._process = keeper(subprocess.Popen, ["setpriv", "--pdeathsig", "KILL", str(lab.bin("lab-hang")), str(self.tid)],
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if self._process.stdout.readline() != b"stands\n":
+        line = self._process.stdout.readline()
+        if not line:
             raise LabError(f"{node.name}: {program}: {self._process.communicate(timeout=END_SECONDS)[1].decode().strip()}")
+        self.since = int(line) / 1e9
         until(lambda: state_of(f"{self.pid}/task/{self.tid}") in "tX", END_SECONDS, "the thread stands still")
 
     def is_standing(self):

@@ -44,7 +44,7 @@ def check(history, initial=None, stale_reads=False):
     """Findings: one text for each register whose history has no explanation. `initial`: {register: value}.
 
     stale_reads: a read may tell what was true at any time before its answer (a node that serves reads by itself, as without a
-    quorum); what it tells must still have been written by then.
+    quorum); what it tells must still have been written by then. A CAS that such a node refused says nothing.
     """
     registers = {}
     for op in history:
@@ -58,7 +58,9 @@ def check(history, initial=None, stale_reads=False):
 
 
 def loosened(ops):
-    return [dataclasses.replace(op, stale=True) if op.kind == READ else op for op in ops]
+    """Where nodes answer by what they have: reads may be old, and a 412 may owe to the node that was asked being behind."""
+    return [dataclasses.replace(op, stale=True) if op.kind == READ
+            else dataclasses.replace(op, outcome=REFUSED) if op.outcome == STALE else op for op in ops]
 
 
 def _without_stale(name, ops, initial):

@@ -125,7 +125,7 @@ class Members:
         self.is_clean = False
         self.runs += 1
         if holder:
-            until(lambda: Seen(self.owners.now() == [holder], self.owners.now()), SECONDS, f"{holder} holds the VIP")
+            until(lambda: Seen(self.owners.now() == [holder], (self.owners.now(), self.tell())), SECONDS, f"{holder} holds the VIP")
         self.mail = Mail(self.lab, self.backends, self.vip, RATE, f"m{self.runs}")
         self.mail.await_accepted(BEFORE)
         began = self.owners.intervals()[-1][0]

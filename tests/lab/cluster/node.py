@@ -268,7 +268,10 @@ class Node(Host):
 
     def resume(self):
         for pid in self.inhabitants():
-            os.kill(pid, signal.SIGCONT)
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass  # it was ending
 
     # ---- disk and clock ----
 

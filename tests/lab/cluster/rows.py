@@ -40,6 +40,10 @@ class Row:
         self.began = monotonic_ns() / 1e9
         return self
 
+    def fault(self, at=None):
+        """The fault happens now (or happened then): times are counted from here, not from when all was prepared."""
+        self.began = monotonic_ns() / 1e9 if at is None else at
+
     def gap(self, what="VIP gap", bound=None, since=None):
         """The longest time without an answer at the VIP since the fault (or `since`)."""
         self.prober.await_answers(SECONDS)

@@ -189,14 +189,18 @@ def two_other_returns_forced(bench, row):
     row.mail.await_accepted(20)
     row.duration("it says MINORITY", lambda: is_lost_to(other, tie.name), since=began)
     expect((code := bench.write(other, 139)) == 503 and weight(other) != 138, f"a write without quorum is answered {code}")
-    product.ask(other, "POST", "force-quorum", {})
+    product.ask(other, "POST", "force-quorum", {}, wanted=202)
     bench.await_written(other, 140)
     tie.power_on()
     row.duration("both vote again", lambda: both_vote(bench))
     await_weight(bench.nodes, 140)
-    lost = product.ask(tie, "GET", "lost")["entries"]
-    expect(any(e["kind"] == "runtime" and e["in_force"] and "138" in json.dumps(e["document"]) for e in lost), f"what was lost is listed: {lost}")
+    lost = product.ask(tie, "GET", "lost")
+    saved = [json.loads(line) for line in tie.path(lost["file"]).read_text().splitlines()]
+    expect(any(e["kind"] == "runtime" and e["in_force"] for e in lost["entries"]), f"what was lost is listed: {lost}")
+    expect(any(e["kind"] == "runtime" and "138" in json.dumps(e["document"]) for e in saved), f"what was lost is kept: {saved}")
     expect(warned(tie, "lost"), "that something was lost is an alarm")
+    product.ask(tie, "DELETE", "lost")
+    expect(quiet(tie, "lost"), "and it is over when it was seen to")
 
 
 def both_off(bench):

@@ -1,1 +1,244 @@
-"""x"""
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about disks: all of them without power at once, slow, full, and with what they held damaged or old: 14, 15, 16 and 20."""
+import json
+import shutil
+import statistics
+import time
+
+from tests.lab.cluster import product
+from tests.lab.cluster.node import black_out
+from tests.lab.cluster.registers import Weight, Writers
+from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.lab.matrix.bench import CALL_SECONDS, SECONDS, STATUS, asked, now
+from tests.lab.matrix.frame import row
+
+FULL_SECONDS, RESYNC_SECONDS = 30, 60
+SLOW_MS, WARNED_MS = 400, 2500
+WRITES = 15
+BUSY = 12  # more writers than usual, for writes that are under way when the power goes
+LOG = "lib/store.log"  # on the disk of the state
+
+
+def expect(condition, what):
+    if not condition:
+        raise LabError(what)
+
+
+def warned(node, key):
+    found = asked(node, STATUS)["warnings"]
+    return Seen(any(w["key"] == key for w in found), json.dumps(found))
+
+
+def quiet(node, key):
+    found = asked(node, STATUS)["warnings"]
+    return Seen(all(w["key"] != key for w in found), json.dumps(found))
+
+
+def votes(node):
+    """Whether the node's log counts; false while it says that it does not vote."""
+    return quiet(node, "no_vote")
+
+
+def busy_writers(bench, seed):
+    calls = {n.name: lambda *a, node=n: node.call(*a, timeout=CALL_SECONDS) for n in bench.nodes}
+    return Writers(calls, [Weight("mta", s) for s in ("sink1", "sink2")], BUSY, seed, give_up=CALL_SECONDS * 2)
+
+
+def commit_ms(bench, nodes, values):
+    """The median time of a write through these nodes, one after the other."""
+    times = []
+    for i in range(WRITES):
+        began = time.monotonic()
+        expect(bench.write(nodes[i % len(nodes)], next(values)) == 200, "a write is answered 200")
+        times.append(time.monotonic() - began)
+    return statistics.median(times) * 1000
+
+
+# ---- power ----
+
+
+@row("14", "the whole cluster loses its power during writes, three times")
+def power_lost_by_all(bench, row):
+    for seed in range(3):
+        writers = busy_writers(bench, f"power{seed}").start()
+        before = len(writers.history)
+        until(lambda w=writers, b=before: len(w.history) > b + 60, SECONDS, "writes are under way")
+        lost = black_out(bench.nodes, torn=True, seed=seed)
+        for node in bench.nodes:
+            node.power_on()
+        began = now()
+        for node in bench.nodes:
+            row.duration(f"{node.name} writes again after the boot", lambda n=node: Seen((c := bench.write(n, 1)) == 200, c), since=began,
+                         limit=SECONDS)
+        bench.await_active()
+        findings = writers.finish(stale_reads=True)
+        expect(not findings, f"seed {seed}, disks {lost}: {findings}")
+        row.count(f"writes before power was lost, seed {seed}", len(writers.history))
+
+
+# ---- slow ----
+
+
+@row("15", "the disk of one is slow")
+def slow_disk(bench, row):
+    values = iter(range(200, 900))
+    donor = bench.node(product.status(bench.nodes[0])["donor"])
+    usual = commit_ms(bench, bench.nodes, values)
+    row.measured.append(("a commit, all disks well (median)", usual / 1000, 0, None))
+    for what, slow in (("another's", bench.others(donor)[0]), ("the donor's", donor)):
+        slow.slow_disk(SLOW_MS)
+        # It would be more than the delay of the slow disk, were that one waited for.
+        row.measured.append((f"a commit, {what} disk slow (median)", commit_ms(bench, bench.others(slow), values) / 1000, 0, SLOW_MS / 1000 / 2))
+        slow.slow_disk(0)
+    slow.slow_disk(WARNED_MS)
+    expect(bench.write(bench.others(slow)[0], next(values)) == 200, "a write is answered 200")
+    began = now()
+    row.duration("more than 2 s is warned of", lambda: warned(slow, "disk_slow"), since=began)
+    slow.slow_disk(0)
+
+    def is_over():
+        bench.write(bench.others(slow)[0], next(values))
+        return quiet(slow, "disk_slow")
+    row.duration("and over when it is fast again", is_over)
+
+
+# ---- full ----
+
+
+@row("16", "the disk of one is full")
+def full_disk_of_one(bench, row):
+    full = bench.owner()
+    others = bench.others(full)
+    full.full_disk()
+    bench.await_written(others[0], 161)
+    row.duration("the alarm", lambda: warned(full, "disk"), FULL_SECONDS, since=row.began, limit=2 * FULL_SECONDS)
+    row.duration("it does not vote", lambda: not votes(full), FULL_SECONDS, since=row.began, limit=2 * FULL_SECONDS)
+    row.mail.await_accepted(20)
+    bench.await_written(others[1], 162)
+    expect(bench.owners.now() == [full.name] and not bench.owners.absences(row.began), "the VIP stays")
+    # Corosync's state is elsewhere: a new view needs a file to be written.
+    rings = bench.rings()
+    others[0].run(["pkill", "-KILL", "-x", "corosync"])
+    until(lambda: bench.rings()[full.name] != rings[full.name] and product.status(full)["corosync"]["connected"], SECONDS, "a new view")
+    bench.await_active(others)
+    bench.await_written(others[1], 163)
+    full.free_disk()
+    freed = now()
+    row.duration("it votes again", lambda: votes(full) and quiet(full, "disk"), since=freed)
+
+
+@row("16", "the disks of two of three are full")
+def full_disks_of_two(bench, row):
+    full = bench.others(bench.nodes[0])
+    for node in full:
+        node.full_disk()
+
+    def refused():
+        codes = [bench.write(n, 164) for n in bench.nodes]
+        return Seen(all(c in (503, 507) for c in codes), codes)
+    row.duration("writes are refused on all", refused, FULL_SECONDS, since=row.began, limit=2 * FULL_SECONDS)
+    for node in full:
+        row.duration(f"the alarm of {node.name}", lambda n=node: warned(n, "disk"), FULL_SECONDS, since=row.began, limit=2 * FULL_SECONDS)
+    row.mail.await_accepted(20)
+    for node in full:
+        node.free_disk()
+    freed = now()
+    for i, node in enumerate(bench.nodes):
+        row.duration(f"{node.name} writes again", lambda n=node, v=165 + i: Seen((c := bench.write(n, v)) == 200, c), since=freed)
+
+
+@row("16", "corosync's own file system is full on one")
+def full_corosync(bench, row):
+    full = bench.owner()
+    others = bench.others(full)
+    # The file that is there could be written over in place: one that is not cannot be made.
+    full.run(["sh", "-c", "rm -f /var/lib/corosync/ringid_*"])
+    full.full_disk("corosync")
+    others[0].run(["pkill", "-KILL", "-x", "corosync"])
+    row.duration("it is OFFLINE", lambda: Seen((s := product.status(full))["state"] == "OFFLINE", s))
+    row.duration("the others go on", lambda: Seen((c := bench.write(others[1], 168)) == 200, c))
+    row.mail.await_accepted(20)
+    expect(bench.owners.now() == [full.name] and not bench.owners.absences(row.began), "the VIP stays")
+    full.free_disk()
+    freed = now()
+    row.duration("it is ACTIVE once there is room", lambda: Seen((s := product.status(full))["state"] == "ACTIVE", s), since=freed)
+
+
+# ---- damaged, and old ----
+
+
+def log_of(node):
+    return node.stable.seen(node.name, "state") / LOG
+
+
+def damage(path):
+    """In the first half: what is behind it was durable long ago."""
+    data = bytearray(path.read_bytes())
+    for at in range(len(data) // 4, len(data) // 4 + 64):
+        data[at] ^= 0xFF
+    path.write_bytes(data)
+
+
+def comes_back(bench, row, node, value):
+    node.power_on()
+    began = now()
+    row.duration("it is back and has the log", lambda: resynced(node, value), RESYNC_SECONDS, since=began, limit=2 * RESYNC_SECONDS)
+
+
+def resynced(node, value):
+    try:
+        s = product.status(node)
+        known = asked(node, "/api/v1/pools/mta")["servers"]["sink1"]["weight"]
+        return Seen(s["state"] == "ACTIVE" and s["members"][node.name].get("synced") and known == value and votes(node), (s, known))
+    except OSError as e:
+        return Seen(False, repr(e))
+
+
+@row("20", "what the disk of one holds is damaged")
+def damaged_log(bench, row):
+    node = bench.owner()
+    for value in range(201, 206):
+        bench.await_written(node, value)
+    node.power_off()
+    damage(log_of(node))
+    bench.await_written(bench.others(node)[0], 206)
+    comes_back(bench, row, node, 206)
+    expect(warned(node, "store"), "the damage is told")
+    row.gap("VIP gap")
+
+
+@row("20", "the disk of one is an old copy")
+def old_log(bench, row):
+    node, other = bench.owner(), bench.heir(bench.owner())
+    path = log_of(node)
+    bench.await_written(other, 207)
+    node.power_off()
+    shutil.copyfile(path, bench.lab.home / "old-copy")
+    node.power_on()
+    bench.await_active()
+    for value in range(208, 213):
+        bench.await_written(other, value)
+    node.power_off()
+    shutil.copyfile(bench.lab.home / "old-copy", path)
+    bench.await_written(other, 213)
+    comes_back(bench, row, node, 213)
+    expect(any(warned(n, "store_untrusted") for n in bench.nodes), "that a disk is an old copy is told")
+
+
+@row("20", "a founder alone, its log damaged, does not start", nodes=1, fresh=True, judges_writes=False)
+def founder_alone(bench, row):
+    node = bench.nodes[0]
+    for value in range(214, 220):
+        bench.await_written(node, value)
+    node.power_off()
+    path = log_of(node)
+    whole = path.read_bytes()
+    damage(path)
+    node.power_on()
+    until(lambda: Seen("store.log" in (t := node.tail("postroadd", 4000)) and "damaged" in t, node.tail("postroadd", 4000)), SECONDS,
+          "it says which file is damaged")
+    expect(not node.is_ready(), "it does not serve")
+    node.power_off()
+    path.write_bytes(whole)
+    node.power_on()
+    row.duration("with the log as it was it serves", node.is_ready)

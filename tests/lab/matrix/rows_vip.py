@@ -76,6 +76,7 @@ def all_see(bench):
 def postroadd_killed(bench, row):
     owner = bench.owner()
     bound, starts = bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    row.fault()
     owner.kill("postroadd")
     row.gap("VIP gap", bound)
     restarted(bench, row, owner, None, starts)
@@ -86,6 +87,7 @@ def postroadd_killed(bench, row):
 def postroadd_stopped(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    row.fault()
     owner.freeze("postroadd")
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, DAEMON_WATCHDOG + ABORT_SECONDS + RESTART_SECONDS + SLACK, starts)
@@ -96,6 +98,7 @@ def postroadd_stopped(bench, row):
 def postroadd_goes_on(bench, row):
     owner = bench.owner()
     bound = SILENCE + bench.skew(bench.heir(owner)) + SLACK
+    row.fault()
     owner.freeze("postroadd")
     row.taken_over("VIP answered by another node", owner, bound)
     owner.thaw("postroadd")
@@ -107,7 +110,7 @@ def postroadd_goes_on(bench, row):
 def worker_hung(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
-    bench.hang(owner, "postroadd", "worker-1")
+    row.fault(bench.hang(owner, "postroadd", "worker 1").since)
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
     members_again(bench, row, owner)
@@ -117,7 +120,7 @@ def worker_hung(bench, row):
 def control_hung(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
-    bench.hang(owner, "postroadd")
+    row.fault(bench.hang(owner, "postroadd").since)
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
     members_again(bench, row, owner)
@@ -128,6 +131,7 @@ def cluster_thread_hung(bench, row):
     owner = bench.owner()
     bound, starts = bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
     hang = bench.hang(owner, "postroadd", "cluster")
+    row.fault(hang.since)
     row.mail.await_accepted(50)
     row.count("the hang ended before 50 messages had passed", int(not hang.is_standing()), 0)
     stays(bench, row, owner)
@@ -143,7 +147,9 @@ def cluster_thread_hung(bench, row):
 def corosync_killed(bench, row):
     owner, before = bench.owner(), bench.rings()
     bound = bench.member_lost()
-    os.kill(child(owner, "corosync"), signal.SIGKILL)
+    pid = child(owner, "corosync")
+    row.fault()
+    os.kill(pid, signal.SIGKILL)
     row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] == "OFFLINE", SLACK, since=row.began)
     row.count("a write was taken meanwhile", int(bench.write(owner, 21) == 200 and product.status(owner)["state"] != "ACTIVE"), 0)
     for node in bench.others(owner):
@@ -156,9 +162,9 @@ def corosync_killed(bench, row):
 def corosync_stops(bench, row, owner):
     bound, rest = bench.member_lost(), [n.name for n in bench.others(owner)]
     pid = child(owner, "corosync")
+    row.fault()
     os.kill(pid, signal.SIGSTOP)
-    row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] != "ACTIVE",
-                 NOT_RETURNED + REPORT + SLACK, since=row.began)
+    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), NOT_RETURNED + 2 * REPORT + SLACK, since=row.began)
     for node in bench.others(owner):
         row.duration(f"{node.name} has a new view", lambda n=node: bench.sees(n, *rest), bound, since=row.began)
     return pid
@@ -198,7 +204,9 @@ def vip_leaves(bench, row, owner, gap=None):
 def vrrp_killed(bench, row):
     owner = bench.owner()
     gap = bench.master_down(bench.heir(owner)) + SLACK
-    os.kill(keepalived(owner)[1], signal.SIGKILL)
+    pid = keepalived(owner)[1]
+    row.fault()
+    os.kill(pid, signal.SIGKILL)
     vip_leaves(bench, row, owner, gap)
 
 
@@ -206,7 +214,9 @@ def vrrp_killed(bench, row):
 def keepalived_killed(bench, row):
     owner = bench.owner()
     gap = bench.master_down(bench.heir(owner)) + SLACK
-    os.kill(keepalived(owner)[0], signal.SIGKILL)
+    pid = keepalived(owner)[0]
+    row.fault()
+    os.kill(pid, signal.SIGKILL)
     vip_leaves(bench, row, owner, gap)
 
 
@@ -214,7 +224,9 @@ def keepalived_killed(bench, row):
 def keepalived_both_killed(bench, row):
     owner = bench.owner()
     gap = bench.master_down(bench.heir(owner)) + SLACK
-    for pid in keepalived(owner):
+    pids = keepalived(owner)
+    row.fault()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     vip_leaves(bench, row, owner, gap)
 
@@ -224,6 +236,7 @@ def vrrp_stopped(bench, row):
     owner = bench.owner()
     gap = bench.master_down(bench.heir(owner)) + SLACK
     pid = keepalived(owner)[1]
+    row.fault()
     os.kill(pid, signal.SIGSTOP)
     vip_leaves(bench, row, owner, gap)
     went_on = now()
@@ -235,6 +248,7 @@ def vrrp_stopped(bench, row):
 @row("7", "postroad-ha of the owner is killed")
 def ha_killed(bench, row):
     owner = bench.owner()
+    row.fault()
     owner.kill("postroad-ha")
     vip_leaves(bench, row, owner, LEFT)
     members_again(bench, row, owner)
@@ -244,6 +258,7 @@ def ha_killed(bench, row):
 def ha_gone(bench, row):
     owner = bench.owner()
     bench.withhold(owner, "postroad-ha")
+    row.fault()
     owner.kill("postroad-ha")
     vip_leaves(bench, row, owner, LEFT)
 
@@ -252,7 +267,9 @@ def ha_gone(bench, row):
 def ha_and_keepalived_gone(bench, row):
     owner = bench.owner()
     bench.withhold(owner, "postroad-ha")
-    for pid in (owner.pid_of("postroad-ha"), *keepalived(owner)):
+    pids = (owner.pid_of("postroad-ha"), *keepalived(owner))
+    row.fault()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     vip_leaves(bench, row, owner, LEFT)
 
@@ -261,6 +278,7 @@ def ha_and_keepalived_gone(bench, row):
 def ha_stopped(bench, row):
     owner = bench.owner()
     starts = owner.service("postroad-ha").starts
+    row.fault()
     os.kill(owner.pid_of("postroad-ha"), signal.SIGSTOP)
     vip_leaves(bench, row, owner, LEFT)
     row.duration("it is started again", runs_again(owner, "postroad-ha", starts), HA_WATCHDOG + REPORT + ABORT_SECONDS + RESTART_SECONDS
@@ -277,6 +295,7 @@ def power_lost(bench, row):
     heir = bench.heir(owner)
     bound, view = bench.master_down(heir) + SLACK, bench.member_lost()
     rest = [n.name for n in bench.others(owner)]
+    row.fault()
     owner.power_off(torn=True)
     row.gap("VIP gap", bound)
     for node in bench.others(owner):
@@ -305,6 +324,7 @@ def link_is(bench, cut, up):
 
 def one_link(bench, row, fault):
     node, before = bench.heir(bench.owner()), bench.rings()
+    row.fault()
     fault(node)
     row.duration("all know that the link is down", link_is(bench, node, False), since=row.began)
     for weight, writer in enumerate(bench.nodes, 91):
@@ -336,6 +356,7 @@ def lan_halved(bench, row):
     heir = bench.heir(owner)
     key, down, advert = f"vip_twice/{bench.names[0]}", bench.master_down(heir) + SLACK, bench.advert()
     before = bench.rings()
+    row.fault()
     bench.lab.lan.partition([[owner.name], [n.name for n in bench.others(owner)]], "lan")
     row.duration("the other half has it too", lambda: bench.owners.taken_by(heir.name, row.began), down, since=row.began)
     both = now()
@@ -359,6 +380,7 @@ def lan_halved(bench, row):
 def paused_shortly(bench, row):
     owner = bench.owner()
     down, advert = bench.master_down(bench.heir(owner)) + SLACK, bench.advert()
+    row.fault()
     owner.pause()
     row.duration("another node has the VIP", lambda: any(bench.owners.taken_by(n.name, row.began) for n in bench.others(owner)), down,
                  since=row.began)
@@ -373,6 +395,7 @@ def paused_shortly(bench, row):
 def paused_longer(bench, row):
     owner = bench.owner()
     down = bench.master_down(bench.heir(owner)) + SLACK
+    row.fault()
     owner.pause()
     row.duration("another node has the VIP", lambda: any(bench.owners.taken_by(n.name, row.began) for n in bench.others(owner)), down,
                  since=row.began)

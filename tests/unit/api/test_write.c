@@ -18,6 +18,9 @@
 #include <sys/syscall.h>
 
 #include "cluster/core/voters.h"
+#define identity journal_identity /* the api's is another one */
+#include "cluster/store/store_private.h"
+#undef identity
 #include "daemon/api/api_private.h"
 #include "daemon/base/log.h"
 
@@ -69,6 +72,7 @@ static void bench_open(struct bench *b)
 	list_init(&b->api.calls);
 	list_init(&b->api.waiting);
 	timer_init(&b->api.write_again, write_wake, &b->api);
+	timer_init(&b->api.prune_again, runtime_prune_again, &b->api);
 	loop_flush_init(&b->api.write_next, write_wake, &b->api);
 	b->api.m_commit = metrics_series(METRIC_CLUSTER_COMMIT_SECONDS, NULL);
 	n_looked_at = 0;
@@ -321,6 +325,172 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 	bench_close(&b);
 }
 
+/* ---- run-time state ---- */
+
+static void write_runtime(struct bench *b, const char *document)
+{
+	struct store_write w = write_of(document);
+
+	w.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b->store, &w, ignore, NULL), 0);
+	assert_true(store_wait(b->store, WAIT_MS));
+}
+
+/* A newer version wrote it: it is no empty one, and a write here would end all that it says. */
+static void a_run_time_state_that_cannot_be_read_stays_and_is_not_replaced(void **state)
+{
+	UNUSED(state);
+	struct write_then then = { .committed = on_committed };
+	char own[] = "n1";
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	b.api.env.node = &(struct node_config) { .node = own };
+	list_init(&b.api.streams);
+	b.api.events = events_new();
+	b.api.runtime = json_pack("{s:{s:{s:s}}}", "nodes", "n1", "admin", "drain");
+	write_runtime(&b, "[1");
+	json_t *document = runtime_document(&b.api);
+	assert_true(json_equal(document, b.api.runtime));
+	assert_non_null(b.api.warnings);
+	runtime_store(call_asking(&b, &q), document, "x", &then);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 409);
+	asked_free(&q);
+	assert_memory_equal(store_last(b.store, ENTRY_RUNTIME)->document.p, "[1", 2);
+	assert_null(runtime_prune(&b.api, b.api.runtime, b.api.runtime));
+	write_runtime(&b, "{}");
+	json_decref(runtime_document(&b.api));
+	assert_null(b.api.warnings);
+	json_decref(b.api.runtime);
+	events_free(b.api.events);
+	bench_close(&b);
+}
+
+static int drains = -1;
+
+static void set_drain(bool drain, void *arg)
+{
+	UNUSED(arg);
+	drains = drain;
+}
+
+/* What a log that is void had said does not stay in force. */
+static void a_drain_of_a_log_that_is_void_ends_with_it(void **state)
+{
+	UNUSED(state);
+	char own[] = "n1";
+	struct bench b;
+
+	bench_open(&b);
+	b.api.env.node = &(struct node_config) { .node = own };
+	b.api.env.set_node_drain = set_drain;
+	list_init(&b.api.streams);
+	b.api.events = events_new();
+	b.api.runtime = json_pack("{s:{s:{s:s}}}", "nodes", "n1", "admin", "drain");
+	api_reset(&b.api);
+	assert_int_equal(drains, 0);
+	assert_int_equal(json_object_size(b.api.runtime), 0);
+	json_decref(b.api.runtime);
+	events_free(b.api.events);
+	bench_close(&b);
+}
+
+static json_t *with_weight(int weight)
+{
+	json_t *server = json_pack("{s:s}", "address", "127.0.0.1:25");
+
+	if (weight > 0)
+		json_object_set_new(server, "weight", json_integer(weight));
+	return json_pack("{s:i, s:{s:{s:{s:o}}}}", "version", 1, "pools", "p", "servers", "s", server);
+}
+
+#define OVERRIDE "{\"pools\":{\"p\":{\"servers\":{\"s\":{\"weight\":7}}}},\"nodes\":{\"n2\":{\"admin\":\"drain\"}}}"
+
+/* Another node's write comes between. */
+static void an_override_that_ends_too_late_ends_all_the_same(void **state)
+{
+	UNUSED(state);
+	struct errors errors = { 0 };
+	json_t *before = with_weight(0), *after = with_weight(50);
+	struct bench b;
+
+	bench_open(&b);
+	b.api.conf = conf_parse(after, &(struct conf_env) { .node = "n1" }, &errors);
+	assert_non_null(b.api.conf);
+	write_runtime(&b, OVERRIDE);
+	runtime_prune_later(&b.api, before, true);
+	/* It is tried, and comes too late; then again. */
+	struct store_write other = write_of(OVERRIDE);
+	other.expect_position = UINT64_MAX;
+	assert_int_equal(store_propose(b.store, &other, ignore, NULL), 0);
+	runtime_prune_again(&b.api);
+	assert_non_null(b.api.write);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_non_null(b.api.unpruned);
+	while (b.api.unpruned != NULL) {
+		loop_turn(b.api.env.loop, true);
+		assert_true(store_wait(b.store, WAIT_MS));
+	}
+	json_t *now = runtime_document(&b.api);
+	json_t *server =
+		json_object_get(json_object_get(json_object_get(json_object_get(now, "pools"), "p"), "servers"), "s");
+	assert_non_null(server);
+	assert_null(json_object_get(server, "weight"));
+	assert_non_null(json_object_get(json_object_get(now, "nodes"), "n2")); /* what the other wrote stays */
+	json_decref(now);
+	json_decref(before);
+	json_decref(after);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
+/* This node was given the log in short: it knows that the key was used and by which request, and not what came of it.
+ */
+static void forget_answers(struct store *s)
+{
+	answers_fini(&s->applied.answers);
+	answers_init(&s->applied.answers);
+}
+
+static struct call *call_with_key(struct bench *b, struct asked *q, const char *uri)
+{
+	struct call *c = call_asking(b, q);
+
+	free(q->req->uri);
+	q->req->uri = xstrdup(uri);
+	evhttp_add_header(evhttp_request_get_input_headers(q->req), "Idempotency-Key", "k");
+	return c;
+}
+
+static void a_key_of_another_request_is_refused_where_its_answer_is_not_known(void **state)
+{
+	UNUSED(state);
+	json_t *document;
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	json_decref(put_first_in_force(&b));
+	conf_unref(conf_saying(&b, "ours", &document));
+	config_commit(call_with_key(&b, &q, "/api/v1/config"),
+		      &(struct config_write) { .next = document, .operation = "PUT", .status = 200 });
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 200);
+	asked_free(&q);
+	forget_answers(b.store);
+	struct call *again = call_with_key(&b, &q, "/api/v1/config");
+	assert_false(write_replayed(again)); /* the log tells */
+	call_free(again);
+	asked_free(&q);
+	assert_true(write_replayed(call_with_key(&b, &q, "/api/v1/other")));
+	assert_int_equal(q.req->response_code, 422);
+	asked_free(&q);
+	conf_unref(b.api.conf);
+	bench_close(&b);
+}
+
 static void found_cluster(struct bench *b)
 {
 	struct store_identity id = store_identity(b->store);
@@ -369,6 +539,63 @@ static void nothing_to_change_is_only_said_of_what_was_in_force_after_the_questi
 	bench_close(&b);
 }
 
+static void put_with_old_tag(struct call *c)
+{
+	if (write_turn(c) && write_precondition(c, "\"newer\""))
+		fail();
+}
+
+/* The tag may be of what another node has in force already. */
+static void a_member_makes_sure_that_a_tag_is_old(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	uint64_t before = store_position(b.store);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	put_with_old_tag(c);
+	assert_int_equal(q.req->response_code, 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	for (int turns = 0; turns < 10 && q.req->response_code == 0; turns++)
+		loop_turn(b.api.env.loop, false);
+	assert_int_equal(q.req->response_code, 412);
+	assert_int_equal(store_position(b.store), before + 1);
+	asked_free(&q);
+	bench_close(&b);
+}
+
+/* An "unknown" would name an operation that says "committed" later, of a write that was never asked for. */
+static void what_could_not_be_made_sure_of_is_refused(void **state)
+{
+	UNUSED(state);
+	struct bench b;
+	struct asked q;
+
+	bench_open(&b);
+	found_cluster(&b);
+	struct call *c = call_asking(&b, &q);
+	evhttp_add_header(evhttp_request_get_input_headers(q.req), "If-Match", "\"older\"");
+	q.resource.fn = put_with_old_tag;
+	while (sem_trywait(&let_go) == 0) /* of a disk that was not held any more when it was let go */
+		;
+	held = true;
+	put_with_old_tag(c);
+	store_dispatch(b.store);
+	store_tick(b.store, (uint64_t)clock_mono_ms() + CORE_DEADLINE_MS + 1);
+	store_dispatch(b.store);
+	held = false;
+	assert_int_equal(sem_post(&let_go), 0);
+	assert_true(store_wait(b.store, WAIT_MS));
+	assert_int_equal(q.req->response_code, 503);
+	asked_free(&q);
+	bench_close(&b);
+}
+
 /* It may be right as it is: "read it again" would help nobody, least of all one that had nothing to read. */
 static void who_was_late_all_the_time_may_try_again(void **state)
 {
@@ -393,8 +620,14 @@ int main(void)
 		cmocka_unit_test(a_turn_comes_after_a_late_write_whose_client_is_gone),
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
 		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
+		cmocka_unit_test(a_run_time_state_that_cannot_be_read_stays_and_is_not_replaced),
+		cmocka_unit_test(a_drain_of_a_log_that_is_void_ends_with_it),
+		cmocka_unit_test(an_override_that_ends_too_late_ends_all_the_same),
+		cmocka_unit_test(a_key_of_another_request_is_refused_where_its_answer_is_not_known),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),
 		cmocka_unit_test(who_was_late_all_the_time_may_try_again),
+		cmocka_unit_test(a_member_makes_sure_that_a_tag_is_old),
+		cmocka_unit_test(what_could_not_be_made_sure_of_is_refused),
 		cmocka_unit_test(nothing_to_change_is_only_said_of_what_was_in_force_after_the_question),
 	};
 

@@ -191,14 +191,14 @@ struct result {
 	uint8_t key[COROSYNC_KEY_LEN];
 };
 
-static void on_joined(const struct join_answer *a, bool denied, const char *why, void *arg)
+static void on_joined(const struct join_answer *a, int status, const char *why, void *arg)
 {
 	struct result *r = arg;
 
 	assert_false(r->came);
 	r->came = true;
 	r->ok = a != NULL;
-	r->denied = denied;
+	r->denied = status != 0 && status != 200;
 	r->why = why == NULL ? NULL : xstrdup(why);
 	if (a == NULL)
 		return;
@@ -479,10 +479,14 @@ static void a_question_comes_out_as_it_went_in(void **state)
 	question.force = question.node.voter_only = true;
 	question.node.n_links = 2;
 	assert_true(addr_parse_ip("2001:db8::2", &question.node.links[1]));
+	question.clock = 1795349719.25;
+	question.mtu[0] = 1500;
+	question.mtu[1] = 65536;
 	join_question_encode(&question, &out);
 	assert_true(join_question_parse((struct str) { out.p, out.n }, &q, &why));
 	join_question_encode(&q, &again);
 	assert_string_equal(out.p, again.p);
+	assert_true(q.clock == question.clock && q.mtu[0] == 1500 && q.mtu[1] == 65536);
 	assert_true(q.force && q.node.voter_only && q.node.instance == question.node.instance);
 	/* Cut anywhere it is none. */
 	for (size_t n = 0; n < out.n; n++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of nodes under any interleaving: requests, steps, nodes that die between steps and return, forced quorums.
- * A small model of a cluster keeps the rules by which the core takes or refuses a table.
+ * A small model of a cluster keeps the rules by which the core takes or refuses a table, and has a ring for each key that
+ * some corosync has read: with different keys they do not hear each other.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +29,7 @@ struct world {
 	double now;
 	bool has_hash[GENERATIONS];
 	uint8_t hash[GENERATIONS][MEMBERS_HASH_LEN];
+	uint8_t key[GENERATIONS][MEMBERS_HASH_LEN]; /* of corosync, with the file of that generation */
 	uint32_t highest_id;
 	unsigned committed, done[MEMBERS_DO_COUNT], kinds[MEMBERS_KIND_COUNT];
 };
@@ -56,46 +58,95 @@ static const struct machine *machine_of(const struct world *w, uint32_t id, uint
 	return NULL;
 }
 
-/* Those that are up, have the file in force (or call to join) and are of the table. */
-static bool in_view(const struct world *w, const struct members_node *n)
+static bool has_ring(const struct machine *m)
 {
-	const struct machine *m = machine_of(w, n->id, n->instance);
-
-	return m != NULL && m->up && !m->purged && m->synced;
+	return m->used && m->up && !m->purged && m->synced;
 }
 
-static voters_set here_of(const struct world *w, const struct members *t)
+static bool in_ring(const struct world *w, const struct machine *m, const uint8_t *key)
+{
+	return has_ring(m) && memcmp(w->key[m->active], key, MEMBERS_HASH_LEN) == 0;
+}
+
+static voters_set ring_of(const struct world *w, const struct members *t, const uint8_t *key)
 {
 	voters_set set = 0;
 
-	for (size_t i = 0; i < t->n; i++)
-		if (in_view(w, &t->list[i]))
+	for (size_t i = 0; i < t->n; i++) {
+		const struct machine *m = machine_of(w, t->list[i].id, t->list[i].instance);
+		if (m != NULL && in_ring(w, m, key))
 			set |= (voters_set)1 << i;
+	}
 	return set;
 }
 
-static bool quorate(const struct world *w)
+static bool is_quorate(const struct world *w, const uint8_t *key)
 {
 	struct voters v;
-	voters_set here = here_of(w, w->t);
+	voters_set here = ring_of(w, w->t, key);
 
 	members_voters(w->t, &v);
 	return voters_quorum(&v, here, here);
 }
 
-static void look(const struct world *w, uint32_t self, struct fixture_view *v)
+/* The key of the ring that may write, or of any where none may. NULL: nobody is up. */
+static const uint8_t *ring(const struct world *w)
 {
+	const uint8_t *any = NULL;
+
+	for (size_t i = 0; i < MACHINES; i++) {
+		const uint8_t *key = w->key[w->m[i].active];
+		if (!has_ring(&w->m[i]))
+			continue;
+		if (is_quorate(w, key))
+			return key;
+		any = key;
+	}
+	return any;
+}
+
+static bool in_view(const struct world *w, const struct members_node *n)
+{
+	const struct machine *m = machine_of(w, n->id, n->instance);
+	const uint8_t *key = ring(w);
+
+	return m != NULL && key != NULL && in_ring(w, m, key);
+}
+
+static voters_set here_of(const struct world *w, const struct members *t)
+{
+	const uint8_t *key = ring(w);
+
+	return key == NULL ? 0 : ring_of(w, t, key);
+}
+
+static bool quorate(const struct world *w)
+{
+	const uint8_t *key = ring(w);
+
+	return key != NULL && is_quorate(w, key);
+}
+
+/* me: NULL = some member that may write. Who joins is in no ring, and calls. */
+static void look(const struct world *w, const struct machine *me, struct fixture_view *v)
+{
+	const uint8_t *key = me != NULL && has_ring(me) ? w->key[me->active] : ring(w);
+
 	memset(v, 0, sizeof(*v));
-	v->view = (struct members_view) { .self = self, .quorate = quorate(w), .now = w->now, .seen = v->seen };
+	v->view = (struct members_view) { .self = me != NULL ? me->id : 0,
+					  .quorate = key != NULL && is_quorate(w, key),
+					  .now = w->now,
+					  .seen = v->seen };
 	for (size_t i = 0; i < MACHINES; i++) {
 		const struct machine *m = &w->m[i];
 		if (!m->used)
 			continue;
 		struct members_seen *s = &v->seen[v->view.n++];
+		bool heard = m == me || (has_ring(m) ? key != NULL && in_ring(w, m, key) : m->up && !m->purged);
 		*s = (struct members_seen) { .id = m->id,
 					     .instance = m->instance,
-					     .present = m->up && !m->purged,
-					     .synced = m->up && !m->purged && m->synced,
+					     .present = heard,
+					     .synced = heard && has_ring(m),
 					     .staged = m->staged,
 					     .installed = m->installed,
 					     .active = m->active };
@@ -114,6 +165,9 @@ static void note_generation(struct world *w, const struct members *t, uint64_t g
 	HOLDS(w, !w->has_hash[generation] || memcmp(hash, w->hash[generation], sizeof(hash)) == 0);
 	memcpy(w->hash[generation], hash, sizeof(hash));
 	w->has_hash[generation] = true;
+	bool next = t->change.kind != MEMBERS_NONE && t->change.step == MEMBERS_PREPARE &&
+		    generation == t->change.generation && t->change.rotates;
+	memcpy(w->key[generation], next ? t->change.key : t->key, MEMBERS_HASH_LEN);
 }
 
 /* As cluster/core/order.c judges a table. */
@@ -199,14 +253,20 @@ static void ask(struct world *w, struct machine *m)
 	if (n == NULL || n->instance != m->instance || (n->until != 0 && !members_in_file(n, w->t->generation)))
 		m->purged = true;
 	else if (members_in_file(n, w->t->generation) && n->state != MEMBERS_JOINING)
-		put_in_place(w, m, true);
+		/* Its corosync is started, if it does not run: then it has read another file. */
+		put_in_place(w, m, !m->synced);
 }
 
-static void reload(struct world *w)
+/* All of one ring read their file. */
+static void reload(struct world *w, const struct machine *me)
 {
+	const uint8_t *key = w->key[me->active];
+	uint8_t before[MEMBERS_HASH_LEN];
+
+	memcpy(before, key, sizeof(before));
 	for (size_t i = 0; i < MACHINES; i++)
-		if (w->m[i].used && w->m[i].up && w->m[i].synced && w->m[i].installed == w->t->generation)
-			w->m[i].active = w->t->generation;
+		if (in_ring(w, &w->m[i], before))
+			w->m[i].active = w->m[i].installed;
 }
 
 /* Only what everybody has may come into force; whoever joins has it even where that is forced. */
@@ -229,7 +289,7 @@ static void turn(struct world *w, struct machine *m)
 	struct members_action a;
 	struct members_refusal why;
 
-	look(w, m->id, &v);
+	look(w, m, &v);
 	members_next(w->t, &v.view, &a);
 	w->done[a.what]++;
 	if (a.what == MEMBERS_DO_PURGE)
@@ -242,7 +302,7 @@ static void turn(struct world *w, struct machine *m)
 	} else if (a.what == MEMBERS_DO_INSTALL)
 		put_in_place(w, m, !m->synced);
 	else if (a.what == MEMBERS_DO_RELOAD)
-		reload(w);
+		reload(w, m);
 	else if (a.what >= MEMBERS_DO_COMPLETE) {
 		struct members *t = members_take(w->t, &v.view, &a, &why);
 		if (a.what == MEMBERS_DO_ACTIVATE)
@@ -319,7 +379,7 @@ static void ask_for_something(struct world *w)
 	uint8_t key[MEMBERS_HASH_LEN];
 	struct members *to = NULL;
 
-	look(w, 0, &v);
+	look(w, NULL, &v);
 	new_key(w, key);
 	const struct members_request r = { NULL, NULL, roll(w, 2) == 0 ? key : NULL, roll(w, 3) == 0 };
 	switch (roll(w, 9)) {
@@ -451,6 +511,7 @@ static void one_schedule(uint64_t seed, struct world *total)
 	w.t = fixture_first(1);
 	w.m[0] = (struct machine) { .used = true, .up = true, .synced = true, .id = 1, .instance = 101 };
 	w.m[0].installed = w.m[0].active = w.m[0].staged = 1;
+	note_generation(&w, w.t, 1);
 	w.highest_id = 1;
 	for (unsigned i = 0; i < STEPS; i++) {
 		uint32_t what = roll(&w, 10);

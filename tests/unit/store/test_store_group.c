@@ -250,6 +250,38 @@ static void a_key_and_an_operation_are_known_on_every_node(void **state)
 	hub_free(h);
 }
 
+/* It gets the log without the entry, and must tell a repetition from another use of the key all the same. */
+static void a_key_whose_entry_is_gone_is_still_of_one_request(void **state)
+{
+	struct hub *h = xcalloc(1, sizeof(*h));
+	uint8_t hash[ENTRY_HASH_LEN] = { 9 }, other[ENTRY_HASH_LEN] = { 8 };
+	struct store_write w = write_of(ENTRY_RUNTIME, "once");
+
+	UNUSED(state);
+	hub_found(h);
+	w.idempotency_key = "k";
+	w.request_hash = hash;
+	assert_int_equal(hub_write(h, 1, &w).result.result, CORE_COMMITTED);
+	hub_append(h, 1, ENTRY_RUNTIME, "after it");
+	of(h, 1)->compact_now = true;
+	hub_append(h, 1, ENTRY_RUNTIME, "and the file is made anew");
+	HUB_UNTIL(h, store_is_idle(of(h, 1)));
+	hub_join(h, 2);
+	HUB_VIEW(h, 1, 1, 2);
+	HUB_UNTIL(h, hub_same(h, 2) && store_is_idle(of(h, 2)));
+	for (int i = 0; i < 2; i++) { /* and after a restart */
+		assert_null(store_answer_find(of(h, 2), "k"));
+		assert_true(store_same_request(of(h, 2), "k", hash));
+		assert_false(store_same_request(of(h, 2), "k", other));
+		hub_close(h, 2);
+		hub_back(h, 2, NULL);
+	}
+	HUB_VIEW(h, 1, 1, 2);
+	HUB_UNTIL(h, store_quorate(of(h, 2)));
+	assert_int_equal(hub_write(h, 2, &w).result.result, CORE_DUPLICATE);
+	hub_free(h);
+}
+
 static enum operation_state operation(struct store *s, const char *id)
 {
 	return store_operation_find(s, id).state;
@@ -603,6 +635,7 @@ int main(void)
 		TEST(who_a_node_is_survives_the_loss_of_either_file),
 		T(a_write_through_any_node_is_in_force_on_all),
 		T(a_key_and_an_operation_are_known_on_every_node),
+		T(a_key_whose_entry_is_gone_is_still_of_one_request),
 		T(an_operation_of_a_log_that_is_void_is_not_committed),
 		T(who_joins_or_leaves_knows_nothing_of_its_operations_before),
 		T(a_stale_writer_on_another_node_is_refused),

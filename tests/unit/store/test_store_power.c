@@ -26,6 +26,7 @@ static struct op ops[OPS_MAX];
 static size_t n_ops;
 static bool recording;
 static unsigned fail_dir_syncs; /* so many of the next ones */
+static bool fail_syncs;
 
 static struct op *record(enum op_kind kind, int fd)
 {
@@ -58,7 +59,19 @@ int fdatasync(int fd)
 {
 	if (recording)
 		record(OP_SYNC, fd);
-	return (int)syscall(SYS_fdatasync, fd);
+	int done = (int)syscall(SYS_fdatasync, fd);
+	if (!fail_syncs)
+		return done;
+	errno = EIO;
+	return -1;
+}
+
+int ftruncate(int fd, off_t size)
+{
+	if (!fail_syncs)
+		return (int)syscall(SYS_ftruncate, fd, size);
+	errno = EIO;
+	return -1;
 }
 
 int fsync(int fd)
@@ -293,12 +306,44 @@ static void a_failed_change_of_life_loses_nothing_answered_later(void **state)
 	UNUSED(state);
 }
 
+/* ---- a sync that fails ---- */
+
+static struct store_operation operation(struct store *s)
+{
+	return store_operation_find(s, "once");
+}
+
+/* It is on the disk all the same: so it must not have been said that it is not. */
+static void a_write_whose_sync_failed_is_unknown_until_the_next_start(void **state)
+{
+	struct store *s = open_ok(*state, NULL);
+	struct store_write w = write_of(ENTRY_CONFIG, "doc-3");
+	struct outcome o = { 0 };
+
+	append_n(s, 1, 2);
+	w.operation = "once";
+	fail_syncs = true;
+	assert_int_equal(store_propose(s, &w, on_outcome, &o), 0);
+	assert_true(store_wait(s, WAIT_MS));
+	assert_true(o.times == 1 && o.result.result == CORE_UNKNOWN && o.result.error == -EIO);
+	assert_int_equal(operation(s).state, OPERATION_UNKNOWN);
+	fail_syncs = false;
+	assert_int_equal(append(s, ENTRY_RUNTIME, "later"), -EIO); /* the disk is done with */
+	assert_false(store_quorate(s));
+	store_close(s);
+	s = open_ok(*state, NULL);
+	assert_holds(s, 3);
+	assert_true(operation(s).state == OPERATION_COMMITTED && operation(s).position == 3);
+	store_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(nothing_reported_is_lost_with_the_power),
 		TEST(what_an_open_has_shown_is_durable),
 		TEST(a_failed_change_of_life_loses_nothing_answered_later),
+		TEST(a_write_whose_sync_failed_is_unknown_until_the_next_start),
 	};
 
 	log_init(LOG_TARGET_STDERR, LOG_LEVEL_ERROR);

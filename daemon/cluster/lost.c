@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Entries of this node that are not part of the cluster's log: kept in a file, told, and listed.
+ *
+ * The hard thing: this happens when quorum was forced without this node, and what it had written alone is void. Nobody
+ * can put it back but people, who must first learn that it was there. Documents may hold secrets, so they are in the
+ * file alone, and what is listed says which they are.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/base/log.h"
+#include "daemon/base/watchdog.h"
+#include "daemon/cluster/cluster_private.h"
+
+#define LOST_FILE "lost.jsonl" /* an object in each line, oldest first */
+
+enum { LOST_MAX = 64 << 20 /* bytes of the file; more is only counted by the log */, LOST_SHOWN = 1000 };
+
+static const char *const kind_names[] = { [ENTRY_CONFIG] = "configuration",
+					  [ENTRY_RUNTIME] = "runtime",
+					  [ENTRY_MEMBERSHIP] = "membership" };
+
+static char *path_of(const struct cluster_node *n)
+{
+	return xasprintf("%s/%s", n->env.config->state_dir, LOST_FILE);
+}
+
+static json_t *entry_json(const struct entry *e, bool in_force)
+{
+	json_t *document = e->kind == ENTRY_MEMBERSHIP ? NULL : json_loadb(e->document.p, e->document.n, 0, NULL);
+
+	return json_pack("{s:I, s:I, s:s, s:s, s:s, s:s, s:f, s:b, s:o}", "position", (json_int_t)e->position,
+			 "revision", (json_int_t)e->revision, "kind", kind_names[e->kind], "author", e->author, "node",
+			 e->node, "comment", e->comment, "time", e->wall, "in_force", in_force, "document",
+			 document != NULL ? document : json_null());
+}
+
+/* ---- the file ---- */
+
+static int append_to(int fd, struct str line)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+
+	if (end < 0)
+		return -errno;
+	if (end + (off_t)line.n > LOST_MAX)
+		return -EFBIG;
+	ssize_t n = write(fd, line.p, line.n);
+	if (n == (ssize_t)line.n && fdatasync(fd) == 0)
+		return 0;
+	int err = n >= 0 && n < (ssize_t)line.n ? -ENOSPC : -errno;
+	/* Half of a line would spoil the next one. */
+	return ftruncate(fd, end) == 0 ? err : -errno;
+}
+
+static int append(const struct cluster_node *n, struct str line)
+{
+	char *path = path_of(n);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int err = fd < 0 ? -errno : 0;
+
+	free(path);
+	if (fd < 0)
+		return err;
+	watchdog_wait();
+	err = append_to(fd, line);
+	watchdog_waited();
+	close(fd);
+	return err;
+}
+
+void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_force)
+{
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	json_t *o = entry_json(e, in_force);
+	char *text = o == NULL ? NULL : json_dumps(o, JSON_COMPACT);
+	struct sbuf line = { 0 };
+
+	json_decref(o);
+	if (text != NULL)
+		sbuf_printf(&line, "%s\n", text);
+	int err = text == NULL ? -EINVAL : append(n, cluster_str(&line));
+	if (err != 0)
+		log_msg(LOG_LEVEL_ERROR, "lost", "position %llu could not be kept: %s", (unsigned long long)e->position,
+			strerror(-err));
+	OPENSSL_cleanse(line.p, line.n);
+	if (text != NULL)
+		OPENSSL_cleanse(text, strlen(text));
+	free(text);
+	sbuf_fini(&line);
+	lost_look(n);
+}
+
+/* ---- telling ---- */
+
+/* One at a time, without its document. */
+static json_t *take_line(FILE *f)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t len = getline(&line, &cap, f);
+	json_t *o = len > 0 ? json_loadb(line, (size_t)len, 0, NULL) : NULL;
+
+	if (cap > 0)
+		OPENSSL_cleanse(line, cap);
+	free(line);
+	if (o == NULL && len > 0)
+		o = json_object(); /* not a line of ours */
+	json_object_del(o, "document");
+	return o;
+}
+
+static json_t *read_all(const struct cluster_node *n, size_t *ret_all)
+{
+	char *path = path_of(n);
+	json_t *list = json_array(), *o;
+	FILE *f = fopen(path, "re");
+
+	free(path);
+	*ret_all = 0;
+	while (f != NULL && (o = take_line(f)) != NULL) {
+		if ((*ret_all)++ < LOST_SHOWN)
+			json_array_append_new(list, o);
+		else
+			json_decref(o);
+	}
+	if (f != NULL)
+		fclose(f);
+	return list;
+}
+
+void lost_look(struct cluster_node *n)
+{
+	char *path = path_of(n);
+
+	if (access(path, F_OK) == 0)
+		cluster_warn(n, "lost",
+			     "what this node had written while others decided without it is not in the cluster's log: "
+			     "see GET /api/v1/cluster/lost and %s; DELETE there ends this",
+			     path);
+	else
+		cluster_warn_over(n, "lost");
+	free(path);
+}
+
+void lost_list(struct cluster_node *n, struct cluster_call *q)
+{
+	char *path = path_of(n);
+	size_t all;
+	json_t *entries = read_all(n, &all);
+
+	cluster_call_answer(
+		q, 200, json_pack("{s:s, s:I, s:o}", "file", path, "count", (json_int_t)all, "entries", entries));
+	free(path);
+}
+
+void lost_forget(struct cluster_node *n, struct cluster_call *q)
+{
+	char *path = path_of(n);
+	int err = unlink(path) == 0 || errno == ENOENT ? 0 : errno;
+
+	free(path);
+	lost_look(n);
+	if (err != 0)
+		cluster_call_refuse(q, PROBLEM_INTERNAL, "The file cannot be removed: %s", strerror(err));
+	else
+		cluster_call_answer(q, 200, json_object());
+}
