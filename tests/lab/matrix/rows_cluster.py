@@ -4,19 +4,15 @@ import json
 import subprocess
 
 from tests.lab.cluster import product
-from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.lab.cluster.waiting import Seen, until
 from tests.lab.matrix import rows_disk, rows_upgrade  # noqa: F401  pylint: disable=unused-import
 from tests.lab.matrix.bench import SECONDS, STATUS, asked, now
 from tests.lab.matrix.frame import row
+from tests.lab.matrix.said import expect, quiet, warned
 
 RETRY_SECONDS = 15  # an address that is taken is tried again at least so often
 SYNC_MS, SYNC_WRITES = 1000, 4  # a disk slow enough to be met in SYNC; its writes until it has the log
 VIEWS_SECONDS = 60  # in so much time views are counted for the alarm
-
-
-def expect(condition, what):
-    if not condition:
-        raise LabError(what)
 
 
 def says(node, state):
@@ -29,17 +25,6 @@ def is_without(node, gone):
     s = product.status(node)
     return Seen(s["state"] == "ACTIVE" and s["corosync"]["members"] == len(s["members"]) - 1 and not s["members"][gone.name]["present"],
                 json.dumps(s))
-
-
-def warned(node, key, *words):
-    """Whether the node warns of this, by a text with all these words."""
-    found = asked(node, STATUS)["warnings"]
-    return Seen(any(w["key"] == key and all(word in w["text"] for word in words) for w in found), json.dumps(found))
-
-
-def quiet(node, key):
-    found = asked(node, STATUS)["warnings"]
-    return Seen(all(w["key"] != key for w in found), json.dumps(found))
 
 
 def weight(node):

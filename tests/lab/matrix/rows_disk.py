@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows about disks: all of them without power at once, slow, full, and with what they held damaged or old: 14, 15, 16 and 20."""
-import json
 import shutil
 import statistics
 import time
@@ -8,30 +7,16 @@ import time
 from tests.lab.cluster import product
 from tests.lab.cluster.node import black_out
 from tests.lab.cluster.registers import Weight, Writers
-from tests.lab.cluster.waiting import LabError, Seen, until
-from tests.lab.matrix.bench import CALL_SECONDS, SECONDS, STATUS, asked, now
+from tests.lab.cluster.waiting import Seen, until
+from tests.lab.matrix.bench import CALL_SECONDS, SECONDS, asked, now
 from tests.lab.matrix.frame import row
+from tests.lab.matrix.said import expect, quiet, warned
 
 FULL_SECONDS, RESYNC_SECONDS = 30, 60
 SLOW_MS, WARNED_MS = 400, 2500
 WRITES = 15
 BUSY = 12  # more writers than usual, for writes that are under way when the power goes
 LOG = "lib/store.log"  # on the disk of the state
-
-
-def expect(condition, what):
-    if not condition:
-        raise LabError(what)
-
-
-def warned(node, key):
-    found = asked(node, STATUS)["warnings"]
-    return Seen(any(w["key"] == key for w in found), json.dumps(found))
-
-
-def quiet(node, key):
-    found = asked(node, STATUS)["warnings"]
-    return Seen(all(w["key"] != key for w in found), json.dumps(found))
 
 
 def votes(node):

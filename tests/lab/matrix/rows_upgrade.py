@@ -4,18 +4,14 @@ import json
 
 from tests.lab.cluster import product
 from tests.lab.cluster.mail import Mail
-from tests.lab.cluster.waiting import LabError, Seen, until
+from tests.lab.cluster.waiting import Seen, until
 from tests.lab.matrix.bench import SECONDS, STATUS, asked, now
 from tests.lab.matrix.frame import row
+from tests.lab.matrix.said import expect, warned
 
 DRAIN_SECONDS = 60
 MAIL_RATE = 20
 NODE_FILE = "/etc/postroad/node.json"
-
-
-def expect(condition, what):
-    if not condition:
-        raise LabError(what)
 
 
 def level(node):
@@ -64,11 +60,6 @@ def stands_back(bench, node):
     return Seen("somebody has the address" in json.dumps(said), said)
 
 
-def too_old(node):
-    found = asked(node, STATUS)["warnings"]
-    return Seen(any(w["key"] == "cluster" and "feature level 2" in w["text"] for w in found), json.dumps(found))
-
-
 @row("22", "an upgrade, node by node, and versions that are too far apart", fresh=True)
 def rolling_upgrade(bench, row):
     owner = bench.owner()
@@ -88,7 +79,7 @@ def rolling_upgrade(bench, row):
     owner = bench.owner()
     old, other = bench.others(owner)
     change_version(bench, old, this(bench))
-    row.duration("one that is too old says so", lambda: too_old(old))
+    row.duration("one that is too old says so", lambda: warned(old, "cluster", "feature level 2"))
     bench.await_written(other, 221)
     row.mail.await_accepted(20)
     expect(bench.write(old, 222) == 503, "and takes no write")
