@@ -157,7 +157,7 @@ struct members *members_judged(struct members *t, const struct members_view *vie
 		members_refuse(why, MEMBERS_INVALID, "This would make a table that cannot be: %s.", bad);
 	else if (view != NULL && !would_stand(t, view))
 		members_refuse(
-			why, MEMBERS_LAST,
+			why, MEMBERS_ABSENT,
 			"The nodes that would be left to decide are not here and in sync: bring one back first.");
 	else
 		return t;

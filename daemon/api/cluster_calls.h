@@ -29,6 +29,8 @@ struct cluster_call {
 	const char *node; /* CLUSTER_REMOVE */
 	const char *author;
 	struct call *call; /* private to the api */
+	unsigned tries;    /* private to who answers, as the next */
+	int64_t since_ms;
 };
 
 /* Exactly one of both, once, at once or later; the struct is gone with it. json is stolen. */

@@ -82,7 +82,8 @@ struct cluster_node {
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
-	bool lost_told; /* once after the start */
+	bool start_told;  /* what was found at the start */
+	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;
@@ -97,6 +98,7 @@ struct cluster_node {
 	struct cluster_join *join; /* under way, forming_join.c */
 	bool forming;              /* an init is under way */
 	struct list admissions;    /* of others, forming_admit.c */
+	struct list waiting;       /* requests that are tried again in a moment, forming.c */
 };
 
 static inline struct str cluster_str(const struct sbuf *b)
@@ -207,6 +209,7 @@ bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MU
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
 void forming_admit_stop(struct cluster_node *n);
+void forming_wait_stop(struct cluster_node *n);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

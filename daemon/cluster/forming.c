@@ -13,7 +13,12 @@
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
 
-enum { TTL_MAX_SEC = 7 * 24 * 3600 };
+enum {
+	TTL_MAX_SEC = 7 * 24 * 3600,
+	CHANGE_TRIES = 5,
+	AGAIN_MS = 500,
+	ABSENT_MS = 5000,
+};
 
 enum problem forming_problem(const struct members_refusal *why)
 {
@@ -122,6 +127,9 @@ static void on_changed(const struct store_result *r, void *arg)
 		cluster_call_answer(c->q, 200, o);
 		if (!n->stopped)
 			timer_set_in(n->env.loop, &n->tick, 1);
+	} else if (r->result == CORE_STALE && ++c->q->tries < CHANGE_TRIES && !n->stopped) {
+		/* Worked out anew from the table that came first; whether it still may be is judged there. */
+		cluster_node_call(n, c->q);
 	} else if (r->result == CORE_STALE) {
 		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "Another change of the table came first: try again.");
 	} else if (r->result == CORE_REFUSED) {
@@ -134,12 +142,60 @@ static void on_changed(const struct store_result *r, void *arg)
 	end_change(c);
 }
 
+/* ---- in a moment it may be so ---- */
+
+struct waiting {
+	struct list link;
+	struct cluster_node *n;
+	struct cluster_call *q;
+	struct timer timer;
+};
+
+static void on_again(void *arg)
+{
+	struct waiting *w = arg;
+	struct cluster_node *n = w->n;
+	struct cluster_call *q = w->q;
+
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	list_remove(&w->link);
+	free(w);
+	cluster_node_call(n, q);
+}
+
+void forming_wait_stop(struct cluster_node *n)
+{
+	while (!list_empty(&n->waiting)) {
+		struct waiting *w = LIST_FIRST(&n->waiting, struct waiting, link);
+		list_remove(&w->link);
+		timer_stop(&w->timer);
+		cluster_call_refuse(w->q, PROBLEM_INTERNAL, "This node is stopping.");
+		free(w);
+	}
+}
+
+/* A member that came or went a moment ago changes the view, and who is in sync is not known for some heartbeats. */
+static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struct members_refusal *why)
+{
+	if (q->since_ms == 0)
+		q->since_ms = clock_mono_ms();
+	if (why->code != MEMBERS_ABSENT || n->stopped || clock_mono_ms() - q->since_ms >= ABSENT_MS)
+		return false;
+	struct waiting *w = xcalloc(1, sizeof(*w));
+	*w = (struct waiting) { .n = n, .q = q };
+	timer_init(&w->timer, on_again, w);
+	list_append(&n->waiting, &w->link);
+	timer_set_in(n->env.loop, &w->timer, AGAIN_MS);
+	return true;
+}
+
 /* to, why: as the functions of change.h give them. */
 static void change(struct cluster_node *n, struct cluster_call *q, struct members *to,
 		   const struct members_refusal *why, const char *comment, const char *token)
 {
 	if (to == NULL) {
-		cluster_call_refuse(q, forming_problem(why), "%s", why->text);
+		if (!wait_for(n, q, why))
+			cluster_call_refuse(q, forming_problem(why), "%s", why->text);
 		return;
 	}
 	struct change *c = xcalloc(1, sizeof(*c));

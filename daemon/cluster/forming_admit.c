@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The member that lets another node in: its token was proved, it is looked at from here, the table decides, the log makes
- * it so.
+ * The member that lets another node in: its token was proved, it is looked at from here, the table decides, the log
+ * makes it so.
  */
 #include <errno.h>
 #include <limits.h>
@@ -168,7 +168,8 @@ static bool is_fit(struct admission *a, const struct reach_pair *pairs, size_t n
 		f->links[i].peer_reached = pairs[i].reached;
 	size_t count = preflight_judge(f, list);
 	for (size_t i = 0; i < count; i++) {
-		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s: %s", q->node.name, list[i].id, list[i].text);
+		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s: %s", q->node.name, list[i].id,
+			list[i].text);
 		if (list[i].severity != PREFLIGHT_ERROR || q->force || !fit)
 			continue;
 		why->code = MEMBERS_CONFLICT;

@@ -22,9 +22,9 @@ struct join_options {
 	struct str key_pem;                   /* of the request: the certificate must be for it; copied, wiped */
 	double now;                           /* seconds since 1970, for the certificate and the token's end */
 };
-/* Once, never from within join_call(). answer NULL: why is a sentence, and status what a member said: 403, 404 = no; 409 =
- * not now, or not so; 400, 422 = not such a node; 0 = nobody could be reached or say. The answer's secrets are wiped when
- * this returns. */
+/* Once, never from within join_call(). answer NULL: why is a sentence, and status what a member said: 403, 404 = no;
+ * 409 = not now, or not so; 400, 422 = not such a node; 0 = nobody could be reached or say. The answer's secrets are
+ * wiped when this returns. */
 typedef void join_done_fn(const struct join_answer *answer, int status, const char *why, void *arg);
 /* Asks the addresses of the token in turn, until one gives an answer that fits: certificate by the token's authority,
  * for this key and the id; corosync's key that of the table. NULL: *ret_why (the caller frees), fn is not called. */

@@ -120,11 +120,11 @@ void join_question_encode(const struct join_question *q, struct sbuf *out)
 		json_array_append_new(links, json_string(addr_format_ip(&n->links[i], text)));
 		json_array_append_new(mtu, json_integer(q->mtu[i]));
 	}
-	dump(json_pack("{s:i, s:s, s:o, s:b, s:o, s:s, s:[ii], s:s, s:s, s:b, s:f, s:o}", "format", JOIN_FORMAT, "node", n->name,
-		       "instance", u64_json(n->instance), "voter_only", n->voter_only, "links", links, "listen",
-		       addr_format(&n->listen, text), "features", (int)n->features_low, (int)n->features_high,
-		       "certificate_request", q->certificate_request, "version", q->version, "force", q->force, "clock", q->clock, "mtu",
-		       mtu),
+	dump(json_pack("{s:i, s:s, s:o, s:b, s:o, s:s, s:[ii], s:s, s:s, s:b, s:f, s:o}", "format", JOIN_FORMAT, "node",
+		       n->name, "instance", u64_json(n->instance), "voter_only", n->voter_only, "links", links,
+		       "listen", addr_format(&n->listen, text), "features", (int)n->features_low, (int)n->features_high,
+		       "certificate_request", q->certificate_request, "version", q->version, "force", q->force, "clock",
+		       q->clock, "mtu", mtu),
 	     out);
 }
 

@@ -23,7 +23,8 @@ struct vips;
 enum vips_part {
 	VIPS_ALL,
 	VIPS_KEEPS, /* this node is on its way out of the cluster: it takes none, what it has it keeps for now */
-	VIPS_NONE   /* VIPs are not for this node: it only votes, or is no member any more and still has their configuration */
+	VIPS_NONE   /* VIPs are not for this node: it only votes, or is no member any more and still has their
+		       configuration */
 };
 
 /* All is borrowed until vips_free(). */

@@ -126,6 +126,20 @@ def test_a_node_that_leaves_keeps_what_was_in_force_over_a_restart_and_takes_no_
         assert "a" in three.call("GET", "/api/v1/config")[2]["vips"]
 
 
+@of(3, 3)
+def test_the_holder_of_a_vip_is_drained_and_leaves_and_nothing_is_cut(place):
+    with place.test(holder=None):
+        one, two, _ = place.nodes
+        until(lambda: Seen((o := place.owners.now()) == ["n2"], o), SECONDS, "n2 holds the VIP")
+        one.run([place.lab.bin("postroad"), "node", "drain", "n2", "--yes", "--wait", "--timeout", "60"], timeout=70)
+        product.ask(two, "POST", "leave")
+        place.await_alone("n2")
+        place.await_one(("n1", "n3"))
+        assert place.owners.now() in (["n1"], ["n3"])
+        product.join(two, one)
+        place.await_one(("n1", "n2", "n3"))
+
+
 def slow_start(node):
     return node.call("GET", "/api/v1/config")[2]["pools"]["mta"].get("slow_start")
 

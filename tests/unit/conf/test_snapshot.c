@@ -56,7 +56,7 @@ static void a_snapshot_ties_listeners_and_routes_to_pools(void **state)
 
 	UNUSED(state);
 	f.conf->revision = 7;
-	struct snapshot *s = conf_snapshot(f.conf, f.registry);
+	struct snapshot *s = conf_snapshot(f.conf, f.registry, true);
 	assert_true(s->revision == 7);
 	assert_int_equal(s->n_listeners, 1);
 	assert_ptr_equal(s->listeners[0].config, &f.conf->listeners[0]);
@@ -69,6 +69,11 @@ static void a_snapshot_ties_listeners_and_routes_to_pools(void **state)
 	assert_true(addr_parse("192.0.2.9:1000", 0, &client));
 	struct envelope e = envelope_to(&s->listeners[0], &client, "any.example");
 	assert_int_equal(policy_route(s->policy, &e), 0);
+	snapshot_unref(s);
+	/* A node that only votes has the same configuration and no listener. */
+	s = conf_snapshot(f.conf, f.registry, false);
+	assert_int_equal(s->n_listeners, 0);
+	assert_string_equal(s->route_pools[0]->config->name, "q");
 	snapshot_unref(s);
 	teardown(&f);
 }
@@ -88,7 +93,7 @@ static void accepted_domains_are_each_listeners_own(void **state)
 	} cases[] = { { 0, "a.example", true },  { 0, "x.d.example", true }, { 0, "d.example", false },
 		      { 0, "b.example", false }, { 1, "a.example", false },  { 2, "b.example", true },
 		      { 3, "b.example", true } };
-	struct snapshot *s = conf_snapshot(f.conf, f.registry);
+	struct snapshot *s = conf_snapshot(f.conf, f.registry, true);
 	struct addr client;
 
 	UNUSED(state);
@@ -104,7 +109,7 @@ static void accepted_domains_are_each_listeners_own(void **state)
 static void snapshots_of_one_configuration_share_its_policies(void **state)
 {
 	struct fixture f = setup("{}");
-	struct snapshot *a = conf_snapshot(f.conf, f.registry), *b = conf_snapshot(f.conf, f.registry);
+	struct snapshot *a = conf_snapshot(f.conf, f.registry, true), *b = conf_snapshot(f.conf, f.registry, true);
 
 	UNUSED(state);
 	assert_ptr_not_equal(a, b);
@@ -119,7 +124,7 @@ static void snapshots_of_one_configuration_share_its_policies(void **state)
 static void a_snapshot_keeps_its_configuration(void **state)
 {
 	struct fixture f = setup("{}");
-	struct snapshot *s = conf_snapshot(f.conf, f.registry);
+	struct snapshot *s = conf_snapshot(f.conf, f.registry, true);
 
 	UNUSED(state);
 	teardown(&f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of nodes under any interleaving: requests, steps, nodes that die between steps and return, forced quorums.
- * A small model of a cluster keeps the rules by which the core takes or refuses a table, and has a ring for each key that
- * some corosync has read: with different keys they do not hear each other.
+ * A small model of a cluster keeps the rules by which the core takes or refuses a table, and has a ring for each key
+ * that some corosync has read: with different keys they do not hear each other.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -307,7 +307,7 @@ static void turn(struct world *w, struct machine *m)
 		struct members *t = members_take(w->t, &v.view, &a, &why);
 		if (a.what == MEMBERS_DO_ACTIVATE)
 			all_have_it(w);
-		HOLDS(w, t != NULL || why.code == MEMBERS_LAST);
+		HOLDS(w, t != NULL || why.code == MEMBERS_ABSENT);
 		if (t != NULL && roll(w, 25) == 0) {
 			/* It dies with the proposal on its way: nobody has it. */
 			m->up = m->synced = false;
