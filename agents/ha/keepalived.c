@@ -225,7 +225,7 @@ static void start(struct keepalived *k, int64_t now)
 							   .line = on_line,
 							   .end = on_end,
 							   .arg = k });
-	k->started_at = now;
+	k->started_at = k->whole_at = now;
 	k->settled_at = now + KEEPALIVED_SETTLE_MS;
 	k->start_at = now + k->backoff_ms;
 }
@@ -254,19 +254,37 @@ static enum process_state vrrp_state(struct keepalived *k)
 {
 	if (k->child == NULL)
 		return PROCESS_GONE;
-	return process_look(process_of_file(k->dir, VRRP_FILE), job_pid(k->child));
+	pid_t parent = job_pid(k->child), pid = process_of_file(k->dir, VRRP_FILE);
+	/* A keepalived of an earlier run that ends late takes its files away, and they have the names of these. */
+	return process_look(pid != 0 ? pid : process_child_of(parent), parent);
 }
 
 enum process_state keepalived_look(struct keepalived *k)
 {
 	enum process_state found = vrrp_state(k), before = k->vrrp;
+	int64_t now = clock_mono_ms();
 
-	k->stopped_samples = found == PROCESS_STOPPED ? k->stopped_samples + 1 : 0;
-	if (found != PROCESS_STOPPED || k->stopped_samples >= 2)
+	if (found != PROCESS_STOPPED)
+		k->stopped_at = 0;
+	else if (k->stopped_at == 0)
+		k->stopped_at = now;
+	if (found != PROCESS_STOPPED || now - k->stopped_at >= KEEPALIVED_SAMPLE_MS / 2)
 		k->vrrp = found;
 	if (k->vrrp != before)
 		k->events.changed(k->events.arg);
 	return k->vrrp;
+}
+
+/* Its first process starts the other one anew, but may not see that it is missing, or wait too long. */
+static void end_if_not_whole(struct keepalived *k, int64_t now_ms)
+{
+	if (k->child == NULL || k->vrrp != PROCESS_GONE)
+		k->whole_at = now_ms;
+	if (now_ms - k->whole_at < KEEPALIVED_WHOLE_MS)
+		return;
+	log_msg(LOG_LEVEL_ERROR, "keepalived_broken", "keepalived has no VRRP process; it is killed and started again");
+	job_signal(k->child, SIGKILL);
+	k->whole_at = now_ms;
 }
 
 void keepalived_tick(struct keepalived *k, int64_t now_ms)
@@ -276,5 +294,6 @@ void keepalived_tick(struct keepalived *k, int64_t now_ms)
 	if (now_ms < k->sample_at)
 		return;
 	keepalived_look(k);
+	end_if_not_whole(k, now_ms);
 	k->sample_at = now_ms + KEEPALIVED_SAMPLE_MS;
 }

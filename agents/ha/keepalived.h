@@ -12,6 +12,7 @@
 
 enum {
 	KEEPALIVED_SAMPLE_MS = 250,
+	KEEPALIVED_WHOLE_MS = 5000,  /* one without a VRRP process is ended after that */
 	KEEPALIVED_SETTLE_MS = 1000, /* from its start, or a reload, to the next reload: before, it may become deaf */
 	KEEPALIVED_CHECK_MS = 10000,
 	KEEPALIVED_BACKOFF_MIN_MS = 250,
@@ -42,7 +43,8 @@ struct keepalived {
 	int64_t start_at, started_at, settled_at, sample_at;
 	unsigned backoff_ms;
 	enum process_state vrrp;
-	unsigned stopped_samples;
+	int64_t stopped_at; /* when it was first seen so; 0 = it was not, when last seen */
+	int64_t whole_at;   /* when both processes were last there, or neither */
 	int fifo;
 	size_t n;
 	char line[256];
@@ -62,8 +64,8 @@ void keepalived_want(struct keepalived *k, bool wanted);
 /* It reads its file again, if it runs. Only when keepalived_settled(). */
 void keepalived_reload(struct keepalived *k);
 bool keepalived_settled(const struct keepalived *k, int64_t now_ms);
-/* Looks at /proc now. A stopped one counts as stopped when it was seen so twice in a row: a debugger stops it for
- * moments. */
+/* Looks at /proc now. A stopped one counts as stopped when it was seen so twice, some time apart: a debugger stops it
+ * for moments, and of a machine that goes on after a pause it may be the last to do so. */
 enum process_state keepalived_look(struct keepalived *k);
 void keepalived_turn(struct keepalived *k, struct turn *turn);
 void keepalived_tick(struct keepalived *k, int64_t now_ms);

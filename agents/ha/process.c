@@ -49,6 +49,20 @@ enum process_state process_look(pid_t pid, pid_t parent)
 	return state == 'T' || state == 't' ? PROCESS_STOPPED : PROCESS_RUNS;
 }
 
+pid_t process_child_of(pid_t parent)
+{
+	char path[64], text[32] = "";
+	int child = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
+	int fd = parent > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	return n > 0 && sscanf(text, "%d", &child) == 1 ? (pid_t)child : 0;
+}
+
 pid_t process_of_file(const char *dir, const char *name)
 {
 	struct sbuf text = { 0 };

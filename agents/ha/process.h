@@ -16,5 +16,7 @@ bool process_parse(struct str stat, char *ret_state, pid_t *ret_parent) MUST_CHE
 enum process_state process_look(pid_t pid, pid_t parent);
 /* The number in dir/name; 0 = there is none. */
 pid_t process_of_file(const char *dir, const char *name);
+/* The first child of the first thread of a process; 0 = it has none. */
+pid_t process_child_of(pid_t parent);
 
 #endif

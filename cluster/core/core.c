@@ -261,6 +261,7 @@ static void send_soft(struct core *c)
 	struct sbuf body = { 0 };
 
 	c->soft_ms = c->now_ms;
+	c->soft_new = false;
 	sbuf_add(&body, c->soft.p, c->soft.n);
 	lanes_send(c, WIRE_SOFT, c->view.epoch, &body);
 }
@@ -284,7 +285,7 @@ void core_tick(struct core *c, uint64_t now_ms)
 	view_tick(c);
 	if (c->view.lost)
 		return;
-	if (now_ms - c->soft_ms >= SOFT_MS)
+	if (c->soft_new || now_ms - c->soft_ms >= SOFT_MS)
 		send_soft(c);
 	order_pending(c);
 	lanes_flush(c);
@@ -296,6 +297,7 @@ int core_soft(struct core *c, struct str bytes)
 	if (bytes.n > CORE_SOFT_MAX)
 		return -EFBIG;
 	keep_soft(&c->soft, bytes);
+	c->soft_new = true;
 	return 0;
 }
 
@@ -337,6 +339,12 @@ uint64_t core_applied(const struct core *c)
 {
 	CHECK_OBJ(c, CORE_MAGIC);
 	return c->applied;
+}
+
+size_t core_in_memory(const struct core *c)
+{
+	CHECK_OBJ(c, CORE_MAGIC);
+	return c->ledger.n_tail;
 }
 
 uint64_t core_epoch(const struct core *c)

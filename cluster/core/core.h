@@ -13,6 +13,11 @@
 
 struct core;
 
+/* Tests of upgrades build a version that is one ahead. */
+#ifndef POSTROAD_FEATURES_HIGH
+#define POSTROAD_FEATURES_HIGH 1
+#endif
+
 /* The simulator's own build has small ones, so that its short schedules meet every bound. */
 #ifdef CORE_PLANTED
 #define CORE_BOUND(real, simulated) (simulated)
@@ -32,7 +37,7 @@ enum {
 	CORE_TAIL_MAX = CORE_BOUND(1024, 24), /* entries in memory because they are not durable or not applied */
 	CORE_DEADLINE_MS = 10000,             /* of a proposal, where its caller has no other */
 	CORE_FEATURES_LOW = 1,
-	CORE_FEATURES_HIGH = 1, /* the protocol's levels this version speaks */
+	CORE_FEATURES_HIGH = POSTROAD_FEATURES_HIGH, /* the protocol's levels this version speaks */
 };
 
 /* A view of the transport: the ring's sequence number and its lowest member. No two views have the same. */
@@ -159,7 +164,7 @@ struct core_proposal {
  * -EFBIG, -EINVAL: cannot be an entry. */
 int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ticket) MUST_CHECK;
 
-/* This node's soft state: sent each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
+/* This node's soft state: sent with the next tick and each second, the latest wins. -EFBIG beyond CORE_SOFT_MAX. */
 int core_soft(struct core *c, struct str bytes) MUST_CHECK;
 
 /* For an administrator who knows that the absent voters will not come back as they are: begins a new generation whose
@@ -179,9 +184,10 @@ uint64_t core_committed(const struct core *c);
 /* Up to here the disk holds what is committed and applied: a store may forget entries up to here and no further. */
 uint64_t core_settled(const struct core *c);
 uint64_t core_applied(const struct core *c);
-uint64_t core_epoch(const struct core *c); /* the one followed in this view, or the last adopted */
-bool core_can_vote(const struct core *c);  /* its store is whole and its disk works */
-uint32_t core_donor(const struct core *c); /* who orders entries in this epoch; 0 = nobody */
+size_t core_in_memory(const struct core *c); /* entries held there: at most CORE_TAIL_MAX */
+uint64_t core_epoch(const struct core *c);   /* the one followed in this view, or the last adopted */
+bool core_can_vote(const struct core *c);    /* its store is whole and its disk works */
+uint32_t core_donor(const struct core *c);   /* who orders entries in this epoch; 0 = nobody */
 /* The position of a committed write with this operation id or Idempotency-Key, 0 = none in 24 h of log time. */
 uint64_t core_find(const struct core *c, const char *operation, const char *idempotency_key);
 /* Whether the write made under this Idempotency-Key may have been made by the request of this hash: its entry may be

@@ -159,6 +159,7 @@ struct core {
 	struct core_config config; /* meta and answers are not kept */
 	enum core_state state;
 	uint64_t now_ms, soft_ms, resync_ms;
+	bool soft_new; /* not sent yet */
 	/* durable */
 	uint64_t promised, adopted;
 	bool trusted, distrust_written; /* trusted: nothing that was durable is missing */

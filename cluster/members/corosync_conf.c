@@ -89,9 +89,29 @@ const char *corosync_conf_check(const struct corosync_conf *c)
 	return NULL;
 }
 
+static unsigned coefficient_of(const struct corosync_conf *c)
+{
+	return c->coefficient_ms == 0          ? COROSYNC_CONF_COEFFICIENT_MS
+	       : c->coefficient_ms == UINT_MAX ? 0
+					       : c->coefficient_ms;
+}
+
+static unsigned token_of(const struct corosync_conf *c)
+{
+	return c->token_ms == 0 ? COROSYNC_CONF_TOKEN_MS : c->token_ms;
+}
+
+/* With two links one that is dead without a sign must be known, and the token be sent by the other, before the token
+ * counts as lost. By corosync's own times a ping is missed when it is too late for that. */
+static void render_pings(const struct corosync_conf *c, struct sbuf *out)
+{
+	unsigned token = token_of(c) + (c->n > 2 ? (unsigned)(c->n - 2) * coefficient_of(c) : 0);
+
+	sbuf_printf(out, "\t\tknet_ping_interval: %u\n\t\tknet_ping_timeout: %u\n", token / 12, token / 4);
+}
+
 static void render_totem(const struct corosync_conf *c, struct sbuf *out)
 {
-	unsigned coefficient = c->coefficient_ms == 0 ? COROSYNC_CONF_COEFFICIENT_MS : c->coefficient_ms;
 	unsigned port = c->port == 0 ? COROSYNC_CONF_PORT : c->port;
 
 	sbuf_printf(out,
@@ -107,11 +127,13 @@ static void render_totem(const struct corosync_conf *c, struct sbuf *out)
 		    "\ttoken_coefficient: %u\n"
 		    "\tlink_mode: passive\n"
 		    "\tblock_unlisted_ips: yes\n",
-		    c->cluster, (unsigned long long)c->generation, c->keyfile,
-		    c->token_ms == 0 ? (unsigned)COROSYNC_CONF_TOKEN_MS : c->token_ms,
-		    coefficient == UINT_MAX ? 0 : coefficient);
-	for (unsigned k = 0; k < c->nodes[0].n_links; k++)
-		sbuf_printf(out, "\tinterface {\n\t\tlinknumber: %u\n\t\tmcastport: %u\n\t}\n", k, port + k);
+		    c->cluster, (unsigned long long)c->generation, c->keyfile, token_of(c), coefficient_of(c));
+	for (unsigned k = 0; k < c->nodes[0].n_links; k++) {
+		sbuf_printf(out, "\tinterface {\n\t\tlinknumber: %u\n\t\tmcastport: %u\n", k, port + k);
+		if (c->nodes[0].n_links > 1)
+			render_pings(c, out);
+		sbuf_puts(out, "\t}\n");
+	}
 	sbuf_puts(out, "}\n");
 }
 

@@ -67,6 +67,14 @@ void members_voters(const struct members *t, struct voters *ret)
 
 /* ---- questions ---- */
 
+char *members_too_far(const struct members *t, unsigned low, unsigned high)
+{
+	if (low <= t->level && t->level <= high)
+		return NULL;
+	return xasprintf("The cluster speaks feature level %u, this version %u to %u: upgrade %s.", t->level, low, high,
+			 t->level > high ? "this node" : "the cluster first, node by node");
+}
+
 const struct members_node *members_find(const struct members *t, uint32_t id)
 {
 	for (size_t i = 0; i < t->n; i++)

@@ -130,6 +130,9 @@ struct members *members_decode(struct str document, char **ret_why) MUST_CHECK;
  * quorum was forced: then the document is a head alone, and addresses, tokens and the rest are those of before. Who is
  * not in the head stays a member without a vote until it is back and in sync. */
 struct members *members_follow(const struct members *before, struct str document, char **ret_why) MUST_CHECK;
+/* NULL = a version that speaks these feature levels may take part; else why not: a sentence the caller frees. The level
+ * of a table never falls, so this is met by a node whose version was taken back. */
+char *members_too_far(const struct members *t, unsigned low, unsigned high);
 /* NULL = fine, or what is wrong with the table. */
 const char *members_check(const struct members *t);
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cluster/core/core_private.h"
 #include "cluster/sim/sim.h"
 
 /* An epoch has one log: whoever has an entry of it at a position has the same. */
@@ -44,6 +43,16 @@ static void check_donor(struct node *n, uint64_t epoch)
 	*first = donor;
 }
 
+/* What a disk says is committed is believed at the next start. */
+static void check_committed(struct node *n, const struct entry *e)
+{
+	const struct sim_committed *c = &n->sim->committed[e->position];
+
+	if (e->position <= disk_committed(&n->disk) && c->any && memcmp(c->hash, e->hash, ENTRY_HASH_LEN) != 0)
+		sim_fail(n->sim, "node %u calls another entry at %llu committed than was applied", n->id,
+			 (unsigned long long)e->position);
+}
+
 /* Notes what the node's disk holds after a write. */
 void oracle_written(struct node *n)
 {
@@ -56,6 +65,7 @@ void oracle_written(struct node *n)
 		struct written *w = &n->written[e->position];
 		w->any = true;
 		check_ordered(n, e);
+		check_committed(n, e);
 		w->epoch = epoch;
 		memcpy(w->hash, e->hash, ENTRY_HASH_LEN);
 	}
@@ -85,8 +95,8 @@ void oracle_bounds(struct node *n)
 	if (core_settled(n->core) > disk_last(&n->disk))
 		sim_fail(n->sim, "node %u: %llu is settled, and not on its disk", n->id,
 			 (unsigned long long)core_settled(n->core));
-	if (n->core->ledger.n_tail > CORE_TAIL_MAX)
-		sim_fail(n->sim, "node %u: %zu entries are held in memory", n->id, n->core->ledger.n_tail);
+	if (core_in_memory(n->core) > CORE_TAIL_MAX)
+		sim_fail(n->sim, "node %u: %zu entries are held in memory", n->id, core_in_memory(n->core));
 }
 
 static bool holds(const struct node *n, const struct entry *e, uint64_t epoch)
@@ -212,8 +222,9 @@ static void check_answer(struct sim *s, const struct sim_op *o, enum core_result
 	if (result == CORE_COMMITTED && (!s->committed[position].any || s->committed[position].op != op))
 		sim_fail(s, "op-%u was answered as committed at %llu and is not there", op,
 			 (unsigned long long)position);
-	if (result == CORE_DUPLICATE && (!s->committed[position].any || s->committed[position].op == 0 ||
-					 s->ops[s->committed[position].op - 1].key != o->key || o->key == 0))
+	if (result == CORE_DUPLICATE &&
+	    (!s->committed[position].any || s->committed[position].op == 0 || s->committed[position].op == op ||
+	     s->ops[s->committed[position].op - 1].key != o->key || o->key == 0))
 		sim_fail(s, "op-%u was answered as a duplicate of %llu and is none", op, (unsigned long long)position);
 	if (o->denied && o->applied_at != 0)
 		sim_fail(s, "op-%u is at %llu and was answered as not made", op, (unsigned long long)o->applied_at);

@@ -83,7 +83,7 @@ struct store {
 	uint64_t token;
 	int disk_error;
 	int64_t began_ms, took_ms; /* the write under way, by the clock; how long the last one took */
-	bool compact_now; /* tests */
+	bool compact_now;          /* tests */
 	/* proposals */
 	struct list proposals;
 	struct operation operations[OPERATIONS_KEPT];

@@ -153,7 +153,7 @@ static bool has_contact(const struct vip_nodes *nodes)
 	for (size_t i = 0; i < nodes->n; i++)
 		if (nodes->list[i].id != nodes->self && is_fresh(&nodes->list[i]))
 			return true;
-	return nodes->n <= 1;
+	return nodes->n <= 1 && nodes->unheard == 0;
 }
 
 /* True and a text: this node must not have the VIP, whatever the others say. */

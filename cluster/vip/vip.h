@@ -58,6 +58,7 @@ struct vip_node {
 
 struct vip_nodes {
 	uint32_t self;
+	size_t unheard; /* members that are not in the list, as nothing is known of them */
 	size_t n;
 	struct vip_node list[HA_NODES_MAX];
 };

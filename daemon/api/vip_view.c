@@ -97,6 +97,7 @@ static void add_node(const struct report_row *row, void *arg)
 	bool has_address = n.address4.sa.sa_family != 0 || n.address6.sa.sa_family != 0;
 	if (is_named(w->config, row->name) && !row->own && !has_address) {
 		w->complete = w->complete && row->report != NULL && row->report->n_vips > 0;
+		w->nodes->unheard += row->report == NULL;
 		return;
 	}
 	w->nodes->list[w->nodes->n++] = n;

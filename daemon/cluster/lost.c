@@ -19,9 +19,9 @@
 
 enum { LOST_MAX = 64 << 20 /* bytes of the file; more is only counted by the log */, LOST_SHOWN = 1000 };
 
-static const char *const kind_names[] = { [ENTRY_CONFIG] = "configuration",
-					  [ENTRY_RUNTIME] = "runtime",
-					  [ENTRY_MEMBERSHIP] = "membership" };
+static const char *const kind_names[] = {
+	[ENTRY_CONFIG] = "configuration", [ENTRY_RUNTIME] = "runtime", [ENTRY_MEMBERSHIP] = "membership"
+};
 
 static char *path_of(const struct cluster_node *n)
 {
@@ -152,8 +152,8 @@ void lost_list(struct cluster_node *n, struct cluster_call *q)
 	size_t all;
 	json_t *entries = read_all(n, &all);
 
-	cluster_call_answer(
-		q, 200, json_pack("{s:s, s:I, s:o}", "file", path, "count", (json_int_t)all, "entries", entries));
+	cluster_call_answer(q, 200,
+			    json_pack("{s:s, s:I, s:o}", "file", path, "count", (json_int_t)all, "entries", entries));
 	free(path);
 }
 

@@ -13,7 +13,7 @@
 enum {
 	VIPS_ANSWER_MS = 30000,    /* an answer of postroad-ha that is not there by then is none */
 	VIPS_MOVE_OPEN_S = 20,     /* a new owner passes on what it does not know for so long */
-	VIPS_MOVE_KEEP_S = 86400,  /* sessions of an old owner may live on for so long, and are reset then */
+	VIPS_MOVE_KEEP_S = 3600,   /* sessions of an old owner may live on for so long, and are reset then */
 	VIPS_MOVE_READY_MS = 8000, /* a target has so long to be ready */
 	VIPS_LEAVE_MS = 10000      /* a drain waits so long for addresses to leave */
 };

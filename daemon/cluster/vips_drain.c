@@ -59,6 +59,14 @@ static void end_sessions(struct vips *v)
 	vips_say(v);
 }
 
+/* A process that ends must not close its listeners while an address is here. */
+static void hurry_moves(struct vips *v)
+{
+	for (size_t n = 0; n < v->n_items; n++)
+		if (v->items[n]->holds)
+			move_hurry(v->items[n]);
+}
+
 static void finish_leaving(struct vips *v)
 {
 	loop_fn *left = v->left;
@@ -79,8 +87,10 @@ void drain_tick(struct vips *v)
 	leaving = is_leaving(v, &waiting);
 	if (leaving)
 		v->settle_ms = now + VIPS_SETTLE_MS;
-	int64_t grace = v->node->shutdown_grace_ms / 2;
-	bool late = v->leaving && now - v->leave_ms >= (grace < VIPS_LEAVE_MS ? grace : VIPS_LEAVE_MS);
+	int64_t grace = v->node->shutdown_grace_ms / 2, limit = grace < VIPS_LEAVE_MS ? grace : VIPS_LEAVE_MS;
+	bool late = v->leaving && now - v->leave_ms >= limit;
+	if (v->leaving && now - v->leave_ms >= limit / 2)
+		hurry_moves(v);
 	if (waiting && v->leaving)
 		v->engine_drained = true, engine_set_draining(v->env.engine, true);
 	else if (waiting)

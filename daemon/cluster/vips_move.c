@@ -443,6 +443,20 @@ void move_begin(struct vips_item *i, enum move_cause cause, uint32_t to, unsigne
 	open_next(i);
 }
 
+void move_hurry(struct vips_item *i)
+{
+	struct move *m = &i->move;
+
+	if (!move_prepares(m) || m->alone)
+		return;
+	log_msg(LOG_LEVEL_WARNING, "vip_move", "%s: preparing it takes too long; it leaves now", i->name);
+	m->listing = false;
+	drop_parts(m);
+	/* In order: it is kept before postroad-ha hears that it is let go of. */
+	m->kept = m->kept || ask_about(i, HA_FLOWS_KEEP, m->seconds, on_nothing, NULL);
+	enter(i, MOVE_LETTING);
+}
+
 void move_begin_alone(struct vips_item *i)
 {
 	move_end(i);

@@ -196,6 +196,8 @@ void move_begin_alone(struct vips_item *i);
 void move_tick(struct vips_item *i);
 /* Forgets it; what is kept is let go of. */
 void move_end(struct vips_item *i);
+/* There is no time left to prepare: the address leaves with what is prepared. */
+void move_hurry(struct vips_item *i);
 /* Planned reasons wait. */
 bool move_prepares(const struct move *m);
 

@@ -20,6 +20,16 @@ static void owner_unref(void *conf)
 	conf_unref(conf);
 }
 
+/* Whoever writes now can do nothing about an address that was taken when it came. */
+static bool is_in_force(const struct node *n, const struct addr *at)
+{
+	for (size_t i = 0; n->conf != NULL && i < n->conf->n_listeners; i++)
+		for (size_t j = 0; j < n->conf->listeners[i].n_bind; j++)
+			if (addr_eq(&n->conf->listeners[i].bind[j], at))
+				return true;
+	return false;
+}
+
 static bool binds_are_free(struct node *n, const struct conf *c, struct errors *errors)
 {
 	size_t before = errors->n;
@@ -27,7 +37,7 @@ static bool binds_are_free(struct node *n, const struct conf *c, struct errors *
 	for (size_t i = 0; i < c->n_listeners; i++) {
 		for (size_t j = 0; j < c->listeners[i].n_bind; j++) {
 			const struct addr *at = &c->listeners[i].bind[j];
-			int error = engine_is_own_address(n->engine, at) ? 0 : listener_probe(at);
+			int error = is_in_force(n, at) || engine_is_own_address(n->engine, at) ? 0 : listener_probe(at);
 			char text[ADDR_TEXT_MAX];
 			if (error == 0)
 				continue;

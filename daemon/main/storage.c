@@ -86,7 +86,9 @@ static void on_tick(void *arg)
 
 bool storage_start(struct node *n)
 {
-	struct store_hooks hooks = { .arg = n, .applied = on_applied, .reset = on_reset, .lost = on_lost, .event = trouble_event };
+	struct store_hooks hooks = {
+		.arg = n, .applied = on_applied, .reset = on_reset, .lost = on_lost, .event = trouble_event
+	};
 
 	store_set_hooks(n->store, &hooks);
 	int err = store_start(n->store);

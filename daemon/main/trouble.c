@@ -14,8 +14,8 @@
 enum {
 	SLOW_MS = 2000,
 	SPACE_LOOK_MS = 5000,
-	SPACE_MIN = 1 << 20,      /* bytes: less is no room for a log that is written anew */
-	NO_VOTE_MS = 2000,        /* shorter is a member that has just come and gets the log */
+	SPACE_MIN = 1 << 20, /* bytes: less is no room for a log that is written anew */
+	NO_VOTE_MS = 2000,   /* shorter is a member that has just come and gets the log */
 	EVENT_LASTS_MS = 600000,
 };
 
@@ -85,7 +85,7 @@ void trouble_look(struct node *n)
 void trouble_event(enum core_event event, const char *text, void *arg)
 {
 	struct node *n = arg;
-	const char *key = event == CORE_EVENT_UNTRUSTED	     ? "store_untrusted"
+	const char *key = event == CORE_EVENT_UNTRUSTED      ? "store_untrusted"
 			  : event == CORE_EVENT_DIVERGED     ? "store_diverged"
 			  : event == CORE_EVENT_INCOMPATIBLE ? "cluster_incompatible"
 							     : NULL;

@@ -4,14 +4,19 @@
  * What the EHLO of a listener offers must not shrink because the balancer was restarted while a server was down:
  * senders that hold mail for an extension that vanished bounce it for good. The file is a cache: one that cannot be
  * read is started anew, one that cannot be written is said so once. It is replaced whole (write, fsync, rename, fsync
- * of the directory), so a crash leaves the old or the new.
+ * of the directory), so a crash leaves the old or the new. A thread of its own waits for the disk: one that hangs must
+ * not keep the control thread from saying that mail goes on.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <libgen.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
@@ -27,11 +32,14 @@
 #define KEEP_SECONDS (30 * 24 * 3600.0) /* of a server that is no longer there */
 #define RENEW_SECONDS (24 * 3600.0)     /* of one that is, though nothing about it changed */
 
+struct writing;
+
 struct learned {
 	uint32_t magic;
 	char *file;      /* NULL = remembers nothing */
 	json_t *servers; /* "pool/server address" → {capabilities, auth, size, seen} */
 	bool dirty, complained;
+	struct writing *writing; /* under way; NULL = nothing is */
 	int64_t written_ms;
 };
 
@@ -73,6 +81,7 @@ struct learned *learned_open(const char *file)
 void learned_close(struct learned *l)
 {
 	CHECK_OBJ(l, LEARNED_MAGIC);
+	ASSERT(l->writing == NULL); /* learned_write() at once comes before */
 	json_decref(l->servers);
 	free(l->file);
 	FREE_OBJ(l);
@@ -204,14 +213,23 @@ static int sync_directory(const char *file)
 	return err;
 }
 
-static int write_file(const char *file, const char *temp, const json_t *root)
+static int write_file(const char *file, const char *temp, struct str text)
 {
 	int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), err = 0;
 
 	if (fd < 0)
 		return -errno;
-	if (json_dumpfd(root, fd, JSON_INDENT(1) | JSON_SORT_KEYS) < 0 || fsync(fd) < 0)
-		err = errno != 0 ? -errno : -EIO;
+	while (text.n > 0 && err == 0) {
+		ssize_t n = write(fd, text.p, text.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			err = n < 0 ? -errno : -EIO;
+		else
+			text = (struct str) { text.p + n, text.n - (size_t)n };
+	}
+	if (err == 0 && fsync(fd) < 0)
+		err = -errno;
 	if (close(fd) < 0 && err == 0)
 		err = -errno;
 	if (err == 0 && rename(temp, file) < 0)
@@ -219,23 +237,72 @@ static int write_file(const char *file, const char *temp, const json_t *root)
 	return err < 0 ? err : sync_directory(file);
 }
 
+/* ---- the thread that waits for the disk ---- */
+
+struct writing {
+	pthread_t thread;
+	char *file, *temp, *text;
+	int err;
+	_Atomic bool done;
+};
+
+static void *write_it(void *arg)
+{
+	struct writing *w = arg;
+
+	w->err = write_file(w->file, w->temp, str_from(w->text));
+	atomic_store_explicit(&w->done, true, memory_order_release);
+	return NULL;
+}
+
+static void begin_writing(struct learned *l)
+{
+	json_t *root = json_pack("{s:i,s:O}", "version", 1, "servers", l->servers);
+	struct writing *w = xcalloc(1, sizeof(*w));
+	sigset_t all, before;
+
+	w->file = xstrdup(l->file);
+	w->temp = xasprintf("%s.new", l->file);
+	w->text = json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
+	json_decref(root);
+	sigfillset(&all); /* signals are for the thread that has a loop */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&w->thread, NULL, write_it, w) != 0)
+		base_panic(__FILE__, __LINE__, "cannot start a thread");
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	l->writing = w;
+	l->dirty = false;
+}
+
+/* Waits where it is not done. */
+static void end_writing(struct learned *l)
+{
+	struct writing *w = l->writing;
+
+	watchdog_wait();
+	pthread_join(w->thread, NULL);
+	watchdog_waited();
+	l->writing = NULL;
+	if (w->err < 0 && !l->complained)
+		log_msg(LOG_LEVEL_WARNING, "capabilities", "%s cannot be written: %s", l->file, strerror(-w->err));
+	l->complained = w->err < 0;
+	l->dirty = l->dirty || w->err < 0;
+	free(w->file);
+	free(w->temp);
+	free(w->text);
+	free(w);
+}
+
 void learned_write(struct learned *l, int64_t now_ms, bool now)
 {
 	CHECK_OBJ(l, LEARNED_MAGIC);
-	if (l->file == NULL || !l->dirty || (!now && now_ms - l->written_ms < WRITE_INTERVAL_MS))
+	if (l->writing != NULL && (now || atomic_load_explicit(&l->writing->done, memory_order_acquire)))
+		end_writing(l);
+	if (l->file == NULL || !l->dirty || l->writing != NULL || (!now && now_ms - l->written_ms < WRITE_INTERVAL_MS))
 		return;
 	drop_old(l);
-	json_t *root = json_pack("{s:i,s:O}", "version", 1, "servers", l->servers);
-	char *temp = xasprintf("%s.new", l->file);
-	watchdog_wait();
-	int err = write_file(l->file, temp, root);
-	watchdog_waited();
-
-	if (err < 0 && !l->complained)
-		log_msg(LOG_LEVEL_WARNING, "capabilities", "%s cannot be written: %s", l->file, strerror(-err));
-	l->complained = err < 0;
-	l->dirty = err < 0;
+	begin_writing(l);
 	l->written_ms = now_ms;
-	free(temp);
-	json_decref(root);
+	if (now)
+		end_writing(l);
 }

@@ -134,6 +134,10 @@ def test_an_address_taken_at_a_later_start_is_tried_again_and_all_else_serves(id
         _, f = smtp(idle_node)
         assert ask(f, "NOOP").startswith("250 ")
         assert idle_node.get("/readyz").status == 503
+        written = idle_node.write("PATCH", "/api/v1/config", {"domain_sets": {"d": {"d.test": True}}})
+        assert written.status == 200, "whoever changes something else can do nothing about it"
+        refused = idle_node.write("PATCH", "/api/v1/config", {"listeners": {"third": idle_node.config["listeners"]["late"]}})
+        assert refused.status == 422
     wait_for(lambda: idle_node.get("/readyz").status == 200, "the address is had once it is free")
     assert warning() is None
     with socket.create_connection(("127.0.0.1", port), 10) as late:
@@ -268,6 +272,9 @@ def test_systemd_is_told(idle_node, monkeypatch):
         idle_node.stop()
         while "STOPPING=1" not in seen:
             seen += s.recv(1000).decode().split("\n")
+        # The grace is 2 s, and addresses may take half of it and some more.
+        extend = next(line for line in seen if line.startswith("EXTEND_TIMEOUT_USEC="))
+        assert int(extend.partition("=")[2]) >= 3_000_000
 
 
 def test_too_few_descriptors_is_a_warning(idle_node):

@@ -70,10 +70,11 @@ class Formed:
 # ---- commit ----
 
 
-def connect(node):
+def connect(node, timeout=30):
     """A connection to a node's API that stays open."""
-    conn = http.client.HTTPConnection("localhost", timeout=30)
+    conn = http.client.HTTPConnection("localhost")
     conn.sock = socket.socket(socket.AF_UNIX)
+    conn.sock.settimeout(timeout)
     conn.sock.connect(str(node.path("/run/postroad/admin.sock")))
     return conn
 
@@ -83,10 +84,9 @@ class Watcher(threading.Thread):
 
     def __init__(self, node):
         super().__init__(daemon=True)
-        self.conn, self.seen, self.changed = connect(node), {}, threading.Condition()
+        self.conn, self.seen, self.changed = connect(node, None), {}, threading.Condition()
         self.conn.request("GET", "/api/v1/events")
         self.stream = self.conn.getresponse()
-        self.conn.sock.settimeout(None)
         self.start()
 
     def run(self):

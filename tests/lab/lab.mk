@@ -20,7 +20,8 @@ lab-short: all ## a short lab, part of check
 
 # Tools of the labs: a member of a corosync group, and what the lab for several nodes needs. Tests build them with the
 # tools of the benchmarks.
-LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/bin/lab-hang $(OUT)/lib/labshim.so
+LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/bin/lab-hang $(OUT)/lib/labshim.so \
+	$(OUT)/next/postroadd
 .PHONY: lab-tools
 lab-tools: $(LAB_TOOLS) ## build what labs need beside the programs
 bench-tools lab-short: lab-tools
@@ -34,6 +35,17 @@ $(OUT)/bin/lab-%: $(OUT)/obj/tests/lab/cluster/%.o
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+# The next version, for upgrades: the same but for the feature levels it speaks. Made anew whenever this one's object is.
+NEXT_SRC := $(shell grep -lE '(CORE|MEMBERS)_FEATURES_(LOW|HIGH)' $$(find cluster daemon -name '*.c' ! -path 'cluster/sim/*'))
+$(OUT)/next/obj/%.o: %.c $(OUT)/obj/%.o
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -DPOSTROAD_FEATURES_HIGH=2 -c -o $@ $<
+
+$(OUT)/next/postroadd: $(NEXT_SRC:%.c=$(OUT)/next/obj/%.o) $(call to_obj,$(wildcard daemon/main/*.c)) $(call libs_upto,cluster)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
 # Stands under programs built with any flags, hence without the sanitizers.
 $(OUT)/lib/labshim.so: tests/lab/cluster/shim.c

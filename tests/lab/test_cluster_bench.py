@@ -518,7 +518,9 @@ def test_a_server_that_forgets_is_found():
 CHILD = """import sys; sys.path.insert(0, {repository!r})
 from tests.lab.cluster.lab import Lab
 from tests.lab.cluster.node import Node
+from tests.lab.cluster.observers import Owners, Prober
 with Lab({build!r}, {home!r}, nodes=2) as lab:
+    watching = [Owners(lab, lab.vip()), Prober(lab, lab.vip())]
     lab.nodes[0].supervise("sleep", ["sleep", "1000"])
     kept = [lab.lan.switch, lab.stable.anchor, lab.client.anchor, *[n.anchor for n in lab.nodes]]
     print(*[a.pid for a in kept], *[n.pid_of("sleep") for n in lab.nodes[:1]], *[a.namespaces["net"] for a in kept], sep=" ", flush=True)

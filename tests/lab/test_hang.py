@@ -126,3 +126,23 @@ def test_corosync_that_hangs_ends_no_postroadd(bench):
     assert owner.service("postroadd").starts == starts
     books = mail.finish().check()
     assert books.cut == 0 and books.not_connected == 0, books
+
+
+def test_a_disk_that_hangs_ends_no_postroadd(bench):
+    owner = bench.settle()
+    starts = owner.service("postroadd").starts
+    mail = Mail(bench.lab, bench.backends, bench.vip, rate=50, run="disk")
+    owner.hang_disk()
+    try:
+        # Entries are written on it while others commit them; that takes its time.
+        code = owner.call("PUT", "/api/v1/pools/mta/servers/sink1/weight", {"weight": 77}, timeout=20)[0]
+        assert code in (200, 202, 503)
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 7, 20, "longer than a thread may hang")
+        mail.await_accepted(100)
+        assert owner.service("postroadd").starts == starts and owner.is_running("postroadd")
+    finally:
+        owner.hang_disk(False)
+    bench.settle()
+    assert owner.service("postroadd").starts == starts
+    mail.finish().check()

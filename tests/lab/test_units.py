@@ -3,6 +3,7 @@
 
 Needs root, debootstrap and systemd-nspawn; the first run makes a Debian in build/nodes.
 """
+import json
 import os
 import pathlib
 import re
@@ -179,3 +180,29 @@ def test_a_node_that_reboots_is_a_member_again(bench):
     books = mail.finish().check()
     assert books.cut == 0, books
     bench.await_owner()
+
+
+def metrics_of(node):
+    lines = node.call("GET", "/metrics")[2].splitlines()
+    return {name: float(value) for name, _, value in (x.rpartition(" ") for x in lines if not x.startswith("#")) if name}
+
+
+def test_metrics_and_answers_tell_of_the_cluster(bench):
+    owner, names = bench.await_owner(), {n.name for n in bench.nodes}
+    writer = bench.nodes[1]
+    before = metrics_of(writer)["postroad_cluster_commit_seconds_count"]
+    assert writer.call("PUT", "/api/v1/pools/mta/servers/sink1/weight", {"weight": 55})[0] == 200
+    assert metrics_of(writer)["postroad_cluster_commit_seconds_count"] == before + 1
+    for node in bench.nodes:
+        until(lambda n=node: Seen((s := metrics_of(n)).get('postroad_cluster_nodes{state="ready"}') == 3, s), SECONDS, "all are heard")
+        m = metrics_of(node)
+        assert m["postroad_cluster_quorate"] == 1 and m["postroad_cluster_config_revision"] >= 1
+        assert m['postroad_vip_owner{vip="a"}'] == (node is owner)
+        assert {f'postroad_vip_transitions_total{{vip="a",to="{to}"}}' for to in ("master", "backup", "fault")} <= set(m)
+        status, said = node.call("GET", "/api/v1/status")[2], node.call("GET", "/api/v1/nodes")[2]["nodes"]
+        assert status["quorum"] and status["vips"] == {"a": [owner.name]} and set(status["nodes"]) == set(said) == names
+        assert status["cluster"]["state"] == "ACTIVE" and set(status["cluster"]["members"]) == names
+        bad = {k: n for k, n in said.items() if not n["ready"] or n["overloaded"] or n["heard_ago"] > 3 or abs(n["clock_ahead"]) >= 1}
+        assert not bad, f"{node.name} of {json.dumps(bad)}\n{node.journal('postroadd')}"
+        vip = node.call("GET", "/api/v1/vips")[2]["vips"]["a"]
+        assert vip["holders"] == [owner.name] and vip["why"] and set(vip["nodes"]) == names

@@ -58,6 +58,25 @@ def test_corosync_takes_the_file(renderer, corosync, tmp_path, n, links):
     assert done.returncode == 0, done.stdout + done.stderr + place.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("n", [2, 3, 16])
+def test_of_two_links_a_dead_one_is_known_before_the_token_is_lost(renderer, tmp_path, n):
+    place = ring.Place(tmp_path, renderer, tmp_path)
+    place.write(1, nodes(n, [4, 4]))
+    said = [line.split() for line in place.conf.read_text(encoding="utf-8").splitlines() if ": " in line]
+    values = {key.rstrip(":"): [int(v) for k, v in said if k == key] for key, value in said if value.isdigit()}
+    token = values["token"][0] + (n - 2) * values["token_coefficient"][0]
+    intervals, timeouts = values["knet_ping_interval"], values["knet_ping_timeout"]
+    assert len(intervals) == len(timeouts) == 2
+    # A ping is missed, then the token is sent anew (each token / 4.2); two fifths of the time are left for a busy machine.
+    assert all(interval + timeout + token / 4.2 <= 0.6 * token for interval, timeout in zip(intervals, timeouts))
+
+
+def test_one_link_has_the_times_of_corosync(renderer, tmp_path):
+    place = ring.Place(tmp_path, renderer, tmp_path)
+    place.write(1, nodes(3, [4]))
+    assert "knet_ping" not in place.conf.read_text(encoding="utf-8")
+
+
 def test_a_file_that_is_wrong_is_seen(renderer, corosync, tmp_path):
     place = ring.Place(tmp_path, renderer, corosync)
     place.write(1, nodes(2, [4]))

@@ -3,8 +3,9 @@
  *
  *     lab-hang TID
  *
- * Writes one line when the thread stands still: since when, by CLOCK_MONOTONIC in ns. A signal would stop all threads of a process; the one way to stop one
- * is to trace it. It goes on when this process ends, by whatever end, and a KILL ends it meanwhile.
+ * Writes one line when the thread stands still: since when, by CLOCK_MONOTONIC in ns. A signal would stop all threads
+ * of a process; the one way to stop one is to trace it. It goes on when this process ends, by whatever end, and a KILL
+ * ends it meanwhile.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -14,6 +14,7 @@ from tests.lab.cluster.lab import Lab
 from tests.lab.cluster.mail import Backends
 from tests.lab.cluster.observers import Owners, Prober
 from tests.lab.cluster.registers import Document, Writers
+from tests.lab.cluster.starve import Starve
 from tests.lab.cluster.waiting import LabError, Seen, until
 
 SECONDS = 60
@@ -174,15 +175,19 @@ class Formed:
         self.hung.append(Hang(self.lab, node, program, thread))
         return self.hung[-1]
 
+    def starve(self, node, percent):
+        """All processes of a node share so much of one processor."""
+        self.hung.append(Starve(node, percent))
+        return self.hung[-1]
+
     def withhold(self, node, program):
         """From now on this program is not started again when it ends."""
         self.withheld.append(node.service(program))
         node.unsupervise(program)
 
     def release(self):
-        for hang in self.hung:
-            hang.release()
-        self.hung.clear()
+        while self.hung:
+            self.hung.pop().release()
 
     def restore(self):
         """Takes back whatever was done."""

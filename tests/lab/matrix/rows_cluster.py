@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows about nodes that do not hear each other, and about which of them may write: 10, 12, 13, 17, 19 and 21."""
 import json
+import subprocess
 
 from tests.lab.cluster import product
 from tests.lab.cluster.waiting import LabError, Seen, until
-from tests.lab.matrix import rows_disk  # noqa: F401  pylint: disable=unused-import
+from tests.lab.matrix import rows_disk, rows_upgrade  # noqa: F401  pylint: disable=unused-import
 from tests.lab.matrix.bench import SECONDS, STATUS, asked, now
 from tests.lab.matrix.frame import row
 
+RETRY_SECONDS = 15  # an address that is taken is tried again at least so often
+SYNC_MS, SYNC_WRITES = 1000, 4  # a disk slow enough to be met in SYNC; its writes until it has the log
 VIEWS_SECONDS = 60  # in so much time views are counted for the alarm
 
 
@@ -196,7 +199,7 @@ def two_other_returns_forced(bench, row):
     await_weight(bench.nodes, 140)
     lost = product.ask(tie, "GET", "lost")
     saved = [json.loads(line) for line in tie.path(lost["file"]).read_text().splitlines()]
-    expect(any(e["kind"] == "runtime" and e["in_force"] for e in lost["entries"]), f"what was lost is listed: {lost}")
+    expect(any(e["kind"] == "runtime" and "138" in e["comment"] for e in lost["entries"]), f"what was lost is listed: {lost}")
     expect(any(e["kind"] == "runtime" and "138" in json.dumps(e["document"]) for e in saved), f"what was lost is kept: {saved}")
     expect(warned(tie, "lost"), "that something was lost is an alarm")
     product.ask(tie, "DELETE", "lost")
@@ -238,3 +241,159 @@ def clock_off(bench, row):
     row.duration("it is over", lambda: quiet(watcher, f"clock/{owner.name}"))
     vip_stays(bench, row, owner)
     row.gap("VIP gap", bench.skew(watcher))
+
+
+# ---- configurations ----
+
+CERTIFICATE, KEY = "/run/tls/lab.crt", "/run/tls/lab.key"
+OCCUPY = """import socket, time
+s = socket.socket()
+s.bind(("{}", {}))
+s.listen()
+time.sleep(3600)
+"""
+
+
+def patch(node, change):
+    code, _, answer = node.call("PATCH", "/api/v1/config", change, {"If-Match": "*"}, timeout=15)
+    return code, answer
+
+
+def await_revision(nodes, revision):
+    for node in nodes:
+        until(lambda n=node: Seen((r := asked(n, STATUS)["revision"]) >= revision, r), SECONDS, f"{node.name} has revision {revision}")
+
+
+def listens(node, port):
+    """Whether a client at the node's own address is greeted."""
+    with node.anchor_or_fail().socket() as s:
+        s.settimeout(5)
+        try:
+            s.connect((node.addresses["lan"], port))
+            return s.recv(100).startswith(b"220 ")
+        except OSError:
+            return False
+
+
+@row("19", "a configuration that is no good is refused before it is proposed")
+def bad_configuration(bench, row):
+    for node in bench.nodes:
+        for change in ({"pools": {"mta": {"balance": "by-the-moon"}}}, {"listeners": {"vip": {"pool": "none"}}},
+                       {"listeners": {"vip": {"tls": {"mode": "implicit", "certificates": ["none"]}}}}):
+            code, answer = patch(node, change)
+            expect(code == 422 and answer["errors"], f"{change} is answered {code} {answer}")
+    row.mail.await_accepted(20)
+
+
+@row("19", "a certificate is missing on one node")
+def certificate_missing(bench, row):
+    writer, other, lacking = bench.nodes
+    pair(bench, (writer, other))
+    extra = {"bind": ["0.0.0.0:2525"], "mode": "smtp", "direction": "outbound", "hostname": "mx.lab.test", "pool": "mta",
+             "allow": ["10.0.0.0/8"], "tls": {"mode": "starttls", "certificates": ["lab"]}}
+    code, answer = patch(writer, {"certificates": {"lab": {"certificate_file": CERTIFICATE, "key_file": KEY}}, "listeners": {"extra": extra},
+                                  "domain_sets": {"beside": {"beside.lab.test": True}}})
+    expect(code == 200, f"{code} {answer}")
+    await_revision(bench.nodes, answer["revision"])
+    proposed = now()
+    row.duration("the others say which node lacks it", lambda: warned(writer, f"config_part/{lacking.name}", "certificate"), since=proposed)
+    expect(asked(lacking, "/api/v1/config/domain_sets/beside"), "all else is in force there")
+    expect(any(CERTIFICATE in json.dumps(w) for w in asked(lacking, STATUS)["warnings"]), "it says so itself")
+    expect(listens(writer, 2525) and not listens(lacking, 2525), "who has the certificate listens")
+    row.mail.await_accepted(20)
+    pair(bench, (lacking,))
+    row.duration("and it listens when the file is there", lambda: listens(lacking, 2525))
+    row.duration("which ends the alarm", lambda: quiet(writer, f"config_part/{lacking.name}"))
+    take_back(bench, writer, {"listeners": {"extra": None}, "certificates": {"lab": None}, "domain_sets": {"beside": None}})
+
+
+def pair(bench, nodes):
+    """The same certificate and key on these nodes."""
+    home = bench.lab.home
+    if not (home / "lab.crt").exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj",
+                        "/CN=mx.lab.test", "-keyout", home / "lab.key", "-out", home / "lab.crt"], check=True, capture_output=True)
+    for node in nodes:
+        node.write(KEY, (home / "lab.key").read_bytes(), 0o600)
+        node.write(CERTIFICATE, (home / "lab.crt").read_bytes())
+
+
+def take_back(bench, node, change):
+    code, answer = patch(node, change)
+    expect(code == 200, f"{code} {answer}")
+    await_revision(bench.nodes, answer["revision"])
+
+
+@row("19", "a port is in use on one node")
+def port_in_use(bench, row):
+    writer, _, lacking = bench.nodes
+    extra = {"bind": ["0.0.0.0:2525"], "mode": "smtp", "direction": "outbound", "hostname": "mx.lab.test", "pool": "mta",
+             "allow": ["10.0.0.0/8"]}
+    code, answer = patch(writer, {"listeners": {"extra": extra}})
+    expect(code == 200, f"{code} {answer}")
+    until(lambda: all(listens(n, 2525) for n in bench.nodes), SECONDS, "all listen")
+    lacking.start("squatter", ["/usr/bin/python3", "-c", OCCUPY.format("0.0.0.0", 2526)])
+    until(lambda: not can_bind(lacking, 2526), SECONDS, "the port is taken")
+    code, answer = patch(writer, {"listeners": {"extra": {"bind": ["0.0.0.0:2526"]}}, "domain_sets": {"beside": {"beside.lab.test": True}}})
+    expect(code == 200, f"{code} {answer}")
+    proposed = now()
+    await_revision(bench.nodes, answer["revision"])
+    row.duration("it says so", lambda: warned(lacking, "listen", "2526"), since=proposed)
+    row.duration("the others say which node lacks it", lambda: warned(writer, f"config_part/{lacking.name}", "taken"), since=proposed)
+    expect(listens(writer, 2526) and not listens(writer, 2525), "the others have gone to the new one")
+    expect(listens(lacking, 2525), "it stays at the address it had")
+    expect(asked(lacking, "/api/v1/config/domain_sets/beside"), "all else is in force there")
+    row.mail.await_accepted(20)
+    lacking.stop("squatter")
+    freed = now()
+    row.duration("it listens once the port is free", lambda: listens(lacking, 2526), RETRY_SECONDS, since=freed)
+    expect(not listens(lacking, 2525), "and no longer at the old one")
+    row.duration("which ends the alarms", lambda: quiet(lacking, "listen") and quiet(writer, f"config_part/{lacking.name}"))
+    take_back(bench, writer, {"listeners": {"extra": None}, "domain_sets": {"beside": None}})
+
+
+def can_bind(node, port):
+    with node.anchor_or_fail().socket() as s:
+        try:
+            s.bind(("0.0.0.0", port))
+            return True
+        except OSError:
+            return False
+
+
+# ---- who others depend on ----
+
+
+@row("21", "the donor dies while another gets the log")
+def donor_dies_in_sync(bench, row):
+    donor = bench.node(product.status(bench.nodes[0])["donor"])
+    fresh, third = bench.others(donor)
+    bound = bench.member_lost() + SYNC_WRITES * SYNC_MS / 1000
+    fresh.power_off()
+    bench.await_written(third, 211)
+    fresh.slow_disk(SYNC_MS)
+    fresh.power_on()
+    until(lambda: says(fresh, "SYNC"), SECONDS, "one gets the log")
+    donor.power_off()
+    died = now()
+    row.duration("writes again", lambda: Seen((c := bench.write(third, 212)) == 200, c), bound, since=died)
+    fresh.slow_disk(0)
+    row.duration("who got it is ACTIVE", lambda: says(fresh, "ACTIVE"), since=died)
+    await_weight([fresh, third], 212)
+
+
+@row("21", "the coordinator dies in a change of keys")
+def coordinator_dies(bench, row):
+    coordinator = bench.node(product.status(bench.nodes[0])["coordinator"])
+    rest = bench.others(coordinator)
+    bound, generation = bench.member_lost() + 1, product.status(coordinator)["generation"]
+    product.ask(rest[0], "POST", "rotate-keys")
+    until(lambda: Seen((c := product.status(rest[0])["change"]) is not None, c), SECONDS, "a change is under way")
+    coordinator.power_off(torn=True)
+    died = now()
+    row.duration("writes again", lambda: Seen((c := bench.write(rest[0], 213)) == 200, c), bound, since=died)
+    row.duration("another one coordinates", lambda: Seen((s := product.status(rest[0]))["coordinator"] in [n.name for n in rest], s), since=died)
+    coordinator.power_on()
+    for node in bench.nodes:
+        row.duration(f"{node.name} has the new key", lambda n=node: Seen(
+            (s := product.status(n))["generation"] > generation and s["change"] is None and s["state"] == "ACTIVE", s), limit=SECONDS)

@@ -46,6 +46,40 @@ static void elements_are_written_in_the_words_of_nft(void **state)
 	text_free(&t);
 }
 
+static void those_of_a_node_stand_together_with_one_time(void **state)
+{
+	UNUSED(state);
+	struct flow f = flow("192.0.2.9:25", "198.51.100.1:4000");
+	struct flow_passed list[] = {
+		{ f, address("192.0.2.2"), 5 }, { f, address("192.0.2.1"), 7 }, { f, address("192.0.2.2"), 600 },
+		{ f, address("192.0.2.1"), 9 }, { f, address("192.0.2.2"), 0 },
+	};
+
+	flows_group(list, 0);
+	flows_group(list, ARRAY_LEN(list));
+	for (size_t i = 0; i < ARRAY_LEN(list); i++) {
+		struct addr wanted = address(i < 2 ? "192.0.2.1" : "192.0.2.2");
+		assert_true(addr_eq_ip(&list[i].node, &wanted));
+		assert_int_equal(list[i].seconds, i < 2 ? 9 : 600);
+	}
+}
+
+static void flows_have_an_order(void **state)
+{
+	UNUSED(state);
+	struct flow list[] = {
+		flow("192.0.2.9:25", "198.51.100.1:4000"),      flow("192.0.2.9:25", "198.51.100.1:4001"),
+		flow("192.0.2.9:25", "198.51.100.2:4000"),      flow("192.0.2.9:26", "198.51.100.1:4000"),
+		flow("[2001:db8::9]:25", "[2001:db8::1]:4000"),
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(list); i++)
+		for (size_t k = 0; k < ARRAY_LEN(list); k++) {
+			int r = flows_compare(&list[i], &list[k]);
+			assert_int_equal(r < 0 ? -1 : r > 0, i < k ? -1 : i > k);
+		}
+}
+
 static void no_elements_are_no_command(void **state)
 {
 	UNUSED(state);
@@ -197,6 +231,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(elements_are_written_in_the_words_of_nft),
+		cmocka_unit_test(those_of_a_node_stand_together_with_one_time),
+		cmocka_unit_test(flows_have_an_order),
 		cmocka_unit_test(no_elements_are_no_command),
 		cmocka_unit_test(long_commands_are_whole),
 		cmocka_unit_test(names_that_need_quoting_are_refused),

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agents/ha/keepalived.h"
@@ -87,6 +89,22 @@ static void a_process_counts_while_it_is_its_parents(void **state)
 	assert_int_equal(process_look(getpid(), 0), PROCESS_RUNS);
 	assert_int_equal(process_look(getpid(), getpid()), PROCESS_GONE);
 	assert_int_equal(process_look(0, 0), PROCESS_GONE);
+}
+
+static void the_child_of_a_process_is_found(void **state)
+{
+	UNUSED(state);
+	assert_int_equal(process_child_of(getpid()), 0);
+	pid_t child = fork();
+	assert_true(child >= 0);
+	if (child == 0)
+		for (;;)
+			pause();
+	assert_int_equal(process_child_of(getpid()), child);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(process_child_of(getpid()), 0);
+	assert_int_equal(process_child_of(0), 0);
 }
 
 /* ---- frames ---- */
@@ -175,6 +193,7 @@ int main(void)
 		cmocka_unit_test(a_long_name_in_the_fifo_is_refused),
 		cmocka_unit_test(a_program_cannot_forge_its_state),
 		cmocka_unit_test(a_process_counts_while_it_is_its_parents),
+		cmocka_unit_test(the_child_of_a_process_is_found),
 		cmocka_unit_test(questions_name_the_address_and_nobody_who_asks),
 		cmocka_unit_test(answers_of_others_are_seen_and_no_question),
 		cmocka_unit_test(a_frame_cut_anywhere_is_no_answer),

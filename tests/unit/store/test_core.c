@@ -259,6 +259,31 @@ static void a_write_that_too_few_can_keep_is_refused(void **state)
 	assert_int_equal(f.nodes[0].result, CORE_COMMITTED);
 }
 
+/* It was made: that no disk takes a write now does not change that. */
+static void a_repetition_is_known_also_where_nothing_can_be_written(void **state)
+{
+	UNUSED(state);
+	uint64_t ticket;
+	struct core_proposal p = { .kind = ENTRY_CONFIG,
+				   .expect_position = UINT64_MAX,
+				   .operation = "a",
+				   .idempotency_key = "k",
+				   .deadline_ms = CORE_DEADLINE_MS };
+
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	assert_int_equal(core_propose(f.nodes[0].core, &p, &ticket), 0);
+	fix_run(&f);
+	f.nodes[1].rc = f.nodes[2].rc = -ENOSPC;
+	assert_int_equal(fix_write(&f, 1, "b", STR("")), 0);
+	fix_run(&f);
+	p.operation = "c";
+	assert_int_equal(core_propose(f.nodes[0].core, &p, &ticket), 0);
+	fix_run(&f);
+	assert_true(f.nodes[0].result == CORE_DUPLICATE && f.nodes[0].position == 2);
+}
+
 static void a_proposal_that_was_sent_ends_as_unknown_at_its_deadline(void **state)
 {
 	UNUSED(state);
@@ -359,6 +384,7 @@ int main(void)
 		T(of_two_voters_only_the_tie_breaker_writes_alone),
 		T(of_two_voters_one_with_a_full_disk_is_not_waited_for),
 		T(a_write_that_too_few_can_keep_is_refused),
+		T(a_repetition_is_known_also_where_nothing_can_be_written),
 		T(a_proposal_that_was_sent_ends_as_unknown_at_its_deadline),
 		T(a_proposal_that_nobody_saw_is_certainly_not_made),
 		T(a_proposal_outlives_its_view),

@@ -87,6 +87,26 @@ static void one_change_of_the_table_at_a_time(void **state)
 	assert_true(f.nodes[0].n_answers == 2 && f.nodes[0].result == CORE_COMMITTED);
 }
 
+/* It could not be committed, and nothing else behind it. */
+static void a_table_whose_voters_are_not_there_is_refused(void **state)
+{
+	UNUSED(state);
+	struct voters v = table_of(3, 3);
+
+	v.list[1] = v.list[2];
+	v.n = 2;
+	fix_init(&f, 3, 1);
+	FIX_VIEW(&f, 1, 1, 2);
+	fix_run(&f);
+	assert_int_equal(state_of(1), CORE_ACTIVE);
+	propose_table(1, "of 1 and 3", &v);
+	fix_run(&f);
+	assert_true(f.nodes[0].n_answers == 1 && f.nodes[0].result == CORE_REFUSED);
+	assert_int_equal(fix_write(&f, 1, "a", STR("")), 0);
+	fix_run(&f);
+	assert_true(f.nodes[0].n_answers == 2 && f.nodes[0].result == CORE_COMMITTED);
+}
+
 static void the_tie_breaker_moves_only_when_both_have_written(void **state)
 {
 	UNUSED(state);
@@ -189,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_vote_is_given_to_a_member_that_has_the_log),
 		T(one_change_of_the_table_at_a_time),
+		T(a_table_whose_voters_are_not_there_is_refused),
 		T(the_tie_breaker_moves_only_when_both_have_written),
 		T(a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost),
 		T(a_damaged_store_does_not_vote_until_it_has_the_log),

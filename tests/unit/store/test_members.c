@@ -205,6 +205,23 @@ static struct members *token_for(const struct members *t, const char *id, const 
 	return to;
 }
 
+static void a_version_that_does_not_speak_the_level_in_force_is_told_which_side_to_upgrade(void **state)
+{
+	UNUSED(state);
+	struct members *t = fixture_first(1);
+
+	t->level = 3;
+	assert_null(members_too_far(t, 1, 3));
+	assert_null(members_too_far(t, 3, 4));
+	char *why = members_too_far(t, 1, 2);
+	assert_non_null(strstr(why, "feature level 3, this version 1 to 2: upgrade this node"));
+	free(why);
+	why = members_too_far(t, 4, 5);
+	assert_non_null(strstr(why, "upgrade the cluster first"));
+	free(why);
+	members_free(t);
+}
+
 static void a_join_is_refused_for_one_reason_at_a_time(void **state)
 {
 	UNUSED(state);
@@ -592,6 +609,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_table_comes_back_as_it_was),
 		cmocka_unit_test(fields_of_a_newer_version_are_kept),
+		cmocka_unit_test(a_version_that_does_not_speak_the_level_in_force_is_told_which_side_to_upgrade),
 		cmocka_unit_test(a_document_that_cannot_be_is_refused_with_a_sentence),
 		cmocka_unit_test(a_forced_head_keeps_addresses_and_who_was_away),
 		cmocka_unit_test(a_join_is_refused_for_one_reason_at_a_time),

@@ -331,6 +331,13 @@ static void a_node_alone_in_its_cluster_asks_nobody(void **state)
 	s.nodes.n = 1;
 	assert_false(decide_at(&s, NOW).wants_probe);
 	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* There is another, of whom nothing was heard since the start. */
+	s = scene_of(1);
+	s.memory = fresh;
+	s.nodes.n = s.nodes.unheard = 1;
+	s.vip.holder = 0;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	assert_false(decide_at(&s, NOW + VIP_GOOD_MS).up);
 }
 
 static void a_new_node_waits_until_those_who_are_there_know_it(void **state)
