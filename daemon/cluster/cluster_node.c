@@ -402,8 +402,11 @@ struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
 	if (!trust_files_open(&n->trust, env->config->state_dir))
 		log_msg(LOG_LEVEL_ERROR, "cluster", "%s: %s", n->trust.dir, strerror(errno));
 	cluster_serve(n);
+	/* Keys of an init or join that came to nothing are forgotten. */
 	if (store_identity(env->store).cluster != 0)
 		begin_as_member(n);
+	else
+		trust_files_forget(&n->trust);
 	timer_set_in(env->loop, &n->tick, 1);
 	return n;
 }
