@@ -73,6 +73,8 @@ int flows_passed_on(const struct addr *vip, struct flow_passed *out, size_t max,
 /* Sorts them by node, and gives all of a node the longest time that one of them has: what is over by then costs nothing
  * but its place. */
 void flows_group(struct flow_passed *list, size_t n);
+/* Of two struct flow, for qsort(3) and bsearch(3): by addresses and ports. */
+int flows_compare(const void *a, const void *b);
 
 /* ---- the node that takes it ---- */
 
@@ -82,7 +84,8 @@ void flows_group(struct flow_passed *list, size_t n);
  * it. */
 int flows_open(const struct flows_move *move, struct flows_why *why) MUST_CHECK;
 /* Passes these connections on to move->node for move->seconds. May be called again with the same and with others; those
- * which began here since flows_open() are left alone. Each of `flows` is of move->vip. */
+ * which began here since flows_open() are left alone. One that was another node's before is this node's now. Each of
+ * `flows` is of move->vip. */
 int flows_receive(const struct flows_move *move, const struct flow *flows, size_t n, struct flows_why *why) MUST_CHECK;
 /* The interface by which packets to a node go; an error when it is behind a router or this node itself. */
 int flows_way(const struct addr *node, char interface[IF_NAMESIZE], struct flows_why *why) MUST_CHECK;

@@ -41,29 +41,26 @@ static void add(struct parts *p, const struct flow *flow, const struct addr *own
 	f->list[f->n++] = (struct ha_flow) { flow->local, flow->remote };
 }
 
-static int list_own(struct parts *p, const struct addr *ip, struct flows_why *why)
+/* This node's own come first, and what it is said to pass on between the same ports is older than they are. */
+static int list_address(struct parts *p, const struct addr *ip, struct flows_why *why)
 {
 	static const struct addr nobody;
-	struct flow *flows = xcalloc(FLOWS_MAX, sizeof(*flows));
-	int n = flows_established(ip, flows, FLOWS_MAX, why);
+	struct flow *own = xcalloc(FLOWS_MAX, sizeof(*own));
+	struct flow_passed *passed = xcalloc(FLOWS_MAX, sizeof(*passed));
+	int n = flows_established(ip, own, FLOWS_MAX, why);
+	int m = n < 0 ? -1 : flows_passed_on(ip, passed, FLOWS_MAX, why);
 
-	for (int i = 0; i < n; i++)
-		add(p, &flows[i], &nobody, 0);
-	free(flows);
-	return n;
-}
-
-static int list_passed_on(struct parts *p, const struct addr *ip, struct flows_why *why)
-{
-	struct flow_passed *flows = xcalloc(FLOWS_MAX, sizeof(*flows));
-	int n = flows_passed_on(ip, flows, FLOWS_MAX, why);
-
-	flows_group(flows, n > 0 ? (size_t)n : 0);
-	for (int i = 0; i < n; i++)
-		if (flows[i].seconds > 0)
-			add(p, &flows[i].flow, &flows[i].node, flows[i].seconds);
-	free(flows);
-	return n;
+	for (int i = 0; i < n && m >= 0; i++)
+		add(p, &own[i], &nobody, 0);
+	qsort(own, n > 0 ? (size_t)n : 0, sizeof(*own), flows_compare);
+	flows_group(passed, m > 0 ? (size_t)m : 0);
+	for (int i = 0; i < m; i++)
+		if (passed[i].seconds > 0 &&
+		    bsearch(&passed[i].flow, own, (size_t)n, sizeof(*own), flows_compare) == NULL)
+			add(p, &passed[i].flow, &passed[i].node, passed[i].seconds);
+	free(passed);
+	free(own);
+	return m;
 }
 
 static void list(struct ha *ha, const struct ha_vip *vip, uint32_t ticket)
@@ -75,11 +72,8 @@ static void list(struct ha *ha, const struct ha_vip *vip, uint32_t ticket)
 	memset(p.out, 0, sizeof(*p.out));
 	p.out->ticket = ticket;
 	memcpy(p.out->vip, vip->name, sizeof(vip->name));
-	for (size_t i = 0; i < vip->n_addresses && r >= 0; i++) {
-		r = list_own(&p, &vip->addresses[i].ip, &why);
-		if (r >= 0)
-			r = list_passed_on(&p, &vip->addresses[i].ip, &why);
-	}
+	for (size_t i = 0; i < vip->n_addresses && r >= 0; i++)
+		r = list_address(&p, &vip->addresses[i].ip, &why);
 	if (r < 0)
 		ha_answer(ha, ticket, HA_FLOWS_LIST, why.text);
 	else

@@ -96,7 +96,10 @@ void disk_apply(struct disk *d, const struct core_write *w)
 	disk_cut(d, keep);
 	while (left.n > 0) {
 		size_t n = (size_t)le_get((const uint8_t *)left.p, 4);
+		uint64_t last = disk_last(d);
 		disk_add(d, (struct str) { left.p + 4, n });
+		/* A log with a gap in what was added to it does not open. */
+		ASSERT(w->kind == CORE_WRITE_WHOLE || disk_last(d) == last + 1);
 		left = (struct str) { left.p + 4 + n, left.n - 4 - n };
 	}
 	set(&d->meta, w->meta);

@@ -43,6 +43,16 @@ static void check_donor(struct node *n, uint64_t epoch)
 	*first = donor;
 }
 
+/* What a disk says is committed is believed at the next start. */
+static void check_committed(struct node *n, const struct entry *e)
+{
+	const struct sim_committed *c = &n->sim->committed[e->position];
+
+	if (e->position <= disk_committed(&n->disk) && c->any && memcmp(c->hash, e->hash, ENTRY_HASH_LEN) != 0)
+		sim_fail(n->sim, "node %u calls another entry at %llu committed than was applied", n->id,
+			 (unsigned long long)e->position);
+}
+
 /* Notes what the node's disk holds after a write. */
 void oracle_written(struct node *n)
 {
@@ -55,6 +65,7 @@ void oracle_written(struct node *n)
 		struct written *w = &n->written[e->position];
 		w->any = true;
 		check_ordered(n, e);
+		check_committed(n, e);
 		w->epoch = epoch;
 		memcpy(w->hash, e->hash, ENTRY_HASH_LEN);
 	}

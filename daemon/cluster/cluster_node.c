@@ -348,6 +348,17 @@ static void watch_views(struct cluster_node *n)
 	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
 }
 
+/* What was found before there was anybody to tell. */
+static void tell_start(struct cluster_node *n)
+{
+	if (n->start_told)
+		return;
+	n->start_told = true;
+	lost_look(n);
+	if (n->cannot != NULL)
+		cluster_warn(n, "cluster", "this node cannot take part in its cluster: %s", n->cannot);
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -355,9 +366,7 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (n->stopped)
 		return;
-	if (!n->lost_told)
-		lost_look(n);
-	n->lost_told = true;
+	tell_start(n);
 	watch_quorum(n);
 	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
@@ -378,8 +387,7 @@ static void begin_as_member(struct cluster_node *n)
 	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
 	 */
 	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
-	n->env.warn("cluster", why, n->env.arg);
-	free(why);
+	n->cannot = why;
 }
 
 struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
@@ -424,6 +432,7 @@ void cluster_node_free(struct cluster_node *n)
 	own_certificate_forget(n);
 	members_free(n->table);
 	members_free(n->heard);
+	free(n->cannot);
 	trust_files_close(&n->trust);
 	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	FREE_OBJ(n);

@@ -82,7 +82,8 @@ struct cluster_node {
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
-	bool lost_told;   /* once after the start */
+	bool start_told;  /* what was found at the start */
+	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
 	int64_t asked_ms;

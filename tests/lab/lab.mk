@@ -36,9 +36,9 @@ $(OUT)/bin/lab-%: $(OUT)/obj/tests/lab/cluster/%.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^
 
-# The next version, for upgrades: the same but for the feature levels it speaks.
+# The next version, for upgrades: the same but for the feature levels it speaks. Made anew whenever this one's object is.
 NEXT_SRC := $(shell grep -lE '(CORE|MEMBERS)_FEATURES_(LOW|HIGH)' $$(find cluster daemon -name '*.c' ! -path 'cluster/sim/*'))
-$(OUT)/next/obj/%.o: %.c
+$(OUT)/next/obj/%.o: %.c $(OUT)/obj/%.o
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -DPOSTROAD_FEATURES_HIGH=2 -c -o $@ $<

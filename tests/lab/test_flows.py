@@ -433,6 +433,18 @@ def test_sessions_of_a_dead_node_end_at_once_and_their_ports_are_free(lab):
 
 @labs((4, False), (6, False))
 @pytest.mark.long
+def test_a_connection_that_is_another_nodes_now_is_passed_on_to_that_one(lab):
+    n1, n2, n3 = (lab.hosts[n] for n in ("n1", "n2", "n3"))
+    join = "[{}]:{}" if lab.family == 6 else "{}:{}"
+    one, two, three = (f"{join.format(lab.vip, 25)} {join.format(lab.hosts['client'].ip, 4000 + i)}" for i in range(3))
+    n3.driver("receive", lab.vip, n1.ip, 600, input=f"{one}\n{two}\n")
+    n3.driver("receive", lab.vip, n2.ip, 600, input=f"{three}\n{one}\n")
+    assert {tuple(line.split()[1:3]) for line in n3.driver("passed", lab.vip).splitlines()} == {
+        (one.split()[1], n2.ip), (two.split()[1], n1.ip), (three.split()[1], n2.ip)}
+
+
+@labs((4, False), (6, False))
+@pytest.mark.long
 def test_twenty_thousand_flows_are_told_at_once_and_again(lab):
     n1, n2 = lab.hosts["n1"], lab.hosts["n2"]
     join = "[{}]:{}" if lab.family == 6 else "{}:{}"

@@ -221,6 +221,32 @@ int flows_open(const struct flows_move *move, struct flows_why *why)
 	return rc;
 }
 
+/* Takes those of `flows` off the list that are said to be another node's: the client has used the port again since. */
+static int forget_others(const struct flows_move *move, const struct flow *flows, size_t n, struct flows_why *why)
+{
+	const char *set = flows_of(&move->vip);
+	struct flow *sorted = xcalloc(n, sizeof(*sorted)), key;
+	struct element *list;
+	struct addr to;
+	struct text t = { 0 };
+	int total = flows_elements(set, &list, why), rc = -1;
+	size_t found = 0;
+
+	memcpy(sorted, flows, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), flows_compare);
+	struct flow *keys = xcalloc(total > 0 ? (size_t)total : 1, sizeof(*keys));
+	for (int i = 0; i < total; i++)
+		if (flows_element_flow(&list[i], &key) && flows_element_node(&list[i], &to) &&
+		    !addr_eq_ip(&to, &move->node) && bsearch(&key, sorted, n, sizeof(key), flows_compare) != NULL)
+			keys[found++] = key;
+	if (total >= 0)
+		rc = run_chunks(&t, &(struct text_batch) { .verb = "delete", .set = set }, keys, found, why);
+	free(keys);
+	free(sorted);
+	free(list);
+	return rc;
+}
+
 int flows_receive(const struct flows_move *move, const struct flow *flows, size_t n, struct flows_why *why)
 {
 	char name[IF_NAMESIZE];
@@ -250,7 +276,14 @@ int flows_receive(const struct flows_move *move, const struct flow *flows, size_
 		if (rc != 0 || flows_rules_add(name, why) != 0)
 			return -1;
 	}
-	return run_chunks(&t, &b, flows, n, why);
+	int rc = run_chunks(&t, &b, flows, n, why);
+	/* An element that stands there for another node is not replaced by `add`. Elements go by themselves too, hence
+	 * the tries. */
+	for (int i = 0; rc != 0 && n > 0 && i < TRIES; i++) {
+		rc = forget_others(move, flows, n, why);
+		rc = rc == 0 ? run_chunks(&t, &b, flows, n, why) : rc;
+	}
+	return rc;
 }
 
 int flows_way(const struct addr *node, char interface[IF_NAMESIZE], struct flows_why *why)

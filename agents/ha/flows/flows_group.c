@@ -18,6 +18,22 @@ static int by_node(const void *a, const void *b)
 	return n != m ? (n < m ? -1 : 1) : memcmp(p, q, n);
 }
 
+int flows_compare(const void *a, const void *b)
+{
+	const struct flow *x = a, *y = b;
+	const struct addr *const left[] = { &x->local, &x->remote }, *const right[] = { &y->local, &y->remote };
+
+	for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+		size_t n, m;
+		const void *p = flows_bytes(left[i], &n), *q = flows_bytes(right[i], &m);
+		int r = n != m ? (n < m ? -1 : 1) : memcmp(p, q, n);
+		r = r != 0 ? r : (int)addr_port(left[i]) - (int)addr_port(right[i]);
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
 void flows_group(struct flow_passed *list, size_t n)
 {
 	size_t end;

@@ -16,7 +16,10 @@ def start_ha(node, lab, watchdog=None):
 
 
 def start(node, lab, document, ha_watchdog=None, **more):
-    """Both programs of a node."""
+    """Both programs of a node. Virtual addresses are the first one's alone, until the others join and have its configuration:
+    each would hold them in a cluster of itself, and who asks the network for them would be told that they are taken."""
+    if node is not lab.nodes[0]:
+        document = {key: value for key, value in document.items() if key != "vips"}
     start_ha(node, lab, ha_watchdog)
     services.start_postroadd(node, lab.bin("postroadd"), document, **more)
 

@@ -64,6 +64,22 @@ static void those_of_a_node_stand_together_with_one_time(void **state)
 	}
 }
 
+static void flows_have_an_order(void **state)
+{
+	UNUSED(state);
+	struct flow list[] = {
+		flow("192.0.2.9:25", "198.51.100.1:4000"),      flow("192.0.2.9:25", "198.51.100.1:4001"),
+		flow("192.0.2.9:25", "198.51.100.2:4000"),      flow("192.0.2.9:26", "198.51.100.1:4000"),
+		flow("[2001:db8::9]:25", "[2001:db8::1]:4000"),
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(list); i++)
+		for (size_t k = 0; k < ARRAY_LEN(list); k++) {
+			int r = flows_compare(&list[i], &list[k]);
+			assert_int_equal(r < 0 ? -1 : r > 0, i < k ? -1 : i > k);
+		}
+}
+
 static void no_elements_are_no_command(void **state)
 {
 	UNUSED(state);
@@ -216,6 +232,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(elements_are_written_in_the_words_of_nft),
 		cmocka_unit_test(those_of_a_node_stand_together_with_one_time),
+		cmocka_unit_test(flows_have_an_order),
 		cmocka_unit_test(no_elements_are_no_command),
 		cmocka_unit_test(long_commands_are_whole),
 		cmocka_unit_test(names_that_need_quoting_are_refused),

@@ -162,6 +162,117 @@ static void no_promise_is_given_to_a_log_that_lacks_what_is_being_written(void *
 	assert_false(said(WIRE_PROMISED, 2));
 }
 
+/* Whoever asked could not know of it. */
+static void after_a_promise_nothing_more_is_acknowledged_in_an_earlier_epoch(void **state)
+{
+	UNUSED(state);
+	struct sbuf none = { 0 };
+	struct fix_node *n = &f.nodes[0];
+
+	play_following();
+	say_state(3, 0);
+	say_ack(3, 1, &n->disk[0].entry); /* as new as node 1 */
+	fix_run(&f);
+	n->held = true;
+	say(3, WIRE_START, 2, &none);
+	assert_true(n->writing);
+	play_order(); /* of epoch 1, behind the question */
+	end_write(n);
+	assert_true(said(WIRE_PROMISED, 2));
+	if (n->writing)
+		end_write(n);
+	assert_false(said(WIRE_ACK, 1));
+}
+
+/* A suffix of one entry, which differs by its author; whole: of the log with a gap, which cannot be appended. */
+static uint64_t suffix_committed;
+
+static struct entry say_suffix(uint32_t member, uint64_t epoch, const char *author, bool whole)
+{
+	struct sbuf b = { 0 }, entries = { 0 };
+	uint8_t length[4];
+	struct wire_suffix s = { .whole = whole, .after = whole ? 0 : 1, .last = whole ? 3 : 2, .n = whole ? 2 : 1 };
+	struct entry first = f.nodes[0].disk[0].entry;
+	struct entry e = { .epoch = 1,
+			   .position = s.last,
+			   .revision = 1,
+			   .kind = ENTRY_CONFIG,
+			   .operation = author,
+			   .author = author,
+			   .node = "",
+			   .comment = "",
+			   .idempotency_key = "" };
+
+	memcpy(e.previous, first.hash, ENTRY_HASH_LEN);
+	for (int i = whole ? 0 : 1; i < 2; i++) {
+		struct sbuf one = { 0 };
+		entry_encode(i == 0 ? &first : &e, &one);
+		le_put(length, one.n, 4);
+		sbuf_add(&entries, length, 4);
+		sbuf_add(&entries, one.p, one.n);
+		sbuf_fini(&one);
+	}
+	if (!whole)
+		memcpy(s.hash, first.hash, ENTRY_HASH_LEN);
+	s.entries = (struct str) { entries.p, entries.n };
+	s.committed = suffix_committed;
+	wire_suffix_encode(&s, &b);
+	say(member, WIRE_SUFFIX, epoch, &b);
+	sbuf_fini(&entries);
+	return e;
+}
+
+/* Two were asked to lead in one view, and the log of the first is still being written. */
+static void another_log_taken_during_a_write_is_written_whatever_that_write_held(void **state)
+{
+	struct fix_node *n = &f.nodes[0];
+
+	for (int whole = 0; whole < 2; whole++) {
+		play_following();
+		say_state(3, 0);
+		n->held = true;
+		say_suffix(2, 2, "of the first", false);
+		assert_true(n->writing);
+		struct entry e = say_suffix(3, 3, "of the second", whole == 1);
+		end_write(n);
+		assert_false(said(WIRE_ACK, 3));
+		assert_true(n->writing);
+		/* With gaps and answers it can be nothing else. */
+		assert_int_equal(n->write.kind, whole ? CORE_WRITE_WHOLE : CORE_WRITE_APPEND);
+		end_write(n);
+		assert_true(said(WIRE_ACK, 3));
+		assert_int_equal(n->n_disk, 2);
+		assert_memory_equal(n->disk[1].entry.hash, e.hash, ENTRY_HASH_LEN);
+		if (whole == 0)
+			clean(state);
+	}
+}
+
+/* A promise is written while the disk holds another end than memory. */
+static void what_is_committed_in_memory_is_not_said_of_another_end_on_disk(void **state)
+{
+	UNUSED(state);
+	enum { META_COMMITTED = 20 };
+	struct fix_node *n = &f.nodes[0];
+	struct sbuf none = { 0 };
+
+	play_following();
+	say_state(3, 0);
+	n->held = true;
+	say_suffix(2, 2, "of the first", false);
+	suffix_committed = 2;
+	struct entry e = say_suffix(3, 3, "of the second", false);
+	suffix_committed = 0;
+	say_ack(3, 3, &e);
+	assert_int_equal(core_committed(n->core), 2);
+	say(3, WIRE_START, 4, &none);
+	end_write(n); /* of the first */
+	assert_true(n->writing && n->write.kind == CORE_WRITE_META);
+	assert_int_equal(le_get((const uint8_t *)n->w_meta.p + META_COMMITTED, 8), 1);
+	end_write(n);
+	assert_true(said(WIRE_PROMISED, 4));
+}
+
 static void a_member_of_another_cluster_is_not_heard(void **state)
 {
 	UNUSED(state);
@@ -229,6 +340,9 @@ int main(void)
 #define T(name) cmocka_unit_test_teardown(name, clean)
 	const struct CMUnitTest tests[] = {
 		T(no_promise_is_given_to_a_log_that_lacks_what_is_being_written),
+		T(after_a_promise_nothing_more_is_acknowledged_in_an_earlier_epoch),
+		T(another_log_taken_during_a_write_is_written_whatever_that_write_held),
+		T(what_is_committed_in_memory_is_not_said_of_another_end_on_disk),
 		T(a_member_of_another_cluster_is_not_heard),
 		T(a_member_of_another_version_is_not_heard_and_stops_nobody),
 		T(whoever_differs_from_the_donor_says_so_and_stops_voting),
