@@ -5,7 +5,6 @@
  * answer says what was written down, and GET /cluster/members how far it got.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "cluster/members/preflight.h"
@@ -275,7 +274,7 @@ static void make_token(struct cluster_node *n, struct cluster_call *q)
 	}
 	memcpy(entry.id, token.id, sizeof(token.id));
 	token_stored(&token, entry.stored);
-	entry.expires = floor(clock_wall() + seconds);
+	entry.expires = (double)(int64_t)(clock_wall() + seconds); /* whole ones are what the document keeps */
 	snprintf(entry.replaces, sizeof(entry.replaces), "%s", replace == NULL ? "" : json_string_value(replace));
 	token_format(&token, text);
 	token_wipe(&token);
