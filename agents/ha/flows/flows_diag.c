@@ -3,12 +3,14 @@
  *
  * The hard thing is which count. A half-open one (SYN received, SYN-ACK on its way) does: its ACK arrives after the
  * move. So do half-closed ones. One in TIME_WAIT does not: both sides have all their data. A listener on [::] holds
- * IPv4 connections as mapped addresses, so both families are asked.
+ * IPv4 connections as mapped addresses, so both families are asked; and a balancer has many that are to other
+ * addresses, so the kernel is told which one is wanted.
  */
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "agents/ha/flows/flows_private.h"
@@ -55,8 +57,31 @@ static int found(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
+/* One condition: the local address is this one, also as a mapped one. Else: beyond the end, which is "no". */
+struct filter {
+	struct inet_diag_bc_op op;
+	struct inet_diag_hostcond host;
+	uint8_t bytes[16];
+};
+
+static size_t make_filter(struct filter *f, const struct addr *vip)
+{
+	size_t n;
+	const void *bytes = flows_bytes(vip, &n);
+	size_t len = offsetof(struct filter, bytes) + n;
+
+	memset(f, 0, sizeof(*f));
+	f->op = (struct inet_diag_bc_op) { INET_DIAG_BC_S_COND, (uint8_t)len, (uint16_t)(len + sizeof(f->op)) };
+	f->host.family = (uint8_t)vip->sa.sa_family;
+	f->host.prefix_len = (uint8_t)(8 * n);
+	f->host.port = -1;
+	memcpy(f->bytes, bytes, n);
+	return len;
+}
+
 static int ask(struct search *s, int family)
 {
+	struct filter filter;
 	char buffer[256];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
 
@@ -66,6 +91,7 @@ static int ask(struct search *s, int family)
 	r->sdiag_family = (uint8_t)family;
 	r->sdiag_protocol = IPPROTO_TCP;
 	r->idiag_states = STATES;
+	mnl_attr_put(h, INET_DIAG_REQ_BYTECODE, make_filter(&filter, s->vip), &filter);
 	return flows_netlink(NETLINK_SOCK_DIAG, h, found, s);
 }
 
