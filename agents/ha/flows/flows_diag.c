@@ -10,7 +10,6 @@
 #include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/tcp.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "agents/ha/flows/flows_private.h"
@@ -57,31 +56,29 @@ static int found(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
-/* One condition: the local address is this one, also as a mapped one. Else: beyond the end, which is "no". */
-struct filter {
-	struct inet_diag_bc_op op;
-	struct inet_diag_hostcond host;
-	uint8_t bytes[16];
-};
+#define FILTER_HEAD (sizeof(struct inet_diag_bc_op) + sizeof(struct inet_diag_hostcond))
+#define FILTER_MAX (FILTER_HEAD + 16)
 
-static size_t make_filter(struct filter *f, const struct addr *vip)
+/* One condition: the local address is this one, also as a mapped one. Else: beyond the end, which is "no". */
+static size_t make_filter(uint8_t out[FILTER_MAX], const struct addr *vip)
 {
 	size_t n;
 	const void *bytes = flows_bytes(vip, &n);
-	size_t len = offsetof(struct filter, bytes) + n;
+	size_t len = FILTER_HEAD + n;
+	struct inet_diag_bc_op op = { INET_DIAG_BC_S_COND, (uint8_t)len, (uint16_t)(len + sizeof(op)) };
+	struct inet_diag_hostcond host = { .family = (uint8_t)vip->sa.sa_family,
+					   .prefix_len = (uint8_t)(8 * n),
+					   .port = -1 };
 
-	memset(f, 0, sizeof(*f));
-	f->op = (struct inet_diag_bc_op) { INET_DIAG_BC_S_COND, (uint8_t)len, (uint16_t)(len + sizeof(f->op)) };
-	f->host.family = (uint8_t)vip->sa.sa_family;
-	f->host.prefix_len = (uint8_t)(8 * n);
-	f->host.port = -1;
-	memcpy(f->bytes, bytes, n);
+	memcpy(out, &op, sizeof(op));
+	memcpy(out + sizeof(op), &host, sizeof(host));
+	memcpy(out + FILTER_HEAD, bytes, n);
 	return len;
 }
 
 static int ask(struct search *s, int family)
 {
-	struct filter filter;
+	uint8_t filter[FILTER_MAX];
 	char buffer[256];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
 
@@ -91,7 +88,7 @@ static int ask(struct search *s, int family)
 	r->sdiag_family = (uint8_t)family;
 	r->sdiag_protocol = IPPROTO_TCP;
 	r->idiag_states = STATES;
-	mnl_attr_put(h, INET_DIAG_REQ_BYTECODE, make_filter(&filter, s->vip), &filter);
+	mnl_attr_put(h, INET_DIAG_REQ_BYTECODE, make_filter(filter, s->vip), filter);
 	return flows_netlink(NETLINK_SOCK_DIAG, h, found, s);
 }
 
