@@ -103,6 +103,10 @@ static void on_job_end(int status, void *arg)
 	c->job = NULL;
 	if (c->writing) {
 		c->writing = false;
+		if (!ok && c->text[0] == '\0')
+			snprintf(c->text, sizeof(c->text), "whoever wrote the files ended %s %d",
+				 WIFSIGNALED(status) ? "by signal" : "with status",
+				 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 		on_written(c, ok);
 		return;
 	}
@@ -298,7 +302,7 @@ static void on_written(struct corosync *c, bool ok)
 	if (!ok) {
 		/* It may have been killed on its way: what is there counts. */
 		c->staged = generation_of(c, COROSYNC_STAGED);
-		finish(c, false, c->text[0] != '\0' ? c->text : "the files were not written in time");
+		finish(c, false, c->text);
 		return;
 	}
 	if (c->verb == HA_COROSYNC_STAGE) {

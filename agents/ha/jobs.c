@@ -21,7 +21,6 @@
 #include "daemon/base/clock.h"
 
 #define JOB_MAGIC 0x4a4f4221
-#define OTHERS_MAX 65536 /* descriptors, where the kernel does not close them all at once */
 
 struct job {
 	uint32_t magic;
@@ -67,15 +66,6 @@ int jobs_try_real_time(void)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
 
-/* A connection is over when its last descriptor is closed, and a copy of this process may live longer than it. */
-static void close_others(void)
-{
-	if (close_range(3, ~0U, 0) == 0)
-		return;
-	for (int fd = 3, n = (int)sysconf(_SC_OPEN_MAX); fd < n && fd < OTHERS_MAX; fd++)
-		close(fd);
-}
-
 _Noreturn static void become(const struct job_spec *spec, pid_t parent, int output)
 {
 	sigset_t none;
@@ -92,10 +82,8 @@ _Noreturn static void become(const struct job_spec *spec, pid_t parent, int outp
 		(void)hurry();   /* jobs_try_real_time() has told */
 	if (getppid() != parent) /* it died before the kernel was asked */
 		_exit(126);
-	if (spec->argv == NULL) {
-		close_others();
+	if (spec->argv == NULL)
 		_exit(spec->work(spec->work_arg));
-	}
 	execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
 	dprintf(2, "%s: %s\n", spec->argv[0], strerror(errno));
 	_exit(127);

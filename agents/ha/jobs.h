@@ -16,8 +16,8 @@ struct job;
 
 struct job_spec {
 	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH. Or NULL: */
-	/* What this process cannot wait for, done by a copy of it that has no descriptors but its output: the status it
-	 * ends with. It has its own copy of what work_arg points to. */
+	/* What this process cannot wait for, done by a copy of it: the status it ends with. The copy has its own of
+	 * what work_arg points to, and every descriptor, so that closing one here does not end what is behind it. */
 	int (*work)(void *arg);
 	void *work_arg;
 	int64_t limit_ms;        /* killed after this time; 0 = it may run for ever */

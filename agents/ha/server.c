@@ -77,26 +77,34 @@ char *server_open(struct server *s, const char *run_dir, const char *user)
 	return s->listener >= 0 ? NULL : xasprintf("cannot listen at %s: %s", s->path, strerror(-s->listener));
 }
 
+/* A child that writes a file has a copy of the descriptor: the connection ends now all the same. */
+static void end_connection(struct server *s)
+{
+	if (s->peer < 0)
+		return;
+	shutdown(s->peer, SHUT_RDWR);
+	close(s->peer);
+	s->peer = -1;
+}
+
 static void leave(struct server *s, const char *why)
 {
 	if (s->peer < 0)
 		return;
 	log_msg(LOG_LEVEL_WARNING, "postroadd_gone", "%s", why);
-	close(s->peer);
-	s->peer = -1;
+	end_connection(s);
 	s->greeted = false;
 	s->events.gone(s->events.arg);
 }
 
 void server_close(struct server *s)
 {
-	if (s->peer >= 0)
-		close(s->peer);
+	end_connection(s);
 	if (s->listener >= 0) {
 		close(s->listener);
 		unlink(s->path);
 	}
-	s->peer = s->listener = -1;
+	s->listener = -1;
 	free(s->in);
 	free(s->buffer);
 }

@@ -142,6 +142,57 @@ def test_what_is_stopped_as_a_whole_is_started_anew(bench, unit):
     bench.await_owner()
 
 
+@pytest.mark.parametrize("ends", [signal.SIGSEGV, signal.SIGSTOP])
+def test_keepalived_lets_go_by_itself_when_postroad_ha_crashes_or_hangs(bench, ends):
+    node = bench.await_owner()
+    before = node.show("postroad-ha", "MainPID")
+    os.kill(node.main_pid("postroad-ha"), ends)
+    await_running(node, "postroad-ha", before)
+    said = [x for x in node.journal("postroad-ha", 10000).splitlines() if "rocess" in x]
+    print("  " + "\n  ".join(said))
+    assert any("Main process exited" in x for x in said)
+    assert not [x for x in said if re.search(r"\(keepalived\) with signal SIG(KILL|ABRT)", x)], said
+    node.await_ready()
+    bench.await_owner()
+
+
+def test_what_keeps_leases_comes_before_other_work(bench):
+    for node in bench.nodes:
+        ha = pathlib.Path(f"/proc/{node.main_pid('postroad-ha')}")
+        if booted.may_spare_from_oom():
+            assert (ha / "oom_score_adj").read_text().strip() == "-900"
+        assert (ha / "stat").read_text().rsplit(")", 1)[1].split()[16] == "-10"
+        assert int(re.search(r"^VmLck:\s+(\d+) kB$", (ha / "status").read_text(), re.M)[1]) > 0, node.journal("postroad-ha")
+
+        def policies():
+            """Of keepalived's two processes; a start may just have been."""
+            found = node.sh(["pgrep", "keepalived"], check=False).split()
+            stats = [node.sh(["cat", f"/proc/{p}/stat"], check=False).rsplit(")", 1) for p in found]
+            return [int(x[1].split()[38]) for x in stats if len(x) == 2]
+        until(lambda: Seen(policies() == [os.SCHED_RR] * 2, (policies(), node.journal("postroad-ha"))), SECONDS, "keepalived has real time")
+
+
+def test_who_may_speak_to_corosync_cannot_make_it_write_where_it_likes(bench):
+    node = bench.nodes[2]
+    before = node.show("postroad-corosync", "MainPID")
+
+    def write(path):
+        for key, value in (("logging.logfile", path), ("logging.to_logfile", "yes")):
+            node.sh(["setpriv", "--reuid=postroad", "--regid=postroad", "--clear-groups", "corosync-cmapctl", "-s", key, "str", value],
+                    check=False)
+    for folder in ("/var/cache", "/usr/lib", "/etc", "/boot", "/run/systemd/system", "/run/postroad-ha"):
+        write(f"{folder}/evil")
+        assert node.sh(["ls", folder]).split().count("evil") == 0
+    write("/run/seen")  # so the way is open, and what was tried above could have been done
+    until(lambda: Seen("seen" in node.sh(["ls", "/run"]).split(), node.sh(["ls", "/run"])), SECONDS, "its log goes where it may")
+    caps = int(re.search(r"^CapEff:\t(\w+)$", pathlib.Path(f"/proc/{node.main_pid('postroad-corosync')}/status").read_text(), re.M)[1], 16)
+    assert caps & (1 << 21 | 1 << 22 | 1 << 16) == 0, "SYS_ADMIN, SYS_BOOT, SYS_MODULE"
+    assert node.show("postroad-corosync", "MainPID") == before
+    node.sh(["systemctl", "restart", "postroad-corosync"])
+    for each in bench.nodes:
+        await_active(each, 3)
+
+
 def test_corosync_that_hangs_is_killed_by_postroad_ha(bench):
     node = bench.nodes[1]
     before = node.show("postroad-corosync", "MainPID")
