@@ -68,6 +68,7 @@ struct cluster_node {
 	struct cluster_node_env env;
 	struct trust_files trust;
 	struct corosync *corosync;
+	bool attached;       /* the store's group is not this node by itself */
 	struct event *event; /* of corosync's descriptor */
 	struct timer tick;
 	bool stopped;
@@ -83,6 +84,7 @@ struct cluster_node {
 	bool quorate; /* at the last look */
 	struct recent_views views;
 	bool start_told;  /* what was found at the start */
+	bool lacks_table; /* as was told */
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
@@ -110,6 +112,12 @@ static inline struct str cluster_str(const struct sbuf *b)
 
 /* The newest table this node knows of, NULL = none. */
 const struct members *cluster_table(const struct cluster_node *n);
+/* This node has the number of a cluster and no table: an init or a join ended in between. Half founded: an init it was,
+ * so nobody else can be in that cluster. */
+bool cluster_lacks_table(const struct cluster_node *n);
+bool cluster_half_founded(const struct cluster_node *n);
+/* Writes a table down for the next start. 0, or -errno, which is logged. */
+int cluster_remember(const struct cluster_node *n, uint64_t position, struct str document);
 /* A table by a call; kept where it is newer. `document` is copied. */
 void cluster_heard(struct cluster_node *n, uint64_t position, struct str document);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:

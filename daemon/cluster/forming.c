@@ -311,6 +311,15 @@ static void leave(struct cluster_node *n, struct cluster_call *q)
 	change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
 }
 
+/* There is nobody to be told: only this node knows that it was to be a member. */
+static void leave_without_table(struct cluster_node *n, struct cluster_call *q)
+{
+	log_msg(LOG_LEVEL_NOTICE, "cluster", "an init or a join that ended without a table is given up");
+	n->purging = true;
+	cluster_call_answer(q, 200, forming_answer(n));
+	timer_set_in(n->env.loop, &n->tick, 1);
+}
+
 static void rotate(struct cluster_node *n, struct cluster_call *q)
 {
 	uint8_t hash[MEMBERS_HASH_LEN];
@@ -365,6 +374,8 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 		forming_join(n, q);
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
 		force_quorum(n, q);
+	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
+		leave_without_table(n, q);
 	else if (!is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)
