@@ -349,9 +349,10 @@ static void node_fini(struct node *n)
 /* With a store and a valid configuration: starts and runs. */
 static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
 {
-	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
+	/* A member's configuration is the cluster's: what its node file says is used until that comes. Its founder's
+	 * too: a log that is gone comes from the others. */
 	membership_start(n);
-	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	bool first = (d->from_node_file || d->kept) && store_identity(n->store).cluster == 0;
 	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf, d->from_node_file) != 0)

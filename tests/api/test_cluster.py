@@ -4,7 +4,7 @@ Nodes that do become members are in tests/lab/test_forming.py."""
 import json
 
 import pytest
-from conftest import wait_for
+from conftest import ask, smtp, wait_for
 
 
 def test_a_node_alone_says_so(node):
@@ -59,3 +59,22 @@ def test_what_is_not_in_the_clusters_log_is_told_without_its_content_until_it_is
     assert idle_node.call("DELETE", "/api/v1/cluster/lost").status == 200 and not kept.exists()
     assert "lost" not in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}
     assert idle_node.get("/api/v1/cluster/lost").json["entries"] == []
+
+
+def test_the_founder_takes_mail_when_its_log_is_gone(idle_node):
+    """The others have the log; until it comes from them, the node file's configuration is in force and nothing is written."""
+    state = idle_node.directory / "state"
+    idle_node.start().stop()
+    lines = (state / "identity").read_text().splitlines()
+    assert lines[4] == "cluster " + 16 * "0" and "joined 0" in lines
+    (state / "identity").write_text("\n".join([*lines[:4], "cluster 00000000000000aa"]) + "\n")
+    (state / "store.log").unlink()
+    idle_node.start(ready=False)
+    wait_for(lambda: idle_node.log.count("event=listening") == 2, "it takes mail")
+    client, replies = smtp(idle_node)
+    assert ask(replies, "EHLO c.test").startswith("250 ")
+    client.close()
+    assert idle_node.revision() == 0
+    assert idle_node.document()["pools"].keys() == idle_node.config["pools"].keys()
+    refused = idle_node.write("PATCH", "/api/v1/config", {"comment": "mine"})
+    assert refused.status == 503 and refused.problem == "no-quorum"
