@@ -230,3 +230,21 @@ def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
     tie.stop("postroadd")
     await_status(other, "may write", lambda s: s["state"] == "ACTIVE" and s["single_copy"])
     await_written(other, 84)
+
+
+@pytest.mark.long
+@unformed
+def test_a_join_without_room_for_the_table_leaves_a_node_alone(bench):
+    """It would be a member that reaches nobody after a restart."""
+    one, two_ = bench.nodes
+    product.init(one)
+    in_the_way = two_.path("/var/lib/postroad/trust/members")
+    in_the_way.mkdir()
+    refused = two_.call("POST", "/api/v1/cluster/join", {"token": product.token(one), "links": product.links_of(two_, ["cluster"])},
+                        timeout=40)
+    assert refused[0] == 500, refused
+    assert is_alone(product.status(two_))
+    in_the_way.rmdir()
+    product.ask(one, "DELETE", "change")
+    await_status(one, "has given it up", lambda s: list(s["members"]) == ["n1"] and s["change"] is None)
+    product.join(two_, one)
