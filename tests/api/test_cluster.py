@@ -78,3 +78,17 @@ def test_the_founder_takes_mail_when_its_log_is_gone(idle_node):
     assert idle_node.document()["pools"].keys() == idle_node.config["pools"].keys()
     refused = idle_node.write("PATCH", "/api/v1/config", {"comment": "mine"})
     assert refused.status == 503 and refused.problem == "no-quorum"
+
+
+def test_a_node_that_an_init_left_half_made_is_a_node_alone(idle_node):
+    state = idle_node.directory / "state"
+    idle_node.start().stop()
+    lines = (state / "identity").read_text().splitlines()
+    (state / "identity").write_text("\n".join([*lines[:4], "cluster 00000000000000aa", "alone 1"]) + "\n")
+    idle_node.start()
+    assert idle_node.get("/api/v1/cluster/members").json["cluster"] is None
+    assert idle_node.write("PATCH", "/api/v1/config", {"comment": "mine"}).status == 200
+    wait_for(lambda: any("cluster init" in str(w) for w in idle_node.get("/api/v1/status").json["warnings"]), "it says so")
+    refused = idle_node.call("POST", "/api/v1/cluster/join", {"token": "x", "links": ["127.0.0.1"], "force": True})
+    assert refused.status == 409 and "leave" in refused.json["detail"]
+    assert idle_node.call("POST", "/api/v1/cluster/leave", {}).status == 200
