@@ -80,11 +80,8 @@ void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_fo
 	struct sbuf line = { 0 };
 
 	json_decref(o);
-	if (text != NULL) {
-		sbuf_reserve(&line, strlen(text) + 2); /* growing would leave copies of secrets behind */
-		sbuf_puts(&line, text);
-		sbuf_putc(&line, '\n');
-	}
+	if (text != NULL)
+		sbuf_printf(&line, "%s\n", text);
 	int err = text == NULL ? -EINVAL : append(n, cluster_str(&line));
 	if (err != 0)
 		log_msg(LOG_LEVEL_ERROR, "lost", "position %llu could not be kept: %s", (unsigned long long)e->position,
