@@ -100,6 +100,8 @@ static uint64_t forced_epoch(const struct core *c, double wall)
 	uint64_t time = (highest_promise(c) >> FORCED_TIME_SHIFT) + 1;
 	double hours = (wall - FORCED_SINCE) / 3600;
 
+	if (PLANTED(PLANT_SAME_GENERATION))
+		return ((highest_promise(c) >> 32) + 1) << 32;
 	if (hours > (double)time && hours < FORCED_HOURS_MAX)
 		time = (uint64_t)hours;
 	if (time >= FORCED_TIME_END)
