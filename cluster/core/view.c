@@ -157,6 +157,7 @@ void view_say_state(struct core *c)
 	if (!c->view.open || c->view.lost || !c->view.state_sent)
 		return;
 	s.committed = c->committed < l->stable_to ? c->committed : l->stable_to;
+	s.committed = c->unjoined ? 0 : s.committed;
 	s.flags = (uint8_t)((quorum_able(c) ? WIRE_ABLE : 0) | (c->trusted ? WIRE_TRUSTED : 0) |
 			    (quorum_is_voter(c) ? WIRE_VOTER : 0));
 	if (PLANTED(PLANT_DAMAGED_VOTES))

@@ -265,6 +265,73 @@ static void a_damaged_store_does_not_vote_until_it_has_the_log(void **state)
 	assert_int_equal(state_of(1), CORE_ACTIVE);
 }
 
+/* The store of a node as it was when only its first entry was there. */
+static void turn_back(uint32_t id, const struct sbuf *meta)
+{
+	struct fix_node *n = &f.nodes[id - 1];
+
+	fix_stop(n);
+	n->n_disk = 1;
+	sbuf_reset(&n->meta);
+	sbuf_add(&n->meta, meta->p, meta->n);
+	fix_start(&f, id, false);
+}
+
+/* The store's second entry. */
+static void forget_second(struct fix_node *n)
+{
+	struct fix_entry second = n->disk[1];
+
+	memmove(&n->disk[1], &n->disk[2], (n->n_disk - 2) * sizeof(second));
+	n->disk[--n->n_disk] = second;
+}
+
+static void write_with_who_turned_back(bool others_forget)
+{
+	struct sbuf old = { 0 };
+
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 1, 2);
+	FIX_VIEW(&f, 2, 3);
+	fix_wait(&f, 3000);
+	sbuf_add(&old, f.nodes[1].meta.p, f.nodes[1].meta.n);
+	assert_int_equal(fix_write(&f, 1, "lost", STR("")), 0);
+	assert_int_equal(fix_write(&f, 1, "lost, too", STR("")), 0);
+	fix_run(&f);
+	assert_int_equal(core_committed(f.nodes[0].core), 3);
+	FIX_VIEW(&f, 1, 1);
+	turn_back(2, &old);
+	sbuf_fini(&old);
+	for (int i = 0; i < 2; i++) {
+		FIX_VIEW(&f, 2, 2, 3);
+		fix_wait(&f, 3000);
+		assert_int_equal(fix_write(&f, 3, i == 0 ? "kept" : "kept, too", STR("")), 0);
+		fix_run(&f);
+	}
+	if (others_forget)
+		forget_second(&f.nodes[2]);
+	uint64_t resyncs = 0;
+	for (int i = 0; i < 3; i++) {
+		resyncs = f.nodes[0].n_resync;
+		FIX_VIEW(&f, 1, 1, 2, 3);
+		fix_wait(&f, 3000);
+	}
+	assert_int_equal(f.nodes[0].n_resync, resyncs); /* at rest */
+	assert_int_equal(state_of(1), CORE_ACTIVE);
+	assert_true(f.nodes[0].n_lost_committed == 2 && f.nodes[0].n_reset == 1);
+	assert_true(core_find(f.nodes[0].core, "lost", NULL) == 0 && core_find(f.nodes[0].core, "kept", NULL) == 2);
+	assert_int_equal(f.nodes[2].n_lost, 0);
+}
+
+/* Nobody can know it, and what the first had with it is lost. But that is told, and all go on. */
+static void who_wrote_with_a_node_whose_disk_was_turned_back_unheard_joins_the_others_again(void **state)
+{
+	UNUSED(state);
+	write_with_who_turned_back(false);
+	fix_fini(&f);
+	write_with_who_turned_back(true); /* and send what they keep, whole */
+}
+
 static void an_old_copy_of_a_disk_is_known_by_those_who_heard_more(void **state)
 {
 	UNUSED(state);
@@ -275,12 +342,8 @@ static void an_old_copy_of_a_disk_is_known_by_those_who_heard_more(void **state)
 	sbuf_add(&old, f.nodes[2].meta.p, f.nodes[2].meta.n);
 	assert_int_equal(fix_write(&f, 1, "a", STR("")), 0);
 	fix_run(&f);
-	fix_stop(&f.nodes[2]);
-	f.nodes[2].n_disk = 1;
-	sbuf_reset(&f.nodes[2].meta);
-	sbuf_add(&f.nodes[2].meta, old.p, old.n);
+	turn_back(3, &old);
 	sbuf_fini(&old);
-	fix_start(&f, 3, false);
 	FIX_VIEW(&f, 1, 2, 3);
 	fix_wait(&f, 3000);
 	assert_int_equal(state_of(2), CORE_MINORITY);
@@ -303,6 +366,7 @@ int main(void)
 		T(a_quorum_is_forced_above_every_generation_heard_of_whatever_the_clock_says),
 		T(a_damaged_store_does_not_vote_until_it_has_the_log),
 		T(an_old_copy_of_a_disk_is_known_by_those_who_heard_more),
+		T(who_wrote_with_a_node_whose_disk_was_turned_back_unheard_joins_the_others_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
