@@ -156,15 +156,32 @@ static void *run(void *arg)
 
 /* ---- the end ---- */
 
+static bool is_out(void)
+{
+	return unwritten == 0 || is_writer;
+}
+
+static bool is_over(void)
+{
+	return !runs;
+}
+
+/* For LOG_END_MS at most; safe in a signal's handler. */
+static bool wait_until(bool (*done)(void))
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < LOG_END_MS && runs && !done(); i++)
+		nanosleep(&moment, NULL);
+	return !runs || done();
+}
+
 /* A signal that ends the process: what is queued gets its time first. The signal comes again by itself, or by raise(),
  * and then does what it would have done. */
 static void on_fatal(int sig, siginfo_t *info, void *context)
 {
-	const struct timespec moment = { .tv_nsec = 1000000 };
-
 	UNUSED(context);
-	for (int i = 0; i < LOG_END_MS && runs && !is_writer && unwritten > 0; i++)
-		nanosleep(&moment, NULL);
+	(void)wait_until(is_out);
 	if (info->si_code <= 0)
 		raise(sig);
 }
@@ -243,20 +260,15 @@ void log_start(void)
 
 bool log_stop(void)
 {
-	struct timespec until;
-
 	if (!runs)
 		return true;
 	pthread_mutex_lock(&lock);
 	stop = true;
 	pthread_mutex_unlock(&lock);
 	pthread_cond_signal(&more);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOG_END_MS * 1000000l;
-	until.tv_sec += until.tv_nsec / 1000000000l;
-	until.tv_nsec %= 1000000000l;
-	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+	if (!wait_until(is_over))
 		return false; /* it waits for whoever reads; the process's end is its own */
+	pthread_join(thread, NULL);
 	release_fatal();
 	free(filled.p);
 	free(written.p);

@@ -28,9 +28,9 @@ enum kind { PIPE, SOCKET };
 
 struct run {
 	pid_t pid;
-	int log;   /* our end of its standard error */
-	int says;  /* a byte of it: it has come so far */
-	int goes;  /* a byte of ours: it may go on */
+	int log;    /* our end of its standard error */
+	int says;   /* a byte of it: it has come so far */
+	int goes;   /* a byte of ours: it may go on */
 	char *text; /* what was read */
 };
 
