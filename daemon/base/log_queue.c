@@ -17,8 +17,9 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log_private.h"
 
-/* The writer rests so long after it has written. Lines that come meanwhile are written in one go and wake nobody. */
-#define REST_NS 5000000l
+/* Where lines come faster than this the writer rests so long after it has written: those that come meanwhile are
+ * written in one go and wake nobody. */
+#define REST_MS 5
 /* In the locked memory of some who log; what syslog(3) takes is small. */
 #define STACK_BYTES (128 * 1024)
 /* Of the queue this much is for warnings and errors alone. */
@@ -136,7 +137,8 @@ static bool take(void)
 
 static void *run(void *arg)
 {
-	const struct timespec rest = { .tv_nsec = REST_NS };
+	const struct timespec rest = { .tv_nsec = REST_MS * 1000000l };
+	int64_t before_ms, now_ms = 0;
 	uint64_t untold = 0;
 
 	pthread_setname_np(pthread_self(), "log");
@@ -149,7 +151,10 @@ static void *run(void *arg)
 		if (untold > 0 && tell(untold))
 			untold = 0;
 		unwritten -= written.n + (written.dropped > 0);
-		nanosleep(&rest, NULL);
+		before_ms = now_ms;
+		now_ms = clock_mono_ms();
+		if (now_ms - before_ms <= 2 * REST_MS)
+			nanosleep(&rest, NULL);
 	}
 	return arg;
 }
