@@ -147,5 +147,10 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	umask(0022);
 	log_init(LOG_TARGET_STDERR, (enum log_level)a.level);
-	return a.check ? ha_check(&a.ha) : ha_run(&a.ha);
+	if (a.check)
+		return ha_check(&a.ha);
+	log_start();
+	status = ha_run(&a.ha);
+	log_stop();
+	return status;
 }

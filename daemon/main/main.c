@@ -110,8 +110,12 @@ static int run(const struct node_config *n, const struct arguments *args)
 {
 	char *why = privileges_drop(n, args->user);
 
-	if (why == NULL)
-		return node_run(n, args->node_file);
+	if (why == NULL) {
+		log_start();
+		int status = node_run(n, args->node_file);
+		log_stop();
+		return status;
+	}
 	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
 	if (n->log_target != LOG_TARGET_STDERR)
 		fprintf(stderr, "postroadd: %s\n", why);

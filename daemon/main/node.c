@@ -96,6 +96,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 		engine_stop_now(n->engine);
 		return;
 	}
+	log_stop();
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
@@ -177,6 +178,12 @@ static void watch_signals(struct node *n)
 }
 
 /* ---- start and end ---- */
+
+static double lines_dropped(void *arg)
+{
+	UNUSED(arg);
+	return (double)log_dropped();
+}
 
 static struct node *node_new(const struct node_config *config, const char *node_file)
 {
@@ -376,6 +383,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	struct node *n = node_new(config, node_file);
 
 	metrics_thread(0);
+	metrics_read_with(metrics_series(METRIC_LOG_LINES_DROPPED_TOTAL, NULL), lines_dropped, NULL);
 	n->loop = n->env.home = loop_new();
 	n->env.tickets = tls_tickets_new();
 	n->vips = vips_new(n->loop, config);
