@@ -118,6 +118,8 @@ uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip);
 bool vip_could(const struct vip_nodes *nodes, uint32_t node);
 /* Whether another node could take the VIP from this one: a drain of the last one cuts mail off. */
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
+/* Whether a node is in the VIP's tables: it has part in it, and an address of the family in which its nodes speak. */
+bool vip_is_peer(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
 
 /* This node's table for postroad-ha: the VIPs it has part in. NULL, or a sentence into why that names the VIP. */
 const char *vip_table(const struct vip_nodes *nodes, const struct vip *vips, size_t n, struct ha_table *ret,

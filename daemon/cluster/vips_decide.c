@@ -376,7 +376,7 @@ static uint64_t peers_of(const struct vips_item *i)
 	uint64_t peers = 0;
 
 	for (size_t n = 0; n < i->nodes.n; n++)
-		if (vip_priority(&i->vip, i->nodes.list[n].id) != 0)
+		if (vip_is_peer(&i->nodes, &i->vip, i->nodes.list[n].id))
 			peers |= report_peer_bit(i->nodes.list[n].id);
 	return peers;
 }

@@ -440,7 +440,7 @@ static void the_table_has_the_nodes_part(void **state)
 	free(t);
 }
 
-static void nodes_speak_in_a_family_that_all_have(void **state)
+static void nodes_speak_in_the_first_family_that_half_of_them_have(void **state)
 {
 	UNUSED(state);
 	struct vip_nodes nodes = nodes_of(2);
@@ -459,10 +459,42 @@ static void nodes_speak_in_a_family_that_all_have(void **state)
 	}
 	assert_null(vip_table(&nodes, &v, 1, t, why));
 	assert_int_equal(t->vips[0].source.sa.sa_family, AF_INET6);
-	v.n_addresses = 1;
+	/* One that loses an address does not make the others change theirs. */
 	nodes.list[2].address6.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->vips[0].source.sa.sa_family, AF_INET6);
+	assert_int_equal(t->vips[0].n_peers, 1);
+	free(t);
+}
+
+static void a_node_without_an_address_takes_no_vip_from_the_others(void **state)
+{
+	UNUSED(state);
+	struct vip_nodes nodes = nodes_of(2);
+	struct vip v = vip_a();
+	struct ha_table *t = xcalloc(1, sizeof(*t));
+	char why[HA_TEXT_MAX + 1];
+
+	/* Of the VIP's only family; it has one of the other. */
+	nodes.list[2].address6 = ip_of("2001:db8::3");
+	nodes.list[2].address4.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->n, 1);
+	assert_int_equal(t->vips[0].n_peers, 1);
+	assert_true(addr_eq_ip(&t->vips[0].peers[0], &nodes.list[0].address4));
+	/* And whoever it is says that it does not know that one. */
+	assert_true(vip_is_peer(&nodes, &v, 1) && vip_is_peer(&nodes, &v, 2) && !vip_is_peer(&nodes, &v, 3));
+	/* The last one that has an address goes on. */
+	nodes.list[0].address4.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->vips[0].n_peers, 0);
+	/* The one without takes no part, and says why. */
+	nodes.self = 3;
 	assert_non_null(vip_table(&nodes, &v, 1, t, why));
-	assert_non_null(strstr(why, "VIP a: "));
+	assert_non_null(strstr(why, "VIP a: this node has no IPv4 address"));
+	nodes.list[1].address4.sa.sa_family = 0;
+	assert_non_null(vip_table(&nodes, &v, 1, t, why));
+	assert_non_null(strstr(why, "VIP a: no node has an address"));
 	free(t);
 }
 
@@ -490,7 +522,8 @@ int main(void)
 		cmocka_unit_test(a_rebalance_names_the_first_who_could),
 		cmocka_unit_test(the_last_one_who_could_is_known),
 		cmocka_unit_test(the_table_has_the_nodes_part),
-		cmocka_unit_test(nodes_speak_in_a_family_that_all_have),
+		cmocka_unit_test(nodes_speak_in_the_first_family_that_half_of_them_have),
+		cmocka_unit_test(a_node_without_an_address_takes_no_vip_from_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
