@@ -11,13 +11,14 @@
 #include "cluster/vip/ha_protocol.h"
 
 enum {
-	VIP_WORKER_MS = 1000,  /* a worker that has not beaten for so long is a fault */
-	VIP_START_MS = 10000,  /* after its start a node waits so long for the others' state, then goes on without */
-	VIP_GOOD_MS = 2000,    /* after a fault a node must be well for so long */
-	VIP_UNABLE_MS = 2000,  /* a soft reason must last so long */
-	VIP_FRESH_MS = 3000,   /* what another node said counts for so long */
-	VIP_MOVE_MS = 3000,    /* a planned move gives its target so long to take the VIP */
-	VIP_PRIORITY_TOP = 250 /* of the first in order; each next has 10 less: so little skew (256 - priority) */
+	VIP_WORKER_MS = 1000,   /* a worker that has not beaten for so long is a fault */
+	VIP_START_MS = 10000,   /* after its start a node waits so long for the others' state, then goes on without */
+	VIP_GOOD_MS = 2000,     /* after a fault a node must be well for so long */
+	VIP_UNABLE_MS = 2000,   /* a soft reason must last so long */
+	VIP_FRESH_MS = 3000,    /* what another node said counts for so long */
+	VIP_UNAWARE_MS = 10000, /* so long a node waits for others, who do not have it, to know that it takes part */
+	VIP_MOVE_MS = 3000,     /* a planned move gives its target so long to take the VIP */
+	VIP_PRIORITY_TOP = 250  /* of the first in order; each next has 10 less: so little skew (256 - priority) */
 };
 
 /* ---- the health of a node ---- */
@@ -92,7 +93,7 @@ struct vip {
 
 /* Kept by the caller from one decision about a VIP to the next; zero at the start. */
 struct vip_memory {
-	int64_t well_since, unable_since; /* 0 = it is not so */
+	int64_t well_since, unable_since, unaware_since; /* 0 = it is not so */
 	bool was_up;
 };
 

@@ -246,22 +246,6 @@ static struct vip_node *self_of(struct vip_nodes *nodes)
 	return NULL;
 }
 
-/* Others that do not know of this node are waited for, but not for ever: their table may have been refused. */
-static void bound_unaware(struct vips_item *i)
-{
-	bool unaware = false;
-
-	for (size_t n = 0; n < i->nodes.n; n++)
-		unaware |= i->nodes.list[n].age_ms < VIP_FRESH_MS && i->nodes.list[n].generation == 0 &&
-			   i->nodes.list[n].id != i->nodes.self;
-	if (!unaware)
-		i->unaware_ms = 0;
-	else if (i->unaware_ms == 0)
-		i->unaware_ms = vips_now(i->vips);
-	if (i->unaware_ms != 0 && vips_now(i->vips) - i->unaware_ms > VIPS_UNAWARE_MS)
-		i->vip.since_generation = 0;
-}
-
 static void look_at_item(struct vips_item *i, const struct vip_config *c, const struct vip_node *said)
 {
 	struct vips *v = i->vips;
@@ -283,7 +267,6 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 		now.generation = 1;
 		*self = now;
 	}
-	bound_unaware(i);
 	i->pin = pin_of(i);
 	/* Done: that it leaves there again later is another matter. */
 	if (i->pin != 0 && i->vip.holder == i->pin)

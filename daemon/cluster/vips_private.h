@@ -11,17 +11,16 @@
 
 enum {
 	VIPS_REQUESTS_MAX = 512,
-	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
-	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
-	VIPS_TARGET_MS = 5000,   /* for so long the target of a move by hand may not be able yet */
-	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
-	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
-	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
-	VIPS_BETTER_MS = 5000,   /* a better node must be able for so long before it gets the VIP back */
-	VIPS_AGAIN_MS = 60000,   /* a failback that could not be prepared is tried again after that */
-	VIPS_SETTLE_MS = 1000,   /* routers have learned so long after that */
-	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
-	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
+	VIPS_PROBE_MS = 2000,   /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000, /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,  /* for so long the target of a move by hand may not be able yet */
+	VIPS_PIN_MS = 15000,    /* a move by hand is under way for so long at most */
+	VIPS_GONE_MS = 5000,    /* an address that was let go of is gone by then, or never */
+	VIPS_BETTER_MS = 5000,  /* a better node must be able for so long before it gets the VIP back */
+	VIPS_AGAIN_MS = 60000,  /* a failback that could not be prepared is tried again after that */
+	VIPS_SETTLE_MS = 1000,  /* routers have learned so long after that */
+	VIPS_FOLLOW_MS = 1000,  /* how often flows are listed while the network learns */
+	VIPS_SERVE_MS = 5000,   /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
 	VIPS_LAST_WORD_S = 15,           /* an address is kept on lo for so long where flows cannot be handed over */
 	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
@@ -98,9 +97,8 @@ struct vips_item {
 	int64_t better_ms;               /* since when a better node could have it; 0 = none */
 	int64_t failback_ms;             /* not before then */
 	uint32_t pin;
-	char *pin_word;     /* as it stands in the log; NULL = nothing */
-	int64_t pin_ms;     /* when it came to be; 0 = before this process, or over */
-	int64_t unaware_ms; /* since when others do not know of this node; 0 = they do */
+	char *pin_word; /* as it stands in the log; NULL = nothing */
+	int64_t pin_ms; /* when it came to be; 0 = before this process, or over */
 	enum vip_probe probe;
 	int64_t probed_ms;
 	bool probing;

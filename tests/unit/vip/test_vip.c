@@ -370,6 +370,82 @@ static void a_new_node_waits_until_those_who_are_there_know_it(void **state)
 	expect_up(&old);
 }
 
+static void those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	s.nodes.list[0].generation = 6;
+	assert_false(decide_at(&s, NOW).up);
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS).up);
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS + 1).up);
+	assert_true(decide_at(&s, NOW + VIP_UNAWARE_MS + 1 + VIP_GOOD_MS).up);
+	/* His table was refused: what he says to the others does not come here, and both would have it. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	for (int64_t at = 0; at < 10 * VIP_UNAWARE_MS; at += 1000)
+		assert_false(decide_at(&s, NOW + at).up);
+	expect_down(&s, "node n1 does not know");
+	/* He has lost it to one who knows: nothing is left to wait for. */
+	s.nodes.list[1].generation = 6;
+	s.vip.holder = 2;
+	assert_false(decide_at(&s, NOW + 10 * VIP_UNAWARE_MS).up);
+	assert_true(decide_at(&s, NOW + 10 * VIP_UNAWARE_MS + VIP_GOOD_MS).up);
+	/* The time counts anew for one who has known meanwhile. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	s.vip.holder = 0;
+	assert_false(decide_at(&s, NOW).up);
+	s.nodes.list[0].generation = s.nodes.list[1].generation = 6;
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS).up);
+	s.nodes.list[0].generation = 5;
+	expect_down(&s, "node n1 does not know");
+	assert_false(decide_at(&s, NOW + 2 * VIP_UNAWARE_MS).up);
+}
+
+static void where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	/* n1 may have it, and its keepalived not know this node. */
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	s.vip.probe = VIP_TAKEN;
+	expect_down(&s, "somebody has the address");
+	s.vip.probe = VIP_FREE;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Who has held it before is known to that one. */
+	s.vip.probe = VIP_NOT_PROBED;
+	expect_up(&s);
+	/* One who is heard has it: keepalived will find that out. */
+	s.memory = fresh;
+	s.vip.holder = 2;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Of one that was never heard not even the address is known. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.nodes.unheard = 1;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	/* One without a part in the VIP cannot have it. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.vip.n_order = 2;
+	s.vip.order[0] = 3;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_false(decide_at(&s, NOW).wants_probe);
+}
+
 static void one_without_part_in_it_never_holds_it(void **state)
 {
 	UNUSED(state);
@@ -518,6 +594,8 @@ int main(void)
 		cmocka_unit_test(without_contact_the_network_is_asked_before_the_first_take),
 		cmocka_unit_test(a_node_alone_in_its_cluster_asks_nobody),
 		cmocka_unit_test(a_new_node_waits_until_those_who_are_there_know_it),
+		cmocka_unit_test(those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it),
+		cmocka_unit_test(where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first),
 		cmocka_unit_test(one_without_part_in_it_never_holds_it),
 		cmocka_unit_test(a_rebalance_names_the_first_who_could),
 		cmocka_unit_test(the_last_one_who_could_is_known),
