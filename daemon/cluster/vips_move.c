@@ -260,6 +260,15 @@ static void add_part(struct vips_item *i, const struct ha_flows *f, sa_family_t 
 	m->n_parts++;
 }
 
+/* No list is not an empty one: once the address is gone, sessions live on and it is asked for again. */
+static void not_listed(struct vips_item *i, const char *why)
+{
+	i->move.listing = false;
+	i->move.list_ms = vips_now(i->vips) + VIPS_FOLLOW_MS;
+	if (i->move.step == MOVE_LISTING)
+		cannot_prepare(i, why);
+}
+
 static void on_list(const struct ha_message *m, void *arg)
 {
 	struct move_call *c = arg;
@@ -277,10 +286,10 @@ static void on_list(const struct ha_message *m, void *arg)
 	}
 	if (!last)
 		return;
-	if (!is_list && i->move.step == MOVE_LISTING)
-		cannot_prepare(i, said_text(m));
-	else
+	if (is_list)
 		send_next(i);
+	else
+		not_listed(i, said_text(m));
 }
 
 static void list(struct vips_item *i)
@@ -294,10 +303,7 @@ static void list(struct vips_item *i)
 	if (ask_about(i, HA_FLOWS_LIST, 0, on_list, c))
 		return;
 	free(c);
-	m->listing = false;
-	m->list_ms = vips_now(i->vips) + VIPS_FOLLOW_MS;
-	if (m->step == MOVE_LISTING)
-		cannot_prepare(i, "postroad-ha cannot be asked");
+	not_listed(i, "postroad-ha cannot be asked");
 }
 
 /* ---- keeping and opening ---- */
