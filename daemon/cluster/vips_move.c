@@ -179,6 +179,22 @@ static int call_target(struct vips_item *i, const char *path, const char *body, 
 	return r;
 }
 
+static void open_all(struct vips_item *i);
+
+/* All is prepared. Others may have taken their time: what the taker passes on unknown, and that third nodes stand back,
+ * must outlast the move. */
+static void let_go(struct vips_item *i)
+{
+	struct move *m = &i->move;
+
+	if (vips_now(i->vips) - m->opened_ms <= VIPS_OPEN_LATE_MS)
+		enter(i, MOVE_LETTING);
+	else if (m->openings < VIPS_OPENINGS_MAX)
+		open_all(i);
+	else
+		cannot_prepare(i, "the other nodes take too long");
+}
+
 static void listed(struct vips_item *i)
 {
 	struct move *m = &i->move;
@@ -187,7 +203,7 @@ static void listed(struct vips_item *i)
 	m->listing = false;
 	m->list_ms = now + VIPS_FOLLOW_MS;
 	if (m->step == MOVE_LISTING) {
-		enter(i, MOVE_LETTING);
+		let_go(i);
 		return;
 	}
 	/* What is passed on by what it does not know has an end; this list was the last one before it. */
@@ -308,6 +324,13 @@ static void list(struct vips_item *i)
 
 /* ---- keeping and opening ---- */
 
+/* After each opening: it forgets what was handed over before. */
+static void list_first(struct vips_item *i)
+{
+	enter(i, MOVE_LISTING);
+	list(i);
+}
+
 static void on_kept(const struct ha_message *m, void *arg)
 {
 	struct move_call *c = arg;
@@ -321,8 +344,7 @@ static void on_kept(const struct ha_message *m, void *arg)
 		cannot_prepare(i, said_text(m));
 		return;
 	}
-	enter(i, MOVE_LISTING);
-	list(i);
+	list_first(i);
 }
 
 static void keep(struct vips_item *i)
@@ -395,7 +417,22 @@ static void open_next(struct vips_item *i)
 		m->targets[m->at] = m->targets[--m->n_targets];
 	}
 	m->at = 0;
-	keep(i);
+	if (m->openings == 1)
+		keep(i);
+	else
+		list_first(i);
+}
+
+static void open_all(struct vips_item *i)
+{
+	struct move *m = &i->move;
+
+	enter(i, MOVE_OPENING);
+	m->openings++;
+	m->at = 0;
+	/* What is passed on unknown has an end, counted from the first who does. */
+	m->opened_ms = vips_now(i->vips);
+	open_next(i);
 }
 
 /* ---- the beginning ---- */
@@ -444,9 +481,7 @@ void move_begin(struct vips_item *i, enum move_cause cause, uint32_t to, unsigne
 		return;
 	}
 	i->move.to = i->move.targets[0];
-	/* What is passed on unknown has an end, counted from the first who does. */
-	i->move.opened_ms = vips_now(v);
-	open_next(i);
+	open_all(i);
 }
 
 void move_hurry(struct vips_item *i)

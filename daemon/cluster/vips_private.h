@@ -11,16 +11,18 @@
 
 enum {
 	VIPS_REQUESTS_MAX = 512,
-	VIPS_PROBE_MS = 2000,   /* somebody who has the address is asked for again so often */
-	VIPS_PROBED_MS = 15000, /* nobody having it counts for so long */
-	VIPS_TARGET_MS = 5000,  /* for so long the target of a move by hand may not be able yet */
-	VIPS_PIN_MS = 15000,    /* a move by hand is under way for so long at most */
-	VIPS_GONE_MS = 5000,    /* an address that was let go of is gone by then, or never */
-	VIPS_BETTER_MS = 5000,  /* a better node must be able for so long before it gets the VIP back */
-	VIPS_AGAIN_MS = 60000,  /* a failback that could not be prepared is tried again after that */
-	VIPS_SETTLE_MS = 1000,  /* routers have learned so long after that */
-	VIPS_FOLLOW_MS = 1000,  /* how often flows are listed while the network learns */
-	VIPS_SERVE_MS = 5000,   /* how often it is looked for the last flow */
+	VIPS_PROBE_MS = 2000,      /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000,    /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,     /* for so long the target of a move by hand may not be able yet */
+	VIPS_PIN_MS = 15000,       /* a move by hand is under way for so long at most */
+	VIPS_GONE_MS = 5000,       /* an address that was let go of is gone by then, or never */
+	VIPS_BETTER_MS = 5000,     /* a better node must be able for so long before it gets the VIP back */
+	VIPS_AGAIN_MS = 60000,     /* a failback that could not be prepared is tried again after that */
+	VIPS_SETTLE_MS = 1000,     /* routers have learned so long after that */
+	VIPS_OPEN_LATE_MS = 10000, /* an opening that is older when the address could leave is asked for again */
+	VIPS_OPENINGS_MAX = 3,     /* so often in all */
+	VIPS_FOLLOW_MS = 1000,     /* how often flows are listed while the network learns */
+	VIPS_SERVE_MS = 5000,      /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
 	VIPS_LAST_WORD_S = 15,           /* an address is kept on lo for so long where flows cannot be handed over */
 	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
@@ -63,9 +65,10 @@ struct move_part { /* flows of one owner, for one message */
 struct move {
 	enum move_step step;
 	enum move_cause cause;
-	bool alone;      /* nobody else could have it */
-	uint32_t to;     /* by hand and failback: where to; a drain: the likeliest, once that is known */
-	uint32_t number; /* answers to an earlier one are not for this one */
+	bool alone;        /* nobody else could have it */
+	uint32_t to;       /* by hand and failback: where to; a drain: the likeliest, once that is known */
+	uint32_t number;   /* answers to an earlier one are not for this one */
+	unsigned openings; /* begun so far */
 	size_t n_targets, at;
 	uint32_t targets[VIPS_TARGETS_MAX];
 	uint64_t position;                    /* of the log, which targets must know */

@@ -333,12 +333,81 @@ static void the_last_list_before_an_opening_ends_counts_only_when_it_is_one(void
 	world_free(w);
 }
 
+/* What the taker passes on unknown has an end, and so has that the others stand back. */
+static void who_is_asked_long_before_the_address_leaves_is_asked_again(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	move_begin(&w->item, MOVE_DRAIN, 0, VIPS_MOVE_KEEP_S);
+	answer_call(2, VIPS_PATH_OPEN, 200);
+	pass(w, VIPS_OPEN_LATE_MS + 1);
+	answer_call(3, VIPS_PATH_OPEN, 503);
+	answer_done(HA_FLOWS_KEEP);
+	answer_list(0);
+	assert_true(move_prepares(&w->item.move));
+	/* Who was not ready is not waited for again. */
+	answer_call(2, VIPS_PATH_OPEN, 200);
+	answer_list(0);
+	assert_int_equal(w->item.move.step, MOVE_LETTING);
+	/* The lists go on until shortly before the end of the second opening. */
+	leave(w, (VIPS_MOVE_OPEN_S - 4) * 1000);
+	answer_list(0);
+	assert_int_equal(w->item.move.step, MOVE_FOLLOWING);
+	world_free(w);
+}
+
+static void a_slow_handing_over_is_opened_again_too(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	move_begin(&w->item, MOVE_HAND, 3, VIPS_MOVE_KEEP_S);
+	answer_call(3, VIPS_PATH_OPEN, 200);
+	answer_call(2, VIPS_PATH_OPEN, 200);
+	answer_done(HA_FLOWS_KEEP);
+	answer_list(1);
+	answer_call(3, VIPS_PATH_TAKE, 200);
+	pass(w, VIPS_OPEN_LATE_MS + 1);
+	answer_call(2, VIPS_PATH_TAKE, 200);
+	answer_call(3, VIPS_PATH_OPEN, 200);
+	answer_call(2, VIPS_PATH_OPEN, 200);
+	/* An opening forgets what was handed over before. */
+	answer_list(1);
+	answer_call(3, VIPS_PATH_TAKE, 200);
+	answer_call(2, VIPS_PATH_TAKE, 200);
+	assert_int_equal(w->item.move.step, MOVE_LETTING);
+	world_free(w);
+}
+
+static void nodes_that_are_always_too_slow_are_given_up(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	move_begin(&w->item, MOVE_DRAIN, 0, VIPS_MOVE_KEEP_S);
+	for (int n = 0; n < VIPS_OPENINGS_MAX; n++) {
+		answer_call(2, VIPS_PATH_OPEN, 200);
+		answer_call(3, VIPS_PATH_OPEN, 200);
+		if (n == 0)
+			answer_done(HA_FLOWS_KEEP);
+		pass(w, VIPS_OPEN_LATE_MS + 1);
+		answer_list(0);
+	}
+	/* Sessions end first. */
+	assert_int_equal(w->item.move.step, MOVE_WAITING);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_move_that_is_served_ends_with_its_last_connection),
 		cmocka_unit_test(a_list_that_fails_cuts_nothing_and_is_asked_for_again),
 		cmocka_unit_test(the_last_list_before_an_opening_ends_counts_only_when_it_is_one),
+		cmocka_unit_test(who_is_asked_long_before_the_address_leaves_is_asked_again),
+		cmocka_unit_test(a_slow_handing_over_is_opened_again_too),
+		cmocka_unit_test(nodes_that_are_always_too_slow_are_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
