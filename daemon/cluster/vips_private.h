@@ -11,14 +11,16 @@
 
 enum {
 	VIPS_REQUESTS_MAX = 512,
-	VIPS_PROBE_MS = 2000,      /* somebody who has the address is asked for again so often */
-	VIPS_PROBED_MS = 15000,    /* nobody having it counts for so long */
-	VIPS_TARGET_MS = 5000,     /* for so long the target of a move by hand may not be able yet */
-	VIPS_PIN_MS = 15000,       /* a move by hand is under way for so long at most */
-	VIPS_GONE_MS = 5000,       /* an address that was let go of is gone by then, or never */
-	VIPS_BETTER_MS = 5000,     /* a better node must be able for so long before it gets the VIP back */
-	VIPS_AGAIN_MS = 60000,     /* a failback that could not be prepared is tried again after that */
-	VIPS_SETTLE_MS = 1000,     /* routers have learned so long after that */
+	VIPS_PROBE_MS = 2000,   /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000, /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,  /* for so long the target of a move by hand may not be able yet */
+	VIPS_PIN_MS = 15000,    /* a move by hand is under way for so long at most */
+	VIPS_GONE_MS = 5000,    /* an address that was let go of is gone by then, or never */
+	VIPS_BETTER_MS = 5000,  /* a better node must be able for so long before it gets the VIP back */
+	VIPS_AGAIN_MS = 60000,  /* a failback that could not be prepared is tried again after that */
+	VIPS_SETTLE_MS = 1000,  /* routers have learned so long after that */
+	VIPS_LISTEN_MS =
+		6000, /* the new owner has announced itself a second time so long after that (keepalived: 5 s) */
 	VIPS_OPEN_LATE_MS = 10000, /* an opening that is older when the address could leave is asked for again */
 	VIPS_OPENINGS_MAX = 3,     /* so often in all */
 	VIPS_FOLLOW_MS = 1000,     /* how often flows are listed while the network learns */

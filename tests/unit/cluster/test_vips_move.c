@@ -399,6 +399,74 @@ static void nodes_that_are_always_too_slow_are_given_up(void **state)
 	world_free(w);
 }
 
+static void on_left(void *arg)
+{
+	UNUSED(arg);
+	p.left = true;
+}
+
+/* As vips_leave(), up to where the address has gone. */
+static void stop(struct world *w)
+{
+	w->vips.leaving = true;
+	w->vips.leave_ms = p.now;
+	w->vips.left = on_left;
+	pass(w, 0);
+	answer_call(2, VIPS_PATH_OPEN, 200);
+	answer_call(3, VIPS_PATH_OPEN, 200);
+	answer_done(HA_FLOWS_KEEP);
+	answer_list(0);
+	assert_int_equal(w->item.move.step, MOVE_LETTING);
+	pass(w, 1000);
+	assert_false(p.left);
+	w->item.holds = false;
+}
+
+/* The new owner announces itself again after 5 s; before, who missed the first round still comes here. */
+static void a_process_that_ends_listens_until_the_second_announcement(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	p.n_sessions = 1;
+	stop(w);
+	for (int ms = 0; ms < 5500; ms += 250) {
+		pass(w, 250);
+		assert_false(p.left);
+	}
+	pass(w, 1000);
+	assert_true(p.left);
+	world_free(w);
+}
+
+static void a_process_that_ends_waits_no_longer_than_its_time(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	w->config.shutdown_grace_ms = 5000;
+	stop(w);
+	pass(w, 1000);
+	assert_false(p.left);
+	pass(w, 500);
+	assert_true(p.left);
+	world_free(w);
+}
+
+static void a_process_that_has_no_address_ends_at_once(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+
+	w->item.holds = false;
+	w->vips.leaving = true;
+	w->vips.leave_ms = p.now;
+	w->vips.left = on_left;
+	pass(w, 0);
+	assert_true(p.left);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -408,6 +476,9 @@ int main(void)
 		cmocka_unit_test(who_is_asked_long_before_the_address_leaves_is_asked_again),
 		cmocka_unit_test(a_slow_handing_over_is_opened_again_too),
 		cmocka_unit_test(nodes_that_are_always_too_slow_are_given_up),
+		cmocka_unit_test(a_process_that_ends_listens_until_the_second_announcement),
+		cmocka_unit_test(a_process_that_ends_waits_no_longer_than_its_time),
+		cmocka_unit_test(a_process_that_has_no_address_ends_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
