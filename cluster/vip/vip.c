@@ -256,6 +256,9 @@ void vip_decide(const struct vip_nodes *nodes, const struct vip *vip, int64_t no
 		ha_text(ret->reason, "the node has no part in it");
 		return;
 	}
+	/* Another one may have taken it meanwhile: what this node was counts no more. */
+	if (vip->cut)
+		m->was_up = false;
 	m->unable_since = self->able ? 0 : m->unable_since != 0 ? m->unable_since : now_ms;
 	if (peer_unaware(nodes, vip) == NULL)
 		m->unaware_since = 0;

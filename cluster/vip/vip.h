@@ -88,6 +88,7 @@ struct vip {
 	int64_t to_ms;
 	uint32_t holder; /* whose kernel has it, as far as is known; 0 = nobody */
 	bool preparing;  /* its flows are being handed over: planned reasons wait */
+	bool cut;        /* keepalived was not told that this node may hold it, or has been away, since the last look */
 	enum vip_probe probe;
 };
 

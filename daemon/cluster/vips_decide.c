@@ -252,6 +252,7 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 
 	vip_view_nodes(v->env.view, vips_now(v), c, &i->nodes, &i->complete);
 	vip_view_vip(v->env.view, vips_now(v), c, &i->vip);
+	sources_use(i, c);
 	i->vip.garp_s = VIPS_GARP_S;
 	if (i->holds)
 		i->vip.holder = i->nodes.self;
@@ -276,6 +277,7 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	if (i->probe != VIP_NOT_PROBED && vips_now(v) - i->probed_ms > VIPS_PROBED_MS)
 		i->probe = VIP_NOT_PROBED;
 	i->vip.probe = i->probe;
+	i->vip.cut = i->cut;
 }
 
 static void look_at_all(struct vips *v, const struct conf *conf)
@@ -338,6 +340,7 @@ static bool hear_item(struct vips_item *i, const struct ha_report *r)
 		if (strcmp(r->vips[n].name, i->name) == 0)
 			said = &r->vips[n];
 	i->holds = said != NULL && said->present > 0;
+	i->cut = i->cut || (said != NULL && !said->up);
 	i->said = said != NULL ? said->state : HA_STATE_UNKNOWN;
 	i->since_ms = said != NULL ? said->since_ms : 0;
 	i->priority = said != NULL ? said->priority : 0;
@@ -494,6 +497,7 @@ static bool decide(struct vips_item *i)
 	bool before = i->verdict.up;
 
 	vip_decide(&i->nodes, &i->vip, vips_now(i->vips), &i->memory, &i->verdict);
+	i->cut = false;
 	if (i->verdict.wants_probe)
 		probe(i);
 	if (strcmp(i->told, i->verdict.reason) != 0) {
@@ -567,6 +571,7 @@ void vips_look(struct vips *v)
 	if (is_complete(v) || vips_now(v) - v->started_ms >= VIP_START_MS)
 		tell_table(v);
 	tell_health(v);
+	sources_write(v);
 	take_tick(v);
 	lost_tick(v);
 	elsewhere_tick(v);

@@ -110,6 +110,7 @@ struct vips_item {
 	int64_t elsewhere_ms; /* when the network is asked whether another one has it too */
 	bool elsewhere;       /* one has */
 	bool holds;           /* the kernel has an address of it */
+	bool cut;             /* what keepalived was told before is not so any more */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
@@ -162,8 +163,10 @@ struct vips {
 	bool has_net;
 	struct opening *openings;
 	struct vips_owner owners[VIPS_OWNERS_MAX];
-	bool elsewhere_asked;      /* an answer is awaited */
-	uint32_t numbers;          /* of moves and openings */
+	bool elsewhere_asked; /* an answer is awaited */
+	uint32_t numbers;     /* of moves and openings */
+	json_t *sources;      /* {VIP: {node: [address]}}, of other nodes */
+	bool sources_changed;
 	uint64_t runtime_position; /* of the run-time state that pins were read from */
 	bool drain, engine_drained;
 	int64_t drain_ms, settle_ms;
@@ -220,6 +223,16 @@ void lost_tick(struct vips *v);
 void elsewhere_tick(struct vips *v);
 /* The VIP is held here no more, or is none of this node's. */
 void elsewhere_forget(struct vips_item *i);
+
+/* ---- vips_sources.c: addresses of other nodes, for a start that hears nobody ---- */
+
+/* What an earlier process knew. */
+void sources_read(struct vips *v);
+/* Remembers what the item's nodes say, and adds those of the VIP's nodes that were never heard and are remembered: with
+ * their addresses, and nothing else. */
+void sources_use(struct vips_item *i, const struct vip_config *c);
+/* When there is something new. */
+void sources_write(struct vips *v);
 
 /* ---- vips_drain.c ---- */
 

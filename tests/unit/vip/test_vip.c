@@ -322,6 +322,34 @@ static void without_contact_the_network_is_asked_before_the_first_take(void **st
 	expect_up(&s);
 }
 
+static void who_was_cut_off_from_keepalived_asks_again(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(1);
+
+	/* Without the others: one of them may have it by now. */
+	s.vip.holder = 0;
+	s.nodes.list[1].age_ms = s.nodes.list[2].age_ms = INT64_MAX;
+	expect_up(&s);
+	s.vip.cut = true;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	s.vip.cut = false;
+	expect_down(&s, "the network is asked first");
+	s.vip.probe = VIP_FREE;
+	assert_false(decide_at(&s, NOW).up);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Who has it keeps it. */
+	s = scene_of(1);
+	s.nodes.list[1].age_ms = s.nodes.list[2].age_ms = INT64_MAX;
+	s.vip.cut = true;
+	expect_up(&s);
+	/* Where the others are heard, it may have it again at once. */
+	s = scene_of(1);
+	s.vip.cut = true;
+	s.vip.holder = 0;
+	expect_up(&s);
+}
+
 static void a_node_alone_in_its_cluster_asks_nobody(void **state)
 {
 	UNUSED(state);
@@ -592,6 +620,7 @@ int main(void)
 		cmocka_unit_test(a_soft_reason_must_last_and_the_other_must_have_spoken_since),
 		cmocka_unit_test(a_candidate_who_is_away_or_drained_is_none),
 		cmocka_unit_test(without_contact_the_network_is_asked_before_the_first_take),
+		cmocka_unit_test(who_was_cut_off_from_keepalived_asks_again),
 		cmocka_unit_test(a_node_alone_in_its_cluster_asks_nobody),
 		cmocka_unit_test(a_new_node_waits_until_those_who_are_there_know_it),
 		cmocka_unit_test(those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it),
