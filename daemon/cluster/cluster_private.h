@@ -22,9 +22,10 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000,  /* a request to postroad-ha that had no effect is made again */
-	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
-	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
+	CLUSTER_AGAIN_MS = 5000,     /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_HUNG_MS = 30000,     /* corosync is killed then */
+	CLUSTER_KEY_LOST_MS = 30000, /* a next key that nobody has is another one then */
+	CLUSTER_FORMS_MS = 15000,    /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
 	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
 };
@@ -42,7 +43,9 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
-	bool hangs; /* corosync, as was told */
+	int64_t keys_due_ms; /* keys that no table names are forgotten then; 0 = there are none */
+	int64_t key_lost_ms; /* since when this node coordinates a change and lacks its key; 0 = it does not */
+	bool hangs;          /* corosync, as was told */
 };
 
 /* The key of entity tags, and of which of corosync's keys it was made. */

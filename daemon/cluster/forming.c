@@ -223,11 +223,8 @@ static bool is_able(struct cluster_node *n, struct cluster_call *q)
 /* A new key, kept here for the others to fetch. False: answered. */
 static bool new_key(struct cluster_node *n, struct cluster_call *q, uint8_t hash[MEMBERS_HASH_LEN])
 {
-	uint8_t key[COROSYNC_KEY_LEN];
-	bool ok = corosync_key_make(key) && trust_files_write_key(&n->trust, key) == 0;
+	bool ok = trust_files_make_key(&n->trust, hash);
 
-	corosync_key_hash(key, hash);
-	explicit_bzero(key, sizeof(key));
 	if (!ok)
 		cluster_call_refuse(q, PROBLEM_INTERNAL, "A new key cannot be kept below the state directory.");
 	return ok;
