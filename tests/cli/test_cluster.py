@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import pytest
+from conftest import Reply
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.cli.conftest import build_dir  # noqa: E402
@@ -97,6 +98,16 @@ def test_replace_is_a_token_for_that_name(postroad, node):
     node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text"}
     assert postroad("cluster", "replace", "n2").out == "postroad1.text\n"
     assert node.calls[-1].json["replace"] == "n2"
+
+
+def test_what_is_accepted_and_goes_on_is_no_unknown_outcome(postroad, node):
+    node["POST /api/v1/cluster/force-quorum"] = Reply(answer("/x"), status=202)
+    node[MEMBERS] = FORMED
+    assert postroad("cluster", "force-quorum", "--yes").code == 0
+    node["POST /api/v1/cluster/rotate-keys"] = Reply({"operation": "1a", "state": "unknown"}, status=202,
+                                                     headers={"Location": "/api/v1/operations/1a"})
+    result = postroad("cluster", "rotate-keys")
+    assert result.code == 1 and "/api/v1/operations/1a" in result.err
 
 
 def test_what_takes_a_node_out_asks_first(postroad, node):
