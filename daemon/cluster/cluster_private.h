@@ -129,6 +129,9 @@ struct cluster_proposal {
 	const char *comment, *author;
 	store_done_fn *fn;
 	void *arg;
+	/* As in struct store_write; NULL = none. */
+	const char *operation, *idempotency_key;
+	const uint8_t *request_hash;
 };
 int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p) MUST_CHECK;
 
@@ -211,6 +214,14 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+/* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as
+ * a text; NULL = none. */
+void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,
+		    const struct members_refusal *why, const char *comment, const struct token *token);
+/* forming_tokens.c; the first and the last of a node that is able to write. */
+void forming_token_make(struct cluster_node *n, struct cluster_call *q);
+void forming_token_list(struct cluster_node *n, struct cluster_call *q);
+void forming_token_revoke(struct cluster_node *n, struct cluster_call *q);
 void forming_admit_stop(struct cluster_node *n);
 void forming_wait_stop(struct cluster_node *n);
 /* Cancels a join on the way. */
