@@ -137,7 +137,7 @@ static void fill_links(struct preflight_facts *f, const struct join_question *q,
 	for (size_t i = 0; i < f->n_links; i++) {
 		struct preflight_link *l = &f->links[i];
 		*l = (struct preflight_link) { .addr = q->node.links[i], .here = true, .mtu = q->mtu[i] };
-		snprintf(l->interface, sizeof(l->interface), "link %zu", i);
+		snprintf(l->interface, sizeof(l->interface), "link %hhu", (uint8_t)i);
 		if (i >= own->n_links)
 			continue;
 		l->peer = own->links[i].addr;

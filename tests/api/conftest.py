@@ -27,10 +27,18 @@ def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+given = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nobody has, and that was not returned before: the kernel may offer one again as soon as it is closed."""
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        if port not in given:
+            given.add(port)
+            return port
 
 
 def wait_for(condition, what, seconds=DEADLINE):

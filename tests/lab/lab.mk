@@ -8,7 +8,7 @@ ROWS ?=
 TIMES ?=
 
 .PHONY: lab lab-short
-lab: all lab-tools bench-tools ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1; T=matrix ROWS=1,8 TIMES=3)
+lab: all lab-tools bench-tools $(OUT)/next/postroadd ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1; T=matrix ROWS=1,8 TIMES=3)
 	$(Q)set -e; for t in $(or $(T),$(LABS)); do \
 		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)) \
 		$(if $(and $(QUICK),$(filter interop,$(T))),--quick) \
@@ -20,8 +20,7 @@ lab-short: all ## a short lab, part of check
 
 # Tools of the labs: a member of a corosync group, and what the lab for several nodes needs. Tests build them with the
 # tools of the benchmarks.
-LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/bin/lab-hang $(OUT)/lib/labshim.so \
-	$(OUT)/next/postroadd
+LAB_TOOLS := $(OUT)/bin/ring-member $(OUT)/bin/lab-probe $(OUT)/bin/lab-watch $(OUT)/bin/lab-hang $(OUT)/lib/labshim.so
 .PHONY: lab-tools
 lab-tools: $(LAB_TOOLS) ## build what labs need beside the programs
 bench-tools lab-short: lab-tools
