@@ -217,7 +217,10 @@ int cluster_propose(struct cluster_node *n, struct members *to, const struct clu
 				 .author = p->author != NULL ? p->author : "cluster",
 				 .comment = p->comment,
 				 .document = cluster_str(&document),
-				 .expect_position = n->position };
+				 .expect_position = n->position,
+				 .operation = p->operation,
+				 .idempotency_key = p->idempotency_key,
+				 .request_hash = p->request_hash };
 	int err = store_propose(n->env.store, &w, p->fn, p->arg);
 	sbuf_fini(&document);
 	members_free(to);

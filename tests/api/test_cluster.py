@@ -19,6 +19,29 @@ def test_what_needs_a_cluster_is_refused_without(node, path):
     assert answer.status == 409 and "in no cluster" in answer.json["detail"]
 
 
+def test_tokens_are_the_administrators_and_none_without_a_cluster(node):
+    assert node.get("/api/v1/cluster/tokens").json == {"tokens": {}}
+    assert node.call("GET", "/api/v1/cluster/tokens", token="viewer").status == 403
+    assert node.call("DELETE", "/api/v1/cluster/tokens/5f0c", token="viewer").status == 403
+    assert node.call("DELETE", "/api/v1/cluster/tokens/5f0c").status == 409
+
+
+@pytest.mark.parametrize("method, path", [("POST", "tokens"), ("POST", "leave"), ("POST", "rotate-keys"), ("DELETE", "members/n2"),
+                                          ("DELETE", "tokens/5f0c"), ("DELETE", "change")])
+def test_an_idempotency_key_is_looked_at_as_in_other_writes(node, method, path):
+    key = "x" * 300
+    answer = node.call(method, f"/api/v1/cluster/{path}", {} if method == "POST" else None, headers={"Idempotency-Key": key})
+    assert answer.status == 400 and "Idempotency-Key" in answer.json["detail"]
+
+
+def test_the_description_says_what_may_not_be_known_in_time(node):
+    paths = node.get("/api/v1/openapi.json").json["paths"]
+    for path, method in (("tokens", "post"), ("tokens/{token}", "delete"), ("members/{node}", "delete"), ("leave", "post")):
+        described = paths[f"/api/v1/cluster/{path}"][method]
+        assert "202" in described["responses"] and "Idempotency-Key" in {p["name"] for p in described["parameters"]}
+    assert "202" not in paths["/api/v1/cluster/members"]["get"]["responses"]
+
+
 def test_no_node_can_be_removed_from_no_cluster(node):
     assert node.call("DELETE", "/api/v1/cluster/members/n2").status == 409
 
