@@ -71,6 +71,11 @@ const struct members *cluster_table(const struct cluster_node *n)
 	return n->table;
 }
 
+bool cluster_lacks_table(const struct cluster_node *n)
+{
+	return n->table == NULL;
+}
+
 void cluster_look(const struct cluster_node *n, struct cluster_view *ret)
 {
 	UNUSED(n);
