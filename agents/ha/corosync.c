@@ -2,7 +2,8 @@
  * corosync's files, and its starting and stopping.
  *
  * The hard thing: a node whose file and key do not belong together talks to nobody. So the key's name has the
- * generation in it and the file names it: one rename exchanges both.
+ * generation in it and the file names it: one rename exchanges both. All of it is on stable storage before it is said
+ * to be, and a disk may take seconds for that while leases run out: whatever is written durably is written by a child.
  */
 #include "agents/ha/corosync.h"
 
@@ -62,7 +63,7 @@ char *corosync_open(struct corosync *c, struct jobs *jobs, const struct corosync
 	return NULL;
 }
 
-static void drop_key(struct corosync *c, uint64_t generation)
+static void drop_key(const struct corosync *c, uint64_t generation)
 {
 	char name[64];
 
@@ -84,6 +85,8 @@ static void finish(struct corosync *c, bool ok, const char *text)
 
 /* ---- processes ---- */
 
+static void on_written(struct corosync *c, bool ok);
+
 static void on_line(const char *line, void *arg)
 {
 	struct corosync *c = arg;
@@ -98,6 +101,11 @@ static void on_job_end(int status, void *arg)
 	bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
 	c->job = NULL;
+	if (c->writing) {
+		c->writing = false;
+		on_written(c, ok);
+		return;
+	}
 	if (!ok && c->verb == HA_COROSYNC_STAGE) {
 		drop_key(c, c->staged != c->installed ? c->staged : 0);
 		files_remove(c->options.dir, COROSYNC_STAGED);
@@ -108,16 +116,28 @@ static void on_job_end(int status, void *arg)
 	finish(c, ok, ok ? "" : c->text[0] != '\0' ? c->text : "the program ended with an error");
 }
 
-static void run(struct corosync *c, const char *const *argv)
+static bool start_job(struct corosync *c, struct job_spec spec)
 {
-	c->job = job_start(c->jobs, &(struct job_spec) { .argv = argv,
-							 .limit_ms = COROSYNC_JOB_MS,
-							 .parent_death_signal = SIGKILL,
-							 .line = on_line,
-							 .end = on_job_end,
-							 .arg = c });
+	spec.limit_ms = COROSYNC_JOB_MS;
+	spec.parent_death_signal = SIGKILL;
+	spec.line = on_line;
+	spec.end = on_job_end;
+	spec.arg = c;
+	c->job = job_start(c->jobs, &spec);
 	if (c->job == NULL)
 		finish(c, false, "no process can be started");
+	return c->job != NULL;
+}
+
+static void run(struct corosync *c, const char *const *argv)
+{
+	(void)start_job(c, (struct job_spec) { .argv = argv });
+}
+
+/* on_written() follows. What it prints is why it failed. */
+static void write_by_child(struct corosync *c, int (*work)(void *), void *arg)
+{
+	c->writing = start_job(c, (struct job_spec) { .work = work, .work_arg = arg });
 }
 
 static void on_child_line(const char *line, void *arg)
@@ -178,68 +198,120 @@ static struct corosync_conf conf_of(const struct corosync *c, const struct ha_co
 	return conf;
 }
 
-static const char *write_staged(struct corosync *c, const struct ha_corosync *q, struct sbuf *file)
-{
-	struct corosync_conf conf = conf_of(c, q);
-	const char *why = corosync_conf_check(&conf);
-	char name[64];
+struct staging {
+	const struct corosync *corosync;
+	const struct ha_corosync *request;
+	const struct sbuf *file;
+};
 
-	if (why != NULL)
-		return why;
-	if (q->generation <= c->installed && c->installed != 0)
-		return "a newer generation is installed, or the same";
-	key_name(q->generation, name);
-	corosync_conf_render(&conf, file);
-	if (files_replace(c->options.dir, name, (struct str) { (const char *)q->key, q->key_len }, 0400, true) != 0 ||
-	    files_replace(c->options.dir, COROSYNC_STAGED, (struct str) { file->p, file->n }, 0644, true) != 0)
-		return "the files cannot be written";
-	if (c->staged != q->generation && c->staged != c->installed)
-		drop_key(c, c->staged);
-	c->staged = q->generation;
-	return NULL;
+static int say_why(const char *why)
+{
+	puts(why);
+	fflush(stdout);
+	return 1;
 }
 
-/* corosync reads the file and the key it names, as far as it can without starting. */
+/* In a child. */
+static int write_staged(void *arg)
+{
+	const struct staging *s = arg;
+	const struct ha_corosync *q = s->request;
+	const char *dir = s->corosync->options.dir;
+	char name[64];
+
+	key_name(q->generation, name);
+	if (files_replace(dir, name, (struct str) { (const char *)q->key, q->key_len }, 0400, true) != 0 ||
+	    files_replace(dir, COROSYNC_STAGED, (struct str) { s->file->p, s->file->n }, 0644, true) != 0)
+		return say_why("the files cannot be written");
+	return 0;
+}
+
 static void stage(struct corosync *c, const struct ha_corosync *q)
 {
 	struct sbuf file = { 0 };
+	struct corosync_conf conf = conf_of(c, q);
+	struct staging s = { c, q, &file };
 	uint8_t hash[32];
-	char path[FILES_PATH_MAX];
-	const char *argv[] = { c->options.program != NULL ? c->options.program : "corosync", "-t", "-c", path, NULL };
-	const char *why = write_staged(c, q, &file);
+	const char *why = corosync_conf_check(&conf);
 
-	snprintf(path, sizeof(path), "%s/" COROSYNC_STAGED, c->options.dir);
+	if (why == NULL && q->generation <= c->installed && c->installed != 0)
+		why = "a newer generation is installed, or the same";
+	if (why == NULL)
+		corosync_conf_render(&conf, &file);
 	if (why == NULL && EVP_Digest(file.p, file.n, hash, NULL, EVP_sha256(), NULL) != 1)
 		why = "the file cannot be hashed";
-	sbuf_fini(&file);
-	if (why != NULL)
-		return finish(c, false, why);
+	if (why != NULL) {
+		sbuf_fini(&file);
+		finish(c, false, why);
+		return;
+	}
 	for (size_t i = 0; i < sizeof(hash); i++)
 		snprintf(c->hash + 2 * i, 3, "%02x", hash[i]);
+	c->generation = q->generation;
+	write_by_child(c, write_staged, &s);
+	sbuf_fini(&file);
+}
+
+/* corosync reads the file and the key it names, as far as it can without starting. */
+static void check_staged(struct corosync *c)
+{
+	char path[FILES_PATH_MAX];
+	const char *argv[] = { c->options.program != NULL ? c->options.program : "corosync", "-t", "-c", path, NULL };
+
+	snprintf(path, sizeof(path), "%s/" COROSYNC_STAGED, c->options.dir);
 	run(c, argv);
+}
+
+/* In a child. */
+static int exchange(void *arg)
+{
+	const struct corosync *c = arg;
+	char from[FILES_PATH_MAX], to[FILES_PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s/" COROSYNC_STAGED, c->options.dir);
+	snprintf(to, sizeof(to), "%s/" COROSYNC_FILE, c->options.dir);
+	if (rename(from, to) != 0)
+		return say_why("the file cannot be renamed");
+	/* The cluster goes on when all have said so: no loss of power may bring back the file of before, or that one
+	 * without its key. */
+	if (files_sync(c->options.dir) != 0)
+		return say_why("the file's name cannot be kept");
+	drop_key(c, c->installed);
+	if (files_sync(c->options.dir) != 0)
+		puts("the key of before may come back after a loss of power");
+	fflush(stdout);
+	return 0;
 }
 
 static void install(struct corosync *c, uint64_t generation)
 {
-	char from[FILES_PATH_MAX], to[FILES_PATH_MAX];
-
 	if (generation == c->installed)
 		return finish(c, true, "");
 	if (generation != c->staged)
 		return finish(c, false, "this generation is not staged");
-	snprintf(from, sizeof(from), "%s/" COROSYNC_STAGED, c->options.dir);
-	snprintf(to, sizeof(to), "%s/" COROSYNC_FILE, c->options.dir);
-	if (rename(from, to) != 0)
-		return finish(c, false, "the file cannot be renamed");
-	/* The cluster goes on when all have said so: no loss of power may bring back the file of before, or that one
-	 * without its key. */
-	if (files_sync(c->options.dir) != 0)
-		return finish(c, false, "the file's name cannot be kept");
-	drop_key(c, c->installed);
-	c->installed = generation;
+	c->generation = generation;
+	write_by_child(c, exchange, c);
+}
+
+static void on_written(struct corosync *c, bool ok)
+{
+	if (!ok) {
+		/* It may have been killed on its way: what is there counts. */
+		c->staged = generation_of(c, COROSYNC_STAGED);
+		finish(c, false, c->text[0] != '\0' ? c->text : "the files were not written in time");
+		return;
+	}
+	if (c->verb == HA_COROSYNC_STAGE) {
+		if (c->staged != c->generation && c->staged != c->installed)
+			drop_key(c, c->staged);
+		c->staged = c->generation;
+		check_staged(c);
+		return;
+	}
+	c->installed = c->generation;
 	c->staged = 0;
-	if (files_sync(c->options.dir) != 0)
-		log_msg(LOG_LEVEL_WARNING, "corosync", "the key of before may come back after a loss of power");
+	if (c->text[0] != '\0')
+		log_msg(LOG_LEVEL_WARNING, "corosync", "%s", c->text);
 	finish(c, true, "");
 }
 

@@ -36,6 +36,7 @@ struct corosync {
 	uint32_t ticket;
 	enum ha_corosync_verb verb;
 	uint64_t generation;
+	bool writing;               /* the job is the one that writes files */
 	char text[HA_TEXT_MAX + 1]; /* the first line it printed */
 	char hash[65];              /* of what is being staged */
 };

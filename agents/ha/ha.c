@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -83,6 +84,8 @@ static void on_signal(void *arg)
 	while (read(ha->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD || info.ssi_signo == SIGHUP)
 			continue;
+		/* systemd tells keepalived too, which shall not be started again. */
+		keepalived_want(&ha->keepalived, false);
 		/* A second one does not wait. */
 		ha->stop_at = ha->stop_at != 0 ? 1 : clock_mono_ms() + HA_STOP_MS;
 	}
@@ -199,10 +202,19 @@ static void look_at_directory(struct ha *ha, int64_t now)
 	ha->stop_at = now + HA_STOP_MS;
 }
 
+static void say_alive(struct ha *ha, int64_t now)
+{
+	if (now < ha->alive_at)
+		return;
+	ha->alive_at = now + HA_ALIVE_MS;
+	notify_send("WATCHDOG=1");
+}
+
 static void tick(struct ha *ha)
 {
 	int64_t now = clock_mono_ms();
 
+	say_alive(ha, now);
 	jobs_reap(&ha->jobs, now);
 	listen_for_silence(ha, now);
 	keepalived_tick(&ha->keepalived, now);
@@ -213,7 +225,6 @@ static void tick(struct ha *ha)
 		ha->second_at = now + 1000;
 		look_at_directory(ha, now);
 		server_tick(&ha->server);
-		notify_send("WATCHDOG=1");
 	}
 	if (now >= ha->tidy_at) {
 		ha->tidy_at = now + HA_TIDY_MS;
@@ -255,7 +266,37 @@ static void stop(struct ha *ha)
 		turn_end_at(&turn, ha->stop_at);
 		turn_run(&turn);
 		jobs_reap(&ha->jobs, clock_mono_ms());
+		say_alive(ha, clock_mono_ms());
 	}
+}
+
+/* ---- a busy machine ---- */
+
+/* Memory that had to be read back from a disk would be waited for. What is had now stays; what comes later does once it
+ * is used, as lists of flows have room for far more than is ever in them. NULL, or what failed. */
+static const char *stay_in_memory(void)
+{
+	if (mlockall(MCL_CURRENT) == 0 && mlockall(MCL_FUTURE | MCL_ONFAULT) == 0)
+		return NULL;
+	return strerror(errno);
+}
+
+static const char *try_real_time(void)
+{
+	int r = jobs_try_real_time();
+
+	return r == 0 ? NULL : strerror(-r);
+}
+
+static void prepare_for_load(void)
+{
+	const char *memory = stay_in_memory(), *real_time = try_real_time();
+
+	if (memory != NULL)
+		log_msg(LOG_LEVEL_WARNING, "memory", "postroad-ha cannot be locked in memory: %s", memory);
+	if (real_time != NULL)
+		log_msg(LOG_LEVEL_WARNING, "real_time", "keepalived gets no real time, its adverts may come late: %s",
+			real_time);
 }
 
 int ha_run(const struct ha_options *options)
@@ -270,6 +311,7 @@ int ha_run(const struct ha_options *options)
 		free(ha);
 		return HA_EXIT_FAILED;
 	}
+	prepare_for_load();
 	log_msg(LOG_LEVEL_INFO, "start", "postroad-ha " POSTROAD_VERSION " listens at %s", ha->server.path);
 	notify_send("READY=1");
 	while (ha->stop_at == 0) {
@@ -356,6 +398,11 @@ static char *try_program(const char *program, const char *option)
 	return v.status == 0 ? NULL : xasprintf("%s", v.line[0] != '\0' ? v.line : "it ended with an error");
 }
 
+static char *copy_of(const char *why)
+{
+	return why == NULL ? NULL : xasprintf("%s", why);
+}
+
 int ha_check(const struct ha_options *o)
 {
 	bool ok = say("kernel", try_kernel());
@@ -364,5 +411,7 @@ int ha_check(const struct ha_options *o)
 	ok &= say("corosync directory", files_directory(o->corosync_dir, 0755));
 	ok &= say("keepalived", try_program(o->keepalived, "--version"));
 	ok &= say("corosync", try_program(o->corosync, "-v"));
+	ok &= say("memory", copy_of(stay_in_memory()));
+	ok &= say("real time", copy_of(try_real_time()));
 	return ok ? HA_EXIT_DONE : HA_EXIT_FAILED;
 }

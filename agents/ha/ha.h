@@ -10,7 +10,7 @@
 #include "agents/ha/vips.h"
 
 enum { HA_EXIT_DONE = 0, HA_EXIT_FAILED = 1, HA_EXIT_USAGE = 2 };
-enum { HA_REPORT_MS = 1000, HA_TURN_MS = 250, HA_STOP_MS = 3000, HA_TIDY_MS = 60000 };
+enum { HA_REPORT_MS = 1000, HA_TURN_MS = 250, HA_ALIVE_MS = 250, HA_STOP_MS = 3000, HA_TIDY_MS = 60000 };
 
 struct ha_options {
 	const char *run_dir, *state_dir, *corosync_dir, *corosync_state_dir;
@@ -30,7 +30,7 @@ struct ha {
 	struct server server;
 	struct ha_message *out;
 	int64_t beat_at; /* of the last beat; 0 = postroadd is not heard */
-	int64_t report_at, second_at, tidy_at;
+	int64_t report_at, second_at, alive_at, tidy_at;
 	int64_t stop_at; /* 0 = it goes on; otherwise children are killed then */
 	int signals;
 	bool reported_corosync;
@@ -41,6 +41,8 @@ struct ha {
 int ha_run(const struct ha_options *options);
 /* Looks whether it could: programs, directories, the kernel; prints what it finds. Returns the exit status. */
 int ha_check(const struct ha_options *options);
+/* Undoes what moves of VIPs left in the kernel, running or not. Returns the exit status. */
+int ha_clean(void);
 
 /* ---- requests.c ---- */
 void ha_on_request(struct ha_message *m, void *arg);

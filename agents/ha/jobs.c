@@ -21,6 +21,7 @@
 #include "daemon/base/clock.h"
 
 #define JOB_MAGIC 0x4a4f4221
+#define OTHERS_MAX 65536 /* descriptors, where the kernel does not close them all at once */
 
 struct job {
 	uint32_t magic;
@@ -40,14 +41,39 @@ void jobs_init(struct jobs *jobs)
 	list_init(&jobs->list);
 }
 
-/* Where that is refused it runs like any other: adverts may then come late when the machine is busy. */
-static void hurry(void)
+/* Where that is refused it runs like any other: adverts may then come late when the machine is busy. 0 or an errno. */
+static int hurry(void)
 {
 	struct sched_param priority = { .sched_priority = JOB_REAL_TIME_PRIORITY };
 	struct rlimit limit = { JOB_REAL_TIME_US, JOB_REAL_TIME_US };
 
-	if (setrlimit(RLIMIT_RTTIME, &limit) == 0)
-		(void)!sched_setscheduler(0, SCHED_RR, &priority);
+	if (setrlimit(RLIMIT_RTTIME, &limit) != 0 || sched_setscheduler(0, SCHED_RR, &priority) != 0)
+		return errno;
+	return 0;
+}
+
+int jobs_try_real_time(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(hurry());
+	if (pid < 0)
+		return -errno;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+/* A connection is over when its last descriptor is closed, and a copy of this process may live longer than it. */
+static void close_others(void)
+{
+	if (close_range(3, ~0U, 0) == 0)
+		return;
+	for (int fd = 3, n = (int)sysconf(_SC_OPEN_MAX); fd < n && fd < OTHERS_MAX; fd++)
+		close(fd);
 }
 
 _Noreturn static void become(const struct job_spec *spec, pid_t parent, int output)
@@ -63,9 +89,13 @@ _Noreturn static void become(const struct job_spec *spec, pid_t parent, int outp
 	if (spec->parent_death_signal != 0 && prctl(PR_SET_PDEATHSIG, spec->parent_death_signal) != 0)
 		_exit(126);
 	if (spec->real_time)
-		hurry();
+		(void)hurry();   /* jobs_try_real_time() has told */
 	if (getppid() != parent) /* it died before the kernel was asked */
 		_exit(126);
+	if (spec->argv == NULL) {
+		close_others();
+		_exit(spec->work(spec->work_arg));
+	}
 	execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
 	dprintf(2, "%s: %s\n", spec->argv[0], strerror(errno));
 	_exit(127);

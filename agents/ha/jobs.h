@@ -15,7 +15,11 @@ enum { JOB_LINE_MAX = 512, JOB_LINES_PER_SECOND = 50, JOB_REAL_TIME_PRIORITY = 5
 struct job;
 
 struct job_spec {
-	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH */
+	const char *const *argv; /* NULL at the end; argv[0] is looked for in PATH. Or NULL: */
+	/* What this process cannot wait for, done by a copy of it that has no descriptors but its output: the status it
+	 * ends with. It has its own copy of what work_arg points to. */
+	int (*work)(void *arg);
+	void *work_arg;
 	int64_t limit_ms;        /* killed after this time; 0 = it may run for ever */
 	int parent_death_signal; /* what it gets when this process dies */
 	bool real_time; /* before all others, at JOB_REAL_TIME_PRIORITY; ended if it runs on for JOB_REAL_TIME_US */
@@ -41,5 +45,7 @@ void jobs_turn(struct jobs *jobs, struct turn *turn);
 /* After each turn: ended children, and those beyond their limit. */
 void jobs_reap(struct jobs *jobs, int64_t now_ms);
 bool jobs_any(const struct jobs *jobs);
+/* Whether a job would get real time: 0 or -errno. Asked of a child, and answered at once. */
+int jobs_try_real_time(void) MUST_CHECK;
 
 #endif

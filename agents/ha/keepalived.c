@@ -232,8 +232,10 @@ static void start(struct keepalived *k, int64_t now)
 
 void keepalived_want(struct keepalived *k, bool wanted)
 {
+	bool ends = k->wanted && !wanted;
+
 	k->wanted = wanted;
-	if (!wanted && k->child != NULL)
+	if (ends && k->child != NULL)
 		job_signal(k->child, SIGTERM);
 }
 

@@ -12,7 +12,7 @@
 
 static const char usage[] =
 	"usage: postroad-ha [OPTION]...\n"
-	"       postroad-ha --check | --version | --help\n"
+	"       postroad-ha --check | --clean | --version | --help\n"
 	"\n"
 	"      --run-dir DIR       postroadd's run_dir; the socket is DIR/ha.sock (/run/postroad)\n"
 	"      --state-dir DIR     root's own: keepalived's files (/run/postroad-ha)\n"
@@ -24,12 +24,13 @@ static const char usage[] =
 	"      --run-corosync      run corosync as a child, not by systemd's postroad-corosync.service\n"
 	"      --log-level LEVEL   debug, info, notice, warning, error (info)\n"
 	"      --check             see whether programs, directories and the kernel are as needed: 0 yes, 1 no\n"
+	"      --clean             undo in the kernel what moves of VIPs left there; sessions that are passed on end\n"
 	"      --version           print the version\n"
 	"\n"
 	"Runs in the foreground, as root. TERM lets go of all VIPs and ends it.\n";
 
 enum { RUN_DIR = 256, STATE_DIR, COROSYNC_DIR, COROSYNC_STATE_DIR, USER, KEEPALIVED, COROSYNC, RUN_COROSYNC };
-enum { LOG_LEVEL = 300, CHECK, VERSION, HELP };
+enum { LOG_LEVEL = 300, CHECK, CLEAN, VERSION, HELP };
 
 static const struct option options[] = {
 	{ "run-dir", required_argument, NULL, RUN_DIR },
@@ -42,6 +43,7 @@ static const struct option options[] = {
 	{ "run-corosync", no_argument, NULL, RUN_COROSYNC },
 	{ "log-level", required_argument, NULL, LOG_LEVEL },
 	{ "check", no_argument, NULL, CHECK },
+	{ "clean", no_argument, NULL, CLEAN },
 	{ "version", no_argument, NULL, VERSION },
 	{ "help", no_argument, NULL, HELP },
 	{ NULL, 0, NULL, 0 },
@@ -50,7 +52,7 @@ static const struct option options[] = {
 struct arguments {
 	struct ha_options ha;
 	int level;
-	bool check;
+	bool check, clean;
 };
 
 static bool take_option(struct arguments *a, int opt)
@@ -84,6 +86,8 @@ static bool take_option(struct arguments *a, int opt)
 		return a->level >= 0;
 	case CHECK:
 		return a->check = true;
+	case CLEAN:
+		return a->clean = true;
 	default:
 		return false;
 	}
@@ -147,5 +151,12 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	umask(0022);
 	log_init(LOG_TARGET_STDERR, (enum log_level)a.level);
-	return a.check ? ha_check(&a.ha) : ha_run(&a.ha);
+	if (a.clean)
+		return ha_clean();
+	if (a.check)
+		return ha_check(&a.ha);
+	log_start();
+	status = ha_run(&a.ha);
+	log_stop();
+	return status;
 }

@@ -227,6 +227,16 @@ void ha_on_flows(struct ha *ha, const struct ha_message *m)
 		ha_answer(ha, m->lost.ticket, m->type, wrong);
 }
 
+int ha_clean(void)
+{
+	struct flows_why why = { "" };
+
+	if (flows_clean_all(&why) == 0)
+		return HA_EXIT_DONE;
+	fprintf(stderr, "postroad-ha: %s\n", why.text);
+	return HA_EXIT_FAILED;
+}
+
 void ha_tidy_flows(void)
 {
 	struct flows_why why = { "" };

@@ -180,7 +180,8 @@ static void read_peer(void *arg)
 {
 	struct server *s = arg;
 
-	for (int i = 0; i < 16 && s->peer >= 0; i++) {
+	/* One message may take long: a list of many flows does. */
+	for (int64_t until = clock_mono_ms() + SERVER_READ_MS; s->peer >= 0;) {
 		ssize_t n = recv(s->peer, s->buffer, HA_MESSAGE_MAX + 1, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
@@ -189,6 +190,8 @@ static void read_peer(void *arg)
 			return;
 		}
 		take(s, (size_t)n);
+		if (clock_mono_ms() >= until)
+			return;
 	}
 }
 

@@ -12,6 +12,7 @@
 
 enum {
 	SERVER_SEND_MAX = 16 << 20, /* bytes that may wait for a slow reader; beyond, it is left */
+	SERVER_READ_MS = 50,        /* of a turn, for messages; then others have theirs */
 	SERVER_REFUSED_MS = 1000    /* strangers are logged so often */
 };
 

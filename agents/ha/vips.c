@@ -23,9 +23,12 @@ static void reconcile(struct vips *v)
 	struct ha_message *m = xcalloc(1, sizeof(*m));
 
 	if (files_read(v->dir, VIPS_TABLE_FILE, HA_MESSAGE_MAX, &bytes) == 0 && bytes.n > 0 &&
-	    ha_decode((struct str) { bytes.p, bytes.n }, m) == NULL && m->type == HA_TABLE)
+	    ha_decode((struct str) { bytes.p, bytes.n }, m) == NULL && m->type == HA_TABLE) {
 		for (size_t i = 0; i < m->table.n; i++)
 			vips_delete(v, &m->table.vips[i]);
+		v->left = xmalloc(sizeof(*v->left));
+		memcpy(v->left, &m->table, sizeof(*v->left));
+	}
 	free(m);
 	sbuf_fini(&bytes);
 }
@@ -60,6 +63,7 @@ void vips_close(struct vips *v)
 	free(v->next);
 	free(v->waiting);
 	free(v->refused);
+	free(v->left);
 	free(v->health);
 	sbuf_fini(&v->rendered);
 	sbuf_fini(&v->candidate);

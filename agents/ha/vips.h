@@ -44,6 +44,7 @@ struct vips {
 	struct kernel *kernel;
 	struct vips_events events;
 	struct ha_table *table, *next, *waiting; /* in force; being put in force; to come after that. NULL = none */
+	struct ha_table *left;                   /* of the run before, until a table is in force; NULL = none */
 	struct vip_state states[HA_VIPS_MAX];
 	struct ha_table *refused; /* the newest one, which this machine or keepalived did not take */
 	int64_t again_at;

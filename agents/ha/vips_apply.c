@@ -32,8 +32,32 @@ static void refuse(struct vips *v, const char *why)
 	v->events.refused(generation, why, v->events.arg);
 }
 
-/* What only this machine knows. */
-static bool fits(struct vips *v, const struct ha_vip *vip, char why[HA_TEXT_MAX + 1])
+static bool is_of(const struct ha_table *table, const struct addr *ip)
+{
+	for (size_t i = 0; table != NULL && i < table->n; i++)
+		for (size_t k = 0; k < table->vips[i].n_addresses; k++)
+			if (addr_eq_ip(&table->vips[i].addresses[k].ip, ip))
+				return true;
+	return false;
+}
+
+/* An address of the machine that is none of ours: it would get a lease and be deleted with it, and whoever administers
+ * the machine by it would be cut off. On `lo` one with a lifetime is what a planned move keeps there. */
+static bool is_the_machines(const struct vips *v, const struct addr *ip)
+{
+	int lo = (int)if_nametoindex("lo");
+
+	if (is_of(v->table, ip) || is_of(v->left, ip))
+		return false;
+	for (size_t i = 0; i < v->kernel->n; i++) {
+		const struct kernel_address *a = &v->kernel->list[i];
+		if (addr_eq_ip(&a->ip, ip) && !(a->interface == lo && a->leased))
+			return true;
+	}
+	return false;
+}
+
+bool vips_fits(const struct vips *v, const struct ha_vip *vip, char why[HA_TEXT_MAX + 1])
 {
 	char ip[ADDR_TEXT_MAX];
 
@@ -44,6 +68,13 @@ static bool fits(struct vips *v, const struct ha_vip *vip, char why[HA_TEXT_MAX 
 	if (kernel_find(v->kernel, 0, &vip->source) == NULL) {
 		snprintf(why, HA_TEXT_MAX, "VIP %s: %s is no address of this machine", vip->name,
 			 addr_format_ip(&vip->source, ip));
+		return false;
+	}
+	for (size_t i = 0; i < vip->n_addresses; i++) {
+		if (!is_the_machines(v, &vip->addresses[i].ip))
+			continue;
+		snprintf(why, HA_TEXT_MAX, "VIP %s: %s is the machine's own address already", vip->name,
+			 addr_format_ip(&vip->addresses[i].ip, ip));
 		return false;
 	}
 	return true;
@@ -60,7 +91,7 @@ static void begin(struct vips *v)
 		return;
 	}
 	for (size_t i = 0; i < v->next->n; i++) {
-		if (!fits(v, &v->next->vips[i], why)) {
+		if (!vips_fits(v, &v->next->vips[i], why)) {
 			refuse(v, why);
 			return;
 		}
@@ -183,6 +214,8 @@ static void install(struct vips *v)
 	struct ha_table *old = v->table;
 	v->table = v->next;
 	v->next = NULL;
+	free(v->left);
+	v->left = NULL;
 	v->step = VIPS_IDLE;
 	v->refusal[0] = '\0';
 	sbuf_reset(&v->rendered);

@@ -8,6 +8,9 @@
 
 /* ---- vips_apply.c ---- */
 void vips_apply_tick(struct vips *v, int64_t now_ms);
+/* What only this machine knows: whether it has the interface and the source, and has none of the addresses but by us.
+ */
+bool vips_fits(const struct vips *v, const struct ha_vip *vip, char why[HA_TEXT_MAX + 1]) MUST_CHECK;
 
 /* ---- vips_kernel.c ---- */
 /* Reads the kernel's list where it is stale, notes what is present, renews leases or deletes what nobody holds. */

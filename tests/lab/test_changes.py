@@ -16,7 +16,7 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.lab.cluster import product  # noqa: E402
 from tests.lab.cluster.lab import TOOLS  # noqa: E402
 from tests.lab.cluster.members import Asked, Members, await_status, in_place, is_alone, staged, votes  # noqa: E402
-from tests.lab.cluster.waiting import Seen, until  # noqa: E402
+from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 NEEDED = (*TOOLS, "bin/postroad-ha")
@@ -61,10 +61,13 @@ def kill_at(place, step, request):
         node.slow_disk(SYNC_MS)
     asked = Asked(request)
     condition = STEPS[step]
-    if step == "over":
-        await_status(two, "sees the change", lambda s: s["change"] is not None)
-    # A later step is as good where this one was too short to be seen: which it was is printed.
-    seen = await_status(two, f"is at: {step}", lambda s: condition(s) or (s["change"] is None and s["generation"] > generation))
+    try:
+        if step == "over":
+            await_status(two, "sees the change", lambda s: s["change"] is not None)
+        # A later step is as good where this one was too short to be seen: which it was is printed.
+        seen = await_status(two, f"is at: {step}", lambda s: condition(s) or (s["change"] is None and s["generation"] > generation))
+    except LabError as e:
+        raise LabError(f"{e}; what was asked for got: {asked.answer or asked.error}") from e
     one.power_off(torn=True)
     for node in place.nodes[1:]:
         node.slow_disk(0)

@@ -4,6 +4,7 @@
 Needs root and `make peers`. Times are printed beside their bounds; asserted is only that a move happens at all within the
 four seconds that no address may survive its holder.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -96,6 +97,36 @@ def test_postroadd_hung(lan):
     old, _ = move(lan, A, "postroadd hung", lambda n: n.driver.send_signal(signal.SIGSTOP), 1.0 + SKEW + 0.1)
     old.driver.send_signal(signal.SIGCONT)
     until(lambda: said_by(old)["a"] == "backup", "it is well again, and the VIP stays where it is")
+
+
+def fill(pipe):
+    """Nobody's line finds room in it any more."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(own, b"." * size)
+    os.close(own)
+
+
+def test_nobody_reads_its_log(lan):
+    owner = lan.nodes[0]
+    reader, owner.log_to = os.pipe()
+    lan.up([A])
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        fill(owner.log_to)
+        for number in range(2, 22):
+            owner.tell(A.line(1).replace("eth0", "eth7"), f"table {number}")
+            until(lambda: [e for e in owner.all_heard("error") if e["generation"] == number], "it is refused, with a line in the log")
+        gap = prober.end()
+        assert [who for who, _ in prober.who] == [owner.name] and lan.owners(A) == [owner]
+    say("log not read", gap, 0.1)
+    owner.ha.terminate()
+    assert owner.ha.wait(20) == 0, "it can be told to end"
+    os.close(owner.log_to)
+    with open(reader, "rb") as log:
+        assert b"event=stop " not in log.read(), "what nobody read in time is lost"
 
 
 def test_told_to_let_go_and_failback(lan):
@@ -325,16 +356,21 @@ def test_a_bad_table_is_refused_with_a_reason_and_the_old_one_stays(lan):
     lan.up([A])
     owner = lan.owner(A)
     before = (owner.directory / "ha/keepalived.conf").read_text()
+    # As it may be administered by: on another interface, and nothing would be left of it.
+    ip("-n", owner.netns, "link", "add", "other", "type", "veth", "peer", "name", "another")
+    ip("-n", owner.netns, "address", "add", "198.51.100.7/24", "dev", "other")
     for number, (line, reason) in enumerate([
             (A.line(1).replace("eth0", "eth7"), "there is no interface eth7"),
-            (A.line(1).replace("192.0.2.1 ", "192.0.2.77 "), "192.0.2.77 is no address of this machine")], 2):
+            (A.line(1).replace("192.0.2.1 ", "192.0.2.77 "), "192.0.2.77 is no address of this machine"),
+            (A.line(1).replace("192.0.2.101/", "198.51.100.7/"), "198.51.100.7 is the machine's own address already")], 2):
         owner.tell(line, f"table {number}")
         error = until(lambda: [e for e in owner.all_heard("error") if e["generation"] == number], "it is refused")[0]
         assert reason in error["text"]
     assert owner.report()["generation"] == 1 and lan.owner(A) is owner
     assert (owner.directory / "ha/keepalived.conf").read_text() == before
-    owner.table(4, [A, B])
-    until(lambda: owner.report()["generation"] == 4, "a good one is taken afterwards")
+    assert "198.51.100.7" in ip("-n", owner.netns, "-o", "address", "show", "dev", "other")
+    owner.table(5, [A, B])
+    until(lambda: owner.report()["generation"] == 5, "a good one is taken afterwards")
 
 
 def packet(kind, body):
@@ -398,7 +434,7 @@ def test_check_says_what_is_missing(lan):
                               capture_output=True, text=True, timeout=30, check=False)
         return done.returncode, done.stdout
     status, text = check("--check", "--keepalived", lan.keepalived, "--corosync", "/nowhere/corosync")
-    assert status == 1 and "keepalived: good" in text and "kernel: good" in text and "corosync: /nowhere/corosync: No such file" in text
+    assert status == 1 and "keepalived: good" in text and "kernel: good" in text and "memory: good" in text and "real time: good" in text and "corosync: /nowhere/corosync: No such file" in text
     assert check("--state-dir", "relative")[0] == 2 and check("--unknown")[0] == 2 and check("more")[0] == 2
     assert check("--version")[0] == 0
 
@@ -437,6 +473,29 @@ def test_a_planned_move_keeps_the_session(lan):
     fresh.close()
 
 
+def test_what_moves_left_in_the_kernel_can_be_cleaned_away_when_nothing_runs(lan):
+    lan.up([A])
+    node = lan.owner(A)
+
+    def inside(*command):
+        return subprocess.run(["ip", "netns", "exec", node.netns, *command], capture_output=True, text=True, timeout=30, check=True).stdout
+
+    def left():
+        return ["table netdev postroad" in inside("nft", "list", "tables"), "192.0.2.101" in inside("ip", "-o", "address", "show", "dev", "lo"),
+                inside("sysctl", "-n", "net.ipv4.conf.eth0.arp_ignore").strip(), inside("sysctl", "-n", "net.ipv4.conf.eth0.arp_announce").strip()]
+    before = left()
+    node.tell("keep 1 a 3600", "health a=0")
+    assert node.answer(1)["event"] == "done"
+    lan.moved(A, node)
+    node.driver.terminate()
+    node.ha.terminate()
+    assert node.ha.wait(20) == 0
+    assert before == [False, False, "0", "0"] and left() == [True, True, "1", "2"]
+    inside(str(BUILD / "bin/postroad-ha"), "--clean")
+    assert left() == before
+    inside(str(BUILD / "bin/postroad-ha"), "--clean")  # nothing is left to do
+
+
 @pytest.mark.skipif(not (BUILD / "peers/corosync/.unpacked").exists(), reason="needs tests/peers/unpack corosync")
 def test_corosync_is_staged_installed_run_killed_and_purged(lan):
     nodes = lan.nodes[:2]
@@ -454,8 +513,9 @@ def test_corosync_is_staged_installed_run_killed_and_purged(lan):
         staged = node.answer(3)
         assert staged["event"] == "done" and len(staged["text"]) == 64, staged
         assert not (files / "corosync.conf").exists() and (files / "authkey-1").stat().st_mode & 0o777 == 0o400
-        node.tell("corosync 4 install 1", "corosync 5 start 0")
-        assert node.answer(4)["event"] == "done" and node.answer(5)["event"] == "done"
+        for ticket, verb in ((4, "install 1"), (5, "start 0")):
+            node.tell(f"corosync {ticket} {verb}")
+            assert node.answer(ticket)["event"] == "done"
     for node in nodes:
         until(lambda: "Sync members[2]: 1 2" in (node.directory / "state/corosync.log").read_text(), lambda: f"two members\n{node.log()}")
         assert node.report()["corosync"] and node.report()["corosync_generation"] == 1
@@ -468,7 +528,8 @@ def test_corosync_is_staged_installed_run_killed_and_purged(lan):
     until(lambda: first.report()["corosync"], "another runs")
     first.tell(f"corosync 7 stage 2 mail 8 {members}", )
     assert first.answer(7)["event"] == "done"
-    first.tell("corosync 8 install 2", "corosync 9 purge 0")
-    assert first.answer(8)["event"] == "done" and first.answer(9)["event"] == "done"
+    for ticket, verb in ((8, "install 2"), (9, "purge 0")):
+        first.tell(f"corosync {ticket} {verb}")
+        assert first.answer(ticket)["event"] == "done"
     until(lambda: not first.report()["corosync"], "it ends")
     assert os.listdir(first.directory / "corosync") == []

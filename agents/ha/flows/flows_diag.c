@@ -3,7 +3,8 @@
  *
  * The hard thing is which count. A half-open one (SYN received, SYN-ACK on its way) does: its ACK arrives after the
  * move. So do half-closed ones. One in TIME_WAIT does not: both sides have all their data. A listener on [::] holds
- * IPv4 connections as mapped addresses, so both families are asked.
+ * IPv4 connections as mapped addresses, so both families are asked; and a balancer has many that are to other
+ * addresses, so the kernel is told which one is wanted.
  */
 #include <errno.h>
 #include <linux/inet_diag.h>
@@ -55,8 +56,29 @@ static int found(const struct nlmsghdr *h, void *arg)
 	return MNL_CB_OK;
 }
 
+#define FILTER_HEAD (sizeof(struct inet_diag_bc_op) + sizeof(struct inet_diag_hostcond))
+#define FILTER_MAX (FILTER_HEAD + 16)
+
+/* One condition: the local address is this one, also as a mapped one. Else: beyond the end, which is "no". */
+static size_t make_filter(uint8_t out[FILTER_MAX], const struct addr *vip)
+{
+	size_t n;
+	const void *bytes = flows_bytes(vip, &n);
+	size_t len = FILTER_HEAD + n;
+	struct inet_diag_bc_op op = { INET_DIAG_BC_S_COND, (uint8_t)len, (uint16_t)(len + sizeof(op)) };
+	struct inet_diag_hostcond host = { .family = (uint8_t)vip->sa.sa_family,
+					   .prefix_len = (uint8_t)(8 * n),
+					   .port = -1 };
+
+	memcpy(out, &op, sizeof(op));
+	memcpy(out + sizeof(op), &host, sizeof(host));
+	memcpy(out + FILTER_HEAD, bytes, n);
+	return len;
+}
+
 static int ask(struct search *s, int family)
 {
+	uint8_t filter[FILTER_MAX];
 	char buffer[256];
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
 
@@ -66,6 +88,7 @@ static int ask(struct search *s, int family)
 	r->sdiag_family = (uint8_t)family;
 	r->sdiag_protocol = IPPROTO_TCP;
 	r->idiag_states = STATES;
+	mnl_attr_put(h, INET_DIAG_REQ_BYTECODE, make_filter(filter, s->vip), filter);
 	return flows_netlink(NETLINK_SOCK_DIAG, h, found, s);
 }
 

@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -143,6 +145,18 @@ static void on_end(int status, void *arg)
 	h->status = status;
 }
 
+static void run_out(struct jobs *jobs)
+{
+	while (jobs_any(jobs)) {
+		struct turn turn;
+		turn_begin(&turn, clock_mono_ms(), 10);
+		jobs_turn(jobs, &turn);
+		turn_run(&turn);
+		jobs_reap(jobs, clock_mono_ms());
+	}
+	alarm(0);
+}
+
 /* Runs a shell's command to its end; whoever waits for it in vain is ended by the alarm. */
 static struct heard run(const char *command, int64_t limit_ms)
 {
@@ -158,14 +172,7 @@ static struct heard run(const char *command, int64_t limit_ms)
 							      .line = on_line,
 							      .end = on_end,
 							      .arg = &h }));
-	while (jobs_any(&jobs)) {
-		struct turn turn;
-		turn_begin(&turn, clock_mono_ms(), 10);
-		jobs_turn(&jobs, &turn);
-		turn_run(&turn);
-		jobs_reap(&jobs, clock_mono_ms());
-	}
-	alarm(0);
+	run_out(&jobs);
 	assert_int_equal(h.ended, 1);
 	return h;
 }
@@ -205,6 +212,60 @@ static void a_program_that_is_not_there_ends_with_127(void **state)
 	assert_true(WIFEXITED(h.status) && WEXITSTATUS(h.status) == 127);
 }
 
+static int read_of_parent(void *arg)
+{
+	const int *pipe_of_parent = arg;
+	char byte;
+
+	if (read(pipe_of_parent[0], &byte, 1) >= 0)
+		return 9; /* it has it too */
+	puts("done");
+	fflush(stdout);
+	return 3;
+}
+
+/* What a connection needs to be over: no copy of it anywhere. */
+static void work_is_done_by_a_copy_that_has_no_descriptors_of_ours(void **state)
+{
+	UNUSED(state);
+	int g[2];
+	struct heard h = { 0 };
+	struct jobs jobs;
+
+	alarm(60);
+	assert_return_code(pipe(g), errno);
+	assert_int_equal(write(g[1], "x", 1), 1);
+	jobs_init(&jobs);
+	assert_non_null(job_start(
+		&jobs, &(struct job_spec) {
+			       .work = read_of_parent, .work_arg = g, .line = on_line, .end = on_end, .arg = &h }));
+	run_out(&jobs);
+	assert_int_equal(h.ended, 1);
+	assert_string_equal(h.first, "done");
+	assert_true(WIFEXITED(h.status) && WEXITSTATUS(h.status) == 3);
+	close(g[0]);
+	close(g[1]);
+}
+
+static void it_is_known_whether_real_time_is_to_be_had_and_nothing_is_left_of_asking(void **state)
+{
+	UNUSED(state);
+	struct rlimit none = { 0, 0 };
+	pid_t child = fork();
+
+	if (child == 0) { /* an unprivileged one that may not */
+		int r = setrlimit(RLIMIT_RTPRIO, &none) == 0 && setgid(65534) == 0 && setuid(65534) == 0
+				? jobs_try_real_time()
+				: 1;
+		_exit(r == -EPERM && sched_getscheduler(0) == SCHED_OTHER ? 0 : 1);
+	}
+	int status = -1;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(geteuid() != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+	assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+	assert_int_equal(waitpid(-1, &status, WNOHANG), -1);
+}
+
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 
 int main(void)
@@ -220,6 +281,8 @@ int main(void)
 		cmocka_unit_test(a_child_beyond_its_limit_is_killed),
 		cmocka_unit_test(long_lines_are_cut_and_floods_dropped),
 		cmocka_unit_test(a_program_that_is_not_there_ends_with_127),
+		cmocka_unit_test(work_is_done_by_a_copy_that_has_no_descriptors_of_ours),
+		cmocka_unit_test(it_is_known_whether_real_time_is_to_be_had_and_nothing_is_left_of_asking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
