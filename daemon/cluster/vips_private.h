@@ -228,8 +228,8 @@ void elsewhere_forget(struct vips_item *i);
 
 /* What an earlier process knew. */
 void sources_read(struct vips *v);
-/* Remembers what the item's nodes say, and adds those of the VIP's nodes that were never heard and are remembered: with
- * their addresses, and nothing else. */
+/* Remembers what the item's nodes say, and adds those of the VIP's nodes that have said nothing about it and are
+ * remembered: with their addresses, and nothing else. */
 void sources_use(struct vips_item *i, const struct vip_config *c);
 /* When there is something new. */
 void sources_write(struct vips *v);

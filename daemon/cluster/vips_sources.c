@@ -86,7 +86,15 @@ static void recall(struct vips_item *i, const json_t *list, const struct report_
 	if ((n.address4.sa.sa_family == 0 && n.address6.sa.sa_family == 0) || i->nodes.n == HA_NODES_MAX)
 		return;
 	i->nodes.list[i->nodes.n++] = n;
-	i->nodes.unheard -= i->nodes.unheard > 0;
+	i->nodes.unheard -= row->report == NULL && i->nodes.unheard > 0;
+}
+
+/* A member that could have part in the VIP and has not said a word about it. */
+static bool is_silent(const struct report_row *row, const char *vip)
+{
+	bool votes_only = row->report != NULL && row->report->voter_only;
+
+	return row->member && !row->own && !votes_only && vip_view_said(row, vip) == NULL;
 }
 
 void sources_use(struct vips_item *i, const struct vip_config *c)
@@ -103,8 +111,8 @@ void sources_use(struct vips_item *i, const struct vip_config *c)
 		const struct vip_node *n = named(&i->nodes, c->nodes.v[k]);
 		if (n != NULL && n->id != i->nodes.self)
 			remember(i, known, n);
-		else if (n == NULL && report_view_find(v->env.view, c->nodes.v[k], vips_now(v), &row) && row.member &&
-			 !row.own && row.report == NULL)
+		else if (n == NULL && report_view_find(v->env.view, c->nodes.v[k], vips_now(v), &row) &&
+			 is_silent(&row, i->name))
 			recall(i, json_object_get(known, c->nodes.v[k]), &row);
 	}
 }

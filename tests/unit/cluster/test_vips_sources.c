@@ -127,6 +127,48 @@ static void peers_are_known_after_a_restart_that_hears_nobody(void **state)
 	world_free(w);
 }
 
+/* n2 says that it is there, and this of the VIP. */
+static void say(struct world *w, const struct report_vip *vip, bool voter_only)
+{
+	struct node_report r = { .id = 2, .node = "n2", .started_ms = 1, .sequence = 1, .voter_only = voter_only };
+	struct sbuf b = { 0 };
+
+	if (vip != NULL)
+		r.vips[r.n_vips++] = *vip;
+	report_encode(&r, &b);
+	assert_int_equal(report_view_heard(w->vips.env.view, 2, (struct str) { b.p, b.n }, NOW, 0), 0);
+	report_wipe(&b);
+	w->item.nodes.unheard = 1;
+}
+
+static void only_who_has_said_nothing_of_the_vip_is_recalled(void **state)
+{
+	UNUSED(state);
+	struct world *w = world_new();
+	const struct report_vip without = { .name = "a" };
+
+	/* It is starting, say. */
+	hear_and_restart(w, "192.0.2.2", "192.0.2.3");
+	say(w, NULL, false);
+	sources_use(&w->item, &w->vip);
+	assert_int_equal(w->item.nodes.n, 3);
+	assert_int_equal(w->item.nodes.unheard, 0);
+	/* It has no address there now. */
+	end(w);
+	start(w);
+	say(w, &without, false);
+	sources_use(&w->item, &w->vip);
+	assert_int_equal(w->item.nodes.n, 2);
+	assert_int_equal(w->item.nodes.list[1].id, 3);
+	/* It only votes now. */
+	end(w);
+	start(w);
+	say(w, NULL, true);
+	sources_use(&w->item, &w->vip);
+	assert_int_equal(w->item.nodes.n, 2);
+	world_free(w);
+}
+
 static void an_address_that_is_somebody_elses_by_now_is_not_used(void **state)
 {
 	UNUSED(state);
@@ -173,7 +215,8 @@ static void a_node_that_is_no_member_or_not_of_the_vip_is_not_recalled(void **st
 static void a_file_that_cannot_be_read_is_none(void **state)
 {
 	UNUSED(state);
-	static const char *const bad[] = { "", "[]", "{\"a\":3}", "{\"a\":{\"n2\":[3,\"x\",null],\"n3\":{}}}", "{\"a\":" };
+	static const char *const bad[] = { "", "[]", "{\"a\":3}", "{\"a\":{\"n2\":[3,\"x\",null],\"n3\":{}}}",
+					   "{\"a\":" };
 	struct world *w = world_new();
 	char *path = xasprintf("%s/vip_sources.json", w->dir);
 
@@ -199,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_are_known_after_a_restart_that_hears_nobody),
+		cmocka_unit_test(only_who_has_said_nothing_of_the_vip_is_recalled),
 		cmocka_unit_test(an_address_that_is_somebody_elses_by_now_is_not_used),
 		cmocka_unit_test(what_is_heard_counts_and_takes_the_place_of_what_was),
 		cmocka_unit_test(a_node_that_is_no_member_or_not_of_the_vip_is_not_recalled),
