@@ -153,5 +153,10 @@ int main(int argc, char **argv)
 	log_init(LOG_TARGET_STDERR, (enum log_level)a.level);
 	if (a.clean)
 		return ha_clean();
-	return a.check ? ha_check(&a.ha) : ha_run(&a.ha);
+	if (a.check)
+		return ha_check(&a.ha);
+	log_start();
+	status = ha_run(&a.ha);
+	log_stop();
+	return status;
 }

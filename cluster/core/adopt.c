@@ -163,6 +163,7 @@ static void follow(struct core *c, uint64_t epoch, uint32_t donor)
 	v->following = true;
 	v->active = v->minority = false;
 	c->adopting = epoch;
+	c->unjoined = false;
 	core_set_state(c);
 }
 
@@ -227,8 +228,9 @@ static void cut_own(struct core *c, const struct meeting *m, uint64_t epoch)
 {
 	bool same = generation(epoch) == generation(c->adopted);
 	bool append = m->found && m->gapless;
-	/* A log taken whole has no entry to compare: of one generation what was committed is part of it. */
-	uint64_t keep = append ? m->at : same ? c->committed : 0;
+	/* A log taken whole has no entry to compare: of one generation what was committed is part of it, or should be.
+	 */
+	uint64_t keep = append ? m->at : same && !c->unjoined ? c->committed : 0;
 
 	if (m->found && m->at > keep)
 		keep = m->at;
@@ -254,8 +256,13 @@ static bool take_suffix(struct core *c, const struct wire_suffix *s, uint64_t ep
 	struct str left = s->entries, bytes;
 	struct entry e;
 
-	if (!meet(c, s, &m) || (!s->whole && !m.found))
+	if (!meet(c, s, &m))
 		return false;
+	if (!s->whole && !m.found) {
+		/* It began no later than where this node's log should be the donor's: the next has to begin earlier. */
+		c->unjoined = c->unjoined || s->after <= c->committed;
+		return false;
+	}
 	cut_own(c, &m, epoch);
 	if (s->whole && !ops_decode(&c->ledger.ops, s->answers))
 		return false;

@@ -169,8 +169,10 @@ int core_soft(struct core *c, struct str bytes) MUST_CHECK;
 
 /* For an administrator who knows that the absent voters will not come back as they are: begins a new generation whose
  * only voters are those of the present table that are in this view. -EAGAIN: not in MINORITY, or a member of the view
- * has more of the log and must be asked instead. The loss on the other side is shown there by env->lost_suffix. */
-int core_force_quorum(struct core *c) MUST_CHECK;
+ * has more of the log and must be asked instead. The loss on the other side is shown there by env->lost_suffix.
+ * wall: seconds since 1970, as the clock says. Where sides that did not hear of each other were forced and meet, the
+ * one forced later goes on, by the hour; within one hour the higher id. */
+int core_force_quorum(struct core *c, double wall) MUST_CHECK;
 
 /* The log becomes a cluster's: from here on its members are heard, and no others. -EBUSY: another member is in the
  * view.

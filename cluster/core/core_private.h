@@ -170,6 +170,8 @@ struct core {
 	uint64_t committed, applied;
 	uint64_t applied_generation;
 	bool behind;
+	bool unjoined; /* what is committed here is not in the donor's log, though of one generation: a disk was turned
+			* back unheard. Says that nothing is committed, until a log was taken */
 	struct ledger ledger;
 	struct writes writes;
 	struct lanes lanes;

@@ -12,6 +12,7 @@ enum core_plant {
 	PLANT_STALE_VIEW,          /* messages of an earlier view are taken for this one's */
 	PLANT_DAMAGED_VOTES,       /* a store that lost its end votes */
 	PLANT_BOTH_HALVES,         /* each of two voters is a quorum */
+	PLANT_SAME_GENERATION,     /* two forced quorums that did not hear of each other have one number */
 	PLANT_COUNT
 };
 

@@ -10,6 +10,13 @@
 #include "cluster/core/core_private.h"
 
 enum { WAIT_MS = 1000, RETRY_MS = 2000, RETRIES_DOUBLED = 5 };
+enum {
+	FORCED_SINCE = 1577836800, /* 2020 */
+	FORCED_IDS = 1 << 12,
+	FORCED_TIME_SHIFT = 32 + 12,
+	FORCED_TIME_END = 1 << 20,
+	FORCED_HOURS_MAX = FORCED_TIME_END / 2 /* 60 years; the rest is for what comes after a clock far ahead */
+};
 
 static bool promised(const struct core *c, const struct member *m, uint64_t arg)
 {
@@ -85,7 +92,24 @@ static void evaluate(struct core *c)
 	core_set_state(c);
 }
 
-int core_force_quorum(struct core *c)
+/* The first epoch of a new generation. Sides that do not hear of each other may both be forced, and all that is known
+ * of epochs rests on none being used twice: so its number has a part of the id, below the hour, which lets the later
+ * one win when they meet. A clock that is wrong costs only that, as the number is above all that were heard of. */
+static uint64_t forced_epoch(const struct core *c, double wall)
+{
+	uint64_t time = (highest_promise(c) >> FORCED_TIME_SHIFT) + 1;
+	double hours = (wall - FORCED_SINCE) / 3600;
+
+	if (PLANTED(PLANT_SAME_GENERATION))
+		return ((highest_promise(c) >> 32) + 1) << 32;
+	if (hours > (double)time && hours < FORCED_HOURS_MAX)
+		time = (uint64_t)hours;
+	if (time >= FORCED_TIME_END)
+		return 0;
+	return time << FORCED_TIME_SHIFT | (uint64_t)(c->config.id % FORCED_IDS) << 32;
+}
+
+int core_force_quorum(struct core *c, double wall)
 {
 	struct voters table = c->ledger.newest;
 	const struct member *m = quorum_best(c);
@@ -108,8 +132,11 @@ int core_force_quorum(struct core *c)
 	table.tie_breaker = voting == 2 ? c->config.id : 0;
 	if (voters_check(&table) != NULL)
 		return -EAGAIN;
+	uint64_t epoch = forced_epoch(c, wall);
+	if (epoch == 0)
+		return -EAGAIN;
 	voters_encode(&table, &c->view.forced);
-	send_start(c, ((highest_promise(c) >> 32) + 1) << 32);
+	send_start(c, epoch);
 	return 0;
 }
 
@@ -130,6 +157,7 @@ void view_say_state(struct core *c)
 	if (!c->view.open || c->view.lost || !c->view.state_sent)
 		return;
 	s.committed = c->committed < l->stable_to ? c->committed : l->stable_to;
+	s.committed = c->unjoined ? 0 : s.committed;
 	s.flags = (uint8_t)((quorum_able(c) ? WIRE_ABLE : 0) | (c->trusted ? WIRE_TRUSTED : 0) |
 			    (quorum_is_voter(c) ? WIRE_VOTER : 0));
 	if (PLANTED(PLANT_DAMAGED_VOTES))

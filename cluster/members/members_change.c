@@ -238,7 +238,9 @@ struct members *members_token_add(const struct members *t, const struct members_
 	tokens_prune(to, now);
 	if (to->n_tokens == MEMBERS_TOKENS_MAX) {
 		members_free(to);
-		return members_refuse(why, MEMBERS_CONFLICT, "There are %d tokens that were not used: revoke one.",
+		return members_refuse(why, MEMBERS_CONFLICT,
+				      "There are %d tokens that were not used: revoke one (`postroad cluster tokens` "
+				      "lists them).",
 				      MEMBERS_TOKENS_MAX);
 	}
 	to->tokens[to->n_tokens] = *token;

@@ -83,8 +83,12 @@ void report_view_members(struct report_view *v, uint32_t own, const struct repor
 
 	ASSERT(n <= CORE_MEMBERS_MAX);
 	v->own = own;
-	for (size_t i = 0; i < NODES_MAX; i++)
+	for (size_t i = 0; i < NODES_MAX; i++) {
+		/* What this node said before it knew its id is not the word of who has that one. */
+		if (v->nodes[i].own && v->nodes[i].id != own)
+			clear(&v->nodes[i]);
 		v->nodes[i].member = v->nodes[i].own = false;
+	}
 	for (size_t i = 0; i < n; i++) {
 		struct view_node *node = find_node(v, list[i].id);
 		if (node == NULL)

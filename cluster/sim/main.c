@@ -10,8 +10,9 @@
 
 enum core_plant core_planted = PLANT_NONE;
 
-static const char *const plant_names[PLANT_COUNT] = { "none",       "ack-before-adoption", "promise-unpersisted",
-						      "stale-view", "damaged-votes",       "both-halves" };
+static const char *const plant_names[PLANT_COUNT] = { "none",           "ack-before-adoption", "promise-unpersisted",
+						      "stale-view",     "damaged-votes",       "both-halves",
+						      "same-generation" };
 
 static enum core_plant plant_of(const char *name)
 {
@@ -54,6 +55,8 @@ static const char *const fault_names[SIM_FAULTS] = {
 	[FAULT_NEXT_VIEW] = "in the next view",
 	[FAULT_TABLE] = "tables",
 	[FAULT_TIE_BREAKER] = "tie-breakers",
+	[FAULT_FORCED] = "forced quorums",
+	[FAULT_FORCED_TWICE] = "several forced",
 };
 
 static void print_counts(const struct sim *counts)

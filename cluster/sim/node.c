@@ -57,7 +57,9 @@ static void on_reset(void *arg)
 {
 	struct node *n = arg;
 
-	sim_fail(n->sim, "node %u: what was applied became void", n->id);
+	if (!n->sim->forcing)
+		sim_fail(n->sim, "node %u: what was applied became void", n->id);
+	n->applied = 0;
 }
 
 static void on_answer(void *arg, uint64_t ticket, enum core_result result, uint64_t position)
@@ -70,7 +72,9 @@ static void on_lost(void *arg, const struct entry *e, bool committed)
 	struct node *n = arg;
 
 	sim_trace(n->sim, "node %u: lost %s at %llu", n->id, e->operation, (unsigned long long)e->position);
-	if (committed)
+	n->told[e->position].any = true;
+	memcpy(n->told[e->position].hash, e->hash, ENTRY_HASH_LEN);
+	if (committed && !n->sim->forcing)
 		sim_fail(n->sim, "node %u: the committed entry at %llu was cut off", n->id,
 			 (unsigned long long)e->position);
 }

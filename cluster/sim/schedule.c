@@ -233,6 +233,8 @@ char *sim_run(uint64_t seed, bool trace, struct sim *ret_counts)
 		round_of(s, fault_of);
 	if (s->failed[0] == '\0')
 		end(s);
+	if (s->failed[0] == '\0' && sim_random(s, 3) == 0)
+		forced_run(s);
 	clear(s);
 	char *failed = s->failed[0] == '\0' ? NULL : xstrdup(s->failed);
 	ret_counts->inputs += s->inputs;

@@ -29,6 +29,8 @@ enum sim_fault {
 	FAULT_NEXT_VIEW, /* messages delivered in the view behind theirs */
 	FAULT_TABLE,     /* voters changed */
 	FAULT_TIE_BREAKER,
+	FAULT_FORCED,       /* in a schedule: a quorum was forced */
+	FAULT_FORCED_TWICE, /* and on sides that did not hear of each other */
 	SIM_FAULTS
 };
 
@@ -125,6 +127,7 @@ struct node {
 	/* what it did */
 	uint64_t applied, newest[ENTRY_KIND_COUNT];
 	struct written written[SIM_POSITIONS_MAX];
+	struct written told[SIM_POSITIONS_MAX]; /* forcing: what it said is lost */
 };
 
 struct sim_op {
@@ -165,6 +168,8 @@ struct sim {
 	struct sim_ordered ordered[SIM_POSITIONS_MAX];
 	uint64_t highest;
 	bool calm;    /* no more faults */
+	bool forcing; /* quorums are forced: writes are lost by intention */
+	uint64_t tables;
 	bool holding; /* the network stays as it is: a node came back with an old disk */
 	bool trace;
 	uint64_t inputs, view_changes, faults;
@@ -212,5 +217,9 @@ bool client_membership(struct sim *s, struct node *n);
 /* ---- faults.c ---- */
 void faults_one(struct sim *s);
 void faults_heal(struct sim *s);
+
+/* ---- forced.c ---- */
+/* Behind a schedule that held: all run, are together and have everything. */
+void forced_run(struct sim *s);
 
 #endif

@@ -249,7 +249,7 @@ int store_leave(struct store *s)
 int store_force_quorum(struct store *s)
 {
 	CHECK_OBJ(s, STORE_MAGIC);
-	int err = core_force_quorum(s->core);
+	int err = core_force_quorum(s->core, s->wall());
 	store_wake(s);
 	return err;
 }

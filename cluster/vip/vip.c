@@ -148,6 +148,29 @@ static const struct vip_node *peer_unaware(const struct vip_nodes *nodes, const 
 	return NULL;
 }
 
+/* Not for ever: its table may have been refused. But as long as he has the VIP, both would have it. */
+static const struct vip_node *awaited(const struct vip_nodes *nodes, const struct vip *vip, int64_t unaware_ms)
+{
+	const struct vip_node *holder = node_of(nodes, vip->holder);
+
+	if (is_unaware(nodes, vip, holder))
+		return holder;
+	return unaware_ms > VIP_UNAWARE_MS ? NULL : peer_unaware(nodes, vip);
+}
+
+/* Somebody may have it who is not heard, and who may not know this node: nobody who is heard has it. */
+static bool may_be_unheard(const struct vip_nodes *nodes, const struct vip *vip)
+{
+	if (vip->holder != 0)
+		return false;
+	for (size_t i = 0; i < vip->n_order; i++) {
+		const struct vip_node *n = node_of(nodes, vip->order[i]);
+		if (n != NULL && n->id != nodes->self && !is_fresh(n))
+			return true;
+	}
+	return nodes->unheard > 0;
+}
+
 static bool has_contact(const struct vip_nodes *nodes)
 {
 	for (size_t i = 0; i < nodes->n; i++)
@@ -156,8 +179,22 @@ static bool has_contact(const struct vip_nodes *nodes)
 	return nodes->n <= 1 && nodes->unheard == 0;
 }
 
+/* True and a text: who else has the VIP is not known. */
+static bool must_ask(const struct vip_nodes *nodes, const struct vip *vip, struct vip_verdict *v)
+{
+	bool contact = has_contact(nodes);
+
+	if (vip->probe == VIP_FREE || vip->holder == nodes->self || (contact && !may_be_unheard(nodes, vip)))
+		return false;
+	v->wants_probe = true;
+	snprintf(v->reason, sizeof(v->reason), "%s is %sheard, and %s", contact ? "one of the nodes" : "no other node",
+		 contact ? "not " : "",
+		 vip->probe == VIP_TAKEN ? "somebody has the address" : "the network is asked first");
+	return true;
+}
+
 /* True and a text: this node must not have the VIP, whatever the others say. */
-static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const struct vip_memory *m,
+static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const struct vip_memory *m, int64_t now_ms,
 		 struct vip_verdict *v)
 {
 	const struct vip_node *self = node_of(nodes, nodes->self), *unaware;
@@ -169,13 +206,9 @@ static bool hard(const struct vip_nodes *nodes, const struct vip *vip, const str
 	/* An unaware holder's adverts do not come here: whatever this node was, it would take the VIP from him. */
 	if (m->was_up && !is_unaware(nodes, vip, node_of(nodes, vip->holder)))
 		return false;
-	if (!has_contact(nodes) && vip->probe != VIP_FREE && vip->holder != nodes->self) {
-		v->wants_probe = true;
-		ha_text(v->reason, vip->probe == VIP_TAKEN ? "no other node is heard, and somebody has the address"
-							   : "no other node is heard, and the network is asked first");
+	if (must_ask(nodes, vip, v))
 		return true;
-	}
-	unaware = peer_unaware(nodes, vip);
+	unaware = awaited(nodes, vip, m->unaware_since == 0 ? 0 : now_ms - m->unaware_since);
 	if (unaware != NULL)
 		snprintf(v->reason, sizeof(v->reason), "node %s does not know yet that this one takes part",
 			 unaware->name);
@@ -223,8 +256,15 @@ void vip_decide(const struct vip_nodes *nodes, const struct vip *vip, int64_t no
 		ha_text(ret->reason, "the node has no part in it");
 		return;
 	}
+	/* Another one may have taken it meanwhile: what this node was counts no more. */
+	if (vip->cut)
+		m->was_up = false;
 	m->unable_since = self->able ? 0 : m->unable_since != 0 ? m->unable_since : now_ms;
-	if (hard(nodes, vip, m, ret)) {
+	if (peer_unaware(nodes, vip) == NULL)
+		m->unaware_since = 0;
+	else if (m->unaware_since == 0)
+		m->unaware_since = now_ms;
+	if (hard(nodes, vip, m, now_ms, ret)) {
 		m->well_since = 0;
 		m->was_up = false;
 		return;

@@ -11,13 +11,14 @@
 #include "cluster/vip/ha_protocol.h"
 
 enum {
-	VIP_WORKER_MS = 1000,  /* a worker that has not beaten for so long is a fault */
-	VIP_START_MS = 10000,  /* after its start a node waits so long for the others' state, then goes on without */
-	VIP_GOOD_MS = 2000,    /* after a fault a node must be well for so long */
-	VIP_UNABLE_MS = 2000,  /* a soft reason must last so long */
-	VIP_FRESH_MS = 3000,   /* what another node said counts for so long */
-	VIP_MOVE_MS = 3000,    /* a planned move gives its target so long to take the VIP */
-	VIP_PRIORITY_TOP = 250 /* of the first in order; each next has 10 less: so little skew (256 - priority) */
+	VIP_WORKER_MS = 1000,   /* a worker that has not beaten for so long is a fault */
+	VIP_START_MS = 10000,   /* after its start a node waits so long for the others' state, then goes on without */
+	VIP_GOOD_MS = 2000,     /* after a fault a node must be well for so long */
+	VIP_UNABLE_MS = 2000,   /* a soft reason must last so long */
+	VIP_FRESH_MS = 3000,    /* what another node said counts for so long */
+	VIP_UNAWARE_MS = 10000, /* so long a node waits for others, who do not have it, to know that it takes part */
+	VIP_MOVE_MS = 3000,     /* a planned move gives its target so long to take the VIP */
+	VIP_PRIORITY_TOP = 250  /* of the first in order; each next has 10 less: so little skew (256 - priority) */
 };
 
 /* ---- the health of a node ---- */
@@ -87,12 +88,13 @@ struct vip {
 	int64_t to_ms;
 	uint32_t holder; /* whose kernel has it, as far as is known; 0 = nobody */
 	bool preparing;  /* its flows are being handed over: planned reasons wait */
+	bool cut;        /* keepalived was not told that this node may hold it, or has been away, since the last look */
 	enum vip_probe probe;
 };
 
 /* Kept by the caller from one decision about a VIP to the next; zero at the start. */
 struct vip_memory {
-	int64_t well_since, unable_since; /* 0 = it is not so */
+	int64_t well_since, unable_since, unaware_since; /* 0 = it is not so */
 	bool was_up;
 };
 
@@ -118,6 +120,8 @@ uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip);
 bool vip_could(const struct vip_nodes *nodes, uint32_t node);
 /* Whether another node could take the VIP from this one: a drain of the last one cuts mail off. */
 bool vip_has_other(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
+/* Whether a node is in the VIP's tables: it has part in it, and an address of the family in which its nodes speak. */
+bool vip_is_peer(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node);
 
 /* This node's table for postroad-ha: the VIPs it has part in. NULL, or a sentence into why that names the VIP. */
 const char *vip_table(const struct vip_nodes *nodes, const struct vip *vips, size_t n, struct ha_table *ret,

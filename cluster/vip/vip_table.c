@@ -20,27 +20,44 @@ static const struct addr *address_of(const struct vip_node *n, sa_family_t famil
 {
 	const struct addr *a = family == AF_INET6 ? &n->address6 : &n->address4;
 
-	return a->sa.sa_family == family ? a : NULL;
+	return family != 0 && a->sa.sa_family == family ? a : NULL;
 }
 
-/* Every node that takes part has an address of it. Nodes that are in the order but no members are not there. */
-static bool family_fits(const struct vip_nodes *nodes, const struct vip *vip, sa_family_t family)
+/* So many of the nodes have an address of it. Nodes that are in the order but no members are not there. */
+static size_t count_family(const struct vip_nodes *nodes, const struct vip *vip, sa_family_t family, size_t *ret_of)
 {
+	size_t have = 0;
+
+	*ret_of = 0;
 	for (size_t i = 0; i < vip->n_order; i++) {
 		const struct vip_node *n = node_of(nodes, vip->order[i]);
-		if (n != NULL && address_of(n, family) == NULL)
-			return false;
+		*ret_of += n != NULL;
+		have += n != NULL && address_of(n, family) != NULL;
 	}
-	return true;
+	return have;
 }
 
-/* The family in which the nodes speak about the VIP: that of its first address, if they all have it. */
+/* The family in which the nodes speak about the VIP: of its addresses, the first that half of them have; else that of
+ * its first address that one has. Not the one that all have: it would be another one when a single node loses an
+ * address, and while some have heard of that and some have not, two would be masters. 0 = none. */
 static sa_family_t family_of(const struct vip_nodes *nodes, const struct vip *vip)
 {
-	for (size_t i = 0; i < vip->n_addresses; i++)
-		if (family_fits(nodes, vip, vip->addresses[i].ip.sa.sa_family))
-			return vip->addresses[i].ip.sa.sa_family;
+	for (int few = 0; few < 2; few++) {
+		for (size_t i = 0; i < vip->n_addresses; i++) {
+			sa_family_t family = vip->addresses[i].ip.sa.sa_family;
+			size_t of, have = count_family(nodes, vip, family, &of);
+			if (have > 0 && (2 * have >= of || few == 1))
+				return family;
+		}
+	}
 	return 0;
+}
+
+bool vip_is_peer(const struct vip_nodes *nodes, const struct vip *vip, uint32_t node)
+{
+	const struct vip_node *n = node_of(nodes, node);
+
+	return n != NULL && vip_priority(vip, node) != 0 && address_of(n, family_of(nodes, vip)) != NULL;
 }
 
 static const char *row(const struct vip_nodes *nodes, const struct vip *vip, struct ha_vip *r)
@@ -48,8 +65,10 @@ static const char *row(const struct vip_nodes *nodes, const struct vip *vip, str
 	sa_family_t family = family_of(nodes, vip);
 
 	memset(r, 0, sizeof(*r));
-	if (family == 0)
-		return "not all of its nodes have an address of the family of one of its addresses";
+	if (!vip_is_peer(nodes, vip, nodes->self))
+		return family == AF_INET6  ? "this node has no IPv6 address there, and its nodes speak IPv6 about it"
+		       : family == AF_INET ? "this node has no IPv4 address there, and its nodes speak IPv4 about it"
+					   : "no node has an address of the family of one of its addresses";
 	memcpy(r->name, vip->name, sizeof(r->name));
 	memcpy(r->interface, vip->interface, sizeof(r->interface));
 	r->vrid = vip->vrid;
@@ -61,7 +80,8 @@ static const char *row(const struct vip_nodes *nodes, const struct vip *vip, str
 	memcpy(r->addresses, vip->addresses, sizeof(r->addresses));
 	for (size_t i = 0; i < vip->n_order; i++) {
 		const struct vip_node *n = node_of(nodes, vip->order[i]);
-		if (n == NULL)
+		/* One that has lost its address is left out: for its sake alone no other lets go. */
+		if (n == NULL || address_of(n, family) == NULL)
 			continue;
 		if (n->id == nodes->self)
 			r->source = *address_of(n, family);

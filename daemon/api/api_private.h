@@ -267,6 +267,9 @@ struct write_then {
 };
 /* Proposes a write and takes the turn until it is answered. author NULL: the call's, with its Idempotency-Key. */
 void write_propose(struct api *a, struct call *c, struct store_write *sw, const struct write_then *then);
+/* The answer to a write that was not committed, or not proposed: -errno of store_propose(). */
+void write_answer(struct call *c, const struct store_result *r, const char *operation);
+void write_refuse(struct call *c, int err);
 /* The operation of the write under way, NULL = none. */
 const char *write_operation(const struct api *a);
 /* A timer's: whose turn is it? */

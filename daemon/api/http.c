@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "daemon/api/api_private.h"
+#include "daemon/base/wipe.h"
 
 /* ---- reading ---- */
 
@@ -162,10 +163,13 @@ static void send_json(struct call *c, int status, const char *reason, json_t *js
 
 	ASSERT(text != NULL);
 	json_decref(json);
+	/* A join token may be in it, or a backup: at once, as growing would leave copies. */
+	sbuf_reserve(&body, strlen(text) + 2);
 	sbuf_puts(&body, text);
 	sbuf_putc(&body, '\n'); /* at a terminal the next prompt begins a line */
-	free(text);
+	wipe_free(text);
 	send_answer(c, status, reason, (struct str) { body.p, body.n });
+	wipe_block(body.p);
 	sbuf_fini(&body);
 }
 

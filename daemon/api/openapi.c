@@ -32,6 +32,20 @@ static void add_query_parameters(json_t *list, const char *query)
 	}
 }
 
+/* A write to the cluster's log: its outcome may not be known in time. */
+static bool is_logged(const struct resource *r)
+{
+	static const char *const parts[] = { "/config", "/cluster/tokens", "/cluster/members", "/cluster/change",
+					     "/cluster/leave", "/cluster/rotate-keys" };
+
+	if (r->method == EVHTTP_REQ_GET)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (strstr(r->pattern, parts[i]) != NULL)
+			return true;
+	return strstr(r->query, "scope") != NULL;
+}
+
 static void add_header_parameters(json_t *list, const struct resource *r)
 {
 	if (r->method == EVHTTP_REQ_GET || r->method == EVHTTP_REQ_HEAD)
@@ -40,7 +54,7 @@ static void add_header_parameters(json_t *list, const struct resource *r)
 		json_array_append_new(list, parameter("If-Match", 8, "header"));
 		json_array_append_new(list, parameter("If-None-Match", 13, "header"));
 	}
-	if (r->role != ROLE_NONE && r->method != EVHTTP_REQ_DELETE)
+	if (r->role != ROLE_NONE && (r->method != EVHTTP_REQ_DELETE || is_logged(r)))
 		json_array_append_new(list, parameter("Idempotency-Key", 15, "header"));
 }
 
@@ -75,7 +89,7 @@ static json_t *responses(const struct resource *r)
 
 	if (r->fn == res_object_put || r->fn == res_object_patch)
 		json_object_set_new(o, "201", json_pack("{s:s}", "description", "Created"));
-	if (r->method != EVHTTP_REQ_GET && (strstr(r->pattern, "/config") != NULL || strstr(r->query, "scope") != NULL))
+	if (is_logged(r))
 		json_object_set_new(o, "202",
 				    json_pack("{s:s}", "description", "Not known in time; the Location tells later"));
 	return o;

@@ -112,19 +112,44 @@ static bool is_runtime(json_t *runtime)
 	return are_states(json_object_get(runtime, "nodes"), false);
 }
 
-/* A node that has nothing to lose: alone, and with the configuration it started with, or the very one that comes. */
+#define RESTORE "restore" /* how comments of both entries begin that a restore makes */
+
+static bool is_of_restore(const struct entry *e)
+{
+	return strncmp(e->comment, RESTORE, strlen(RESTORE)) == 0;
+}
+
+/* Nobody has set anything since the configuration came: the newest run-time entry is older, or a restore's own. */
+static bool is_untouched(const struct entry *config, const struct entry *runtime)
+{
+	return runtime == NULL || is_of_restore(runtime) || (config != NULL && runtime->position < config->position);
+}
+
+/* A node that has nothing to lose: alone, and with the configuration it started with, or with what a restore of the
+ * very one that comes has made; and in both cases with no run-time state of its own. */
 static bool is_fresh(struct call *c, json_t *next)
 {
 	const struct api *a = c->api;
 	json_t *is = a->conf->document, *first = a->env.node->initial_config;
+	const struct entry *config = store_last(a->env.store, ENTRY_CONFIG);
+	const struct entry *runtime = store_last(a->env.store, ENTRY_RUNTIME);
 
 	if (store_identity(a->env.store).cluster != 0) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node is in a cluster: a backup is restored on a single, fresh node");
 		return false;
 	}
-	if (a->conf->revision == 0 || json_equal(is, next) || (first != NULL && json_equal(is, first)))
+	bool again = config != NULL && is_of_restore(config) && json_equal(is, next);
+	bool started = a->conf->revision == 0 || (first != NULL && json_equal(is, first));
+	bool untouched = is_untouched(config, runtime);
+	if ((again && untouched) || (started && (runtime == NULL || is_of_restore(runtime))))
 		return true;
+	if (again || started) {
+		call_problem(c, PROBLEM_CONFLICT, NULL,
+			     "this node has run-time state of its own (%s): a backup is restored on a fresh node",
+			     runtime->comment);
+		return false;
+	}
 	call_problem(
 		c, PROBLEM_CONFLICT, NULL,
 		"this node has a configuration of its own (revision %llu): a backup is restored on a fresh node; to "
@@ -148,11 +173,11 @@ static void restore(struct call *c, json_t *next, json_t *runtime)
 {
 	/* Asked again, because the answer was lost or the second half failed. */
 	if (json_equal(c->api->conf->document, next) && c->api->conf->revision > 0 && !call_flag(c, "dry_run")) {
-		runtime_store(c, json_incref(runtime), "restore", &(struct write_then) { .committed = on_stored });
+		runtime_store(c, json_incref(runtime), RESTORE, &(struct write_then) { .committed = on_stored });
 		return;
 	}
 	struct config_write w = {
-		.next = json_incref(next), .operation = "restore", .status = 200, .runtime = json_incref(runtime)
+		.next = json_incref(next), .operation = RESTORE, .status = 200, .runtime = json_incref(runtime)
 	};
 	config_commit(c, &w);
 }

@@ -15,6 +15,7 @@ struct asked {
 	struct cluster_call q;
 	char author[sizeof(((struct identity *)0)->author)];
 	char node[64];
+	struct write_key key;
 };
 
 static void cancel(struct call *c)
@@ -76,7 +77,23 @@ void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt
 		call_problem(c, p, NULL, "%s", text);
 }
 
-static void ask(struct call *c, enum cluster_verb verb, const char *keys)
+void cluster_call_result(struct cluster_call *q, const struct store_result *r, const char *operation)
+{
+	struct call *c = end(q);
+
+	if (c != NULL)
+		write_answer(c, r, operation);
+}
+
+void cluster_call_not_proposed(struct cluster_call *q, int err)
+{
+	struct call *c = end(q);
+
+	if (c != NULL)
+		write_refuse(c, err);
+}
+
+static void ask_for(struct call *c, enum cluster_verb verb, const char *keys, bool writes)
 {
 	struct api *api = c->api;
 
@@ -91,9 +108,27 @@ static void ask(struct call *c, enum cluster_verb verb, const char *keys)
 	snprintf(a->author, sizeof(a->author), "%s", c->who.author);
 	snprintf(a->node, sizeof(a->node), "%s", c->params[0] != NULL ? c->params[0] : "");
 	a->q = (struct cluster_call) { .verb = verb, .body = body, .node = a->node, .author = a->author, .call = c };
+	if (writes) {
+		struct store_write w = { 0 };
+		write_set_key(c, &a->key, &w);
+		a->q.idempotency_key = w.idempotency_key;
+		a->q.request_hash = w.request_hash;
+	}
 	c->arg = a;
 	c->cancel = cancel;
 	api->env.cluster_call(&a->q, api->env.arg);
+}
+
+static void ask(struct call *c, enum cluster_verb verb, const char *keys)
+{
+	ask_for(c, verb, keys, false);
+}
+
+/* What becomes one write to the log: made once under an Idempotency-Key. */
+static void ask_write(struct call *c, enum cluster_verb verb, const char *keys)
+{
+	if (!write_replayed(c))
+		ask_for(c, verb, keys, true);
 }
 
 void res_cluster_members(struct call *c)
@@ -108,7 +143,17 @@ void res_cluster_init(struct call *c)
 
 void res_cluster_token(struct call *c)
 {
-	ask(c, CLUSTER_TOKEN, "voter_only,replace,ttl");
+	ask_write(c, CLUSTER_TOKEN, "voter_only,replace,ttl");
+}
+
+void res_cluster_tokens(struct call *c)
+{
+	ask(c, CLUSTER_TOKENS, NULL);
+}
+
+void res_cluster_token_revoke(struct call *c)
+{
+	ask_write(c, CLUSTER_TOKEN_REVOKE, NULL);
 }
 
 void res_cluster_join(struct call *c)
@@ -118,17 +163,17 @@ void res_cluster_join(struct call *c)
 
 void res_cluster_leave(struct call *c)
 {
-	ask(c, CLUSTER_LEAVE, "");
+	ask_write(c, CLUSTER_LEAVE, "");
 }
 
 void res_cluster_remove(struct call *c)
 {
-	ask(c, call_flag(c, "force") ? CLUSTER_REMOVE_FORCED : CLUSTER_REMOVE, NULL);
+	ask_write(c, call_flag(c, "force") ? CLUSTER_REMOVE_FORCED : CLUSTER_REMOVE, NULL);
 }
 
 void res_cluster_cancel(struct call *c)
 {
-	ask(c, CLUSTER_CANCEL, NULL);
+	ask_write(c, CLUSTER_CANCEL, NULL);
 }
 
 void res_cluster_force_quorum(struct call *c)
@@ -138,7 +183,7 @@ void res_cluster_force_quorum(struct call *c)
 
 void res_cluster_rotate_keys(struct call *c)
 {
-	ask(c, CLUSTER_ROTATE_KEYS, "");
+	ask_write(c, CLUSTER_ROTATE_KEYS, "");
 }
 
 void res_cluster_lost(struct call *c)

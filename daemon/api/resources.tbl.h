@@ -46,6 +46,9 @@ RESOURCE(POST, "/api/v1/cluster/init", ROLE_ADMIN, res_cluster_init, "", JSON_TY
 	 "Make this node the first of a cluster")
 RESOURCE(POST, "/api/v1/cluster/tokens", ROLE_ADMIN, res_cluster_token, "", JSON_TYPE,
 	 "A token by which one node joins, once")
+RESOURCE(GET, "/api/v1/cluster/tokens", ROLE_ADMIN, res_cluster_tokens, "", "",
+	 "The tokens that were not used and have not expired, without what they are proved by")
+RESOURCE(DELETE, "/api/v1/cluster/tokens/{token}", ROLE_ADMIN, res_cluster_token_revoke, "", "", "Revoke a token")
 RESOURCE(POST, "/api/v1/cluster/join", ROLE_ADMIN, res_cluster_join, "", JSON_TYPE,
 	 "Make this node a member of an existing cluster")
 RESOURCE(POST, "/api/v1/cluster/leave", ROLE_ADMIN, res_cluster_leave, "", JSON_TYPE, "Take this node out of its cluster")

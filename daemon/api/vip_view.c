@@ -81,6 +81,17 @@ static void fill_said(const struct report_row *row, const struct report_vip *sai
 		n->generation = 0;
 }
 
+/* Of the family of one of the VIP's addresses: the other is of no use. */
+static bool has_useful_address(const struct vip_config *c, const struct vip_node *n)
+{
+	for (size_t i = 0; i < c->n_addresses; i++) {
+		sa_family_t family = c->addresses[i].ip.sa.sa_family;
+		if ((family == AF_INET6 ? n->address6 : n->address4).sa.sa_family == family)
+			return true;
+	}
+	return false;
+}
+
 static void add_node(const struct report_row *row, void *arg)
 {
 	struct nodes_walk *w = arg;
@@ -94,8 +105,7 @@ static void add_node(const struct report_row *row, void *arg)
 	snprintf(n.name, sizeof(n.name), "%s", row->name);
 	if (row->report != NULL)
 		fill_said(row, said, w->self, &n);
-	bool has_address = n.address4.sa.sa_family != 0 || n.address6.sa.sa_family != 0;
-	if (is_named(w->config, row->name) && !row->own && !has_address) {
+	if (is_named(w->config, row->name) && !row->own && !has_useful_address(w->config, &n)) {
 		w->complete = w->complete && row->report != NULL && row->report->n_vips > 0;
 		w->nodes->unheard += row->report == NULL;
 		return;

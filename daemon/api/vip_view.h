@@ -9,7 +9,8 @@
 #include "daemon/conf/conf.h"
 
 /* The members as far as they matter to one VIP. Those who may hold it and whose address is not known (never heard, or
- * without its interface) are left out; *ret_complete: nobody was left out who was never heard. */
+ * without its interface, or without an address of the VIP's families) are left out; *ret_complete: nobody was left out
+ * who was never heard. */
 void vip_view_nodes(const struct report_view *view, int64_t now_ms, const struct vip_config *c, struct vip_nodes *ret,
 		    bool *ret_complete);
 /* What is configured, in ids, and who holds it: this node, else another that is fresh. */

@@ -101,7 +101,7 @@ static void answer_unknown(struct call *c, const char *operation, int error)
 	free(location);
 }
 
-static void answer_refused(struct call *c, const struct store_result *r, const char *operation)
+void write_answer(struct call *c, const struct store_result *r, const char *operation)
 {
 	switch (r->result) {
 	case CORE_FULL:
@@ -148,7 +148,7 @@ static bool finish(struct write *w, struct call *c, const struct store_result *r
 	if (c != NULL && r->result == CORE_STALE)
 		again_later(a, c);
 	else if (c != NULL)
-		answer_refused(c, r, w->operation);
+		write_answer(c, r, w->operation);
 	return false;
 }
 
@@ -195,9 +195,9 @@ static void cancel_write(struct call *c)
 	call_free(c);
 }
 
-static void refuse_at_once(struct api *a, struct call *c, int err)
+void write_refuse(struct call *c, int err)
 {
-	int disk = store_disk_error(a->env.store);
+	int disk = store_disk_error(c->api->env.store);
 
 	if (err == -ENOTCONN && disk != 0)
 		answer_disk(c, disk);
@@ -234,7 +234,7 @@ void write_propose(struct api *a, struct call *c, struct store_write *sw, const 
 		if (then->failed != NULL)
 			taken = then->failed(a, c, NULL, then->arg);
 		else if (c != NULL)
-			refuse_at_once(a, c, err);
+			write_refuse(c, err);
 		if (then->release != NULL && !taken)
 			then->release(then->arg);
 		free(w);

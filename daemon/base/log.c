@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The log: logfmt, one write per line, safe from every thread.
+ * The log: logfmt, lines are written whole, safe from every thread.
  *
  * libqb's logger was looked at and left out here: it guards re-entry with a plain static flag and so drops lines when
  * two threads log at once, which a line per transaction cannot afford.
  */
-#include "daemon/base/log.h"
-
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/log_private.h"
 
 const char *const log_level_names[LOG_LEVEL_COUNT] = { "debug", "info", "notice", "warning", "error" };
 
@@ -209,6 +210,61 @@ static int syslog_priority(enum log_level level)
 	return prio[level];
 }
 
+/* All of it, however long that takes. */
+static bool write_all(const char *p, size_t n)
+{
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	while (n > 0) {
+		ssize_t done = write(STDERR_FILENO, p, n);
+		if (done < 0 && errno == EAGAIN) /* others have the descriptor, too, and may have made it so */
+			poll(&room, 1, -1);
+		else if (done < 0 && errno != EINTR)
+			return false;
+		if (done > 0) {
+			p += done;
+			n -= (size_t)done;
+		}
+	}
+	return true;
+}
+
+/* As many lines at a time as a pipe takes in one piece: others may write to it. */
+static bool write_stderr(const char *lines, size_t n)
+{
+	char out[PIPE_BUF];
+	size_t used = 0;
+
+	for (const char *end = lines + n, *p = lines, *next; p < end; p = next) {
+		next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+		size_t line = (size_t)(next - p) - 1; /* without its level */
+		if (used + line > sizeof(out)) {
+			if (!write_all(out, used))
+				return false;
+			used = 0;
+		}
+		memcpy(out + used, p + 1, line);
+		used += line;
+	}
+	return write_all(out, used);
+}
+
+static void write_syslog(const char *lines, size_t n)
+{
+	for (const char *end = lines + n, *p = lines, *next; p < end; p = next) {
+		next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+		syslog(syslog_priority((enum log_level)p[0]), "%.*s", (int)(next - p) - 2, p + 1);
+	}
+}
+
+bool log_write(const char *lines, size_t n)
+{
+	if (target != LOG_TARGET_SYSLOG)
+		return write_stderr(lines, n);
+	write_syslog(lines, n);
+	return true;
+}
+
 void log_end(struct logline *l)
 {
 	if (capture != NULL) {
@@ -216,17 +272,21 @@ void log_end(struct logline *l)
 		capture(l->level, l->text, capture_arg);
 		return;
 	}
-	if (!log_enabled(l->level))
+	if (!log_enabled(l->level) || log_queue_put(l->level, l->text, l->n))
 		return;
 	if (target == LOG_TARGET_SYSLOG) {
 		syslog(syslog_priority(l->level), "%.*s", (int)l->n, l->text);
 		return;
 	}
 	l->text[l->n++] = '\n';
-	ssize_t done;
-	do {
-		done = write(STDERR_FILENO, l->text, l->n);
-	} while (done < 0 && errno == EINTR);
+	(void)write_all(l->text, l->n);
+}
+
+void log_last_words(const char *text, size_t n)
+{
+	if (target == LOG_TARGET_STDERR && log_queue_put(LOG_LEVEL_ERROR, text, n))
+		return;
+	(void)(write_all(text, n) && write_all("\n", 1));
 }
 
 void log_msg(enum log_level level, const char *event, const char *fmt, ...)

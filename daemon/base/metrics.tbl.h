@@ -54,3 +54,5 @@ METRIC(VIP_TRANSITIONS_TOTAL, "vip_transitions_total", METRIC_COUNTER, "vip,to",
 METRIC(RESOLVER_FAILURES_TOTAL, "resolver_failures_total", METRIC_COUNTER, "", NONE, 1, "Failed name look-ups.")
 METRIC(WORKER_LAG_SECONDS, "worker_lag_seconds", METRIC_GAUGE, "worker", NONE, 1e-6,
        "How late a worker's loop turns, at its last tick.")
+METRIC(LOG_LINES_DROPPED_TOTAL, "log_lines_dropped_total", METRIC_COUNTER, "", NONE, 1,
+       "Lines of the log that nobody read in time: above 0, what takes the log stands still or is too slow.")

@@ -8,10 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/base/log.h"
+
 _Noreturn void base_panic(const char *file, int line, const char *what)
 {
-	fprintf(stderr, "postroad: panic at %s:%d: %s\n", file, line, what);
-	fflush(stderr);
+	char text[512];
+	int n = snprintf(text, sizeof(text), "postroad: panic at %s:%d: %s", file, line, what);
+
+	log_last_words(text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 	abort();
 }
 

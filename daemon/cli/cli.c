@@ -165,7 +165,12 @@ const struct command cli_commands[] = {
 	  "postroad cluster token > token  # carry it to the new node, and keep it secret\n"
 	  "postroad cluster token --voter-only | ssh n3 postroad cluster join --voter-only --token-file - --link "
 	  "10.0.0.13",
-	  NULL, cmd_cluster_token },
+	  "Only a verifier of it is stored: what is printed cannot be shown again.", cmd_cluster_token },
+	{ "cluster tokens", "", 0, 0, 0, "the join tokens that were not used, and when they end",
+	  "postroad cluster tokens", NULL, cmd_cluster_tokens },
+	{ "cluster revoke", "ID", 1, 1, 0, "end a join token that was not used",
+	  "postroad cluster revoke 5f0c9a1b2c3d4e5f  # as `postroad cluster tokens` names it", NULL,
+	  cmd_cluster_revoke },
 	{ "cluster join", "", 0, 0, OPT(LINK) | OPT(LISTEN) | OPT(VOTER_ONLY) | OPT(FORCE) | OPT(TOKEN_FILE),
 	  "make this node a member of a cluster",
 	  "postroad cluster join --token-file token --link 10.0.0.12  # on the machine itself, as root",

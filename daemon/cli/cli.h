@@ -211,9 +211,10 @@ cli_run_fn cmd_status, cmd_top, cmd_config_get, cmd_config_apply, cmd_config_edi
 	cmd_config_rollback, cmd_config_check, cmd_server_list, cmd_server_state, cmd_server_weight, cmd_node_list,
 	cmd_node_state, cmd_vip_list, cmd_vip_move, cmd_vip_rebalance, cmd_session_list, cmd_session_kill,
 	cmd_session_trace, cmd_explain, cmd_events, cmd_token_create, cmd_token_revoke, cmd_token_list, cmd_user_add,
-	cmd_user_remove, cmd_user_list, cmd_completion, cmd_cluster_init, cmd_cluster_token, cmd_cluster_join,
-	cmd_cluster_leave, cmd_cluster_remove, cmd_cluster_replace, cmd_cluster_cancel, cmd_cluster_force_quorum,
-	cmd_cluster_rotate_keys, cmd_cluster_status, cmd_cluster_backup, cmd_cluster_restore;
+	cmd_user_remove, cmd_user_list, cmd_completion, cmd_cluster_init, cmd_cluster_token, cmd_cluster_tokens,
+	cmd_cluster_revoke, cmd_cluster_join, cmd_cluster_leave, cmd_cluster_remove, cmd_cluster_replace,
+	cmd_cluster_cancel, cmd_cluster_force_quorum, cmd_cluster_rotate_keys, cmd_cluster_status, cmd_cluster_backup,
+	cmd_cluster_restore;
 
 /* ---- configuration writes, shared by config and token commands ---- */
 

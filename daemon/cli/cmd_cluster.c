@@ -213,8 +213,8 @@ static int make_token(struct cli *c, const char *replace)
 	} else {
 		fprintf(stderr,
 			"Lets one node in within %ld s. On that node: postroad cluster join%s --token-file - "
-			"--link ADDRESS\n",
-			ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "");
+			"--link ADDRESS\nTo take it back: postroad cluster revoke %s\n",
+			ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "", cli_str(rp.json, "token_id"));
 		puts(cli_str(rp.json, "token"));
 	}
 	http_reply_fini(&rp);
@@ -229,6 +229,47 @@ int cmd_cluster_token(struct cli *c)
 int cmd_cluster_replace(struct cli *c)
 {
 	return make_token(c, c->args[0]);
+}
+
+int cmd_cluster_tokens(struct cli *c)
+{
+	struct http_reply rp;
+	const char *id;
+	json_t *k;
+	int rc = http_get(c, CLI_API "/cluster/tokens", &rp);
+
+	if (rc != EXIT_DONE)
+		return rc;
+	if (cli_has(c, OPT_JSON)) {
+		cli_print_json(rp.json);
+	} else {
+		struct table *table = table_new("ID EXPIRES FOR");
+		json_object_foreach(json_object_get(rp.json, "tokens"), id, k) {
+			const char *replaces = cli_str(k, "replaces");
+			table_add(table, id);
+			table_add(table, cli_str(k, "expires"));
+			table_add(table, *replaces ? replaces : cli_is_true(k, "voter_only") ? "a voter" : "a node");
+		}
+		table_end(table, c->colour);
+	}
+	http_reply_fini(&rp);
+	return EXIT_DONE;
+}
+
+int cmd_cluster_revoke(struct cli *c)
+{
+	struct sbuf path = { 0 };
+	struct http_reply rp;
+
+	sbuf_puts(&path, CLI_API "/cluster/tokens/");
+	http_add_segment(&path, c->args[0]);
+	int rc = call(c, "DELETE", path.p, NULL, &rp);
+	sbuf_fini(&path);
+	if (rc != EXIT_DONE)
+		return rc;
+	http_reply_fini(&rp);
+	puts("It lets nobody in any more.");
+	return EXIT_DONE;
 }
 
 /* ---- going ---- */

@@ -468,9 +468,9 @@ int http_call(struct cli *c, const struct http_request *rq, struct http_reply *r
 		if (ret->status / 100 != 2 && ret->status != rq->also_fine)
 			rc = explain_refusal(c, ret);
 	}
-	if (rc == EXIT_DONE && ret->status == 202) {
-		cli_error("the outcome is not known yet; ask for it at %s",
-			  ret->location != NULL ? ret->location : "the node");
+	/* Without a place to ask at it is accepted, and goes on. */
+	if (rc == EXIT_DONE && ret->status == 202 && ret->location != NULL) {
+		cli_error("the outcome is not known yet; ask for it at %s", ret->location);
 		rc = EXIT_FAILED;
 	}
 	if (rc != EXIT_DONE)

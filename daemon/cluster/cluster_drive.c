@@ -84,6 +84,16 @@ static void fill_nodes(const struct members *t, uint64_t generation, struct ha_c
 	free(c);
 }
 
+static void fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN])
+{
+	int64_t now = clock_mono_ms();
+
+	if (now - n->files.key_asked_ms <= CLUSTER_CALL_MS)
+		return;
+	n->files.key_asked_ms = now;
+	cluster_fetch_key(n, hash);
+}
+
 static void stage(struct cluster_node *n, const struct members *t, uint64_t generation)
 {
 	bool next = t->change.kind != MEMBERS_NONE && t->change.step == MEMBERS_PREPARE &&
@@ -98,12 +108,19 @@ static void stage(struct cluster_node *n, const struct members *t, uint64_t gene
 		fill_nodes(t, generation, &m->corosync);
 		n->files.install_tried = generation;
 		(void)!request(n, m, on_staged);
-	} else if (clock_mono_ms() - n->files.key_asked_ms > CLUSTER_CALL_MS) {
-		n->files.key_asked_ms = clock_mono_ms();
-		cluster_fetch_key(n, hash);
+	} else {
+		fetch_key(n, hash);
 	}
 	explicit_bzero(m, sizeof(*m));
 	free(m);
+}
+
+/* But for those that a request has made a moment ago, and that the next table may name. */
+static void forget_keys(struct cluster_node *n, const struct members *t)
+{
+	bool all = trust_files_keep_keys(&n->trust, t->key, t->change.key, clock_wall());
+
+	n->files.keys_due_ms = all ? 0 : clock_mono_ms() + (int64_t)TRUST_KEY_YOUNG_SEC * 1000;
 }
 
 static void on_installed(const struct ha_message *m, void *arg)
@@ -124,7 +141,7 @@ static void on_installed(const struct ha_message *m, void *arg)
 	n->files.installed = n->files.install_tried;
 	n->files.install_tried = 0;
 	if (t != NULL)
-		trust_files_keep_keys(&n->trust, t->key, t->change.key);
+		forget_keys(n, t);
 }
 
 static void install(struct cluster_node *n, const struct members *t)
@@ -238,6 +255,57 @@ static void propose(struct cluster_node *n, const struct cluster_view *v, const 
 		n->proposing = false;
 }
 
+/* ---- a next key that is lost ---- */
+
+static bool has_key(const struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	bool has = trust_files_read_key(&n->trust, hash, key);
+
+	explicit_bzero(key, sizeof(key));
+	return has;
+}
+
+static void propose_key(struct cluster_node *n, const struct cluster_view *v)
+{
+	struct cluster_proposal p = { .comment = "another key", .fn = on_proposed, .arg = n };
+	uint8_t hash[MEMBERS_HASH_LEN];
+	struct members_refusal why;
+	struct members *to = NULL;
+
+	if (!trust_files_make_key(&n->trust, hash))
+		log_msg(LOG_LEVEL_ERROR, "cluster", "no new key can be kept below %s", n->trust.dir);
+	else if ((to = members_rekey(n->table, &v->view, hash, &why)) == NULL)
+		log_msg(LOG_LEVEL_INFO, "cluster", "%s", why.text);
+	if (to == NULL)
+		return;
+	log_msg(LOG_LEVEL_WARNING, "cluster", "nobody has the key of the change under way: it gets another one");
+	n->proposing = cluster_propose(n, to, &p) == 0;
+}
+
+/* Whoever coordinates must have it: who comes back later asks for it. It went with the node that made it, or with a
+ * disk. True: that was the step. */
+static bool tend_key(struct cluster_node *n, const struct cluster_view *v, int64_t now)
+{
+	const struct members *t = n->table;
+	const struct members_change *c = t == NULL ? NULL : &t->change;
+	bool mine = c != NULL && t == cluster_table(n) && v->view.quorate && c->kind != MEMBERS_NONE &&
+		    c->step == MEMBERS_PREPARE && c->rotates && members_coordinator(t, &v->view) == v->view.self;
+
+	if (!mine || has_key(n, c->key)) {
+		n->files.key_lost_ms = 0;
+		return false;
+	}
+	if (n->files.key_lost_ms == 0)
+		n->files.key_lost_ms = now;
+	fetch_key(n, c->key);
+	if (now - n->files.key_lost_ms < CLUSTER_KEY_LOST_MS)
+		return false;
+	n->files.key_lost_ms = 0;
+	propose_key(n, v);
+	return true;
+}
+
 /* ---- what is next ---- */
 
 static void watch_waiting(struct cluster_node *n, const struct members_action *a, int64_t now)
@@ -325,7 +393,9 @@ void cluster_drive(struct cluster_node *n)
 	own_certificate_tend(n, now);
 	corosync_status(n->corosync, &status);
 	tell_hang(n, &status);
-	if (end_hang(n, &status, now) || start(n, &status, now))
+	if (n->files.keys_due_ms != 0 && now >= n->files.keys_due_ms && t == n->table)
+		forget_keys(n, t);
+	if (end_hang(n, &status, now) || start(n, &status, now) || tend_key(n, &v, now))
 		return;
 	act(n, &v, now);
 }

@@ -82,19 +82,40 @@ enum cluster_standing cluster_node_standing(const struct cluster_node *n)
 	return me != NULL && me->state == MEMBERS_LEAVING ? CLUSTER_LEAVES : CLUSTER_STAYS;
 }
 
-/* So that a start knows it without the others, and addresses outlive a forced quorum. */
-static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
+bool cluster_lacks_table(const struct cluster_node *n)
+{
+	return store_identity(n->env.store).cluster != 0 && cluster_table(n) == NULL;
+}
+
+/* A log that is damaged had a table, and gets it from the others. */
+bool cluster_half_founded(const struct cluster_node *n)
+{
+	return cluster_lacks_table(n) && !store_identity(n->env.store).joined && store_can_vote(n->env.store);
+}
+
+int cluster_remember(const struct cluster_node *n, uint64_t position, struct str document)
 {
 	struct sbuf bytes = { 0 };
 	uint8_t head[8];
 
 	le_put(head, position, sizeof(head));
 	sbuf_add(&bytes, head, sizeof(head));
-	members_encode(t, &bytes);
+	sbuf_add(&bytes, document.p, document.n);
 	int err = trust_files_write(&n->trust, TABLE_FILE, cluster_str(&bytes));
 	if (err != 0)
 		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes cannot be kept: %s", strerror(-err));
 	sbuf_fini(&bytes);
+	return err;
+}
+
+/* So that a start knows it without the others, and addresses outlive a forced quorum. */
+static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
+{
+	struct sbuf document = { 0 };
+
+	members_encode(t, &document);
+	(void)!cluster_remember(n, position, cluster_str(&document));
+	sbuf_fini(&document);
 }
 
 static void recall(struct cluster_node *n)
@@ -196,7 +217,10 @@ int cluster_propose(struct cluster_node *n, struct members *to, const struct clu
 				 .author = p->author != NULL ? p->author : "cluster",
 				 .comment = p->comment,
 				 .document = cluster_str(&document),
-				 .expect_position = n->position };
+				 .expect_position = n->position,
+				 .operation = p->operation,
+				 .idempotency_key = p->idempotency_key,
+				 .request_hash = p->request_hash };
 	int err = store_propose(n->env.store, &w, p->fn, p->arg);
 	sbuf_fini(&document);
 	members_free(to);
@@ -251,11 +275,29 @@ static bool is_too_far(const struct cluster_node *n, char **ret_why)
 	return *ret_why != NULL;
 }
 
+/* The group of a member that hears nobody. No view comes: were it alone in one, the tie-breaker of two would decide
+ * while the other one may do so too. */
+static int to_nobody(void *self, struct str bytes)
+{
+	UNUSED(self);
+	UNUSED(bytes);
+	return -ENOTCONN;
+}
+
+static void no_resync(void *self)
+{
+	UNUSED(self);
+}
+
+static const struct transport nobody = { .multicast = to_nobody, .resync = no_resync };
+
 bool cluster_begin(struct cluster_node *n, char **ret_why)
 {
 	struct corosync_options o = { .id = store_identity(n->env.store).id };
 
 	ASSERT(n->corosync == NULL);
+	store_attach(n->env.store, &nobody);
+	n->attached = true;
 	if (!trust_files_load(&n->trust, ret_why) || is_too_far(n, ret_why))
 		return false;
 	own_certificate_loaded(n);
@@ -303,9 +345,12 @@ bool cluster_end(struct cluster_node *n)
 {
 	char *why = NULL;
 
-	if (n->corosync != NULL) {
+	/* Once: each time would bring another view to be written down, and nothing is left while a write is under way.
+	 */
+	if (n->attached) {
 		store_attach(n->env.store, NULL);
 		stop_corosync(n);
+		n->attached = false;
 	}
 	if (store_identity(n->env.store).cluster != 0) {
 		if (!n->env.leaving(n->env.arg) || store_leave(n->env.store) != 0)
@@ -318,6 +363,9 @@ bool cluster_end(struct cluster_node *n)
 	forget_tables(n);
 	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
+	free(n->cannot);
+	n->cannot = NULL;
+	cluster_warn_over(n, "cluster");
 	log_msg(LOG_LEVEL_NOTICE, "cluster_left", "this node stands alone again");
 	n->env.event("cluster", json_pack("{s:s}", "what", "left"), n->env.arg);
 	return true;
@@ -348,6 +396,32 @@ static void watch_views(struct cluster_node *n)
 	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
 }
 
+static void begin_as_member(struct cluster_node *n)
+{
+	char *why = NULL;
+
+	if (cluster_begin(n, &why))
+		return;
+	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
+	 */
+	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
+	free(n->cannot);
+	n->cannot = why;
+	n->start_told = false;
+}
+
+static void start_as_member(struct cluster_node *n)
+{
+	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
+
+	recall(n);
+	if (e != NULL)
+		cluster_node_applied(n, e);
+	/* Nobody else knows of that cluster: what is left is a node alone. */
+	if (!cluster_half_founded(n))
+		begin_as_member(n);
+}
+
 /* What was found before there was anybody to tell. */
 static void tell_start(struct cluster_node *n)
 {
@@ -359,6 +433,24 @@ static void tell_start(struct cluster_node *n)
 		cluster_warn(n, "cluster", "this node cannot take part in its cluster: %s", n->cannot);
 }
 
+/* An init or a join that ended between the number of its cluster and the table. Of an init, the table may also have
+ * come after its answer was given up. */
+static void watch_half(struct cluster_node *n)
+{
+	bool forms = n->forming || n->join != NULL || n->purging, lacks = !forms && cluster_lacks_table(n);
+
+	if (!forms && n->table != NULL && !n->attached && store_identity(n->env.store).cluster != 0)
+		begin_as_member(n);
+	if (lacks && !n->lacks_table)
+		cluster_warn(n, "cluster", "this node has the number of a cluster, and no table of nodes: %s",
+			     cluster_half_founded(n)
+				     ? "`postroad cluster init` goes on, `postroad cluster leave` ends it"
+				     : "it waits for one; `postroad cluster leave` makes it alone again");
+	else if (!lacks && n->lacks_table)
+		cluster_warn_over(n, "cluster");
+	n->lacks_table = lacks;
+}
+
 static void on_tick(void *arg)
 {
 	struct cluster_node *n = arg;
@@ -366,28 +458,13 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (n->stopped)
 		return;
+	watch_half(n);
 	tell_start(n);
 	watch_quorum(n);
 	watch_views(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
-}
-
-static void begin_as_member(struct cluster_node *n)
-{
-	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
-	char *why = NULL;
-
-	recall(n);
-	if (e != NULL)
-		cluster_node_applied(n, e);
-	if (cluster_begin(n, &why))
-		return;
-	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
-	 */
-	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
-	n->cannot = why;
 }
 
 struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
@@ -404,7 +481,7 @@ struct cluster_node *cluster_node_new(const struct cluster_node_env *env)
 	cluster_serve(n);
 	/* Keys of an init or join that came to nothing are forgotten. */
 	if (store_identity(env->store).cluster != 0)
-		begin_as_member(n);
+		start_as_member(n);
 	else
 		trust_files_forget(&n->trust);
 	timer_set_in(env->loop, &n->tick, 1);

@@ -22,9 +22,10 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000,  /* a request to postroad-ha that had no effect is made again */
-	CLUSTER_HUNG_MS = 30000,  /* corosync is killed then */
-	CLUSTER_FORMS_MS = 15000, /* after a start, a view or two are no trouble */
+	CLUSTER_AGAIN_MS = 5000,     /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_HUNG_MS = 30000,     /* corosync is killed then */
+	CLUSTER_KEY_LOST_MS = 30000, /* a next key that nobody has is another one then */
+	CLUSTER_FORMS_MS = 15000,    /* after a start, a view or two are no trouble */
 	CLUSTER_HAND_OVER_MS = 3000,
 	CLUSTER_BODY_MAX = 512 * 1024 /* bytes of a call between nodes */
 };
@@ -42,7 +43,9 @@ struct cluster_files {
 	uint64_t install_tried; /* of a generation that is not staged by this process: postroad-ha may have it */
 	int64_t started_ms;     /* when corosync was last told to start; 0 = not yet */
 	int64_t reloaded_ms, hung_ms, key_asked_ms;
-	bool hangs; /* corosync, as was told */
+	int64_t keys_due_ms; /* keys that no table names are forgotten then; 0 = there are none */
+	int64_t key_lost_ms; /* since when this node coordinates a change and lacks its key; 0 = it does not */
+	bool hangs;          /* corosync, as was told */
 };
 
 /* The key of entity tags, and of which of corosync's keys it was made. */
@@ -68,6 +71,7 @@ struct cluster_node {
 	struct cluster_node_env env;
 	struct trust_files trust;
 	struct corosync *corosync;
+	bool attached;       /* the store's group is not this node by itself */
 	struct event *event; /* of corosync's descriptor */
 	struct timer tick;
 	bool stopped;
@@ -83,6 +87,7 @@ struct cluster_node {
 	bool quorate; /* at the last look */
 	struct recent_views views;
 	bool start_told;  /* what was found at the start */
+	bool lacks_table; /* as was told */
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
@@ -110,6 +115,12 @@ static inline struct str cluster_str(const struct sbuf *b)
 
 /* The newest table this node knows of, NULL = none. */
 const struct members *cluster_table(const struct cluster_node *n);
+/* This node has the number of a cluster and no table: an init or a join ended in between. Half founded: an init it was,
+ * so nobody else can be in that cluster. */
+bool cluster_lacks_table(const struct cluster_node *n);
+bool cluster_half_founded(const struct cluster_node *n);
+/* Writes a table down for the next start. 0, or -errno, which is logged. */
+int cluster_remember(const struct cluster_node *n, uint64_t position, struct str document);
 /* A table by a call; kept where it is newer. `document` is copied. */
 void cluster_heard(struct cluster_node *n, uint64_t position, struct str document);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
@@ -126,6 +137,9 @@ struct cluster_proposal {
 	const char *comment, *author;
 	store_done_fn *fn;
 	void *arg;
+	/* As in struct store_write; NULL = none. */
+	const char *operation, *idempotency_key;
+	const uint8_t *request_hash;
 };
 int cluster_propose(struct cluster_node *n, struct members *to, const struct cluster_proposal *p) MUST_CHECK;
 
@@ -208,6 +222,14 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+/* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as
+ * a text; NULL = none. */
+void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,
+		    const struct members_refusal *why, const char *comment, const struct token *token);
+/* forming_tokens.c; the first and the last of a node that is able to write. */
+void forming_token_make(struct cluster_node *n, struct cluster_call *q);
+void forming_token_list(struct cluster_node *n, struct cluster_call *q);
+void forming_token_revoke(struct cluster_node *n, struct cluster_call *q);
 void forming_admit_stop(struct cluster_node *n);
 void forming_wait_stop(struct cluster_node *n);
 /* Cancels a join on the way. */

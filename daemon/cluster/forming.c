@@ -5,6 +5,7 @@
  * answer says what was written down, and GET /cluster/members how far it got.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cluster/members/preflight.h"
@@ -13,7 +14,6 @@
 #include "daemon/cluster/cluster_private.h"
 
 enum {
-	TTL_MAX_SEC = 7 * 24 * 3600,
 	CHANGE_TRIES = 5,
 	AGAIN_MS = 500,
 	ABSENT_MS = 5000,
@@ -103,6 +103,8 @@ struct change {
 	struct cluster_node *n;
 	struct cluster_call *q;
 	char *token; /* a secret, to be answered; NULL = none */
+	char token_id[MEMBERS_TOKEN_ID_MAX + 1];
+	char operation[STORE_OPERATION_LEN + 1];
 };
 
 static void end_change(struct change *c)
@@ -119,10 +121,10 @@ static void on_changed(const struct store_result *r, void *arg)
 	struct cluster_node *n = c->n;
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	if (r->result == CORE_COMMITTED || r->result == CORE_DUPLICATE) {
+	if (r->result == CORE_COMMITTED) {
 		json_t *o = forming_answer(n);
 		if (c->token != NULL)
-			json_object_set_new(o, "token", json_string(c->token));
+			json_object_update_new(o, json_pack("{s:s, s:s}", "token", c->token, "token_id", c->token_id));
 		cluster_call_answer(c->q, 200, o);
 		if (!n->stopped)
 			timer_set_in(n->env.loop, &n->tick, 1);
@@ -134,9 +136,8 @@ static void on_changed(const struct store_result *r, void *arg)
 	} else if (r->result == CORE_REFUSED) {
 		cluster_call_refuse(c->q, PROBLEM_CONFLICT, "The table is not one that could be decided by now.");
 	} else {
-		cluster_call_refuse(c->q, PROBLEM_NO_QUORUM,
-				    "It is not known whether this was written down: "
-				    "`postroad cluster status` tells.");
+		/* Of a token that was made before the text is not known any more. */
+		cluster_call_result(c->q, r, c->operation);
 	}
 	end_change(c);
 }
@@ -188,9 +189,8 @@ static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struc
 	return true;
 }
 
-/* to, why: as the functions of change.h give them. */
-static void change(struct cluster_node *n, struct cluster_call *q, struct members *to,
-		   const struct members_refusal *why, const char *comment, const char *token)
+void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,
+		    const struct members_refusal *why, const char *comment, const struct token *token)
 {
 	if (to == NULL) {
 		if (!wait_for(n, q, why))
@@ -198,12 +198,24 @@ static void change(struct cluster_node *n, struct cluster_call *q, struct member
 		return;
 	}
 	struct change *c = xcalloc(1, sizeof(*c));
-	*c = (struct change) { .n = n, .q = q, .token = token == NULL ? NULL : xstrdup(token) };
-	struct cluster_proposal p = { .comment = comment, .author = q->author, .fn = on_changed, .arg = c };
+	*c = (struct change) { .n = n, .q = q };
+	store_operation_new(c->operation);
+	if (token != NULL) {
+		c->token = xcalloc(1, TOKEN_TEXT_MAX);
+		token_format(token, c->token);
+		snprintf(c->token_id, sizeof(c->token_id), "%s", token->id);
+	}
+	struct cluster_proposal p = { .comment = comment,
+				      .author = q->author,
+				      .fn = on_changed,
+				      .arg = c,
+				      .operation = c->operation,
+				      .idempotency_key = q->idempotency_key,
+				      .request_hash = q->request_hash };
 	int err = cluster_propose(n, to, &p);
 	if (err == 0)
 		return;
-	cluster_call_refuse(q, PROBLEM_NO_QUORUM, "It cannot be written down: %s", strerror(-err));
+	cluster_call_not_proposed(q, err);
 	end_change(c);
 }
 
@@ -214,7 +226,7 @@ static bool is_able(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_CONFLICT,
 				    "This node is in no cluster: `postroad cluster init` or `join` makes it a member.");
 	else if (n->table == NULL || !store_quorate(n->env.store))
-		cluster_call_refuse(q, PROBLEM_NO_QUORUM, "nothing was changed");
+		cluster_call_not_proposed(q, -ENOTCONN);
 	else
 		return true;
 	return false;
@@ -223,63 +235,11 @@ static bool is_able(struct cluster_node *n, struct cluster_call *q)
 /* A new key, kept here for the others to fetch. False: answered. */
 static bool new_key(struct cluster_node *n, struct cluster_call *q, uint8_t hash[MEMBERS_HASH_LEN])
 {
-	uint8_t key[COROSYNC_KEY_LEN];
-	bool ok = corosync_key_make(key) && trust_files_write_key(&n->trust, key) == 0;
+	bool ok = trust_files_make_key(&n->trust, hash);
 
-	corosync_key_hash(key, hash);
-	explicit_bzero(key, sizeof(key));
 	if (!ok)
 		cluster_call_refuse(q, PROBLEM_INTERNAL, "A new key cannot be kept below the state directory.");
 	return ok;
-}
-
-/* ---- tokens ---- */
-
-static size_t add_addresses(const struct members *t, const struct cluster_view *v, struct token *token)
-{
-	for (size_t pass = 0; pass < 2; pass++) {
-		for (size_t i = 0; i < t->n && token->n < TOKEN_ADDRESSES_MAX; i++) {
-			const struct members_node *m = &t->list[i];
-			bool own = m->id == v->view.self;
-			if (m->state == MEMBERS_MEMBER && m->listen.sa.sa_family != 0 && own == (pass == 0))
-				token->addresses[token->n++] = m->listen;
-		}
-	}
-	return token->n;
-}
-
-static void make_token(struct cluster_node *n, struct cluster_call *q)
-{
-	json_t *ttl = json_object_get(q->body, "ttl"), *replace = json_object_get(q->body, "replace");
-	double seconds = ttl == NULL ? TOKEN_LIFETIME_SEC : json_number_value(ttl);
-	struct members_token entry = { .voter_only = json_is_true(json_object_get(q->body, "voter_only")) };
-	uint8_t authority[CA_FINGERPRINT_LEN];
-	char text[TOKEN_TEXT_MAX];
-	struct members_refusal why;
-	struct cluster_view v;
-	struct token token = { 0 };
-
-	if (!(seconds >= 1 && seconds <= TTL_MAX_SEC) ||
-	    (replace != NULL && json_string_length(replace) > MEMBERS_NAME_MAX)) {
-		cluster_call_refuse(q, PROBLEM_INVALID, "\"ttl\" is 1 to %d seconds, \"replace\" the name of a node",
-				    TTL_MAX_SEC);
-		return;
-	}
-	cluster_look(n, &v);
-	ca_fingerprint(n->trust.ca, authority);
-	if (!token_make(&token, authority, (uint64_t)(clock_wall() + seconds)) ||
-	    add_addresses(n->table, &v, &token) == 0) {
-		cluster_call_refuse(q, PROBLEM_INTERNAL, "no token can be made");
-		return;
-	}
-	memcpy(entry.id, token.id, sizeof(token.id));
-	token_stored(&token, entry.stored);
-	entry.expires = (double)(int64_t)(clock_wall() + seconds); /* whole ones are what the document keeps */
-	snprintf(entry.replaces, sizeof(entry.replaces), "%s", replace == NULL ? "" : json_string_value(replace));
-	token_format(&token, text);
-	token_wipe(&token);
-	change(n, q, members_token_add(n->table, &entry, clock_wall(), &why), &why, "a join token", text);
-	explicit_bzero(text, sizeof(text));
 }
 
 /* ---- going ---- */
@@ -299,7 +259,7 @@ static void remove_node(struct cluster_node *n, struct cluster_call *q)
 		return;
 	struct members_request r = { .key = hash, .force = q->verb == CLUSTER_REMOVE_FORCED };
 	cluster_look(n, &v);
-	change(n, q, members_remove(n->table, &v.view, m->id, &r, &why), &why, "remove a node", NULL);
+	forming_change(n, q, members_remove(n->table, &v.view, m->id, &r, &why), &why, "remove a node", NULL);
 }
 
 static void leave(struct cluster_node *n, struct cluster_call *q)
@@ -308,7 +268,16 @@ static void leave(struct cluster_node *n, struct cluster_call *q)
 	struct cluster_view v;
 
 	cluster_look(n, &v);
-	change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
+	forming_change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
+}
+
+/* There is nobody to be told: only this node knows that it was to be a member. */
+static void leave_without_table(struct cluster_node *n, struct cluster_call *q)
+{
+	log_msg(LOG_LEVEL_NOTICE, "cluster", "an init or a join that ended without a table is given up");
+	n->purging = true;
+	cluster_call_answer(q, 200, forming_answer(n));
+	timer_set_in(n->env.loop, &n->tick, 1);
 }
 
 static void rotate(struct cluster_node *n, struct cluster_call *q)
@@ -320,7 +289,7 @@ static void rotate(struct cluster_node *n, struct cluster_call *q)
 	if (!new_key(n, q, hash))
 		return;
 	cluster_look(n, &v);
-	change(n, q, members_rotate(n->table, &v.view, hash, &why), &why, "a new key", NULL);
+	forming_change(n, q, members_rotate(n->table, &v.view, hash, &why), &why, "a new key", NULL);
 }
 
 static void cancel(struct cluster_node *n, struct cluster_call *q)
@@ -329,7 +298,7 @@ static void cancel(struct cluster_node *n, struct cluster_call *q)
 	struct cluster_view v;
 
 	cluster_look(n, &v);
-	change(n, q, members_cancel(n->table, &v.view, &why), &why, "give a change up", NULL);
+	forming_change(n, q, members_cancel(n->table, &v.view, &why), &why, "give a change up", NULL);
 }
 
 static void force_quorum(struct cluster_node *n, struct cluster_call *q)
@@ -357,6 +326,8 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 		lost_list(n, q);
 	else if (q->verb == CLUSTER_LOST_FORGET)
 		lost_forget(n, q);
+	else if (q->verb == CLUSTER_TOKENS)
+		forming_token_list(n, q);
 	else if (n->forming || n->join != NULL)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is becoming a member just now.");
 	else if (q->verb == CLUSTER_INIT)
@@ -365,10 +336,14 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 		forming_join(n, q);
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
 		force_quorum(n, q);
+	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
+		leave_without_table(n, q);
 	else if (!is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)
-		make_token(n, q);
+		forming_token_make(n, q);
+	else if (q->verb == CLUSTER_TOKEN_REVOKE)
+		forming_token_revoke(n, q);
 	else if (q->verb == CLUSTER_LEAVE)
 		leave(n, q);
 	else if (q->verb == CLUSTER_CANCEL)

@@ -108,6 +108,9 @@ static void propose(struct admission *a)
 		free(a);
 		return;
 	}
+	/* Not before it is needed: a key that is in no table for long is forgotten. */
+	if (!a->has_key && join_asked_replaces(a->asked, n->table))
+		a->has_key = trust_files_make_key(&n->trust, a->key);
 	cluster_look(n, &v);
 	struct members *to = join_decide(a->asked, n->table, &v.view, a->has_key ? a->key : NULL, &why);
 	if (to == NULL) {
@@ -230,16 +233,10 @@ static void decide(struct join_asked *asked, void *arg)
 {
 	struct cluster_node *n = arg;
 	struct admission *a = xcalloc(1, sizeof(*a));
-	uint8_t key[COROSYNC_KEY_LEN];
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	*a = (struct admission) { .n = n, .asked = asked, .since_ms = clock_mono_ms() };
 	timer_init(&a->again, on_again, a);
-	if (n->table != NULL && join_asked_replaces(asked, n->table)) {
-		a->has_key = corosync_key_make(key) && trust_files_write_key(&n->trust, key) == 0;
-		corosync_key_hash(key, a->key);
-		explicit_bzero(key, sizeof(key));
-	}
 	look_at_it(a);
 }
 

@@ -3,7 +3,8 @@
  *
  * The hard thing: a node that serves mail becomes a member while it does, and a crash in between must leave either a
  * node alone or a member that can go on. The store's identity is the border: what is written before it is of no use to
- * a node alone, and all that comes after it follows from table and files.
+ * a node alone, and all that comes after it follows from table and files. Between the two there is a number and no
+ * table: a node alone still, on which init goes on with that number.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -148,8 +149,12 @@ static struct members *first_table(struct cluster_node *n, const char *name, con
 
 	snprintf(me.name, sizeof(me.name), "%s", n->env.config->node);
 	memcpy(me.links, w->links, sizeof(me.links));
-	random_bytes(&f->number, sizeof(f->number));
-	f->number = f->number >> 1 | 1;
+	f->number = store_identity(n->env.store).cluster;
+	if (f->number == 0) {
+		random_bytes(&f->number, sizeof(f->number));
+		f->number = f->number >> 1 | 1;
+	}
+	trust_files_forget(&n->trust); /* of a join that came to nothing, or of an init */
 	*ret_why = make_keys(n, name, &me, key_hash);
 	if (*ret_why != NULL)
 		return NULL;
@@ -165,8 +170,13 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 	struct forming_where w;
 	char *why = NULL;
 
-	if (store_identity(n->env.store).cluster != 0) {
+	if (store_identity(n->env.store).cluster != 0 && !cluster_half_founded(n)) {
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in a cluster already.");
+		return;
+	}
+	/* A first table that is under way yet names keys that must stay. */
+	if (cluster_half_founded(n) && !store_wait(n->env.store, 0)) {
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "A write is under way on this node: try again.");
 		return;
 	}
 	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))

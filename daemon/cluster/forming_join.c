@@ -114,7 +114,11 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
 	}
+	members_encode(a->table, &j->table);
 	int err = write_files(j, a);
+	/* Before there is an identity: without a table it would reach nobody after a crash. */
+	if (err == 0)
+		err = cluster_remember(j->n, a->position, cluster_str(&j->table));
 	if (err != 0) {
 		refuse(j, PROBLEM_INTERNAL, strerror(-err));
 		return;
@@ -123,7 +127,6 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 	j->id = a->id;
 	j->number = a->number;
 	j->position = a->position;
-	members_encode(a->table, &j->table);
 	become(j);
 }
 

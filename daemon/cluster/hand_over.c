@@ -2,7 +2,7 @@
  * A member's last act before a clean stop: of two voters the other one shall be able to write alone.
  *
  * The hard thing: the other one may have come back a moment ago and not be in sync yet, or not be heard. It is waited
- * for, for as long as a stop may take for it.
+ * for, for as long as a stop may take for it. And another entry may come first: then it is asked for again.
  */
 #include <stdlib.h>
 
@@ -35,13 +35,24 @@ static void on_late(void *arg)
 	tell(arg);
 }
 
+/* Certainly not made, and what stood against it may be over in a moment: another entry that came first, or one that is
+ * not decided yet, or a view that ended. */
+static bool may_be_asked_again(enum core_result r)
+{
+	return r == CORE_STALE || r == CORE_REFUSED || r == CORE_NO_QUORUM;
+}
+
 static void on_handed(const struct store_result *r, void *arg)
 {
 	struct hand_over *h = arg;
 
+	h->proposed = false;
+	if (!h->told && may_be_asked_again(r->result)) {
+		timer_set_in(h->n->env.loop, &h->look, LOOK_MS);
+		return;
+	}
 	if (r->result == CORE_COMMITTED && !h->told)
 		log_msg(LOG_LEVEL_NOTICE, "cluster", "the other node is the tie-breaker now");
-	h->proposed = false;
 	tell(h);
 }
 

@@ -242,6 +242,18 @@ int trust_files_write_key(const struct trust_files *t, const uint8_t key[COROSYN
 	return trust_files_write(t, name, (struct str) { (const char *)key, COROSYNC_KEY_LEN });
 }
 
+bool trust_files_make_key(const struct trust_files *t, uint8_t ret_hash[COROSYNC_KEY_HASH_LEN])
+{
+	uint8_t key[COROSYNC_KEY_LEN];
+	bool made = corosync_key_make(key);
+	bool ok = made && trust_files_write_key(t, key) == 0;
+
+	if (made)
+		corosync_key_hash(key, ret_hash);
+	OPENSSL_cleanse(key, sizeof(key));
+	return ok;
+}
+
 bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN],
 			  uint8_t ret[COROSYNC_KEY_LEN])
 {
@@ -272,8 +284,7 @@ bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC
 }
 
 /* Calls for each file of the directory. */
-static void each_file(const struct trust_files *t, void (*fn)(const char *path, const char *name, const void *arg),
-		      const void *arg)
+static void each_file(const struct trust_files *t, void (*fn)(const char *path, const char *name, void *arg), void *arg)
 {
 	DIR *d = opendir(t->dir);
 
@@ -288,29 +299,41 @@ static void each_file(const struct trust_files *t, void (*fn)(const char *path, 
 		closedir(d);
 }
 
-static void remove_file(const char *path, const char *name, const void *arg)
+static void remove_file(const char *path, const char *name, void *arg)
 {
 	UNUSED(name);
 	UNUSED(arg);
 	unlink(path);
 }
 
-static void remove_key(const char *path, const char *name, const void *arg)
-{
-	const char(*kept)[NAME_MAX_LEN] = arg;
+struct kept_keys {
+	char names[2][NAME_MAX_LEN];
+	double now;
+	bool spared;
+};
 
-	if (strncmp(name, "corosync-", 9) == 0 && strcmp(name, kept[0]) != 0 && strcmp(name, kept[1]) != 0)
+static void remove_key(const char *path, const char *name, void *arg)
+{
+	struct kept_keys *k = arg;
+	struct stat st;
+
+	if (strncmp(name, "corosync-", 9) != 0 || strcmp(name, k->names[0]) == 0 || strcmp(name, k->names[1]) == 0)
+		return;
+	if (stat(path, &st) == 0 && (double)st.st_mtim.tv_sec + TRUST_KEY_YOUNG_SEC > k->now)
+		k->spared = true;
+	else
 		unlink(path);
 }
 
-void trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
-			   const uint8_t b[COROSYNC_KEY_HASH_LEN])
+bool trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
+			   const uint8_t b[COROSYNC_KEY_HASH_LEN], double now)
 {
-	char kept[2][NAME_MAX_LEN];
+	struct kept_keys k = { .now = now };
 
-	key_name(a, kept[0]);
-	key_name(b, kept[1]);
-	each_file(t, remove_key, kept);
+	key_name(a, k.names[0]);
+	key_name(b, k.names[1]);
+	each_file(t, remove_key, &k);
+	return !k.spared;
 }
 
 void trust_files_forget(struct trust_files *t)

@@ -10,7 +10,10 @@
 #include "cluster/trust/ca.h"
 #include "cluster/trust/corosync_key.h"
 
-enum { TRUST_SECRET_LEN = 32 };
+enum {
+	TRUST_SECRET_LEN = 32,
+	TRUST_KEY_YOUNG_SEC = 300 /* longer than a change is looked at, waits and is decided */
+};
 #define TRUST_NEXT_KEY "node.next.key"
 #define TRUST_NEXT_CERTIFICATE "node.next.pem"
 
@@ -37,6 +40,8 @@ int trust_files_write(const struct trust_files *t, const char *name, struct str 
 /* Appends; 0 or -errno. */
 int trust_files_read(const struct trust_files *t, const char *name, size_t max, struct sbuf *out) MUST_CHECK;
 int trust_files_write_key(const struct trust_files *t, const uint8_t key[COROSYNC_KEY_LEN]) MUST_CHECK;
+/* A new key, kept; its hash comes out. False: there is no randomness, or it cannot be kept. */
+bool trust_files_make_key(const struct trust_files *t, uint8_t ret_hash[COROSYNC_KEY_HASH_LEN]) MUST_CHECK;
 /* False: no key with this hash is here. The caller wipes it. */
 bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN],
 			  uint8_t ret[COROSYNC_KEY_LEN]) MUST_CHECK;
@@ -44,9 +49,10 @@ bool trust_files_read_key(const struct trust_files *t, const uint8_t hash[COROSY
  * False as above. The caller wipes it. */
 bool trust_files_secret(const struct trust_files *t, const uint8_t hash[COROSYNC_KEY_HASH_LEN], const char *purpose,
 			uint8_t ret[TRUST_SECRET_LEN]) MUST_CHECK;
-/* Forgets corosync's keys but those with one of two hashes. */
-void trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
-			   const uint8_t b[COROSYNC_KEY_HASH_LEN]);
+/* Forgets corosync's keys but those with one of two hashes, and those written less than TRUST_KEY_YOUNG_SEC before
+ * `now` (seconds since 1970): of a change that is in no table yet. False: such were spared, to be asked again. */
+bool trust_files_keep_keys(const struct trust_files *t, const uint8_t a[COROSYNC_KEY_HASH_LEN],
+			   const uint8_t b[COROSYNC_KEY_HASH_LEN], double now);
 /* Forgets everything, on disk and in memory. */
 void trust_files_forget(struct trust_files *t);
 /* Wipes a builder that held a secret and frees it. */

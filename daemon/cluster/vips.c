@@ -147,8 +147,16 @@ static void on_connected(bool yes, const char *why, void *arg)
 		log_msg(LOG_LEVEL_NOTICE, "ha_connected", "postroad-ha takes care of the virtual addresses");
 	else
 		log_msg(LOG_LEVEL_WARNING, "ha_gone", "%s", why != NULL ? why : "?");
-	if (!yes)
-		end_requests(v, INT64_MAX, "postroad-ha has gone");
+	if (yes)
+		return;
+	end_requests(v, INT64_MAX, "postroad-ha has gone");
+	/* Its keepalived goes with it: somebody else may have the VIPs when it is back. */
+	for (size_t i = 0; i < v->n_items; i++) {
+		v->items[i]->cut = true;
+		v->items[i]->probe = VIP_NOT_PROBED;
+	}
+	if (v->started)
+		timer_set_in(v->loop, &v->timer, 0);
 }
 
 static void on_report(const struct ha_report *r, void *arg)
@@ -248,6 +256,7 @@ void vips_start(struct vips *v, const struct vips_env *env)
 	v->env = *env;
 	v->started_ms = vips_now(v);
 	v->started = true;
+	sources_read(v);
 	vips_look(v);
 }
 
@@ -268,6 +277,7 @@ void vips_free(struct vips *v)
 	ha_client_free(v->client);
 	sbuf_fini(&v->table_bytes);
 	free(v->table);
+	json_decref(v->sources);
 	FREE_OBJ(v);
 }
 

@@ -246,28 +246,13 @@ static struct vip_node *self_of(struct vip_nodes *nodes)
 	return NULL;
 }
 
-/* Others that do not know of this node are waited for, but not for ever: their table may have been refused. */
-static void bound_unaware(struct vips_item *i)
-{
-	bool unaware = false;
-
-	for (size_t n = 0; n < i->nodes.n; n++)
-		unaware |= i->nodes.list[n].age_ms < VIP_FRESH_MS && i->nodes.list[n].generation == 0 &&
-			   i->nodes.list[n].id != i->nodes.self;
-	if (!unaware)
-		i->unaware_ms = 0;
-	else if (i->unaware_ms == 0)
-		i->unaware_ms = vips_now(i->vips);
-	if (i->unaware_ms != 0 && vips_now(i->vips) - i->unaware_ms > VIPS_UNAWARE_MS)
-		i->vip.since_generation = 0;
-}
-
 static void look_at_item(struct vips_item *i, const struct vip_config *c, const struct vip_node *said)
 {
 	struct vips *v = i->vips;
 
 	vip_view_nodes(v->env.view, vips_now(v), c, &i->nodes, &i->complete);
 	vip_view_vip(v->env.view, vips_now(v), c, &i->vip);
+	sources_use(i, c);
 	i->vip.garp_s = VIPS_GARP_S;
 	if (i->holds)
 		i->vip.holder = i->nodes.self;
@@ -283,7 +268,6 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 		now.generation = 1;
 		*self = now;
 	}
-	bound_unaware(i);
 	i->pin = pin_of(i);
 	/* Done: that it leaves there again later is another matter. */
 	if (i->pin != 0 && i->vip.holder == i->pin)
@@ -293,6 +277,7 @@ static void look_at_item(struct vips_item *i, const struct vip_config *c, const 
 	if (i->probe != VIP_NOT_PROBED && vips_now(v) - i->probed_ms > VIPS_PROBED_MS)
 		i->probe = VIP_NOT_PROBED;
 	i->vip.probe = i->probe;
+	i->vip.cut = i->cut;
 }
 
 static void look_at_all(struct vips *v, const struct conf *conf)
@@ -355,6 +340,7 @@ static bool hear_item(struct vips_item *i, const struct ha_report *r)
 		if (strcmp(r->vips[n].name, i->name) == 0)
 			said = &r->vips[n];
 	i->holds = said != NULL && said->present > 0;
+	i->cut = i->cut || (said != NULL && !said->up);
 	i->said = said != NULL ? said->state : HA_STATE_UNKNOWN;
 	i->since_ms = said != NULL ? said->since_ms : 0;
 	i->priority = said != NULL ? said->priority : 0;
@@ -376,7 +362,7 @@ static uint64_t peers_of(const struct vips_item *i)
 	uint64_t peers = 0;
 
 	for (size_t n = 0; n < i->nodes.n; n++)
-		if (vip_priority(&i->vip, i->nodes.list[n].id) != 0)
+		if (vip_is_peer(&i->nodes, &i->vip, i->nodes.list[n].id))
 			peers |= report_peer_bit(i->nodes.list[n].id);
 	return peers;
 }
@@ -511,6 +497,7 @@ static bool decide(struct vips_item *i)
 	bool before = i->verdict.up;
 
 	vip_decide(&i->nodes, &i->vip, vips_now(i->vips), &i->memory, &i->verdict);
+	i->cut = false;
 	if (i->verdict.wants_probe)
 		probe(i);
 	if (strcmp(i->told, i->verdict.reason) != 0) {
@@ -584,6 +571,7 @@ void vips_look(struct vips *v)
 	if (is_complete(v) || vips_now(v) - v->started_ms >= VIP_START_MS)
 		tell_table(v);
 	tell_health(v);
+	sources_write(v);
 	take_tick(v);
 	lost_tick(v);
 	elsewhere_tick(v);

@@ -85,8 +85,9 @@ void drain_tick(struct vips *v)
 		return;
 	begin_moves(v);
 	leaving = is_leaving(v, &waiting);
+	/* A process that ends takes its listeners with it: who has missed the new owner's word would be reset. */
 	if (leaving)
-		v->settle_ms = now + VIPS_SETTLE_MS;
+		v->settle_ms = now + (v->leaving ? VIPS_LISTEN_MS : VIPS_SETTLE_MS);
 	int64_t grace = v->node->shutdown_grace_ms / 2, limit = grace < VIPS_LEAVE_MS ? grace : VIPS_LEAVE_MS;
 	bool late = v->leaving && now - v->leave_ms >= limit;
 	if (v->leaving && now - v->leave_ms >= limit / 2)

@@ -179,6 +179,22 @@ static int call_target(struct vips_item *i, const char *path, const char *body, 
 	return r;
 }
 
+static void open_all(struct vips_item *i);
+
+/* All is prepared. Others may have taken their time: what the taker passes on unknown, and that third nodes stand back,
+ * must outlast the move. */
+static void let_go(struct vips_item *i)
+{
+	struct move *m = &i->move;
+
+	if (vips_now(i->vips) - m->opened_ms <= VIPS_OPEN_LATE_MS)
+		enter(i, MOVE_LETTING);
+	else if (m->openings < VIPS_OPENINGS_MAX)
+		open_all(i);
+	else
+		cannot_prepare(i, "the other nodes take too long");
+}
+
 static void listed(struct vips_item *i)
 {
 	struct move *m = &i->move;
@@ -187,7 +203,7 @@ static void listed(struct vips_item *i)
 	m->listing = false;
 	m->list_ms = now + VIPS_FOLLOW_MS;
 	if (m->step == MOVE_LISTING) {
-		enter(i, MOVE_LETTING);
+		let_go(i);
 		return;
 	}
 	/* What is passed on by what it does not know has an end; this list was the last one before it. */
@@ -260,6 +276,15 @@ static void add_part(struct vips_item *i, const struct ha_flows *f, sa_family_t 
 	m->n_parts++;
 }
 
+/* No list is not an empty one: once the address is gone, sessions live on and it is asked for again. */
+static void not_listed(struct vips_item *i, const char *why)
+{
+	i->move.listing = false;
+	i->move.list_ms = vips_now(i->vips) + VIPS_FOLLOW_MS;
+	if (i->move.step == MOVE_LISTING)
+		cannot_prepare(i, why);
+}
+
 static void on_list(const struct ha_message *m, void *arg)
 {
 	struct move_call *c = arg;
@@ -277,10 +302,10 @@ static void on_list(const struct ha_message *m, void *arg)
 	}
 	if (!last)
 		return;
-	if (!is_list && i->move.step == MOVE_LISTING)
-		cannot_prepare(i, said_text(m));
-	else
+	if (is_list)
 		send_next(i);
+	else
+		not_listed(i, said_text(m));
 }
 
 static void list(struct vips_item *i)
@@ -294,13 +319,17 @@ static void list(struct vips_item *i)
 	if (ask_about(i, HA_FLOWS_LIST, 0, on_list, c))
 		return;
 	free(c);
-	m->listing = false;
-	m->list_ms = vips_now(i->vips) + VIPS_FOLLOW_MS;
-	if (m->step == MOVE_LISTING)
-		cannot_prepare(i, "postroad-ha cannot be asked");
+	not_listed(i, "postroad-ha cannot be asked");
 }
 
 /* ---- keeping and opening ---- */
+
+/* After each opening: it forgets what was handed over before. */
+static void list_first(struct vips_item *i)
+{
+	enter(i, MOVE_LISTING);
+	list(i);
+}
 
 static void on_kept(const struct ha_message *m, void *arg)
 {
@@ -315,8 +344,7 @@ static void on_kept(const struct ha_message *m, void *arg)
 		cannot_prepare(i, said_text(m));
 		return;
 	}
-	enter(i, MOVE_LISTING);
-	list(i);
+	list_first(i);
 }
 
 static void keep(struct vips_item *i)
@@ -389,7 +417,22 @@ static void open_next(struct vips_item *i)
 		m->targets[m->at] = m->targets[--m->n_targets];
 	}
 	m->at = 0;
-	keep(i);
+	if (m->openings == 1)
+		keep(i);
+	else
+		list_first(i);
+}
+
+static void open_all(struct vips_item *i)
+{
+	struct move *m = &i->move;
+
+	enter(i, MOVE_OPENING);
+	m->openings++;
+	m->at = 0;
+	/* What is passed on unknown has an end, counted from the first who does. */
+	m->opened_ms = vips_now(i->vips);
+	open_next(i);
 }
 
 /* ---- the beginning ---- */
@@ -438,9 +481,7 @@ void move_begin(struct vips_item *i, enum move_cause cause, uint32_t to, unsigne
 		return;
 	}
 	i->move.to = i->move.targets[0];
-	/* What is passed on unknown has an end, counted from the first who does. */
-	i->move.opened_ms = vips_now(v);
-	open_next(i);
+	open_all(i);
 }
 
 void move_hurry(struct vips_item *i)

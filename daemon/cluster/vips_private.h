@@ -11,17 +11,20 @@
 
 enum {
 	VIPS_REQUESTS_MAX = 512,
-	VIPS_PROBE_MS = 2000,    /* somebody who has the address is asked for again so often */
-	VIPS_PROBED_MS = 15000,  /* nobody having it counts for so long */
-	VIPS_TARGET_MS = 5000,   /* for so long the target of a move by hand may not be able yet */
-	VIPS_PIN_MS = 15000,     /* a move by hand is under way for so long at most */
-	VIPS_UNAWARE_MS = 10000, /* a node waits so long for the others to know that it takes part */
-	VIPS_GONE_MS = 5000,     /* an address that was let go of is gone by then, or never */
-	VIPS_BETTER_MS = 5000,   /* a better node must be able for so long before it gets the VIP back */
-	VIPS_AGAIN_MS = 60000,   /* a failback that could not be prepared is tried again after that */
-	VIPS_SETTLE_MS = 1000,   /* routers have learned so long after that */
-	VIPS_FOLLOW_MS = 1000,   /* how often flows are listed while the network learns */
-	VIPS_SERVE_MS = 5000,    /* how often it is looked for the last flow */
+	VIPS_PROBE_MS = 2000,   /* somebody who has the address is asked for again so often */
+	VIPS_PROBED_MS = 15000, /* nobody having it counts for so long */
+	VIPS_TARGET_MS = 5000,  /* for so long the target of a move by hand may not be able yet */
+	VIPS_PIN_MS = 15000,    /* a move by hand is under way for so long at most */
+	VIPS_GONE_MS = 5000,    /* an address that was let go of is gone by then, or never */
+	VIPS_BETTER_MS = 5000,  /* a better node must be able for so long before it gets the VIP back */
+	VIPS_AGAIN_MS = 60000,  /* a failback that could not be prepared is tried again after that */
+	VIPS_SETTLE_MS = 1000,  /* routers have learned so long after that */
+	VIPS_LISTEN_MS =
+		6000, /* the new owner has announced itself a second time so long after that (keepalived: 5 s) */
+	VIPS_OPEN_LATE_MS = 10000, /* an opening that is older when the address could leave is asked for again */
+	VIPS_OPENINGS_MAX = 3,     /* so often in all */
+	VIPS_FOLLOW_MS = 1000,     /* how often flows are listed while the network learns */
+	VIPS_SERVE_MS = 5000,      /* how often it is looked for the last flow */
 	VIPS_GARP_S = 60,
 	VIPS_LAST_WORD_S = 15,           /* an address is kept on lo for so long where flows cannot be handed over */
 	VIPS_REPORT_OLD_MS = 3000,       /* postroad-ha reports each second */
@@ -64,9 +67,10 @@ struct move_part { /* flows of one owner, for one message */
 struct move {
 	enum move_step step;
 	enum move_cause cause;
-	bool alone;      /* nobody else could have it */
-	uint32_t to;     /* by hand and failback: where to; a drain: the likeliest, once that is known */
-	uint32_t number; /* answers to an earlier one are not for this one */
+	bool alone;        /* nobody else could have it */
+	uint32_t to;       /* by hand and failback: where to; a drain: the likeliest, once that is known */
+	uint32_t number;   /* answers to an earlier one are not for this one */
+	unsigned openings; /* begun so far */
 	size_t n_targets, at;
 	uint32_t targets[VIPS_TARGETS_MAX];
 	uint64_t position;                    /* of the log, which targets must know */
@@ -98,15 +102,15 @@ struct vips_item {
 	int64_t better_ms;               /* since when a better node could have it; 0 = none */
 	int64_t failback_ms;             /* not before then */
 	uint32_t pin;
-	char *pin_word;     /* as it stands in the log; NULL = nothing */
-	int64_t pin_ms;     /* when it came to be; 0 = before this process, or over */
-	int64_t unaware_ms; /* since when others do not know of this node; 0 = they do */
+	char *pin_word; /* as it stands in the log; NULL = nothing */
+	int64_t pin_ms; /* when it came to be; 0 = before this process, or over */
 	enum vip_probe probe;
 	int64_t probed_ms;
 	bool probing;
 	int64_t elsewhere_ms; /* when the network is asked whether another one has it too */
 	bool elsewhere;       /* one has */
 	bool holds;           /* the kernel has an address of it */
+	bool cut;             /* what keepalived was told before is not so any more */
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
@@ -159,8 +163,10 @@ struct vips {
 	bool has_net;
 	struct opening *openings;
 	struct vips_owner owners[VIPS_OWNERS_MAX];
-	bool elsewhere_asked;      /* an answer is awaited */
-	uint32_t numbers;          /* of moves and openings */
+	bool elsewhere_asked; /* an answer is awaited */
+	uint32_t numbers;     /* of moves and openings */
+	json_t *sources;      /* {VIP: {node: [address]}}, of other nodes */
+	bool sources_changed;
 	uint64_t runtime_position; /* of the run-time state that pins were read from */
 	bool drain, engine_drained;
 	int64_t drain_ms, settle_ms;
@@ -217,6 +223,16 @@ void lost_tick(struct vips *v);
 void elsewhere_tick(struct vips *v);
 /* The VIP is held here no more, or is none of this node's. */
 void elsewhere_forget(struct vips_item *i);
+
+/* ---- vips_sources.c: addresses of other nodes, for a start that hears nobody ---- */
+
+/* What an earlier process knew. */
+void sources_read(struct vips *v);
+/* Remembers what the item's nodes say, and adds those of the VIP's nodes that have said nothing about it and are
+ * remembered: with their addresses, and nothing else. */
+void sources_use(struct vips_item *i, const struct vip_config *c);
+/* When there is something new. */
+void sources_write(struct vips *v);
 
 /* ---- vips_drain.c ---- */
 

@@ -3,11 +3,13 @@
  */
 #include <event2/event.h>
 #include <getopt.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "daemon/base/wipe.h"
 #include "daemon/main/node.h"
 #include "daemon/main/privileges.h"
 
@@ -108,8 +110,12 @@ static int run(const struct node_config *n, const struct arguments *args)
 {
 	char *why = privileges_drop(n, args->user);
 
-	if (why == NULL)
-		return node_run(n, args->node_file);
+	if (why == NULL) {
+		log_start();
+		int status = node_run(n, args->node_file);
+		log_stop();
+		return status;
+	}
 	log_msg(LOG_LEVEL_ERROR, "start_failed", "%s", why);
 	if (n->log_target != LOG_TARGET_STDERR)
 		fprintf(stderr, "postroadd: %s\n", why);
@@ -125,6 +131,10 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	/* Keys, tokens and passwords pass through JSON; its texts, and buffers it grew out of, are freed in many
+	 * places.
+	 */
+	json_set_alloc_funcs(malloc, wipe_free);
 	/* A peer that closes is an error of a write, not of the process. */
 	signal(SIGPIPE, SIG_IGN);
 	umask(0022);

@@ -96,6 +96,7 @@ static void stop_faster(struct node *n, const char *signal_name)
 		engine_stop_now(n->engine);
 		return;
 	}
+	log_stop();
 	_exit(0); /* the store is whole at every moment, and its disk may be what hangs */
 }
 
@@ -177,6 +178,12 @@ static void watch_signals(struct node *n)
 }
 
 /* ---- start and end ---- */
+
+static double lines_dropped(void *arg)
+{
+	UNUSED(arg);
+	return (double)log_dropped();
+}
 
 static struct node *node_new(const struct node_config *config, const char *node_file)
 {
@@ -349,9 +356,10 @@ static void node_fini(struct node *n)
 /* With a store and a valid configuration: starts and runs. */
 static int run_with(struct node *n, struct conf *conf, const struct start_document *d, const char *store_warning)
 {
-	/* A member's configuration is the cluster's: what its node file says is used until that comes. */
+	/* A member's configuration is the cluster's: what its node file says is used until that comes. Its founder's
+	 * too: a log that is gone comes from the others. */
 	membership_start(n);
-	bool first = (d->from_node_file || d->kept) && !store_identity(n->store).joined;
+	bool first = (d->from_node_file || d->kept) && store_identity(n->store).cluster == 0;
 	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf, d->from_node_file) != 0)
@@ -375,6 +383,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	struct node *n = node_new(config, node_file);
 
 	metrics_thread(0);
+	metrics_read_with(metrics_series(METRIC_LOG_LINES_DROPPED_TOTAL, NULL), lines_dropped, NULL);
 	n->loop = n->env.home = loop_new();
 	n->env.tickets = tls_tickets_new();
 	n->vips = vips_new(n->loop, config);

@@ -75,10 +75,33 @@ def test_asking_again_is_no_second_restore(node, fresh):
     for _ in range(2):
         done = fresh.call("POST", RESTORE, b)
         assert done.status == 200 and done.json["revision"] == 2, done.body
-    # The second half alone, where it was lost.
-    assert fresh.call("PUT", WEIGHT, {"weight": None}).status == 200
+    # The second half is put in its place again, as it may be what was lost.
+    b["runtime"]["pools"]["main"]["servers"]["b1"]["weight"] = 8
     assert fresh.call("POST", RESTORE, b).json["revision"] == 2
-    assert server(fresh)["weight_override"] == 7
+    assert server(fresh)["weight_override"] == 8
+
+
+def test_what_was_set_since_is_not_reset_by_a_restore(node, fresh):
+    b = changed(node)
+    # The very configuration, and not by a restore.
+    refused = node.call("POST", RESTORE, b)
+    assert refused.status == 409 and refused.problem == "conflict", refused.body
+    assert node.stop() == 0
+    fresh.start()
+    assert fresh.call("POST", RESTORE, b).status == 200
+    assert fresh.call("PUT", WEIGHT, {"weight": 9}).status == 200
+    assert fresh.call("POST", RESTORE, b).status == 409
+    assert server(fresh)["weight_override"] == 9
+
+
+def test_a_node_with_its_first_configuration_keeps_what_was_set_on_it(node, fresh):
+    b = changed(node)
+    assert node.stop() == 0
+    fresh.start()
+    assert fresh.call("PUT", STATE, {"admin": "maint"}).status == 200
+    refused = fresh.call("POST", RESTORE, b)
+    assert refused.status == 409 and "run-time state" in refused.json["detail"], refused.body
+    assert fresh.revision() == 1 and server(fresh)["admin"] == "maint"
 
 
 def test_a_node_that_has_more_refuses(node):

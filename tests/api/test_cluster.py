@@ -4,7 +4,7 @@ Nodes that do become members are in tests/lab/test_forming.py."""
 import json
 
 import pytest
-from conftest import wait_for
+from conftest import ask, smtp, wait_for
 
 
 def test_a_node_alone_says_so(node):
@@ -17,6 +17,29 @@ def test_a_node_alone_says_so(node):
 def test_what_needs_a_cluster_is_refused_without(node, path):
     answer = node.call("POST", f"/api/v1/cluster/{path}", {})
     assert answer.status == 409 and "in no cluster" in answer.json["detail"]
+
+
+def test_tokens_are_the_administrators_and_none_without_a_cluster(node):
+    assert node.get("/api/v1/cluster/tokens").json == {"tokens": {}}
+    assert node.call("GET", "/api/v1/cluster/tokens", token="viewer").status == 403
+    assert node.call("DELETE", "/api/v1/cluster/tokens/5f0c", token="viewer").status == 403
+    assert node.call("DELETE", "/api/v1/cluster/tokens/5f0c").status == 409
+
+
+@pytest.mark.parametrize("method, path", [("POST", "tokens"), ("POST", "leave"), ("POST", "rotate-keys"), ("DELETE", "members/n2"),
+                                          ("DELETE", "tokens/5f0c"), ("DELETE", "change")])
+def test_an_idempotency_key_is_looked_at_as_in_other_writes(node, method, path):
+    key = "x" * 300
+    answer = node.call(method, f"/api/v1/cluster/{path}", {} if method == "POST" else None, headers={"Idempotency-Key": key})
+    assert answer.status == 400 and "Idempotency-Key" in answer.json["detail"]
+
+
+def test_the_description_says_what_may_not_be_known_in_time(node):
+    paths = node.get("/api/v1/openapi.json").json["paths"]
+    for path, method in (("tokens", "post"), ("tokens/{token}", "delete"), ("members/{node}", "delete"), ("leave", "post")):
+        described = paths[f"/api/v1/cluster/{path}"][method]
+        assert "202" in described["responses"] and "Idempotency-Key" in {p["name"] for p in described["parameters"]}
+    assert "202" not in paths["/api/v1/cluster/members"]["get"]["responses"]
 
 
 def test_no_node_can_be_removed_from_no_cluster(node):
@@ -59,3 +82,36 @@ def test_what_is_not_in_the_clusters_log_is_told_without_its_content_until_it_is
     assert idle_node.call("DELETE", "/api/v1/cluster/lost").status == 200 and not kept.exists()
     assert "lost" not in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}
     assert idle_node.get("/api/v1/cluster/lost").json["entries"] == []
+
+
+def test_the_founder_takes_mail_when_its_log_is_gone(idle_node):
+    """The others have the log; until it comes from them, the node file's configuration is in force and nothing is written."""
+    state = idle_node.directory / "state"
+    idle_node.start().stop()
+    lines = (state / "identity").read_text().splitlines()
+    assert lines[4] == "cluster " + 16 * "0" and "joined 0" in lines
+    (state / "identity").write_text("\n".join([*lines[:4], "cluster 00000000000000aa"]) + "\n")
+    (state / "store.log").unlink()
+    idle_node.start(ready=False)
+    wait_for(lambda: idle_node.log.count("event=listening") == 2, "it takes mail")
+    client, replies = smtp(idle_node)
+    assert ask(replies, "EHLO c.test").startswith("250 ")
+    client.close()
+    assert idle_node.revision() == 0
+    assert idle_node.document()["pools"].keys() == idle_node.config["pools"].keys()
+    refused = idle_node.write("PATCH", "/api/v1/config", {"comment": "mine"})
+    assert refused.status == 503 and refused.problem == "no-quorum"
+
+
+def test_a_node_that_an_init_left_half_made_is_a_node_alone(idle_node):
+    state = idle_node.directory / "state"
+    idle_node.start().stop()
+    lines = (state / "identity").read_text().splitlines()
+    (state / "identity").write_text("\n".join([*lines[:4], "cluster 00000000000000aa", "alone 1"]) + "\n")
+    idle_node.start()
+    assert idle_node.get("/api/v1/cluster/members").json["cluster"] is None
+    assert idle_node.write("PATCH", "/api/v1/config", {"comment": "mine"}).status == 200
+    wait_for(lambda: any("cluster init" in str(w) for w in idle_node.get("/api/v1/status").json["warnings"]), "it says so")
+    refused = idle_node.call("POST", "/api/v1/cluster/join", {"token": "x", "links": ["127.0.0.1"], "force": True})
+    assert refused.status == 409 and "leave" in refused.json["detail"]
+    assert idle_node.call("POST", "/api/v1/cluster/leave", {}).status == 200

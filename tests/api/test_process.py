@@ -384,6 +384,60 @@ def test_a_process_that_was_stopped_as_a_whole_goes_on(node):
     assert node.process.poll() is None and "event=watchdog" not in node.log
 
 
+# ---- a log that nobody reads ----
+
+def fill(pipe):
+    """So that nobody else's line finds room. The other ends of it may wait as before: it is opened anew."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(own, b"." * size)
+    os.close(own)
+
+
+def fill_standard_error(node):
+    """Starts it, and reads nothing of what it says from then on: the end that could be read."""
+    reader, writer = os.pipe()
+    with open(node.log_path, "ab") as log:
+        node.process = subprocess.Popen([BINARY, "-c", node.write_file()], stdout=log, stderr=writer)
+    wait_for(node.answers, "the admin socket answers")
+    wait_for(lambda: node.get("/readyz").status == 200, "the node is ready")
+    fill(writer)
+    os.close(writer)
+    return reader
+
+
+def read_standard_error(reader):
+    with open(reader, "rb") as f:
+        return f.read().decode(errors="replace").lstrip(".")
+
+
+def test_mail_goes_on_while_nobody_reads_the_log(idle_node):
+    reader = fill_standard_error(idle_node)
+    for i in range(100):
+        with in_a_message(idle_node, "DATA") as f:
+            assert ask(f, f"Subject: {i}\r\n\r\nhi\r\n.").startswith("250 "), i
+    assert "postroad_log_lines_dropped_total 0\n" in idle_node.get("/metrics").body.decode()
+    idle_node.process.send_signal(signal.SIGTERM)
+    log = read_standard_error(reader)
+    assert idle_node.process.wait(DEADLINE) == 0
+    assert log.count("event=transaction ") == 100 and log.endswith("event=stopped msg=\"exit status 0\"\n")
+
+
+def test_a_process_whose_log_nobody_reads_ends_when_it_is_told(idle_node):
+    reader = fill_standard_error(idle_node)
+    assert idle_node.stop() == 0
+    os.close(reader)
+
+
+def test_a_thread_that_hangs_ends_the_process_though_nobody_reads_its_log(idle_node):
+    reader = fill_standard_error(idle_node)
+    with held(threads(idle_node.process)["worker 0"]):
+        assert idle_node.process.wait(DEADLINE) == -signal.SIGABRT
+    os.close(reader)
+
+
 # ---- started as root ----
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -505,7 +505,7 @@ FAMILIES = ["build_info", "connections_total", "connections", "connections_limit
             "bytes_total", "retries_total", "reply_seconds", "message_bytes", "server_up", "server_state", "server_transactions",
             "server_connections", "server_idle_connections", "server_max_connections", "server_weight", "pool_queue",
             "server_transitions_total", "rejected_total", "cluster_quorate", "cluster_nodes", "cluster_config_revision", "cluster_commit_seconds",
-            "resolver_failures_total", "worker_lag_seconds"]
+            "resolver_failures_total", "worker_lag_seconds", "log_lines_dropped_total"]
 
 
 def test_every_family_is_there_with_its_series_from_the_start(node):

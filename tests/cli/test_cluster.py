@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import pytest
+from conftest import Reply
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests.cli.conftest import build_dir  # noqa: E402
@@ -97,6 +98,33 @@ def test_replace_is_a_token_for_that_name(postroad, node):
     node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text"}
     assert postroad("cluster", "replace", "n2").out == "postroad1.text\n"
     assert node.calls[-1].json["replace"] == "n2"
+
+
+def test_a_token_tells_how_it_is_taken_back_beside_the_text(postroad, node):
+    node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text", "token_id": "5f0c"}
+    result = postroad("cluster", "token")
+    assert "cluster revoke 5f0c" in result.err and result.out == "postroad1.text\n"
+
+
+def test_tokens_are_listed_and_one_is_revoked(postroad, node):
+    node["GET /api/v1/cluster/tokens"] = {"tokens": {
+        "5f0c": {"expires": "2030-01-01T00:00:00.000Z", "voter_only": True, "replaces": None},
+        "6a": {"expires": "2030-01-01T00:00:00.000Z", "voter_only": False, "replaces": "n2"}}}
+    lines = postroad("cluster", "tokens").lines
+    assert lines[1].split() == ["5f0c", "2030-01-01T00:00:00.000Z", "a", "voter"] and lines[2].split()[2:] == ["n2"]
+    node["DELETE /api/v1/cluster/tokens/5f0c"] = answer("/x")
+    assert postroad("cluster", "revoke", "5f0c").code == 0
+    assert postroad("cluster", "revoke", "77").code != 0
+
+
+def test_what_is_accepted_and_goes_on_is_no_unknown_outcome(postroad, node):
+    node["POST /api/v1/cluster/force-quorum"] = Reply(answer("/x"), status=202)
+    node[MEMBERS] = FORMED
+    assert postroad("cluster", "force-quorum", "--yes").code == 0
+    node["POST /api/v1/cluster/rotate-keys"] = Reply({"operation": "1a", "state": "unknown"}, status=202,
+                                                     headers={"Location": "/api/v1/operations/1a"})
+    result = postroad("cluster", "rotate-keys")
+    assert result.code == 1 and "/api/v1/operations/1a" in result.err
 
 
 def test_what_takes_a_node_out_asks_first(postroad, node):

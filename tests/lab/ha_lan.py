@@ -148,6 +148,7 @@ class Node:
         self.directory = lan.directory / self.name
         self.directory.mkdir(parents=True)
         self.ha = self.driver = self.responder = None
+        self.log_to = None  # a descriptor to log to, if it is not the file
         self.heard, self.lock, self.running, self.extra = [], threading.Lock(), [], []
         lan.namespace(self.netns, number)
 
@@ -160,7 +161,7 @@ class Node:
                 self.directory / "ha", "--corosync-dir", self.directory / "corosync", "--user", "nobody", "--keepalived",
                 self.lan.keepalived, *options]
         with open(self.directory / "ha.log", "ab") as log:
-            self.ha = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stderr=log, stdout=log)
+            self.ha = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stderr=self.log_to or log, stdout=log)
         until((self.directory / "run/ha.sock").exists, f"{self.name}: the socket")
 
     def start_driver(self):

@@ -190,6 +190,56 @@ def test_a_new_key_reaches_all(bench):
     await_weight(bench.nodes, 61)
 
 
+def keys_of(node):
+    return set(node.path("/var/lib/postroad/trust").glob("corosync-*.key"))
+
+
+@pytest.mark.long
+@three
+def test_a_next_key_that_nobody_has_becomes_another_one(bench):
+    one, two_, three_ = bench.nodes
+    three_.power_off()
+    await_status(one, "misses n3", lambda s: not s["members"]["n3"]["present"])
+    in_force = {n: keys_of(n) for n in (two_, one)}
+    product.ask(one, "POST", "rotate-keys")
+    await_status(one, "waits for n3", lambda s: all(s["members"][n]["staged"] == 4 for n in ("n1", "n2")))
+    # not the other way round: who coordinates fetches what it lacks
+    for node, kept in in_force.items():
+        for key in keys_of(node) - kept:
+            key.unlink()
+    three_.power_on()
+    for node in bench.nodes:
+        await_status(node, "has the other new key", lambda s: s["generation"] == 5 and s["change"] is None and s["state"] == "ACTIVE", 120)
+    assert put_weight(one, 65) == 200
+    await_weight(bench.nodes, 65)
+
+
+@pytest.mark.long
+@two
+def test_a_token_is_made_once_listed_and_revoked(bench):
+    one, two_ = bench.nodes
+
+    def ask(node, method, path, body=None, key=None):
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return node.call(method, f"/api/v1/cluster/{path}", body, headers=headers, timeout=40)
+
+    code, _, made = ask(one, "POST", "tokens", {"voter_only": True}, "k")
+    assert code == 200 and made["token"].startswith("postroad1.")
+    until(lambda: Seen((t := ask(two_, "GET", "tokens")[2]["tokens"]).keys() == {made["token_id"]}, t), SECONDS, "the other node lists it")
+    code, _, again = ask(two_, "POST", "tokens", {"voter_only": True}, "k")
+    assert code == 200 and again["replayed"] and "token" not in again
+    assert ask(two_, "POST", "tokens", {"voter_only": False}, "k")[0] == 422
+    assert ask(two_, "DELETE", f"tokens/{made['token_id']}")[0] == 200
+    assert ask(two_, "GET", "tokens")[2]["tokens"] == {}
+    until(lambda: Seen((t := ask(one, "GET", "tokens")[2]["tokens"]) == {}, t), SECONDS, "it is gone everywhere")
+    assert ask(one, "DELETE", f"tokens/{made['token_id']}")[0] == 404
+    code, _, gone = ask(one, "DELETE", "members/n2", key="r")
+    assert code == 200
+    await_status(one, "has one member", lambda s: votes(s) == {"n1": 1} and s["change"] is None)
+    code, _, again = ask(one, "DELETE", "members/n2", key="r")
+    assert code == 200 and again["replayed"], again
+
+
 @pytest.mark.long
 @three
 @pytest.mark.parametrize("step", ["prepare", "activate"])
@@ -230,3 +280,21 @@ def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
     tie.stop("postroadd")
     await_status(other, "may write", lambda s: s["state"] == "ACTIVE" and s["single_copy"])
     await_written(other, 84)
+
+
+@pytest.mark.long
+@unformed
+def test_a_join_without_room_for_the_table_leaves_a_node_alone(bench):
+    """It would be a member that reaches nobody after a restart."""
+    one, two_ = bench.nodes
+    product.init(one)
+    in_the_way = two_.path("/var/lib/postroad/trust/members")
+    in_the_way.mkdir()
+    refused = two_.call("POST", "/api/v1/cluster/join", {"token": product.token(one), "links": product.links_of(two_, ["cluster"])},
+                        timeout=40)
+    assert refused[0] == 500, refused
+    assert is_alone(product.status(two_))
+    in_the_way.rmdir()
+    product.ask(one, "DELETE", "change")
+    await_status(one, "has given it up", lambda s: list(s["members"]) == ["n1"] and s["change"] is None)
+    product.join(two_, one)

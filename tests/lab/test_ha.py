@@ -4,6 +4,7 @@
 Needs root and `make peers`. Times are printed beside their bounds; asserted is only that a move happens at all within the
 four seconds that no address may survive its holder.
 """
+import contextlib
 import os
 import shutil
 import signal
@@ -96,6 +97,36 @@ def test_postroadd_hung(lan):
     old, _ = move(lan, A, "postroadd hung", lambda n: n.driver.send_signal(signal.SIGSTOP), 1.0 + SKEW + 0.1)
     old.driver.send_signal(signal.SIGCONT)
     until(lambda: said_by(old)["a"] == "backup", "it is well again, and the VIP stays where it is")
+
+
+def fill(pipe):
+    """Nobody's line finds room in it any more."""
+    own = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    for size in (4096, 1):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(own, b"." * size)
+    os.close(own)
+
+
+def test_nobody_reads_its_log(lan):
+    owner = lan.nodes[0]
+    reader, owner.log_to = os.pipe()
+    lan.up([A])
+    with lan.prober(A) as prober:
+        prober.heard(1)
+        fill(owner.log_to)
+        for number in range(2, 22):
+            owner.tell(A.line(1).replace("eth0", "eth7"), f"table {number}")
+            until(lambda: [e for e in owner.all_heard("error") if e["generation"] == number], "it is refused, with a line in the log")
+        gap = prober.end()
+        assert [who for who, _ in prober.who] == [owner.name] and lan.owners(A) == [owner]
+    say("log not read", gap, 0.1)
+    owner.ha.terminate()
+    assert owner.ha.wait(20) == 0, "it can be told to end"
+    os.close(owner.log_to)
+    with open(reader, "rb") as log:
+        assert b"event=stop " not in log.read(), "what nobody read in time is lost"
 
 
 def test_told_to_let_go_and_failback(lan):

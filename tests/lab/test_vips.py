@@ -223,3 +223,29 @@ def test_the_last_ready_node_is_drained_by_force_only(three):
 def test_the_holder_dies(three):
     three.nodes[0].power_off()
     until(lambda: Seen("n2" in three.owners.now(), (three.owners.now(), three.tell())), SECONDS, "the next in order has it")
+
+
+@pytest.mark.long
+def test_nodes_that_restart_without_contact_to_each_other_stay_one_system(three):
+    one, two, _ = three.nodes
+    three.lab.lan.partition([["n1"], ["n2"], ["n3"]], "cluster")
+    for node in three.nodes[1:]:
+        node.kill("postroadd")
+    # Their own tables are in force, made without a word of anybody.
+    for node in three.nodes[1:]:
+        until(lambda n=node: Seen("somebody has the address" in (why := three.vip(n)["nodes"][n.name].get("why") or ""), (why, three.tell())),
+              SECONDS, f"{node.name} asks the network and hears of the holder")
+        # keepalived's peers are in it: else one who takes the VIP would not hear the one who comes back.
+        assert f"\t{one.addresses['lan']}\n" in node.path("/run/postroad-ha/keepalived.conf").read_text()
+    assert three.owners.now() == ["n1"]
+    since = time.clock_gettime(time.CLOCK_MONOTONIC)
+    one.kill("postroad-ha")
+    until(lambda: three.owners.lost_by("n1", since), SECONDS, "n1 has lost it")
+
+    def is_settled():
+        began, ended, holders = three.owners.intervals(since)[-1]
+        return Seen(len(holders) == 1 and ended - began > 8, (holders, three.tell()))
+    until(is_settled, 2 * SECONDS, "one has it and stays")
+    shared = three.owners.overlaps(since)
+    print(f"  postroad-ha of the holder killed while nobody is heard: {three.owners.intervals(since)}, on two nodes: {shared}")
+    assert sum(o[1] - o[0] for o in shared) < 0.5, (shared, three.tell())

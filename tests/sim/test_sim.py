@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 OUT = os.path.abspath(os.environ.get("OUT", os.path.join(ROOT, "build")))
 SIM = os.path.join(OUT, "bin/postroad-sim")
 SCHEDULES = "10000"
-PLANTS = ["ack-before-adoption", "promise-unpersisted", "stale-view", "damaged-votes", "both-halves"]
+PLANTS = ["ack-before-adoption", "promise-unpersisted", "stale-view", "damaged-votes", "both-halves", "same-generation"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +35,7 @@ def test_schedules_hold():
     # Nothing held because nothing happened: writes were committed and faults struck in the average schedule.
     assert counted[3] > 5 * counted[0] and counted[5] > 5 * counted[0]
     struck = re.search(r"^struck: (.*)$", done.stdout, re.M)[1].split(", ")
-    assert len(struck) == 19
+    assert len(struck) == 21
     assert [name for name in struck if int(name.rsplit(" ", 1)[1]) < 100] == []
     sizes = re.search(r"^nodes: (.*)$", done.stdout, re.M)[1].split()
     assert sizes == [str(n) for n in range(2, 17)]

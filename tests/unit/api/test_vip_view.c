@@ -136,6 +136,28 @@ static void a_node_that_was_never_heard_is_waited_for_and_left_out(void **state)
 	report_view_free(v);
 }
 
+static void a_node_whose_only_address_is_of_the_other_family_is_left_out(void **state)
+{
+	UNUSED(state);
+	struct report_view *v = view_new();
+	struct vip_config c = config_of();
+	struct node_report one = report_of(1, ALL), two = report_of(2, ALL), three = report_of(3, ALL);
+	struct vip_nodes nodes;
+	bool complete;
+
+	memset(&three.vips[0].source4, 0, sizeof(three.vips[0].source4));
+	assert_true(addr_parse_ip("2001:db8::3", &three.vips[0].source6));
+	hear(v, &one, NOW);
+	hear(v, &two, NOW);
+	hear(v, &three, NOW);
+	vip_view_nodes(v, NOW, &c, &nodes, &complete);
+	assert_null(node_in(&nodes, 3));
+	assert_non_null(node_in(&nodes, 2));
+	/* It was heard: nobody waits for it. */
+	assert_true(complete && nodes.unheard == 0);
+	report_view_free(v);
+}
+
 static void a_peer_whose_keepalived_lacks_this_node_is_unaware(void **state)
 {
 	UNUSED(state);
@@ -229,6 +251,7 @@ int main(void)
 		cmocka_unit_test(what_is_said_of_a_vip_survives_the_way),
 		cmocka_unit_test(an_overloaded_node_is_well_but_not_able),
 		cmocka_unit_test(a_node_that_was_never_heard_is_waited_for_and_left_out),
+		cmocka_unit_test(a_node_whose_only_address_is_of_the_other_family_is_left_out),
 		cmocka_unit_test(a_peer_whose_keepalived_lacks_this_node_is_unaware),
 		cmocka_unit_test(a_silent_node_keeps_its_address_and_counts_for_nothing_else),
 		cmocka_unit_test(who_drains_or_may_not_hold_it_is_no_target),

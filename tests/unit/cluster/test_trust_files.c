@@ -133,9 +133,26 @@ static void keys_are_found_by_their_hash_alone(void **state)
 	}
 	assert_true(trust_files_read_key(&t, hash[1], read));
 	assert_memory_equal(read, key[1], sizeof(read));
-	trust_files_keep_keys(&t, hash[0], hash[0]);
+	assert_true(trust_files_keep_keys(&t, hash[0], hash[0], clock_wall() + TRUST_KEY_YOUNG_SEC + 1));
 	assert_false(trust_files_read_key(&t, hash[1], read));
 	assert_true(trust_files_read_key(&t, hash[0], read));
+	trust_files_close(&t);
+}
+
+static void a_key_that_no_table_names_yet_is_spared(void **state)
+{
+	uint8_t hash[2][COROSYNC_KEY_HASH_LEN], read[COROSYNC_KEY_LEN];
+	struct trust_files t;
+
+	UNUSED(state);
+	assert_true(trust_files_open(&t, dir));
+	assert_true(trust_files_make_key(&t, hash[0]));
+	assert_true(trust_files_make_key(&t, hash[1]));
+	assert_false(trust_files_keep_keys(&t, hash[0], hash[0], clock_wall()));
+	assert_true(trust_files_read_key(&t, hash[1], read));
+	/* A clock that was set back makes it no older. */
+	assert_false(trust_files_keep_keys(&t, hash[0], hash[0], clock_wall() - 86400));
+	assert_true(trust_files_read_key(&t, hash[1], read));
 	trust_files_close(&t);
 }
 
@@ -266,6 +283,7 @@ int main(void)
 		T(a_node_without_the_authoritys_key_cannot_issue),
 		T(a_file_that_is_no_use_leaves_what_was_loaded),
 		T(keys_are_found_by_their_hash_alone),
+		T(a_key_that_no_table_names_yet_is_spared),
 		T(a_key_that_was_changed_on_disk_is_none),
 		T(a_file_beyond_its_bound_is_not_read),
 		T(a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose),

@@ -57,6 +57,25 @@ static void all_speak(struct scene *s)
 		hear(s, report_of(id, 0));
 }
 
+/* Before it knew its id it was node 1 to itself. */
+static void what_a_node_said_under_another_id_is_nobody_elses_word(void **state)
+{
+	UNUSED(state);
+	struct scene s;
+	struct report_row row;
+	static const struct report_member members[] = { { 1, "n1" }, { 2, "n2" } };
+
+	begin(&s);
+	report_view_members(s.v, 1, members, 1, s.now);
+	hear(&s, report_of(1, 0));
+	report_view_members(s.v, 2, members, 2, s.now);
+	assert_true(report_view_find(s.v, "n1", s.now, &row));
+	assert_true(row.member && !row.own && row.report == NULL && row.age_ms == -1);
+	assert_true(report_view_find(s.v, "n2", s.now, &row));
+	assert_true(row.own);
+	end(&s);
+}
+
 static void on_alarm(const char *key, const char *text, void *arg)
 {
 	struct scene *s = arg;
@@ -545,6 +564,7 @@ static void what_happened_is_counted_for_a_minute(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_node_said_under_another_id_is_nobody_elses_word),
 		cmocka_unit_test(a_node_goes_stale_then_gone_and_comes_back),
 		cmocka_unit_test(the_same_bytes_again_are_no_news_but_a_restart_is),
 		cmocka_unit_test(nobody_is_missed_before_there_was_time_to_hear_of_it),

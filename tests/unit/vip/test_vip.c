@@ -322,6 +322,34 @@ static void without_contact_the_network_is_asked_before_the_first_take(void **st
 	expect_up(&s);
 }
 
+static void who_was_cut_off_from_keepalived_asks_again(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(1);
+
+	/* Without the others: one of them may have it by now. */
+	s.vip.holder = 0;
+	s.nodes.list[1].age_ms = s.nodes.list[2].age_ms = INT64_MAX;
+	expect_up(&s);
+	s.vip.cut = true;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	s.vip.cut = false;
+	expect_down(&s, "the network is asked first");
+	s.vip.probe = VIP_FREE;
+	assert_false(decide_at(&s, NOW).up);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Who has it keeps it. */
+	s = scene_of(1);
+	s.nodes.list[1].age_ms = s.nodes.list[2].age_ms = INT64_MAX;
+	s.vip.cut = true;
+	expect_up(&s);
+	/* Where the others are heard, it may have it again at once. */
+	s = scene_of(1);
+	s.vip.cut = true;
+	s.vip.holder = 0;
+	expect_up(&s);
+}
+
 static void a_node_alone_in_its_cluster_asks_nobody(void **state)
 {
 	UNUSED(state);
@@ -368,6 +396,82 @@ static void a_new_node_waits_until_those_who_are_there_know_it(void **state)
 	struct scene old = scene_of(1);
 	old.vip.since_generation = 6;
 	expect_up(&old);
+}
+
+static void those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	s.nodes.list[0].generation = 6;
+	assert_false(decide_at(&s, NOW).up);
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS).up);
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS + 1).up);
+	assert_true(decide_at(&s, NOW + VIP_UNAWARE_MS + 1 + VIP_GOOD_MS).up);
+	/* His table was refused: what he says to the others does not come here, and both would have it. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	for (int64_t at = 0; at < 10 * VIP_UNAWARE_MS; at += 1000)
+		assert_false(decide_at(&s, NOW + at).up);
+	expect_down(&s, "node n1 does not know");
+	/* He has lost it to one who knows: nothing is left to wait for. */
+	s.nodes.list[1].generation = 6;
+	s.vip.holder = 2;
+	assert_false(decide_at(&s, NOW + 10 * VIP_UNAWARE_MS).up);
+	assert_true(decide_at(&s, NOW + 10 * VIP_UNAWARE_MS + VIP_GOOD_MS).up);
+	/* The time counts anew for one who has known meanwhile. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.since_generation = 6;
+	s.vip.holder = 0;
+	assert_false(decide_at(&s, NOW).up);
+	s.nodes.list[0].generation = s.nodes.list[1].generation = 6;
+	assert_false(decide_at(&s, NOW + VIP_UNAWARE_MS).up);
+	s.nodes.list[0].generation = 5;
+	expect_down(&s, "node n1 does not know");
+	assert_false(decide_at(&s, NOW + 2 * VIP_UNAWARE_MS).up);
+}
+
+static void where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	/* n1 may have it, and its keepalived not know this node. */
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	s.vip.probe = VIP_TAKEN;
+	expect_down(&s, "somebody has the address");
+	s.vip.probe = VIP_FREE;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Who has held it before is known to that one. */
+	s.vip.probe = VIP_NOT_PROBED;
+	expect_up(&s);
+	/* One who is heard has it: keepalived will find that out. */
+	s.memory = fresh;
+	s.vip.holder = 2;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Of one that was never heard not even the address is known. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.nodes.unheard = 1;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	/* One without a part in the VIP cannot have it. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.vip.n_order = 2;
+	s.vip.order[0] = 3;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_false(decide_at(&s, NOW).wants_probe);
 }
 
 static void one_without_part_in_it_never_holds_it(void **state)
@@ -440,7 +544,7 @@ static void the_table_has_the_nodes_part(void **state)
 	free(t);
 }
 
-static void nodes_speak_in_a_family_that_all_have(void **state)
+static void nodes_speak_in_the_first_family_that_half_of_them_have(void **state)
 {
 	UNUSED(state);
 	struct vip_nodes nodes = nodes_of(2);
@@ -459,10 +563,42 @@ static void nodes_speak_in_a_family_that_all_have(void **state)
 	}
 	assert_null(vip_table(&nodes, &v, 1, t, why));
 	assert_int_equal(t->vips[0].source.sa.sa_family, AF_INET6);
-	v.n_addresses = 1;
+	/* One that loses an address does not make the others change theirs. */
 	nodes.list[2].address6.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->vips[0].source.sa.sa_family, AF_INET6);
+	assert_int_equal(t->vips[0].n_peers, 1);
+	free(t);
+}
+
+static void a_node_without_an_address_takes_no_vip_from_the_others(void **state)
+{
+	UNUSED(state);
+	struct vip_nodes nodes = nodes_of(2);
+	struct vip v = vip_a();
+	struct ha_table *t = xcalloc(1, sizeof(*t));
+	char why[HA_TEXT_MAX + 1];
+
+	/* Of the VIP's only family; it has one of the other. */
+	nodes.list[2].address6 = ip_of("2001:db8::3");
+	nodes.list[2].address4.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->n, 1);
+	assert_int_equal(t->vips[0].n_peers, 1);
+	assert_true(addr_eq_ip(&t->vips[0].peers[0], &nodes.list[0].address4));
+	/* And whoever it is says that it does not know that one. */
+	assert_true(vip_is_peer(&nodes, &v, 1) && vip_is_peer(&nodes, &v, 2) && !vip_is_peer(&nodes, &v, 3));
+	/* The last one that has an address goes on. */
+	nodes.list[0].address4.sa.sa_family = 0;
+	assert_null(vip_table(&nodes, &v, 1, t, why));
+	assert_int_equal(t->vips[0].n_peers, 0);
+	/* The one without takes no part, and says why. */
+	nodes.self = 3;
 	assert_non_null(vip_table(&nodes, &v, 1, t, why));
-	assert_non_null(strstr(why, "VIP a: "));
+	assert_non_null(strstr(why, "VIP a: this node has no IPv4 address"));
+	nodes.list[1].address4.sa.sa_family = 0;
+	assert_non_null(vip_table(&nodes, &v, 1, t, why));
+	assert_non_null(strstr(why, "VIP a: no node has an address"));
 	free(t);
 }
 
@@ -484,13 +620,17 @@ int main(void)
 		cmocka_unit_test(a_soft_reason_must_last_and_the_other_must_have_spoken_since),
 		cmocka_unit_test(a_candidate_who_is_away_or_drained_is_none),
 		cmocka_unit_test(without_contact_the_network_is_asked_before_the_first_take),
+		cmocka_unit_test(who_was_cut_off_from_keepalived_asks_again),
 		cmocka_unit_test(a_node_alone_in_its_cluster_asks_nobody),
 		cmocka_unit_test(a_new_node_waits_until_those_who_are_there_know_it),
+		cmocka_unit_test(those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it),
+		cmocka_unit_test(where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first),
 		cmocka_unit_test(one_without_part_in_it_never_holds_it),
 		cmocka_unit_test(a_rebalance_names_the_first_who_could),
 		cmocka_unit_test(the_last_one_who_could_is_known),
 		cmocka_unit_test(the_table_has_the_nodes_part),
-		cmocka_unit_test(nodes_speak_in_a_family_that_all_have),
+		cmocka_unit_test(nodes_speak_in_the_first_family_that_half_of_them_have),
+		cmocka_unit_test(a_node_without_an_address_takes_no_vip_from_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Promises of a node that starts with half of its files: one that cannot take part does not decide alone; one that an
+ * init or join left without a table can be made a member, or be alone again.
+ */
+#include "tests/unit/cluster/peers_fixture.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cluster/journal/identity.h"
+#include "cluster/members/change.h"
+#include "daemon/base/clock.h"
+#include "daemon/cluster/cluster_node.h"
+
+enum { WAIT_MS = 20000 };
+
+static struct {
+	char *dir;
+	struct node_config config;
+	struct loop *loop;
+	struct store *store;
+	struct peers *peers;
+	struct report_view *view;
+	struct cluster_node *node;
+	unsigned warned, purged, left;
+	/* of the last call */
+	int status; /* 0 = not answered; -1 = refused */
+	char why[512];
+	struct cluster_call call;
+} t;
+
+/* ---- what surrounds it ---- */
+
+void cluster_call_answer(struct cluster_call *q, int status, json_t *json)
+{
+	json_decref(q->body);
+	json_decref(json);
+	t.status = status;
+}
+
+void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt, ...)
+{
+	va_list ap;
+
+	UNUSED(p);
+	va_start(ap, fmt);
+	vsnprintf(t.why, sizeof(t.why), fmt, ap);
+	va_end(ap);
+	json_decref(q->body);
+	t.status = -1;
+}
+
+/* postroad-ha does all it is told at once. */
+static bool ha_request(void *link, struct ha_message *m, ha_answer_fn *fn, void *arg)
+{
+	struct ha_message *done = xcalloc(1, sizeof(*done));
+
+	UNUSED(link);
+	t.purged += m->type == HA_COROSYNC && m->corosync.verb == HA_COROSYNC_PURGE;
+	done->type = HA_DONE;
+	fn(done, arg);
+	free(done);
+	return true;
+}
+
+static void warn(const char *key, const char *text, void *arg)
+{
+	UNUSED(arg);
+	t.warned += text != NULL && strcmp(key, "cluster") == 0;
+}
+
+static void event(const char *type, json_t *data, void *arg)
+{
+	UNUSED(type);
+	UNUSED(arg);
+	json_decref(data);
+}
+
+static void quorum_returned(void *arg)
+{
+	UNUSED(arg);
+}
+
+static bool leaving(void *arg)
+{
+	UNUSED(arg);
+	return true;
+}
+
+static void left(void *arg)
+{
+	UNUSED(arg);
+	t.left++;
+}
+
+static void on_applied(const struct entry *e, void *arg)
+{
+	UNUSED(arg);
+	cluster_node_applied(t.node, e);
+}
+
+static void on_reset(void *arg)
+{
+	UNUSED(arg);
+	cluster_node_reset(t.node);
+}
+
+/* ---- a node ---- */
+
+static void node_start(void)
+{
+	struct store_hooks hooks = { .applied = on_applied, .reset = on_reset };
+	char *why = NULL, *warning = NULL;
+
+	t.loop = loop_new();
+	t.view = report_view_new();
+	t.peers = peers_new(t.loop);
+	t.store = store_open(t.dir, "n1", &why, &warning);
+	assert_non_null(t.store);
+	assert_null(warning);
+	struct cluster_node_env env = { .loop = t.loop,
+					.config = &t.config,
+					.store = t.store,
+					.view = t.view,
+					.peers = t.peers,
+					.ha_request = ha_request,
+					.warn = warn,
+					.event = event,
+					.quorum_returned = quorum_returned,
+					.leaving = leaving,
+					.left = left };
+	t.node = cluster_node_new(&env);
+	store_set_hooks(t.store, &hooks);
+	assert_int_equal(store_start(t.store), 0);
+	(void)!store_wait(t.store, WAIT_MS);
+}
+
+static void node_stop(void)
+{
+	if (t.node == NULL)
+		return;
+	cluster_node_stop(t.node);
+	peers_free(t.peers);
+	store_close(t.store);
+	cluster_node_free(t.node);
+	report_view_free(t.view);
+	loop_free(t.loop);
+	t.node = NULL;
+}
+
+/* Turns until the condition holds; fails where it does not come to hold. */
+#define UNTIL(condition)                                                                                               \
+	for (int64_t until_end = clock_mono_ms() + WAIT_MS; !(condition); turn())                                      \
+		if (clock_mono_ms() > until_end)                                                                       \
+	fail_msg("did not come: %s", #condition)
+
+static void turn(void)
+{
+	loop_turn(t.loop, false);
+	(void)!poll(NULL, 0, 5);
+	(void)!store_wait(t.store, 0);
+}
+
+static void ask(enum cluster_verb verb, json_t *body)
+{
+	t.status = 0;
+	t.call = (struct cluster_call) { .verb = verb, .body = body, .author = "test" };
+	cluster_node_call(t.node, &t.call);
+	UNTIL(t.status != 0);
+}
+
+static void init(void)
+{
+	struct addr at = free_port();
+	char listen[ADDR_TEXT_MAX];
+
+	ask(CLUSTER_INIT, json_pack("{s:s, s:[s], s:s, s:b}", "name", "c", "links", "127.0.0.1", "listen",
+				    addr_format(&at, listen), "force", 1));
+}
+
+static void assert_done(void)
+{
+	if (t.status != 200)
+		fail_msg("%s", t.why);
+}
+
+static bool says_it_is_in(const char *cluster)
+{
+	json_t *o = cluster_node_status(t.node);
+	const char *name = json_string_value(json_object_get(o, "cluster"));
+	bool same = cluster == NULL ? name == NULL : name != NULL && strcmp(name, cluster) == 0;
+
+	json_decref(o);
+	return same;
+}
+
+static void on_written(const struct store_result *r, void *arg)
+{
+	*(int *)arg = (int)r->result;
+}
+
+static enum core_result append(void)
+{
+	struct store_write w = { .kind = ENTRY_CONFIG,
+				 .author = "test",
+				 .comment = "",
+				 .document = STR("{}"),
+				 .expect_position = UINT64_MAX };
+	int result = -1;
+
+	if (store_propose(t.store, &w, on_written, &result) != 0)
+		return CORE_REFUSED;
+	assert_true(store_wait(t.store, WAIT_MS));
+	return (enum core_result)result;
+}
+
+/* ---- files ---- */
+
+static void remove_below(const char *dir)
+{
+	DIR *d = opendir(dir);
+
+	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		char *path = xasprintf("%s/%s", dir, e->d_name);
+		if (unlink(path) != 0)
+			remove_below(path);
+		free(path);
+	}
+	if (d != NULL)
+		closedir(d);
+	rmdir(dir);
+}
+
+static void remove_file(const char *name)
+{
+	char *path = xasprintf("%s/%s", t.dir, name);
+
+	remove_below(path);
+	(void)unlink(path);
+	assert_int_not_equal(access(path, F_OK), 0);
+	free(path);
+}
+
+/* As a crash leaves it that came behind the number of a cluster and before its table: keys are there, and the log is a
+ * single node's. */
+static void node_half_made(bool joined)
+{
+	struct identity i;
+	char *why = NULL;
+
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+	node_stop();
+	/* The keys of a cluster, and the log of a node that is in none. */
+	remove_file("trust/members");
+	remove_file("store.log");
+	remove_file("identity");
+	char *trust = xasprintf("%s/trust", t.dir), *aside = xasprintf("%s/aside", t.dir);
+	assert_int_equal(rename(trust, aside), 0);
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	node_stop();
+	remove_file("trust");
+	assert_int_equal(rename(aside, trust), 0);
+	free(trust);
+	free(aside);
+	int dir = open(t.dir, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(identity_load(dir, t.dir, &i, &why), 0);
+	i = joined ? identity_new(2, 77, true) : i;
+	i.cluster = 77;
+	assert_int_equal(identity_save(dir, &i), 0);
+	close(dir);
+	t.purged = 0;
+}
+
+static int setup(void **state)
+{
+	UNUSED(state);
+	memset(&t, 0, sizeof(t));
+	t.dir = xasprintf("%s/postroad-node-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	assert_non_null(mkdtemp(t.dir));
+	t.config = (struct node_config) { .node = "n1", .state_dir = t.dir };
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	UNUSED(state);
+	node_stop();
+	remove_below(t.dir);
+	free(t.dir);
+	return 0;
+}
+
+/* ---- promises ---- */
+
+static void a_member_without_its_keys_does_not_decide_alone(void **state)
+{
+	UNUSED(state);
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+	node_stop();
+	remove_file("trust");
+	node_start();
+	assert_false(store_quorate(t.store));
+	assert_int_equal(store_state(t.store), CORE_OFFLINE);
+	assert_int_equal(append(), CORE_REFUSED);
+	assert_non_null(store_last(t.store, ENTRY_CONFIG));
+	UNTIL(t.warned > 0);
+}
+
+static void an_init_that_ended_before_its_table_leaves_a_node_that_writes(void **state)
+{
+	UNUSED(state);
+	node_half_made(false);
+	node_start();
+	assert_true(store_quorate(t.store));
+	assert_int_equal(append(), CORE_COMMITTED);
+	assert_true(says_it_is_in(NULL));
+}
+
+static void an_init_that_ended_before_its_table_is_asked_for_again(void **state)
+{
+	UNUSED(state);
+	node_half_made(false);
+	node_start();
+	init();
+	assert_done();
+	assert_true(says_it_is_in("c"));
+	assert_true(store_identity(t.store).cluster == 77);
+	assert_non_null(store_last(t.store, ENTRY_MEMBERSHIP));
+	init();
+	assert_int_equal(t.status, -1);
+}
+
+static void on_found(const struct store_result *r, void *arg)
+{
+	UNUSED(r);
+	UNUSED(arg);
+}
+
+static bool looks_for_corosync(void)
+{
+	json_t *o = cluster_node_status(t.node);
+	bool looks = json_is_object(json_object_get(o, "corosync"));
+
+	json_decref(o);
+	return looks;
+}
+
+/* As when the disk took longer than the answer could wait. */
+static void a_first_table_that_comes_late_makes_a_member(void **state)
+{
+	struct members_node me = { .name = "n1", .n_links = 1, .features_low = 1, .features_high = 1 };
+	uint8_t hash[MEMBERS_HASH_LEN] = { 1 };
+	struct sbuf document = { 0 };
+	struct members_refusal why;
+
+	UNUSED(state);
+	node_half_made(false);
+	node_start();
+	me.instance = store_identity(t.store).instance;
+	me.listen = free_port();
+	assert_true(addr_parse_ip("127.0.0.1", &me.links[0]));
+	struct members *table = members_init("late", 77, &me, hash, 1, &why);
+	assert_non_null(table);
+	members_encode(table, &document);
+	members_free(table);
+	assert_int_equal(store_found(t.store, 77, (struct str) { document.p, document.n }, on_found, NULL), 0);
+	sbuf_fini(&document);
+	UNTIL(says_it_is_in("late") && looks_for_corosync());
+	assert_false(store_quorate(t.store)); /* until corosync is there */
+}
+
+static void leave_makes_a_node_alone_that_has_no_table(bool joined)
+{
+	node_half_made(joined);
+	node_start();
+	ask(CLUSTER_LEAVE, json_object());
+	assert_done();
+	UNTIL(store_identity(t.store).cluster == 0);
+	assert_true(t.left == 1 && t.purged > 0);
+	UNTIL(store_quorate(t.store));
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+}
+
+static void leaving_ends_an_init_that_ended_before_its_table(void **state)
+{
+	UNUSED(state);
+	leave_makes_a_node_alone_that_has_no_table(false);
+}
+
+static void leaving_ends_a_join_that_ended_before_its_table(void **state)
+{
+	UNUSED(state);
+	leave_makes_a_node_alone_that_has_no_table(true);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_member_without_its_keys_does_not_decide_alone),
+		TEST(an_init_that_ended_before_its_table_leaves_a_node_that_writes),
+		TEST(an_init_that_ended_before_its_table_is_asked_for_again),
+		TEST(a_first_table_that_comes_late_makes_a_member),
+		TEST(leaving_ends_an_init_that_ended_before_its_table),
+		TEST(leaving_ends_a_join_that_ended_before_its_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
