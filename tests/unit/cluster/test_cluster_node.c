@@ -55,6 +55,21 @@ void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt
 	t.status = -1;
 }
 
+/* Only what was committed is a 200. */
+void cluster_call_result(struct cluster_call *q, const struct store_result *r, const char *id)
+{
+	UNUSED(id);
+	json_decref(q->body);
+	t.status = r->result == CORE_COMMITTED ? 200 : -1;
+}
+
+void cluster_call_not_proposed(struct cluster_call *q, int err)
+{
+	snprintf(t.why, sizeof(t.why), "%s", strerror(-err));
+	json_decref(q->body);
+	t.status = -1;
+}
+
 /* postroad-ha does all it is told at once. */
 static bool ha_request(void *link, struct ha_message *m, ha_answer_fn *fn, void *arg)
 {
