@@ -20,12 +20,13 @@ static void reply_json(struct peers_request *r, json_t *stolen)
 	trust_wipe(&body);
 }
 
-static void add_table(json_t *o, uint64_t position, const struct members *t)
+static void add_table(json_t *o, const struct cluster_node *n)
 {
 	struct sbuf document = { 0 };
 
-	members_encode(t, &document);
-	json_object_set_new(o, "position", json_integer((json_int_t)position));
+	members_encode(n->table, &document);
+	json_object_set_new(o, "generation", json_integer((json_int_t)n->generation));
+	json_object_set_new(o, "position", json_integer((json_int_t)n->position));
 	json_object_set_new(o, "table", cluster_json_base64(cluster_str(&document)));
 	sbuf_fini(&document);
 }
@@ -50,7 +51,7 @@ static void serve_generation(struct peers_request *r, void *arg)
 	cluster_called(n, &seen);
 	cluster_look(n, &v);
 	json_t *o = json_pack("{s:b}", "quorate", v.view.quorate), *list = json_array();
-	add_table(o, n->position, n->table);
+	add_table(o, n);
 	for (size_t i = 0; i < v.view.n; i++)
 		json_array_append_new(list, cluster_json_seen(&v.seen[i]));
 	json_object_set_new(o, "seen", list);
@@ -192,11 +193,13 @@ static void on_generation(int status, struct str body, void *arg)
 	if (n->stopped || n->trust.ca == NULL || cluster_table(n) == NULL)
 		return;
 	json_t *j = status == 200 ? cluster_json_read(body) : NULL;
+	json_int_t generation = json_integer_value(json_object_get(j, "generation"));
 	json_int_t position = json_integer_value(json_object_get(j, "position"));
-	if (j != NULL && position > 0 &&
+	struct cluster_stamp at = { .generation = (uint64_t)generation, .position = (uint64_t)position };
+	if (j != NULL && generation >= 0 && position > 0 &&
 	    cluster_json_take_base64(json_object_get(j, "table"), MEMBERS_DOCUMENT_MAX, &document)) {
 		n->asked = true;
-		cluster_heard(n, (uint64_t)position, cluster_str(&document));
+		cluster_heard(n, at, cluster_str(&document));
 		if (json_is_true(json_object_get(j, "quorate")))
 			take_seen(n, json_object_get(j, "seen"));
 	}

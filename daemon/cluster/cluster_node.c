@@ -18,7 +18,9 @@
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
 
-#define TABLE_FILE "members" /* position (8 bytes), then the document */
+#define TABLE_FILE "table" /* generation and position of the log (8 bytes each), then the document */
+
+enum { TABLE_HEAD = 16 };
 
 /* ---- what is said ---- */
 
@@ -41,9 +43,19 @@ void cluster_warn_over(struct cluster_node *n, const char *key)
 
 /* ---- the table ---- */
 
+static bool is_newer(struct cluster_stamp a, struct cluster_stamp b)
+{
+	return a.generation != b.generation ? a.generation > b.generation : a.position > b.position;
+}
+
+static struct cluster_stamp log_stamp(const struct cluster_node *n)
+{
+	return (struct cluster_stamp) { .generation = n->generation, .position = n->position };
+}
+
 const struct members *cluster_table(const struct cluster_node *n)
 {
-	if (n->heard != NULL && (n->table == NULL || n->heard_position > n->position))
+	if (n->heard != NULL && (n->table == NULL || is_newer(n->heard_at, log_stamp(n))))
 		return n->heard;
 	return n->table;
 }
@@ -83,12 +95,18 @@ enum cluster_standing cluster_node_standing(const struct cluster_node *n)
 }
 
 /* So that a start knows it without the others, and addresses outlive a forced quorum. */
-static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
+void cluster_keep(struct cluster_node *n)
 {
+	const struct members *t = cluster_table(n);
+	struct cluster_stamp at = t == n->table ? log_stamp(n) : n->heard_at;
 	struct sbuf bytes = { 0 };
-	uint8_t head[8];
+	uint8_t head[TABLE_HEAD];
 
-	le_put(head, position, sizeof(head));
+	if (!n->unkept || t == NULL)
+		return;
+	n->unkept = false;
+	le_put(head, at.generation, 8);
+	le_put(head + 8, at.position, 8);
 	sbuf_add(&bytes, head, sizeof(head));
 	members_encode(t, &bytes);
 	int err = trust_files_write(&n->trust, TABLE_FILE, cluster_str(&bytes));
@@ -97,14 +115,16 @@ static void remember(struct cluster_node *n, uint64_t position, const struct mem
 	sbuf_fini(&bytes);
 }
 
-static void recall(struct cluster_node *n)
+void cluster_recall(struct cluster_node *n)
 {
 	struct sbuf bytes = { 0 };
 	char *why = NULL;
 
-	if (trust_files_read(&n->trust, TABLE_FILE, MEMBERS_DOCUMENT_MAX + 8, &bytes) == 0 && bytes.n > 8) {
-		n->heard = members_decode((struct str) { bytes.p + 8, bytes.n - 8 }, &why);
-		n->heard_position = n->heard == NULL ? 0 : le_get((const uint8_t *)bytes.p, 8);
+	if (trust_files_read(&n->trust, TABLE_FILE, MEMBERS_DOCUMENT_MAX + TABLE_HEAD, &bytes) == 0 &&
+	    bytes.n > TABLE_HEAD) {
+		n->heard = members_decode((struct str) { bytes.p + TABLE_HEAD, bytes.n - TABLE_HEAD }, &why);
+		n->heard_at.generation = le_get((const uint8_t *)bytes.p, 8);
+		n->heard_at.position = le_get((const uint8_t *)bytes.p + 8, 8);
 	}
 	if (why != NULL)
 		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes that was kept is no use: %s", why);
@@ -112,12 +132,12 @@ static void recall(struct cluster_node *n)
 	sbuf_fini(&bytes);
 }
 
-void cluster_heard(struct cluster_node *n, uint64_t position, struct str document)
+void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document)
 {
 	const struct members *known = cluster_table(n);
 	char *why = NULL;
 
-	if (position <= n->position || (n->heard != NULL && position <= n->heard_position))
+	if (!is_newer(at, log_stamp(n)) || (n->heard != NULL && !is_newer(at, n->heard_at)))
 		return;
 	struct members *t = members_follow(known, document, &why);
 	if (t == NULL || (known != NULL && t->number != known->number)) {
@@ -129,8 +149,27 @@ void cluster_heard(struct cluster_node *n, uint64_t position, struct str documen
 	}
 	members_free(n->heard);
 	n->heard = t;
-	n->heard_position = position;
-	remember(n, position, t);
+	n->heard_at = at;
+	n->unkept = true;
+	cluster_keep(n);
+}
+
+static void forget_heard(struct cluster_node *n)
+{
+	members_free(n->heard);
+	n->heard = NULL;
+}
+
+void cluster_settle(struct cluster_node *n)
+{
+	if (n->heard == NULL || n->table == NULL || n->heard_at.generation != n->generation ||
+	    !store_quorate(n->env.store) || !cluster_own(n).synced)
+		return;
+	/* Of a node that joins, the log is told from its beginning. */
+	if (members_find(n->table, store_identity(n->env.store).id) == NULL)
+		return;
+	forget_heard(n);
+	n->unkept = true;
 }
 
 void cluster_node_applied(struct cluster_node *n, const struct entry *e)
@@ -140,7 +179,8 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	if (e->kind != ENTRY_MEMBERSHIP)
 		return;
-	struct members *t = members_follow(cluster_table(n), e->document, &why);
+	/* A bare one is of this log: what was heard may be of one that was made void. */
+	struct members *t = members_follow(n->table != NULL ? n->table : n->heard, e->document, &why);
 	if (t == NULL) {
 		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
 		free(why);
@@ -149,11 +189,11 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	members_free(n->table);
 	n->table = t;
 	n->position = e->position;
-	if (n->heard != NULL && n->heard_position <= n->position) {
-		members_free(n->heard);
-		n->heard = NULL;
-	}
-	remember(n, n->position, t);
+	n->generation = e->epoch >> 32;
+	if (n->heard != NULL && !is_newer(n->heard_at, log_stamp(n)))
+		forget_heard(n);
+	/* With the next tick: many are told at once when this node comes back, and each costs two syncs. */
+	n->unkept |= n->heard == NULL;
 	if (n->corosync != NULL && !n->stopped)
 		timer_set_in(n->env.loop, &n->tick, 1);
 }
@@ -164,12 +204,12 @@ void cluster_node_reset(struct cluster_node *n)
 	/* The newest there was is kept until the log has one again: it says how to reach the others. */
 	if (n->heard == NULL) {
 		n->heard = n->table;
-		n->heard_position = n->position;
+		n->heard_at = log_stamp(n);
 	} else {
 		members_free(n->table);
 	}
 	n->table = NULL;
-	n->position = 0;
+	n->position = n->generation = 0;
 }
 
 bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN])
@@ -292,7 +332,9 @@ static void forget_tables(struct cluster_node *n)
 	members_free(n->table);
 	members_free(n->heard);
 	n->table = n->heard = NULL;
-	n->position = n->heard_position = 0;
+	n->position = n->generation = 0;
+	n->heard_at = (struct cluster_stamp) { 0 };
+	n->unkept = false;
 	n->files = (struct cluster_files) { 0 };
 	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	n->n_told = 0;
@@ -369,6 +411,8 @@ static void on_tick(void *arg)
 	tell_start(n);
 	watch_quorum(n);
 	watch_views(n);
+	cluster_settle(n);
+	cluster_keep(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
@@ -379,7 +423,7 @@ static void begin_as_member(struct cluster_node *n)
 	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
 	char *why = NULL;
 
-	recall(n);
+	cluster_recall(n);
 	if (e != NULL)
 		cluster_node_applied(n, e);
 	if (cluster_begin(n, &why))
@@ -418,6 +462,7 @@ void cluster_node_stop(struct cluster_node *n)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	n->stopped = true;
 	timer_stop(&n->tick);
+	cluster_keep(n);
 	forming_stop(n);
 	forming_admit_stop(n);
 	forming_wait_stop(n);

@@ -61,6 +61,12 @@ struct cluster_renewal {
 	series_id m_own, m_authority;
 };
 
+/* How new a table is. A quorum that was forced begins a generation of the log, whose positions are below those of what
+ * it made void. */
+struct cluster_stamp {
+	uint64_t generation, position; /* epoch >> 32 and position of the table's entry */
+};
+
 struct cluster_join;
 
 struct cluster_node {
@@ -74,8 +80,10 @@ struct cluster_node {
 
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
+	uint64_t generation;   /* of that log */
 	struct members *heard; /* newer, by a call; NULL = none */
-	uint64_t heard_position;
+	struct cluster_stamp heard_at;
+	bool unkept; /* the newest is not on disk yet */
 
 	struct cluster_files files;
 	struct cluster_tags tags;
@@ -111,7 +119,13 @@ static inline struct str cluster_str(const struct sbuf *b)
 /* The newest table this node knows of, NULL = none. */
 const struct members *cluster_table(const struct cluster_node *n);
 /* A table by a call; kept where it is newer. `document` is copied. */
-void cluster_heard(struct cluster_node *n, uint64_t position, struct str document);
+void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document);
+/* The table last kept on disk, where the log's is not newer: before the log's is told. */
+void cluster_recall(struct cluster_node *n);
+/* Puts the newest table on disk, where it is not. Blocks for two syncs. */
+void cluster_keep(struct cluster_node *n);
+/* In sync with a quorum, the log's table is the newest there is: a heard one that says to be newer was made void. */
+void cluster_settle(struct cluster_node *n);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
