@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * This node as a member: its life, its table of nodes, corosync in the loop.
+ * This node as a member: its life, corosync in the loop, proposals.
  *
- * The hard thing: there are two tables, the one of the log as it is applied and a newer one that another node told of,
- * as this node may be unable to hear the log. The newer one says which of corosync's files to take and whether this
- * node is a member at all; only the log's is ever built on.
+ * The hard thing: it becomes a member and stops being one while mail goes on, and may be unable to be one although its
+ * log says so. Then it decides nothing, and says why.
  */
 #include "daemon/cluster/cluster_node.h"
 
@@ -13,14 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cluster/core/le.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
-
-#define TABLE_FILE "table" /* generation and position of the log (8 bytes each), then the document */
-
-enum { TABLE_HEAD = 16 };
 
 /* ---- what is said ---- */
 
@@ -39,25 +33,6 @@ void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...)
 void cluster_warn_over(struct cluster_node *n, const char *key)
 {
 	n->env.warn(key, NULL, n->env.arg);
-}
-
-/* ---- the table ---- */
-
-static bool is_newer(struct cluster_stamp a, struct cluster_stamp b)
-{
-	return a.generation != b.generation ? a.generation > b.generation : a.position > b.position;
-}
-
-static struct cluster_stamp log_stamp(const struct cluster_node *n)
-{
-	return (struct cluster_stamp) { .generation = n->generation, .position = n->position };
-}
-
-const struct members *cluster_table(const struct cluster_node *n)
-{
-	if (n->heard != NULL && (n->table == NULL || is_newer(n->heard_at, log_stamp(n))))
-		return n->heard;
-	return n->table;
 }
 
 bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret)
@@ -92,124 +67,6 @@ enum cluster_standing cluster_node_standing(const struct cluster_node *n)
 	if (n->purging || (t != NULL && me == NULL))
 		return CLUSTER_GONE;
 	return me != NULL && me->state == MEMBERS_LEAVING ? CLUSTER_LEAVES : CLUSTER_STAYS;
-}
-
-/* So that a start knows it without the others, and addresses outlive a forced quorum. */
-void cluster_keep(struct cluster_node *n)
-{
-	const struct members *t = cluster_table(n);
-	struct cluster_stamp at = t == n->table ? log_stamp(n) : n->heard_at;
-	struct sbuf bytes = { 0 };
-	uint8_t head[TABLE_HEAD];
-
-	if (!n->unkept || t == NULL)
-		return;
-	n->unkept = false;
-	le_put(head, at.generation, 8);
-	le_put(head + 8, at.position, 8);
-	sbuf_add(&bytes, head, sizeof(head));
-	members_encode(t, &bytes);
-	int err = trust_files_write(&n->trust, TABLE_FILE, cluster_str(&bytes));
-	if (err != 0)
-		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes cannot be kept: %s", strerror(-err));
-	sbuf_fini(&bytes);
-}
-
-void cluster_recall(struct cluster_node *n)
-{
-	struct sbuf bytes = { 0 };
-	char *why = NULL;
-
-	if (trust_files_read(&n->trust, TABLE_FILE, MEMBERS_DOCUMENT_MAX + TABLE_HEAD, &bytes) == 0 &&
-	    bytes.n > TABLE_HEAD) {
-		n->heard = members_decode((struct str) { bytes.p + TABLE_HEAD, bytes.n - TABLE_HEAD }, &why);
-		n->heard_at.generation = le_get((const uint8_t *)bytes.p, 8);
-		n->heard_at.position = le_get((const uint8_t *)bytes.p + 8, 8);
-	}
-	if (why != NULL)
-		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes that was kept is no use: %s", why);
-	free(why);
-	sbuf_fini(&bytes);
-}
-
-void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document)
-{
-	const struct members *known = cluster_table(n);
-	char *why = NULL;
-
-	if (!is_newer(at, log_stamp(n)) || (n->heard != NULL && !is_newer(at, n->heard_at)))
-		return;
-	struct members *t = members_follow(known, document, &why);
-	if (t == NULL || (known != NULL && t->number != known->number)) {
-		log_msg(LOG_LEVEL_WARNING, "cluster", "a table of nodes that came by a call is no use: %s",
-			why != NULL ? why : "it is another cluster's");
-		free(why);
-		members_free(t);
-		return;
-	}
-	members_free(n->heard);
-	n->heard = t;
-	n->heard_at = at;
-	n->unkept = true;
-	cluster_keep(n);
-}
-
-static void forget_heard(struct cluster_node *n)
-{
-	members_free(n->heard);
-	n->heard = NULL;
-}
-
-void cluster_settle(struct cluster_node *n)
-{
-	if (n->heard == NULL || n->table == NULL || n->heard_at.generation != n->generation ||
-	    !store_quorate(n->env.store) || !cluster_own(n).synced)
-		return;
-	/* Of a node that joins, the log is told from its beginning. */
-	if (members_find(n->table, store_identity(n->env.store).id) == NULL)
-		return;
-	forget_heard(n);
-	n->unkept = true;
-}
-
-void cluster_node_applied(struct cluster_node *n, const struct entry *e)
-{
-	char *why = NULL;
-
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	if (e->kind != ENTRY_MEMBERSHIP)
-		return;
-	/* A bare one is of this log: what was heard may be of one that was made void. */
-	struct members *t = members_follow(n->table != NULL ? n->table : n->heard, e->document, &why);
-	if (t == NULL) {
-		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
-		free(why);
-		return;
-	}
-	members_free(n->table);
-	n->table = t;
-	n->position = e->position;
-	n->generation = e->epoch >> 32;
-	if (n->heard != NULL && !is_newer(n->heard_at, log_stamp(n)))
-		forget_heard(n);
-	/* With the next tick: many are told at once when this node comes back, and each costs two syncs. */
-	n->unkept |= n->heard == NULL;
-	if (n->corosync != NULL && !n->stopped)
-		timer_set_in(n->env.loop, &n->tick, 1);
-}
-
-void cluster_node_reset(struct cluster_node *n)
-{
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	/* The newest there was is kept until the log has one again: it says how to reach the others. */
-	if (n->heard == NULL) {
-		n->heard = n->table;
-		n->heard_at = log_stamp(n);
-	} else {
-		members_free(n->table);
-	}
-	n->table = NULL;
-	n->position = n->generation = 0;
 }
 
 bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN])
@@ -327,20 +184,6 @@ static void stop_corosync(struct cluster_node *n)
 	n->corosync = NULL;
 }
 
-static void forget_tables(struct cluster_node *n)
-{
-	members_free(n->table);
-	members_free(n->heard);
-	n->table = n->heard = NULL;
-	n->position = n->generation = 0;
-	n->heard_at = (struct cluster_stamp) { 0 };
-	n->unkept = false;
-	n->files = (struct cluster_files) { 0 };
-	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
-	n->n_told = 0;
-	memset(n->callers, 0, sizeof(n->callers));
-}
-
 bool cluster_end(struct cluster_node *n)
 {
 	char *why = NULL;
@@ -357,7 +200,8 @@ bool cluster_end(struct cluster_node *n)
 	if (!peers_listen(n->env.peers, NULL, 0, &why) || !peers_identity(n->env.peers, NULL, &why))
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);
-	forget_tables(n);
+	cluster_forget_tables(n);
+	cluster_warn_over(n, "cluster_removed");
 	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
 	log_msg(LOG_LEVEL_NOTICE, "cluster_left", "this node stands alone again");
@@ -371,8 +215,10 @@ static void watch_quorum(struct cluster_node *n)
 {
 	bool quorate = store_quorate(n->env.store);
 
-	if (quorate && !n->quorate)
+	if (quorate && !n->quorate) {
 		n->env.quorum_returned(n->env.arg);
+		cluster_warn_over(n, "cluster_removed");
+	}
 	n->quorate = quorate;
 }
 

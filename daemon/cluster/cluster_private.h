@@ -11,6 +11,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/cluster/cluster_node.h"
 #include "daemon/cluster/trust_files.h"
+#include "daemon/cluster/words.h"
 
 #define CLUSTER_NODE_MAGIC 0x434c4e44u
 
@@ -61,10 +62,11 @@ struct cluster_renewal {
 	series_id m_own, m_authority;
 };
 
-/* How new a table is. A quorum that was forced begins a generation of the log, whose positions are below those of what
- * it made void. */
-struct cluster_stamp {
-	uint64_t generation, position; /* epoch >> 32 and position of the table's entry */
+struct cluster_word {
+	uint32_t id;
+	struct cluster_stamp at;
+	struct str document;
+	bool quorate;
 };
 
 struct cluster_join;
@@ -78,12 +80,14 @@ struct cluster_node {
 	struct timer tick;
 	bool stopped;
 
+	struct words words;
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
 	uint64_t generation;   /* of that log */
 	struct members *heard; /* newer, by a call; NULL = none */
 	struct cluster_stamp heard_at;
-	bool unkept; /* the newest is not on disk yet */
+	bool heard_alone; /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
+	bool unkept;      /* the newest is not on disk yet */
 
 	struct cluster_files files;
 	struct cluster_tags tags;
@@ -114,18 +118,28 @@ static inline struct str cluster_str(const struct sbuf *b)
 	return (struct str) { b->p, b->n };
 }
 
-/* ---- cluster_node.c ---- */
+/* ---- cluster_table.c ---- */
 
 /* The newest table this node knows of, NULL = none. */
 const struct members *cluster_table(const struct cluster_node *n);
-/* A table by a call; kept where it is newer. `document` is copied. */
+/* A table that is enough to act on; taken where it is newer. `document` is copied. */
 void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document);
+/* What a member told of its table, and of whether this node was removed: acted on when it is enough (words.h). */
+void cluster_told(struct cluster_node *n, const struct cluster_word *w);
+void cluster_told_removed(struct cluster_node *n, uint32_t id, bool removed);
+/* A member says so, though that may not be enough to act on it without a person. */
+bool cluster_said_removed(const struct cluster_node *n);
+/* Of another life: nothing is known any more. */
+void cluster_forget_tables(struct cluster_node *n);
 /* The table last kept on disk, where the log's is not newer: before the log's is told. */
 void cluster_recall(struct cluster_node *n);
 /* Puts the newest table on disk, where it is not. Blocks for two syncs. */
 void cluster_keep(struct cluster_node *n);
 /* In sync with a quorum, the log's table is the newest there is: a heard one that says to be newer was made void. */
 void cluster_settle(struct cluster_node *n);
+
+/* ---- cluster_node.c ---- */
+
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;

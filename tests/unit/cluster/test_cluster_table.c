@@ -21,13 +21,20 @@ enum { SELF = 1, OPEN_MS = 5000 };
 static char dir[64];
 static struct cluster_node n;
 
+static void warn(const char *key, const char *text, void *arg)
+{
+	UNUSED(key);
+	UNUSED(text);
+	UNUSED(arg);
+}
+
 static int setup(void **state)
 {
 	UNUSED(state);
 	snprintf(dir, sizeof(dir), "/tmp/postroad-table-XXXXXX");
 	if (mkdtemp(dir) == NULL)
 		return 1;
-	n = (struct cluster_node) { .magic = CLUSTER_NODE_MAGIC };
+	n = (struct cluster_node) { .magic = CLUSTER_NODE_MAGIC, .env.warn = warn };
 	return !trust_files_open(&n.trust, dir);
 }
 
@@ -36,6 +43,7 @@ static void forget(void)
 	members_free(n.table);
 	members_free(n.heard);
 	n.table = n.heard = NULL;
+	n.heard_alone = false;
 }
 
 static int teardown(void **state)
@@ -230,6 +238,124 @@ static void in_sync_the_logs_table_is_believed(void **state)
 	}
 }
 
+/* ---- what others say ---- */
+
+static void tell(uint32_t id, uint64_t position, struct sbuf stolen)
+{
+	struct cluster_word w = {
+		.id = id, .at = { .position = position }, .document = { stolen.p, stolen.n }, .quorate = true
+	};
+
+	cluster_told(&n, &w);
+	sbuf_fini(&stolen);
+}
+
+/* A member of three, number 1 with the instance of the fixture, whose log is at 40. */
+static void with_store(void)
+{
+	char *why = NULL, *warning = NULL;
+
+	n.env.store = store_open(dir, "n1", &why, &warning);
+	assert_non_null(n.env.store);
+	assert_int_equal(store_join(n.env.store, SELF, 77, 101), 0);
+	apply(0, 40, document(3, 40));
+	cluster_keep(&n);
+}
+
+static void without_store(void)
+{
+	static const char *const names[] = { "store.log", "store.log.before", "store.lock", "identity" };
+
+	store_close(n.env.store);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *path = xasprintf("%s/%s", dir, names[i]);
+		unlink(path);
+		free(path);
+	}
+}
+
+static void one_of_two_others_neither_removes_this_node_nor_names_its_members(void **state)
+{
+	UNUSED(state);
+	with_store();
+	tell(2, 50, document(3, 50));
+	assert_int_equal(cluster_table(&n)->next_id, 40);
+	/* Corosync is not started by an old file while a newer one may exist. */
+	assert_false(n.asked);
+	cluster_told_removed(&n, 2, true);
+	assert_false(n.purging);
+	tell(3, 50, document(3, 50));
+	assert_int_equal(cluster_table(&n)->next_id, 50);
+	assert_true(n.asked);
+	assert_false(n.heard_alone);
+	cluster_told_removed(&n, 3, true);
+	assert_true(n.purging);
+	without_store();
+}
+
+/* Its table is that of fixture_table(), but for what says that this node goes. */
+static void insist(uint32_t id, uint64_t position, bool leaving)
+{
+	struct members *t = fixture_table(3, 1);
+	struct sbuf out = { 0 };
+
+	t->next_id = (uint32_t)position;
+	if (leaving) {
+		t->list[0].state = MEMBERS_LEAVING;
+		t->list[0].votes = 0;
+		t->tie_breaker = 2;
+		t->change = (struct members_change) { .kind = MEMBERS_LEAVE,
+						      .node = SELF,
+						      .generation = t->generation + 1 };
+		t->list[0].until = t->last_generation = t->generation + 1;
+	}
+	assert_null(members_check(t));
+	members_encode(t, &out);
+	members_free(t);
+	for (unsigned i = 0; i < 2; i++) {
+		struct sbuf copy = { 0 };
+		sbuf_add(&copy, out.p, out.n);
+		tell(id, position, copy);
+		for (size_t k = 0; k < MEMBERS_MAX; k++)
+			n.words.list[k].since_ms -= WORDS_ALONE_MS;
+	}
+	sbuf_fini(&out);
+}
+
+static void one_alone_names_the_way_but_does_not_let_this_node_go(void **state)
+{
+	UNUSED(state);
+	with_store();
+	insist(2, 50, true);
+	assert_int_equal(cluster_table(&n)->next_id, 40);
+	insist(2, 51, false);
+	assert_int_equal(cluster_table(&n)->next_id, 51);
+	assert_true(n.heard_alone);
+	/* Nor by a second step: after a start, or by the voters it had named. */
+	start_again();
+	assert_int_equal(cluster_table(&n)->next_id, 40);
+	apply(0, 40, document(3, 40));
+	insist(2, 51, false);
+	cluster_told_removed(&n, 2, true);
+	assert_false(n.purging);
+	assert_true(cluster_said_removed(&n));
+	without_store();
+}
+
+static void what_a_majority_says_takes_the_place_of_what_one_alone_said(void **state)
+{
+	UNUSED(state);
+	with_store();
+	insist(2, 60, false);
+	assert_int_equal(cluster_table(&n)->next_id, 60);
+	tell(2, 50, document(3, 50));
+	assert_int_equal(cluster_table(&n)->next_id, 60);
+	tell(3, 50, document(3, 50));
+	assert_int_equal(cluster_table(&n)->next_id, 50);
+	assert_false(n.heard_alone);
+	without_store();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -241,6 +367,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_is_kept_is_the_newest_while_older_ones_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_that_was_kept_gives_way_at_a_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_sync_the_logs_table_is_believed, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_of_two_others_neither_removes_this_node_nor_names_its_members,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_a_majority_says_takes_the_place_of_what_one_alone_said, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(one_alone_names_the_way_but_does_not_let_this_node_go, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
