@@ -259,6 +259,7 @@ static void on_tick(void *arg)
 	watch_views(n);
 	cluster_settle(n);
 	cluster_keep(n);
+	lost_keep(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
@@ -309,6 +310,7 @@ void cluster_node_stop(struct cluster_node *n)
 	n->stopped = true;
 	timer_stop(&n->tick);
 	cluster_keep(n);
+	lost_keep(n);
 	forming_stop(n);
 	forming_admit_stop(n);
 	forming_wait_stop(n);

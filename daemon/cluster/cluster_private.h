@@ -94,6 +94,7 @@ struct cluster_node {
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
+	bool lost_unkept; /* what was lost may not be on disk yet */
 	bool start_told;  /* what was found at the start */
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
@@ -216,6 +217,10 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 
 /* Tells of it, or that there is nothing. */
 void lost_look(struct cluster_node *n);
+/* What came since the last call is on disk when this returns: blocks for two syncs. */
+void lost_keep(struct cluster_node *n);
+/* The oldest, without their documents; *ret_all: how many there are. The caller frees. */
+json_t *lost_entries(const struct cluster_node *n, size_t *ret_all);
 void lost_list(struct cluster_node *n, struct cluster_call *q);
 void lost_forget(struct cluster_node *n, struct cluster_call *q);
 
