@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.lab.cluster.linear import CAS, OK, READ, REFUSED, STALE, UNKNOWN, WRITE, Op, check  # noqa: E402
+from tests.lab.cluster.registers import Weight, Writers  # noqa: E402
 
 
 def op(kind, value, began, ended, outcome=OK, expected=None):
@@ -131,3 +132,14 @@ def test_one_read_changed_to_a_value_long_gone_is_found(seed):
 def test_values_that_are_not_unique_are_no_ground_for_a_verdict():
     with pytest.raises(ValueError):
         check([op(WRITE, 1, 0, 1), op(WRITE, 1, 2, 3)], {"r": 0})
+
+
+def test_a_node_that_is_behind_may_say_what_was_there_before_the_writers_and_nothing_else():
+    there = (200, {}, {"servers": {"s": {"weight": 5}}})
+    for before, findings in (({3}, 0), ({4}, 1), ((), 1)):
+        writers = Writers({"n1": lambda *_: there}, [Weight("p", "s")], threads=0, before=before)
+        writers.history = [Op("weight:p/s", READ, 3, 1, 2)]
+        assert len(writers.finish(stale_reads=True)) == findings
+    writers = Writers({"n1": lambda *_: there}, [Weight("p", "s")], threads=0, before={3})
+    writers.history = [Op("weight:p/s", READ, 3, 1, 2)]
+    assert len(writers.finish()) == 1

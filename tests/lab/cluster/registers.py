@@ -63,7 +63,9 @@ class Document:
 class Writers:
     """Threads that read and write; `calls` are functions (method, path, body, headers) of one node each, by name."""
 
-    def __init__(self, calls, registers, threads=6, seed=0, give_up=5.0, pause=PAUSE_SECONDS):
+    def __init__(self, calls, registers, threads=6, seed=0, give_up=5.0, pause=PAUSE_SECONDS, before=()):
+        """`before`: values that earlier writers left there: a node that is behind may still say one of them."""
+        self.before = frozenset(before)
         self.calls, self.registers, self.give_up, self.pause = calls, registers, give_up, pause
         self.history, self.lock = [], threading.Lock()
         self.trouble = []
@@ -175,7 +177,16 @@ class Writers:
             if len(set(values.values())) > 1:
                 findings.append(f"{register.name}: nodes differ at the end: {values}")
         # Strict for the last ones, even where earlier reads may have been old.
-        return findings + linear.check((linear.loosened(self.history) if stale_reads else self.history) + last, self.initial)
+        return findings + linear.check((self._loosened() if stale_reads else self.history) + last, self.initial)
+
+    def _loosened(self):
+        return [op for op in linear.loosened(self.history)
+                if not op.stale or op.value not in self.before or op.value == self.initial[op.register]]
+
+    def values(self):
+        """All that was ever to be written, and what was there at the beginning."""
+        with self.lock:
+            return {op.value for op in self.history if op.kind != READ} | set(self.initial.values())
 
     def done(self):
         """How many writes were answered as made."""

@@ -45,6 +45,7 @@ class Formed:
         self.hung, self.withheld = [], []
         self.backends = self.owners = self.prober = self.nodes = None
         self.seed = itertools.count()
+        self.written = set()  # by the writers of earlier rows
 
     def __enter__(self):
         self.lab.__enter__()
@@ -213,7 +214,7 @@ class Formed:
         """Who writes on random nodes from now on until judged."""
         calls = {n.name: lambda *a, node=n: node.call(*a, timeout=CALL_SECONDS) for n in self.nodes}
         return Writers(calls, [Document(name) for name in REGISTERS], WRITERS, next(self.seed), give_up=CALL_SECONDS * 2,
-                       pause=WRITE_PAUSE).start()
+                       pause=WRITE_PAUSE, before=self.written).start()
 
     def differences(self):
         """What nodes do not say alike: position, revision, the configuration and its hash."""
@@ -233,6 +234,7 @@ class Formed:
         except LabError as e:
             findings.append(str(e))
         findings += writers.finish(stale_reads=True) if judges_writes else writers.stop().trouble
+        self.written |= writers.values()
         try:
             until(lambda: Seen(not (d := self.differences()), d), SECONDS, "all nodes agree")
         except LabError as e:
