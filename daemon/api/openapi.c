@@ -35,8 +35,8 @@ static void add_query_parameters(json_t *list, const char *query)
 /* A write to the cluster's log: its outcome may not be known in time. */
 static bool is_logged(const struct resource *r)
 {
-	static const char *const parts[] = { "/config", "/cluster/tokens", "/cluster/members", "/cluster/change",
-					     "/cluster/leave", "/cluster/rotate-keys" };
+	static const char *const parts[] = { "/config",         "/cluster/tokens", "/cluster/members",
+					     "/cluster/change", "/cluster/leave",  "/cluster/rotate-keys" };
 
 	if (r->method == EVHTTP_REQ_GET)
 		return false;

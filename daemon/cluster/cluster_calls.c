@@ -20,12 +20,13 @@ static void reply_json(struct peers_request *r, json_t *stolen)
 	trust_wipe(&body);
 }
 
-static void add_table(json_t *o, uint64_t position, const struct members *t)
+static void add_table(json_t *o, const struct cluster_node *n)
 {
 	struct sbuf document = { 0 };
 
-	members_encode(t, &document);
-	json_object_set_new(o, "position", json_integer((json_int_t)position));
+	members_encode(n->table, &document);
+	json_object_set_new(o, "generation", json_integer((json_int_t)n->generation));
+	json_object_set_new(o, "position", json_integer((json_int_t)n->position));
 	json_object_set_new(o, "table", cluster_json_base64(cluster_str(&document)));
 	sbuf_fini(&document);
 }
@@ -50,7 +51,7 @@ static void serve_generation(struct peers_request *r, void *arg)
 	cluster_called(n, &seen);
 	cluster_look(n, &v);
 	json_t *o = json_pack("{s:b}", "quorate", v.view.quorate), *list = json_array();
-	add_table(o, n->position, n->table);
+	add_table(o, n);
 	for (size_t i = 0; i < v.view.n; i++)
 		json_array_append_new(list, cluster_json_seen(&v.seen[i]));
 	json_object_set_new(o, "seen", list);
@@ -125,13 +126,39 @@ void cluster_serve(struct cluster_node *n)
 
 /* ---- asking ---- */
 
-static bool ask_one(struct cluster_node *n, const struct peers_call_options *o, peers_answer_fn *fn)
+struct question {
+	struct cluster_node *n;
+	uint32_t id; /* who is asked */
+	void (*fn)(struct cluster_node *n, uint32_t id, json_t *answer);
+};
+
+/* What is no answer is passed over: it is asked again. */
+static void on_answer(int status, struct str body, void *arg)
 {
-	return peers_call(n->env.peers, o, fn, n) == 0;
+	struct question *q = arg;
+
+	CHECK_OBJ(q->n, CLUSTER_NODE_MAGIC);
+	json_t *j = status == 200 && !q->n->stopped ? cluster_json_read(body) : NULL;
+	if (j != NULL)
+		q->fn(q->n, q->id, j);
+	json_decref(j);
+	free(q);
+}
+
+static bool ask_one(const struct question *question, const struct peers_call_options *o)
+{
+	struct question *q = xmalloc(sizeof(*q));
+
+	*q = *question;
+	bool asked = peers_call(q->n->env.peers, o, on_answer, q) == 0;
+	if (!asked)
+		free(q);
+	return asked;
 }
 
 /* Calls `path` of each other node of the table, at most `max` of them. */
-static void ask_all(struct cluster_node *n, const char *path, json_t *stolen, peers_answer_fn *fn)
+static void ask_all(struct cluster_node *n, const char *path, json_t *stolen,
+		    void (*fn)(struct cluster_node *n, uint32_t id, json_t *answer))
 {
 	const struct members *t = cluster_table(n);
 	uint32_t own = store_identity(n->env.store).id;
@@ -151,7 +178,7 @@ static void ask_all(struct cluster_node *n, const char *path, json_t *stolen, pe
 						.path = path,
 						.body = cluster_str(&body),
 						.deadline_ms = CLUSTER_CALL_MS };
-		if (!ask_one(n, &o, fn))
+		if (!ask_one(&(struct question) { .n = n, .id = m->id, .fn = fn }, &o))
 			log_msg(LOG_LEVEL_DEBUG, "cluster", "%s is not asked: too many calls", m->name);
 	}
 	sbuf_fini(&body);
@@ -169,39 +196,31 @@ static void take_seen(struct cluster_node *n, json_t *list)
 	n->told_ms = clock_mono_ms();
 }
 
-static void on_removed(int status, struct str body, void *arg)
+static void on_removed(struct cluster_node *n, uint32_t id, json_t *j)
 {
-	struct cluster_node *n = arg;
-
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	json_t *j = status == 200 ? cluster_json_read(body) : NULL;
-	if (j != NULL && json_is_true(json_object_get(j, "removed")) && !n->stopped && !n->purging) {
-		log_msg(LOG_LEVEL_WARNING, "cluster_removed",
-			"this node was taken out of the cluster; it forgets its keys");
-		n->purging = true;
-	}
-	json_decref(j);
+	if (cluster_table(n) != NULL)
+		cluster_told_removed(n, id, json_is_true(json_object_get(j, "removed")));
 }
 
-static void on_generation(int status, struct str body, void *arg)
+static void on_generation(struct cluster_node *n, uint32_t id, json_t *j)
 {
-	struct cluster_node *n = arg;
+	json_int_t generation = json_integer_value(json_object_get(j, "generation"));
+	json_int_t position = json_integer_value(json_object_get(j, "position"));
+	struct cluster_word w = { .id = id,
+				  .at = { .generation = (uint64_t)generation, .position = (uint64_t)position },
+				  .quorate = json_is_true(json_object_get(j, "quorate")) };
 	struct sbuf document = { 0 };
 
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	if (n->stopped || n->trust.ca == NULL || cluster_table(n) == NULL)
+	if (n->trust.ca == NULL || cluster_table(n) == NULL)
 		return;
-	json_t *j = status == 200 ? cluster_json_read(body) : NULL;
-	json_int_t position = json_integer_value(json_object_get(j, "position"));
-	if (j != NULL && position > 0 &&
+	if (generation >= 0 && position > 0 &&
 	    cluster_json_take_base64(json_object_get(j, "table"), MEMBERS_DOCUMENT_MAX, &document)) {
-		n->asked = true;
-		cluster_heard(n, (uint64_t)position, cluster_str(&document));
-		if (json_is_true(json_object_get(j, "quorate")))
+		w.document = cluster_str(&document);
+		cluster_told(n, &w);
+		if (w.quorate)
 			take_seen(n, json_object_get(j, "seen"));
 	}
 	sbuf_fini(&document);
-	json_decref(j);
 }
 
 void cluster_ask(struct cluster_node *n)
@@ -214,22 +233,18 @@ void cluster_ask(struct cluster_node *n)
 		ask_all(n, "/removed", json_pack("{s:o}", "seen", cluster_json_seen(&own)), on_removed);
 }
 
-static void on_key(int status, struct str body, void *arg)
+static void on_key(struct cluster_node *n, uint32_t id, json_t *j)
 {
-	struct cluster_node *n = arg;
 	struct sbuf key = { 0 };
 
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	json_t *j = status == 200 && !n->stopped ? cluster_json_read(body) : NULL;
-	if (j != NULL && cluster_json_take_base64(json_object_get(j, "key"), COROSYNC_KEY_LEN, &key) &&
-	    key.n == COROSYNC_KEY_LEN) {
+	UNUSED(id);
+	if (cluster_json_take_base64(json_object_get(j, "key"), COROSYNC_KEY_LEN, &key) && key.n == COROSYNC_KEY_LEN) {
 		/* Under its own hash: another one than was asked for is never used. */
 		int err = trust_files_write_key(&n->trust, (const uint8_t *)key.p);
 		if (err != 0)
 			log_msg(LOG_LEVEL_ERROR, "cluster", "corosync's key cannot be kept: %s", strerror(-err));
 	}
 	trust_wipe(&key);
-	json_decref(j);
 }
 
 void cluster_fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_LEN])
@@ -240,15 +255,13 @@ void cluster_fetch_key(struct cluster_node *n, const uint8_t hash[MEMBERS_HASH_L
 	ask_all(n, "/key", json_pack("{s:s}", "hash", text), on_key);
 }
 
-static void on_authority(int status, struct str body, void *arg)
+static void on_authority(struct cluster_node *n, uint32_t id, json_t *j)
 {
-	struct cluster_node *n = arg;
 	struct sbuf key = { 0 }, certificate = { 0 };
 	char *why = NULL;
 
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	json_t *j = status == 200 && !n->stopped && n->trust.ca != NULL ? cluster_json_read(body) : NULL;
-	if (j != NULL && cluster_json_take_base64(json_object_get(j, "key"), CA_PEM_MAX, &key)) {
+	UNUSED(id);
+	if (n->trust.ca != NULL && cluster_json_take_base64(json_object_get(j, "key"), CA_PEM_MAX, &key)) {
 		ca_certificate_pem(n->trust.ca, &certificate);
 		struct ca *whole = ca_load(cluster_str(&certificate), cluster_str(&key), &why);
 		if (whole != NULL && ca_can_issue(whole) &&
@@ -259,7 +272,6 @@ static void on_authority(int status, struct str body, void *arg)
 	free(why);
 	sbuf_fini(&certificate);
 	trust_wipe(&key);
-	json_decref(j);
 }
 
 void cluster_fetch_authority(struct cluster_node *n)

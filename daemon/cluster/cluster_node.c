@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * This node as a member: its life, its table of nodes, corosync in the loop.
+ * This node as a member: its life, corosync in the loop, proposals.
  *
- * The hard thing: there are two tables, the one of the log as it is applied and a newer one that another node told of,
- * as this node may be unable to hear the log. The newer one says which of corosync's files to take and whether this
- * node is a member at all; only the log's is ever built on.
+ * The hard thing: it becomes a member and stops being one while mail goes on, and may be unable to be one although its
+ * log says so. Then it decides nothing, and says why.
  */
 #include "daemon/cluster/cluster_node.h"
 
@@ -13,12 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cluster/core/le.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
-
-#define TABLE_FILE "members" /* position (8 bytes), then the document */
 
 /* ---- what is said ---- */
 
@@ -37,15 +33,6 @@ void cluster_warn(struct cluster_node *n, const char *key, const char *fmt, ...)
 void cluster_warn_over(struct cluster_node *n, const char *key)
 {
 	n->env.warn(key, NULL, n->env.arg);
-}
-
-/* ---- the table ---- */
-
-const struct members *cluster_table(const struct cluster_node *n)
-{
-	if (n->heard != NULL && (n->table == NULL || n->heard_position > n->position))
-		return n->heard;
-	return n->table;
 }
 
 bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr *ret)
@@ -91,106 +78,6 @@ bool cluster_lacks_table(const struct cluster_node *n)
 bool cluster_half_founded(const struct cluster_node *n)
 {
 	return cluster_lacks_table(n) && !store_identity(n->env.store).joined && store_can_vote(n->env.store);
-}
-
-int cluster_remember(const struct cluster_node *n, uint64_t position, struct str document)
-{
-	struct sbuf bytes = { 0 };
-	uint8_t head[8];
-
-	le_put(head, position, sizeof(head));
-	sbuf_add(&bytes, head, sizeof(head));
-	sbuf_add(&bytes, document.p, document.n);
-	int err = trust_files_write(&n->trust, TABLE_FILE, cluster_str(&bytes));
-	if (err != 0)
-		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes cannot be kept: %s", strerror(-err));
-	sbuf_fini(&bytes);
-	return err;
-}
-
-/* So that a start knows it without the others, and addresses outlive a forced quorum. */
-static void remember(struct cluster_node *n, uint64_t position, const struct members *t)
-{
-	struct sbuf document = { 0 };
-
-	members_encode(t, &document);
-	(void)!cluster_remember(n, position, cluster_str(&document));
-	sbuf_fini(&document);
-}
-
-static void recall(struct cluster_node *n)
-{
-	struct sbuf bytes = { 0 };
-	char *why = NULL;
-
-	if (trust_files_read(&n->trust, TABLE_FILE, MEMBERS_DOCUMENT_MAX + 8, &bytes) == 0 && bytes.n > 8) {
-		n->heard = members_decode((struct str) { bytes.p + 8, bytes.n - 8 }, &why);
-		n->heard_position = n->heard == NULL ? 0 : le_get((const uint8_t *)bytes.p, 8);
-	}
-	if (why != NULL)
-		log_msg(LOG_LEVEL_WARNING, "cluster", "the table of nodes that was kept is no use: %s", why);
-	free(why);
-	sbuf_fini(&bytes);
-}
-
-void cluster_heard(struct cluster_node *n, uint64_t position, struct str document)
-{
-	const struct members *known = cluster_table(n);
-	char *why = NULL;
-
-	if (position <= n->position || (n->heard != NULL && position <= n->heard_position))
-		return;
-	struct members *t = members_follow(known, document, &why);
-	if (t == NULL || (known != NULL && t->number != known->number)) {
-		log_msg(LOG_LEVEL_WARNING, "cluster", "a table of nodes that came by a call is no use: %s",
-			why != NULL ? why : "it is another cluster's");
-		free(why);
-		members_free(t);
-		return;
-	}
-	members_free(n->heard);
-	n->heard = t;
-	n->heard_position = position;
-	remember(n, position, t);
-}
-
-void cluster_node_applied(struct cluster_node *n, const struct entry *e)
-{
-	char *why = NULL;
-
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	if (e->kind != ENTRY_MEMBERSHIP)
-		return;
-	struct members *t = members_follow(cluster_table(n), e->document, &why);
-	if (t == NULL) {
-		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
-		free(why);
-		return;
-	}
-	members_free(n->table);
-	n->table = t;
-	n->position = e->position;
-	if (n->heard != NULL && n->heard_position <= n->position) {
-		members_free(n->heard);
-		n->heard = NULL;
-	}
-	remember(n, n->position, t);
-	if (n->corosync != NULL && !n->stopped)
-		timer_set_in(n->env.loop, &n->tick, 1);
-}
-
-void cluster_node_reset(struct cluster_node *n)
-{
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	/* The newest there was is kept until the log has one again: it says how to reach the others. */
-	if (n->heard == NULL) {
-		n->heard = n->table;
-		n->heard_position = n->position;
-	} else {
-		members_free(n->table);
-	}
-	n->table = NULL;
-	n->position = 0;
 }
 
 bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_LEN])
@@ -329,18 +216,6 @@ static void stop_corosync(struct cluster_node *n)
 	n->corosync = NULL;
 }
 
-static void forget_tables(struct cluster_node *n)
-{
-	members_free(n->table);
-	members_free(n->heard);
-	n->table = n->heard = NULL;
-	n->position = n->heard_position = 0;
-	n->files = (struct cluster_files) { 0 };
-	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
-	n->n_told = 0;
-	memset(n->callers, 0, sizeof(n->callers));
-}
-
 bool cluster_end(struct cluster_node *n)
 {
 	char *why = NULL;
@@ -360,7 +235,8 @@ bool cluster_end(struct cluster_node *n)
 	if (!peers_listen(n->env.peers, NULL, 0, &why) || !peers_identity(n->env.peers, NULL, &why))
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);
-	forget_tables(n);
+	cluster_forget_tables(n);
+	cluster_warn_over(n, "cluster_removed");
 	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
 	free(n->cannot);
@@ -377,8 +253,10 @@ static void watch_quorum(struct cluster_node *n)
 {
 	bool quorate = store_quorate(n->env.store);
 
-	if (quorate && !n->quorate)
+	if (quorate && !n->quorate) {
 		n->env.quorum_returned(n->env.arg);
+		cluster_warn_over(n, "cluster_removed");
+	}
 	n->quorate = quorate;
 }
 
@@ -414,7 +292,7 @@ static void start_as_member(struct cluster_node *n)
 {
 	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
 
-	recall(n);
+	cluster_recall(n);
 	if (e != NULL)
 		cluster_node_applied(n, e);
 	/* Nobody else knows of that cluster: what is left is a node alone. */
@@ -462,6 +340,9 @@ static void on_tick(void *arg)
 	tell_start(n);
 	watch_quorum(n);
 	watch_views(n);
+	cluster_settle(n);
+	cluster_keep(n);
+	lost_keep(n);
 	if (store_identity(n->env.store).cluster != 0 || n->purging)
 		cluster_drive(n);
 	timer_set_in(n->env.loop, &n->tick, CLUSTER_TICK_MS);
@@ -495,6 +376,8 @@ void cluster_node_stop(struct cluster_node *n)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	n->stopped = true;
 	timer_stop(&n->tick);
+	cluster_keep(n);
+	lost_keep(n);
 	forming_stop(n);
 	forming_admit_stop(n);
 	forming_wait_stop(n);

@@ -11,6 +11,7 @@
 #include "daemon/base/metrics.h"
 #include "daemon/cluster/cluster_node.h"
 #include "daemon/cluster/trust_files.h"
+#include "daemon/cluster/words.h"
 
 #define CLUSTER_NODE_MAGIC 0x434c4e44u
 
@@ -64,6 +65,13 @@ struct cluster_renewal {
 	series_id m_own, m_authority;
 };
 
+struct cluster_word {
+	uint32_t id;
+	struct cluster_stamp at;
+	struct str document;
+	bool quorate;
+};
+
 struct cluster_join;
 
 struct cluster_node {
@@ -76,16 +84,21 @@ struct cluster_node {
 	struct timer tick;
 	bool stopped;
 
+	struct words words;
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
+	uint64_t generation;   /* of that log */
 	struct members *heard; /* newer, by a call; NULL = none */
-	uint64_t heard_position;
+	struct cluster_stamp heard_at;
+	bool heard_alone; /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
+	bool unkept;      /* the newest is not on disk yet */
 
 	struct cluster_files files;
 	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
+	bool lost_unkept; /* what was lost may not be on disk yet */
 	bool start_told;  /* what was found at the start */
 	bool lacks_table; /* as was told */
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
@@ -111,18 +124,35 @@ static inline struct str cluster_str(const struct sbuf *b)
 	return (struct str) { b->p, b->n };
 }
 
-/* ---- cluster_node.c ---- */
+/* ---- cluster_table.c ---- */
 
 /* The newest table this node knows of, NULL = none. */
 const struct members *cluster_table(const struct cluster_node *n);
+/* A table that is enough to act on; taken where it is newer. `document` is copied. */
+void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document);
+/* What a member told of its table, and of whether this node was removed: acted on when it is enough (words.h). */
+void cluster_told(struct cluster_node *n, const struct cluster_word *w);
+void cluster_told_removed(struct cluster_node *n, uint32_t id, bool removed);
+/* A member says so, though that may not be enough to act on it without a person. */
+bool cluster_said_removed(const struct cluster_node *n);
+/* Of another life: nothing is known any more. */
+void cluster_forget_tables(struct cluster_node *n);
+/* The table last kept on disk, where the log's is not newer: before the log's is told. */
+void cluster_recall(struct cluster_node *n);
+/* Puts the newest table on disk, where it is not. Blocks for two syncs. */
+void cluster_keep(struct cluster_node *n);
+/* In sync with a quorum, the log's table is the newest there is: a heard one that says to be newer was made void. */
+void cluster_settle(struct cluster_node *n);
+
+/* Writes a table down for the next start. 0, or -errno, which is logged. */
+int cluster_remember(const struct cluster_node *n, struct cluster_stamp at, struct str document);
+
+/* ---- cluster_node.c ---- */
+
 /* This node has the number of a cluster and no table: an init or a join ended in between. Half founded: an init it was,
  * so nobody else can be in that cluster. */
 bool cluster_lacks_table(const struct cluster_node *n);
 bool cluster_half_founded(const struct cluster_node *n);
-/* Writes a table down for the next start. 0, or -errno, which is logged. */
-int cluster_remember(const struct cluster_node *n, uint64_t position, struct str document);
-/* A table by a call; kept where it is newer. `document` is copied. */
-void cluster_heard(struct cluster_node *n, uint64_t position, struct str document);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
@@ -202,6 +232,10 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 
 /* Tells of it, or that there is nothing. */
 void lost_look(struct cluster_node *n);
+/* What came since the last call is on disk when this returns: blocks for two syncs. */
+void lost_keep(struct cluster_node *n);
+/* The oldest, without their documents; *ret_all: how many there are. The caller frees. */
+json_t *lost_entries(const struct cluster_node *n, size_t *ret_all);
 void lost_list(struct cluster_node *n, struct cluster_call *q);
 void lost_forget(struct cluster_node *n, struct cluster_call *q);
 

@@ -280,6 +280,17 @@ static void leave_without_table(struct cluster_node *n, struct cluster_call *q)
 	timer_set_in(n->env.loop, &n->tick, 1);
 }
 
+/* The others have forgotten it, says one of them, and nothing can be written here. False: it is not so. */
+static bool leave_forgotten(struct cluster_node *n, struct cluster_call *q)
+{
+	if (store_quorate(n->env.store) || !cluster_said_removed(n))
+		return false;
+	log_msg(LOG_LEVEL_WARNING, "cluster_removed", "this node forgets its cluster, by the word of %s", q->author);
+	n->purging = true;
+	cluster_call_answer(q, 200, forming_answer(n));
+	return true;
+}
+
 static void rotate(struct cluster_node *n, struct cluster_call *q)
 {
 	uint8_t hash[MEMBERS_HASH_LEN];
@@ -338,7 +349,7 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 		force_quorum(n, q);
 	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
 		leave_without_table(n, q);
-	else if (!is_able(n, q))
+	else if ((q->verb == CLUSTER_LEAVE && leave_forgotten(n, q)) || !is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)
 		forming_token_make(n, q);

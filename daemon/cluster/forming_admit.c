@@ -65,7 +65,7 @@ static void on_committed(const struct store_result *r, void *arg)
 	if (r->result == CORE_COMMITTED && n->table != NULL) {
 		log_msg(LOG_LEVEL_NOTICE, "cluster_admitted", "node %s joins",
 			join_asked_question(a->asked)->node.name);
-		join_accept(a->asked, n->table, n->position);
+		join_accept(a->asked, n->table, n->generation, n->position);
 	} else {
 		join_defer(a->asked, "It could not be written down in time.");
 	}

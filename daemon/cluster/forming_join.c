@@ -21,7 +21,8 @@ struct cluster_join {
 	struct cluster_node *n;
 	struct cluster_call *q;
 	struct sbuf key; /* a secret */
-	uint64_t instance, number, position;
+	uint64_t instance, number;
+	struct cluster_stamp at; /* of the table */
 	uint32_t id;
 	struct sbuf table; /* the document */
 	struct timer again;
@@ -70,7 +71,7 @@ static void begin(struct cluster_join *j)
 	struct cluster_node *n = j->n;
 	char *why = NULL;
 
-	cluster_heard(n, j->position, cluster_str(&j->table));
+	cluster_heard(n, j->at, cluster_str(&j->table));
 	if (!cluster_begin(n, &why)) {
 		refuse(j, PROBLEM_INTERNAL, why);
 		free(why);
@@ -115,10 +116,11 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 		return;
 	}
 	members_encode(a->table, &j->table);
+	j->at = (struct cluster_stamp) { .generation = a->generation, .position = a->position };
 	int err = write_files(j, a);
 	/* Before there is an identity: without a table it would reach nobody after a crash. */
 	if (err == 0)
-		err = cluster_remember(j->n, a->position, cluster_str(&j->table));
+		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
 	if (err != 0) {
 		refuse(j, PROBLEM_INTERNAL, strerror(-err));
 		return;
@@ -126,7 +128,6 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 	j->answered = true;
 	j->id = a->id;
 	j->number = a->number;
-	j->position = a->position;
 	become(j);
 }
 

@@ -57,8 +57,8 @@ bool join_asked_replaces(const struct join_asked *a, const struct members *t);
  * on the way. NULL: *why. */
 struct members *join_decide(struct join_asked *a, const struct members *t, const struct members_view *view,
 			    const uint8_t *new_key, struct members_refusal *why) MUST_CHECK;
-/* That table is committed, at this position. The three end the question. */
-void join_accept(struct join_asked *a, const struct members *t, uint64_t position);
+/* That table is committed, at this position of this generation of the log. The three end the question. */
+void join_accept(struct join_asked *a, const struct members *t, uint64_t generation, uint64_t position);
 void join_refuse(struct join_asked *a, const struct members_refusal *why);
 /* No quorum, or not known in time: the node asks again, elsewhere. */
 void join_defer(struct join_asked *a, const char *why);

@@ -271,10 +271,10 @@ void join_answer_encode(const struct join_answer *a, struct sbuf *out)
 	struct sbuf document = { 0 }, json = { 0 };
 
 	members_encode(a->table, &document);
-	dump(json_pack("{s:i, s:I, s:s, s:o, s:s, s:s, s:o, s:I}", "format", JOIN_FORMAT, "id", (json_int_t)a->id,
+	dump(json_pack("{s:i, s:I, s:s, s:o, s:s, s:s, s:o, s:I, s:I}", "format", JOIN_FORMAT, "id", (json_int_t)a->id,
 		       "cluster", a->cluster, "number", u64_json(a->number), "certificate", a->certificate, "authority",
-		       a->authority, "members", base64_json((struct str) { document.p, document.n }), "position",
-		       (json_int_t)a->position),
+		       a->authority, "members", base64_json((struct str) { document.p, document.n }), "generation",
+		       (json_int_t)a->generation, "position", (json_int_t)a->position),
 	     &json);
 	sbuf_reserve(out, json.n + sizeof(a->key) + 1); /* so that the key is never moved */
 	sbuf_add(out, json.p, json.n);
@@ -311,6 +311,7 @@ static const char *take_answer(json_t *j, struct join_answer *a)
 	if (!take_number(json_object_get(j, "id"), UINT32_MAX, &id) || id == 0 || a->certificate == NULL ||
 	    a->authority == NULL || a->table == NULL || !take_u64(json_object_get(j, "number"), &a->number) ||
 	    !take_text(json_object_get(j, "cluster"), a->cluster, MEMBERS_CLUSTER_MAX) ||
+	    !take_number(json_object_get(j, "generation"), UINT32_MAX, &a->generation) ||
 	    !take_number(json_object_get(j, "position"), INT64_MAX, &a->position))
 		return "The answer lacks a part, or one is not understood";
 	a->id = (uint32_t)id;

@@ -50,7 +50,7 @@ struct join_answer {
 	uint64_t number;               /* of the cluster */
 	char *certificate, *authority; /* PEM, owned */
 	struct members *table;         /* owned; the node is in it */
-	uint64_t position;             /* of the table in the log */
+	uint64_t generation, position; /* of the table in the log; a new generation begins when quorum is forced */
 	uint8_t key[COROSYNC_KEY_LEN]; /* a secret: of the file the node is in */
 };
 /* Wipes. */

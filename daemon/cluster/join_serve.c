@@ -180,14 +180,16 @@ struct members *join_decide(struct join_asked *a, const struct members *t, const
 
 /* ---- the end ---- */
 
-void join_accept(struct join_asked *a, const struct members *t, uint64_t position)
+void join_accept(struct join_asked *a, const struct members *t, uint64_t generation, uint64_t position)
 {
 	CHECK_OBJ(a, ASKED_MAGIC);
 	const struct join_env *env = &a->env;
 	const struct members_change *change = &t->change;
 	const uint8_t *hash = change->kind != MEMBERS_NONE && change->rotates ? change->key : t->key;
 	struct sbuf authority = { 0 }, body = { 0 };
-	struct join_answer answer = { .id = a->id, .number = t->number, .position = position };
+	struct join_answer answer = {
+		.id = a->id, .number = t->number, .generation = generation, .position = position
+	};
 
 	if (env->authority(env->arg) == NULL || members_find(t, a->id) == NULL ||
 	    !env->corosync_key(env->arg, hash, answer.key)) {

@@ -17,7 +17,11 @@
 
 #define LOST_FILE "lost.jsonl" /* an object in each line, oldest first */
 
-enum { LOST_MAX = 64 << 20 /* bytes of the file; more is only counted by the log */, LOST_SHOWN = 1000 };
+enum {
+	LOST_MAX = 64 << 20 /* bytes of the file; more is only counted by the log */,
+	LOST_SHOWN = 1000,
+	LOST_LINE_MAX = 64 << 10 /* bytes of a line that are read to list it */
+};
 
 static const char *const kind_names[] = {
 	[ENTRY_CONFIG] = "configuration", [ENTRY_RUNTIME] = "runtime", [ENTRY_MEMBERSHIP] = "membership"
@@ -49,7 +53,7 @@ static int append_to(int fd, struct str line)
 	if (end + (off_t)line.n > LOST_MAX)
 		return -EFBIG;
 	ssize_t n = write(fd, line.p, line.n);
-	if (n == (ssize_t)line.n && fdatasync(fd) == 0)
+	if (n == (ssize_t)line.n)
 		return 0;
 	int err = n >= 0 && n < (ssize_t)line.n ? -ENOSPC : -errno;
 	/* Half of a line would spoil the next one. */
@@ -65,11 +69,38 @@ static int append(const struct cluster_node *n, struct str line)
 	free(path);
 	if (fd < 0)
 		return err;
-	watchdog_wait();
 	err = append_to(fd, line);
-	watchdog_waited();
 	close(fd);
 	return err;
+}
+
+static int sync_path(const char *path, int flags)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | flags);
+	int err = fd < 0 || fsync(fd) != 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+void lost_keep(struct cluster_node *n)
+{
+	char *path = path_of(n);
+
+	if (!n->lost_unkept) {
+		free(path);
+		return;
+	}
+	n->lost_unkept = false;
+	watchdog_wait();
+	int err = sync_path(path, 0);
+	if (err == 0)
+		err = sync_path(n->env.config->state_dir, O_DIRECTORY);
+	watchdog_waited();
+	if (err != 0 && err != -ENOENT)
+		log_msg(LOG_LEVEL_ERROR, "lost", "%s may not be on disk: %s", path, strerror(-err));
+	free(path);
 }
 
 void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_force)
@@ -80,8 +111,11 @@ void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_fo
 	struct sbuf line = { 0 };
 
 	json_decref(o);
-	if (text != NULL)
-		sbuf_printf(&line, "%s\n", text);
+	if (text != NULL) {
+		sbuf_reserve(&line, strlen(text) + 1); /* growing would leave copies of secrets behind */
+		sbuf_add(&line, text, strlen(text));
+		sbuf_add(&line, "\n", 1);
+	}
 	int err = text == NULL ? -EINVAL : append(n, cluster_str(&line));
 	if (err != 0)
 		log_msg(LOG_LEVEL_ERROR, "lost", "position %llu could not be kept: %s", (unsigned long long)e->position,
@@ -91,42 +125,55 @@ void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_fo
 		OPENSSL_cleanse(text, strlen(text));
 	free(text);
 	sbuf_fini(&line);
+	/* Many come at once, and each sync holds up the beat: with the next tick, once for all. */
+	n->lost_unkept = true;
+	if (n->corosync != NULL && !n->stopped)
+		timer_set_in(n->env.loop, &n->tick, 1);
 	lost_look(n);
 }
 
 /* ---- telling ---- */
 
-/* One at a time, without its document. */
-static json_t *take_line(FILE *f)
+/* Without its document, which may be long and is last: nothing before it but texts and numbers, so that these bytes
+ * are its key and nothing else. A short line that people wrote otherwise is read as a whole. */
+static json_t *line_json(const char *line, size_t len)
 {
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t len = getline(&line, &cap, f);
-	json_t *o = len > 0 ? json_loadb(line, (size_t)len, 0, NULL) : NULL;
+	static const char key[] = ",\"document\":";
+	const char *at = memmem(line, len, key, sizeof(key) - 1);
+	size_t n = at != NULL ? (size_t)(at - line) : len;
+	struct sbuf text = { 0 };
 
-	if (cap > 0)
-		OPENSSL_cleanse(line, cap);
-	free(line);
-	if (o == NULL && len > 0)
-		o = json_object(); /* not a line of ours */
+	if (n > LOST_LINE_MAX)
+		return json_object();
+	sbuf_reserve(&text, n + 2);
+	sbuf_add(&text, line, n);
+	if (at != NULL)
+		sbuf_add(&text, "}", 1);
+	json_t *o = json_loadb(text.p, text.n, 0, NULL);
+	trust_wipe(&text);
 	json_object_del(o, "document");
-	return o;
+	if (json_object_get(o, "position") != NULL)
+		return o;
+	json_decref(o);
+	return json_object(); /* not a line of ours */
 }
 
-static json_t *read_all(const struct cluster_node *n, size_t *ret_all)
+json_t *lost_entries(const struct cluster_node *n, size_t *ret_all)
 {
-	char *path = path_of(n);
-	json_t *list = json_array(), *o;
+	char *path = path_of(n), *line = NULL;
+	json_t *list = json_array();
 	FILE *f = fopen(path, "re");
+	size_t cap = 0;
+	ssize_t len;
 
 	free(path);
 	*ret_all = 0;
-	while (f != NULL && (o = take_line(f)) != NULL) {
+	while (f != NULL && (len = getline(&line, &cap, f)) > 0)
 		if ((*ret_all)++ < LOST_SHOWN)
-			json_array_append_new(list, o);
-		else
-			json_decref(o);
-	}
+			json_array_append_new(list, line_json(line, (size_t)len));
+	if (cap > 0)
+		OPENSSL_cleanse(line, cap);
+	free(line);
 	if (f != NULL)
 		fclose(f);
 	return list;
@@ -150,7 +197,7 @@ void lost_list(struct cluster_node *n, struct cluster_call *q)
 {
 	char *path = path_of(n);
 	size_t all;
-	json_t *entries = read_all(n, &all);
+	json_t *entries = lost_entries(n, &all);
 
 	cluster_call_answer(q, 200,
 			    json_pack("{s:s, s:I, s:o}", "file", path, "count", (json_int_t)all, "entries", entries));

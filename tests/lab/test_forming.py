@@ -288,7 +288,7 @@ def test_a_join_without_room_for_the_table_leaves_a_node_alone(bench):
     """It would be a member that reaches nobody after a restart."""
     one, two_ = bench.nodes
     product.init(one)
-    in_the_way = two_.path("/var/lib/postroad/trust/members")
+    in_the_way = two_.path("/var/lib/postroad/trust/table")
     in_the_way.mkdir()
     refused = two_.call("POST", "/api/v1/cluster/join", {"token": product.token(one), "links": product.links_of(two_, ["cluster"])},
                         timeout=40)

@@ -276,7 +276,7 @@ static void node_half_made(bool joined)
 	assert_done();
 	node_stop();
 	/* The keys of a cluster, and the log of a node that is in none. */
-	remove_file("trust/members");
+	remove_file("trust/table");
 	remove_file("store.log");
 	remove_file("identity");
 	char *trust = xasprintf("%s/trust", t.dir), *aside = xasprintf("%s/aside", t.dir);

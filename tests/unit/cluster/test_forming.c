@@ -71,6 +71,12 @@ const struct members *cluster_table(const struct cluster_node *n)
 	return n->table;
 }
 
+bool cluster_said_removed(const struct cluster_node *n)
+{
+	UNUSED(n);
+	return false;
+}
+
 bool cluster_lacks_table(const struct cluster_node *n)
 {
 	return n->table == NULL;

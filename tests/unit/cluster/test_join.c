@@ -84,7 +84,7 @@ static void decide(struct join_asked *a, void *arg)
 	if (manner == LOSES)
 		join_defer(a, "lost");
 	else
-		join_accept(a, table, 77);
+		join_accept(a, table, 3, 77);
 }
 
 /* ---- both ---- */
@@ -186,7 +186,7 @@ static int tear_down(void **state)
 struct result {
 	bool came, ok, denied;
 	uint32_t id;
-	uint64_t position;
+	uint64_t generation, position;
 	char *certificate, *why;
 	uint8_t key[COROSYNC_KEY_LEN];
 };
@@ -203,6 +203,7 @@ static void on_joined(const struct join_answer *a, int status, const char *why, 
 	if (a == NULL)
 		return;
 	r->id = a->id;
+	r->generation = a->generation;
 	r->position = a->position;
 	r->certificate = xstrdup(a->certificate);
 	memcpy(r->key, a->key, sizeof(r->key));
@@ -249,6 +250,7 @@ static void a_node_joins_and_is_a_member_from_then_on(void **state)
 	join(&r);
 	assert_true(r.ok);
 	assert_int_equal(r.id, 2);
+	assert_int_equal(r.generation, 3);
 	assert_int_equal(r.position, 77);
 	assert_memory_equal(r.key, key, sizeof(key));
 	assert_int_equal(members_find(table, 2)->instance, 0xfedcba9876543210);
@@ -412,7 +414,7 @@ static void an_answer_with_another_key_is_not_taken(void **state)
 	assert_non_null(to);
 	/* A table that the certificate is not of. */
 	wrong->list[1].certificate[0] ^= 1;
-	join_accept(waiting, wrong, 1);
+	join_accept(waiting, wrong, 0, 1);
 	TURN_UNTIL(loop, r.came);
 	assert_true(!r.ok && r.denied);
 	assert_non_null(strstr(r.why, "certificate"));
@@ -463,7 +465,7 @@ static void the_end_comes_while_the_log_is_written(void **state)
 	one.peers = NULL;
 	TURN_UNTIL(loop, r.came);
 	assert_true(!r.ok && !r.denied);
-	join_accept(waiting, table, 1);
+	join_accept(waiting, table, 0, 1);
 	result_fini(&r);
 }
 
