@@ -13,8 +13,13 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "run"))
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
 from node import Node, Sink, free_ports, sum_of  # noqa: E402
 
+from tests.lab.cluster.waiting import until  # noqa: E402
+
+SECONDS = 10
 BINS = pathlib.Path(os.environ.get("POSTROADD") or "build/bin/postroadd").resolve().parent
 
 
@@ -44,6 +49,11 @@ def connections(nodes):
     return sum(sum_of(n.metrics(), "postroad_connections_total", listener="in", result="accepted") for n in nodes)
 
 
+def told(node, what):
+    """The lines with it. They are written a moment after the answers."""
+    return [line for line in node.tail(1 << 20).splitlines() if what in line]
+
+
 @pytest.mark.parametrize("length", [2, 3, 5])
 def test_a_circle_of_balancers_is_refused_once_a_message_comes_round(tmp_path, running, length):
     ports = circle(tmp_path, running, length)
@@ -56,7 +66,7 @@ def test_a_circle_of_balancers_is_refused_once_a_message_comes_round(tmp_path, r
             assert (code, text[:6]) == (554, b"5.4.6 "), text
             assert client.rset()[0] == 250
         assert connections(running) - before <= 2 * (length + 1), "once around, whatever the number of messages"
-    lines = [line for line in running[0].tail(1 << 20).splitlines() if "event=mail_loop" in line]
+    lines = until(lambda: (said := told(running[0], "event=mail_loop"))[1:] and said, SECONDS, "both are in the log")
     assert len(lines) == 2 and "from=a@src.test" in lines[0], lines
     assert f"helo=n{length - 1}.test" in lines[0], "it names the balancer that brought it"
     for node in running:
@@ -83,4 +93,4 @@ def test_a_circle_through_a_tcp_listener_is_found_by_the_smtp_listener_in_it(tmp
         client.ehlo("client.test")
         client.mail("a@src.test")
         assert client.rcpt("x@dst.test")[0] == 451
-    assert "why=loop" in running[0].tail(1 << 20)
+    until(lambda: told(running[0], "why=loop"), SECONDS, "it is in the log")
