@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TOKENS, sha256
+from conftest import TOKENS, sha256, wait_for
 
 CALLS = [
     # method, path, body, the least role
@@ -49,7 +49,7 @@ def test_without_a_token_only_health_and_the_page_are_open(node):
 def test_wrong_tokens_are_401(node, token):
     answer = node.get("/api/v1/status", token=token)
     assert answer.status == 401 and "invalid_token" in answer.headers["WWW-Authenticate"]
-    assert "event=admin_auth_failed" in node.log
+    wait_for(lambda: "event=admin_auth_failed" in node.log, "the line of the failed login")
     assert TOKENS["admin"] not in node.log
 
 

@@ -310,6 +310,7 @@ def test_without_descriptors_nothing_spins_and_places_come_back(node):
         s.close()
     resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, before)
     wait_for(lambda: is_served(waiting[-1]), "who waited is served")
+    wait_for(lambda: "event=admin_accept" in node.log, "the line of the lack")
     assert node.log.count("event=admin_accept") == 1
     assert "accept() call" not in node.log
     for s in waiting[10:]:

@@ -418,7 +418,7 @@ def test_events_come_as_they_happen(node, stream):
     node.write("PATCH", "/api/v1/config", {"comment": "x"})
     config = events.until("config")["data"]
     assert config["revision"] == 2 and config["author"].startswith("local:") and config["node"] == "n1"
-    assert "event=server_state" in node.log
+    wait_for(lambda: "event=server_state" in node.log, "the line of the change")
 
 
 def test_warnings_are_events_and_lines_of_the_log(node, stream):
@@ -434,7 +434,7 @@ def test_warnings_are_events_and_lines_of_the_log(node, stream):
     assert "descriptors, the process may open" in warning["text"]
     node.write("PATCH", "/api/v1/config", {"pools": {"huge": None}})
     assert events.until("warning_over")["data"]["key"] == "open_files"
-    assert node.log.count("event=warning ") >= 2 and "event=warning_over" in node.log
+    wait_for(lambda: node.log.count("event=warning ") >= 2 and "event=warning_over" in node.log, "the lines of the warnings")
 
 
 def test_a_reader_resumes_where_it_was(node, stream):
@@ -495,7 +495,7 @@ def test_a_reader_that_does_not_read_is_dropped(node):
             send(connection, "PUT", STATE + "?scope=local", {"admin": ("drain", "ready")[i % 2]})
             if i % 500 == 0 and "event=admin_stream_dropped" in node.log:
                 break
-        assert "event=admin_stream_dropped" in node.log
+        wait_for(lambda: "event=admin_stream_dropped" in node.log, "the line of the stream")
         connection.close()
 
 
