@@ -175,8 +175,9 @@ static bool is_over(void)
 static bool wait_until(bool (*done)(void))
 {
 	const struct timespec moment = { .tv_nsec = 1000000 };
+	int64_t until_ms = clock_mono_ms() + LOG_END_MS;
 
-	for (int i = 0; i < LOG_END_MS && runs && !done(); i++)
+	while (runs && !done() && clock_mono_ms() < until_ms)
 		nanosleep(&moment, NULL);
 	return !runs || done();
 }
