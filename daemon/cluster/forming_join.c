@@ -14,6 +14,7 @@
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
 #include "daemon/cluster/join.h"
+#include "daemon/cluster/reach.h"
 
 enum { BECOME_TRIES = 40, BECOME_AGAIN_MS = 250 };
 
@@ -24,7 +25,8 @@ struct cluster_join {
 	uint64_t instance, number;
 	struct cluster_stamp at; /* of the table */
 	uint32_t id;
-	struct sbuf table; /* the document */
+	struct sbuf table;           /* the document */
+	struct reach_answers *reach; /* at the ports that corosync will have, while a member looks at this node */
 	struct timer again;
 	unsigned tries;
 	bool answered; /* a cluster said yes; this node is to become its member */
@@ -33,6 +35,7 @@ struct cluster_join {
 static void end(struct cluster_join *j)
 {
 	timer_stop(&j->again);
+	reach_answer_end(j->reach);
 	trust_wipe(&j->key);
 	sbuf_fini(&j->table);
 	j->n->join = NULL;
@@ -111,6 +114,8 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 	struct cluster_join *j = arg;
 
 	CHECK_OBJ(j->n, CLUSTER_NODE_MAGIC);
+	reach_answer_end(j->reach);
+	j->reach = NULL;
 	if (a == NULL || j->n->stopped) {
 		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
@@ -132,6 +137,17 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 }
 
 /* ---- asking ---- */
+
+static struct reach_answers *answer_at(struct loop *l, const struct forming_where *w)
+{
+	struct addr at[MEMBERS_LINKS_MAX];
+
+	for (size_t i = 0; i < w->n_links; i++) {
+		at[i] = w->links[i];
+		addr_set_port(&at[i], (uint16_t)(COROSYNC_CONF_PORT + i));
+	}
+	return reach_answer(l, at, w->n_links);
+}
 
 static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q)
 {
@@ -179,6 +195,7 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 	struct join_options o = {
 		.token = str_from(token), .question = &question, .key_pem = cluster_str(&j->key), .now = clock_wall()
 	};
+	j->reach = answer_at(j->n->env.loop, w);
 	if (join_call(j->n->env.peers, &o, on_answer, j, &why) == NULL)
 		refuse(j, PROBLEM_INVALID, why);
 	free(why);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Datagrams to a port on which nothing listens, and what comes of them.
+ * Questions by datagrams, and their answers.
  *
- * The hard thing: the answer is an error of a later call. So each address has a connected socket, and several datagrams
- * go out, as the kernel on the other side limits such answers.
+ * The hard thing: where nobody listens, the answer is an error of a later call. So each address has a connected socket.
  */
 #include "daemon/cluster/reach.h"
 
@@ -13,6 +12,10 @@
 #include <unistd.h>
 
 #define REACH_MAGIC 0x52454143u
+
+/* Of equal length: nobody's traffic is multiplied by a forged sender. */
+static const char QUESTION[] = "postroad reach ?", ANSWER[] = "postroad reach !";
+_Static_assert(sizeof(QUESTION) == sizeof(ANSWER), "an answer is as long as its question");
 
 struct attempt {
 	struct reach *reach;
@@ -82,7 +85,8 @@ static void send_all(struct reach *r)
 {
 	for (size_t i = 0; i < r->n; i++) {
 		struct attempt *a = &r->attempts[i];
-		if (a->fd >= 0 && send(a->fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+		if (a->fd >= 0 && send(a->fd, QUESTION, sizeof(QUESTION), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+		    errno != EAGAIN)
 			judge(a, errno);
 	}
 }
@@ -143,4 +147,65 @@ struct reach *reach_start(struct loop *l, const struct reach_pair *pairs, size_t
 	}
 	timer_set_in(l, &r->timer, 1);
 	return r;
+}
+
+/* ---- who is asked ---- */
+
+struct reach_answers {
+	struct loop *loop;
+	size_t n;
+	struct answering {
+		int fd;
+		struct event *event;
+	} at[PREFLIGHT_LINKS_MAX];
+};
+
+/* One for each readiness: a flood must not keep the loop. */
+static void on_question(evutil_socket_t fd, short what, void *arg)
+{
+	struct addr from = { 0 };
+	socklen_t len = sizeof(from.in6);
+	char text[sizeof(QUESTION)];
+
+	UNUSED(what);
+	UNUSED(arg);
+	ssize_t n = recvfrom((int)fd, text, sizeof(text), MSG_DONTWAIT | MSG_TRUNC, &from.sa, &len);
+	if (n == (ssize_t)sizeof(text) && memcmp(text, QUESTION, sizeof(text)) == 0)
+		(void)sendto((int)fd, ANSWER, sizeof(ANSWER), MSG_DONTWAIT | MSG_NOSIGNAL, &from.sa, len);
+}
+
+static void open_at(struct reach_answers *a, const struct addr *at)
+{
+	int fd = socket(at->sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	if (bind(fd, &at->sa, size_of(at)) != 0) {
+		close(fd);
+		return;
+	}
+	struct event *e = event_new(loop_base(a->loop), fd, EV_READ | EV_PERSIST, on_question, a);
+	ASSERT(e != NULL && event_add(e, NULL) == 0);
+	a->at[a->n++] = (struct answering) { .fd = fd, .event = e };
+}
+
+struct reach_answers *reach_answer(struct loop *l, const struct addr *at, size_t n)
+{
+	struct reach_answers *a = xcalloc(1, sizeof(*a));
+
+	a->loop = l;
+	for (size_t i = 0; i < n && i < PREFLIGHT_LINKS_MAX; i++)
+		open_at(a, &at[i]);
+	return a;
+}
+
+void reach_answer_end(struct reach_answers *a)
+{
+	if (a == NULL)
+		return;
+	for (size_t i = 0; i < a->n; i++) {
+		event_free(a->at[i].event);
+		close(a->at[i].fd);
+	}
+	free(a);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whether datagrams get to a machine: one that answers by a refusal is there, one that is silent or has no way is not.
+ * Whether datagrams get to a machine: one that answers, or refuses, is there; one that is silent or has no way is not.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,6 +72,58 @@ static void a_machine_that_refuses_is_there_and_one_that_is_silent_is_not(void *
 	close(silent);
 }
 
+static void a_machine_that_answers_is_there(void **state)
+{
+	UNUSED(state);
+	struct reach_pair pairs[2] = { { .from = loopback() }, { .from = loopback() } };
+
+	for (size_t i = 0; i < 2; i++)
+		close(silent_port(&pairs[i].to));
+	struct addr at[2] = { pairs[0].to, pairs[1].to };
+	loop = loop_new();
+	struct reach_answers *a = reach_answer(loop, at, 2);
+	/* Not the kernel's refusal: somebody has the port. */
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_int_not_equal(bind(fd, &at[0].sa, sizeof(at[0].in)), 0);
+	calls = 0;
+	assert_non_null(reach_start(loop, pairs, 2, on_done, &loop));
+	while (calls == 0)
+		loop_turn(loop, true);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(told[i].reached, PREFLIGHT_YES);
+	reach_answer_end(a);
+	assert_int_equal(bind(fd, &at[0].sa, sizeof(at[0].in)), 0);
+	close(fd);
+	reach_answer_end(NULL);
+	loop_free(loop);
+}
+
+/* Neither to what is no question, nor to an answer: two that answer each other would never end. */
+static void only_a_question_is_answered(void **state)
+{
+	UNUSED(state);
+	static const char *const sent[] = { "", "x", "postroad reach !", "postroad reach ?x", "postroad reach ?" };
+	struct addr at;
+	char got[64];
+
+	close(silent_port(&at));
+	loop = loop_new();
+	struct reach_answers *a = reach_answer(loop, &at, 1);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert_int_equal(connect(fd, &at.sa, sizeof(at.in)), 0);
+	for (size_t i = 0; i < 5; i++)
+		assert_true(send(fd, sent[i], strlen(sent[i]) + 1, 0) > 0);
+	ssize_t n;
+	while ((n = recv(fd, got, sizeof(got), 0)) < 0) /* the last one, and its answer is the first */
+		loop_turn(loop, true);
+	assert_int_equal(n, sizeof("postroad reach !"));
+	assert_memory_equal(got, "postroad reach !", (size_t)n);
+	assert_true(recv(fd, got, sizeof(got), 0) < 0);
+	close(fd);
+	reach_answer_end(a);
+	loop_free(loop);
+}
+
 static void an_address_that_is_not_ours_reaches_nobody(void **state)
 {
 	UNUSED(state);
@@ -104,6 +156,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_machine_that_refuses_is_there_and_one_that_is_silent_is_not),
+		cmocka_unit_test(a_machine_that_answers_is_there),
+		cmocka_unit_test(only_a_question_is_answered),
 		cmocka_unit_test(an_address_that_is_not_ours_reaches_nobody),
 		cmocka_unit_test(nobody_is_told_of_what_was_cancelled),
 	};
