@@ -139,11 +139,6 @@ int store_disk_error(const struct store *s);
 int64_t store_disk_ms(const struct store *s);
 /* The members of the view, this node among them. Returns how many; 0 = in none. */
 size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX]);
-/* Members of the table in force (a node without one is alone), by whether they are in the view. */
-struct store_census {
-	size_t present, absent;
-};
-struct store_census store_census(const struct store *s);
 /* Who orders entries, 0 = nobody; whether this node's log is whole and its disk works. */
 uint32_t store_donor(const struct store *s);
 bool store_can_vote(const struct store *s);

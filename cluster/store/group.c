@@ -263,31 +263,6 @@ size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX])
 	return s->n_members;
 }
 
-static bool is_present(const struct store *s, uint32_t id)
-{
-	for (size_t i = 0; i < s->n_members; i++)
-		if (s->members[i] == id)
-			return true;
-	return false;
-}
-
-struct store_census store_census(const struct store *s)
-{
-	CHECK_OBJ(s, STORE_MAGIC);
-	const struct entry *e = store_last(s, ENTRY_MEMBERSHIP);
-	struct store_census c = { 0 };
-	struct voters table;
-
-	if (e == NULL || !voters_decode(e->document, &table))
-		return (struct store_census) { .present = 1 };
-	for (size_t i = 0; i < table.n; i++) {
-		bool present = is_present(s, table.list[i].id);
-		c.present += present;
-		c.absent += !present;
-	}
-	return c;
-}
-
 uint32_t store_donor(const struct store *s)
 {
 	CHECK_OBJ(s, STORE_MAGIC);

@@ -77,18 +77,6 @@ uint8_t vip_priority(const struct vip *vip, uint32_t node)
 	return (uint8_t)(VIP_PRIORITY_TOP - 10 * rank);
 }
 
-uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip)
-{
-	for (int soft = 0; soft < 2; soft++) {
-		for (size_t i = 0; i < vip->n_order; i++) {
-			const struct vip_node *n = node_of(nodes, vip->order[i]);
-			if (could(n) && (n->able || soft == 1))
-				return n->id == vip->holder ? 0 : n->id;
-		}
-	}
-	return 0;
-}
-
 uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip)
 {
 	uint8_t best = vip_priority(vip, nodes->self);

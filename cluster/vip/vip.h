@@ -110,9 +110,6 @@ void vip_decide(const struct vip_nodes *nodes, const struct vip *vip, int64_t no
 		struct vip_verdict *ret);
 /* The priority of a node; 0 = it has no part. */
 uint8_t vip_priority(const struct vip *vip, uint32_t node);
-/* Whom a rebalance would move the VIP to: the first in its configured order who could take it. 0 = it is there, or
- * nobody could. */
-uint32_t vip_rebalance(const struct vip_nodes *nodes, const struct vip *vip);
 /* Of those who are able and come before this node in order, as a move by hand may have changed it, the first: to whom
  * it fails back. 0 = nobody. */
 uint32_t vip_better(const struct vip_nodes *nodes, const struct vip *vip);

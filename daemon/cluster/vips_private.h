@@ -192,6 +192,37 @@ bool vips_table_holds(const struct vips *v, uint64_t position);
 void vips_item_free(struct vips_item *i);
 /* This node is not to get VIPs: it is drained, or ends. */
 bool vips_is_draining(const struct vips *v);
+const char *vips_state_name(enum ha_state s);
+
+/* ---- vips_own_address.c ---- */
+
+struct ifaddrs;
+/* The one that it was, as long as it is there; else the first in the VIP's network; else the first. */
+void vips_choose_source(const struct ifaddrs *all, const struct conf *conf, const struct vip_config *c,
+			struct addr *source, sa_family_t family);
+
+/* ---- vips_pin.c: moves by hand ---- */
+
+/* The word in the run-time state. At a start it is no new one: that move is long over. */
+void pin_take(struct vips_item *i, json_t *runtime, bool at_start);
+/* Which node it names, and whether that one has the VIP now. */
+void pin_look(struct vips_item *i);
+/* A move that is under way, as far as this node can tell: until the target has it, or it has had its time. */
+bool pin_is_moving(const struct vips_item *i);
+/* What moves mean for who may hold the VIP. */
+void pin_apply(struct vips_item *i);
+/* Begins what a new word asks for. */
+void pin_follow(struct vips_item *i);
+
+/* ---- vips_tell.c: what is heard from postroad-ha, and what it is told ---- */
+
+/* r NULL: nothing is. True: the state or the holder is another one. */
+bool ha_hear(struct vips_item *i, const struct ha_report *r);
+/* If it is another one. */
+void ha_tell_table(struct vips *v);
+void ha_tell_health(struct vips *v);
+/* Asks the network whether somebody has an address of the VIP, unless that was just done. */
+void ha_probe(struct vips_item *i);
 
 /* ---- vips_move.c: the node that gives ---- */
 
@@ -206,6 +237,29 @@ void move_end(struct vips_item *i);
 void move_hurry(struct vips_item *i);
 /* Planned reasons wait. */
 bool move_prepares(const struct move *m);
+
+/* What answers carry, as the item may be gone by then. The caller frees it. */
+struct move_call *move_call_new(const struct vips_item *i);
+/* NULL: that move is over. */
+struct vips_item *move_item_of(const struct move_call *c);
+void move_enter(struct vips_item *i, enum move_step step);
+/* Nothing has moved yet. A drain then ends sessions first; any other move is given up. */
+void move_cannot_prepare(struct vips_item *i, const char *why);
+/* Asks postroad-ha something about the VIP. False: it cannot be asked, fn is not called. */
+bool move_ask(struct vips_item *i, enum ha_type type, unsigned seconds, vips_ha_answer_fn *fn, void *arg);
+/* Why not, where that was no yes. */
+const char *move_said(const struct ha_message *m);
+/* Calls the node that is next. Not 0: it cannot be called, fn is not. */
+int move_call_target(struct vips_item *i, const char *path, const char *body, vips_answer_fn *fn);
+/* All is prepared: the address may leave. */
+void move_let_go(struct vips_item *i);
+
+/* ---- vips_move_flows.c ---- */
+
+/* Flows are listed, and handed over to each target: move_let_go() after the first time. */
+void flows_list(struct vips_item *i);
+/* Forgets those that wait. */
+void flows_drop(struct move *m);
 
 /* ---- vips_take.c: the node that takes ---- */
 

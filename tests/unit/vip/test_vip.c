@@ -484,26 +484,6 @@ static void one_without_part_in_it_never_holds_it(void **state)
 	assert_int_equal(decide_at(&s, NOW).priority, 0);
 }
 
-static void a_rebalance_names_the_first_who_could(void **state)
-{
-	UNUSED(state);
-	struct vip_nodes nodes = nodes_of(1);
-	struct vip v = vip_a();
-
-	assert_int_equal(vip_rebalance(&nodes, &v), 0); /* it is there */
-	v.holder = 3;
-	assert_int_equal(vip_rebalance(&nodes, &v), 1);
-	nodes.list[0].draining = true;
-	assert_int_equal(vip_rebalance(&nodes, &v), 2);
-	nodes.list[1].able = false;
-	assert_int_equal(vip_rebalance(&nodes, &v), 0);
-	nodes.list[2].able = false;
-	assert_int_equal(vip_rebalance(&nodes, &v), 2);
-	for (size_t i = 0; i < 3; i++)
-		nodes.list[i].fault = VIP_WORKER;
-	assert_int_equal(vip_rebalance(&nodes, &v), 0);
-}
-
 static void the_last_one_who_could_is_known(void **state)
 {
 	UNUSED(state);
@@ -626,7 +606,6 @@ int main(void)
 		cmocka_unit_test(those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it),
 		cmocka_unit_test(where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first),
 		cmocka_unit_test(one_without_part_in_it_never_holds_it),
-		cmocka_unit_test(a_rebalance_names_the_first_who_could),
 		cmocka_unit_test(the_last_one_who_could_is_known),
 		cmocka_unit_test(the_table_has_the_nodes_part),
 		cmocka_unit_test(nodes_speak_in_the_first_family_that_half_of_them_have),
