@@ -12,6 +12,7 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
+from tests.lab.cluster import mail, starve  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.mail import Books  # noqa: E402
 from tests.lab.cluster.observers import Prober, verdict  # noqa: E402
@@ -106,6 +107,27 @@ def test_a_matrix_of_which_nothing_was_played_is_a_failure():
     argv = [sys.executable, REPOSITORY / "tests/lab/matrix", "--build", BUILD]
     assert subprocess.run([*argv, "--times", "0"], capture_output=True, timeout=60, check=False).returncode == 1
     assert subprocess.run([*argv, "--list"], capture_output=True, timeout=60, check=True).stdout.count(b"\n") > 22
+
+
+# ---- what a lab that was killed has left ----
+
+
+@with_nodes
+def test_a_lab_that_begins_takes_away_what_one_that_was_killed_has_left(tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    groups = starve.ROOT / "cpu" if (starve.ROOT / "cpu").is_dir() else starve.ROOT
+    mine = f"{starve.PREFIX}{os.getpid()}"  # whose lab lives
+    made = [place / name for place in (mail.MEMORY, groups) for name in (f"{starve.PREFIX}{ended.pid}", mine)]
+    try:
+        for path in made:
+            path.mkdir()
+        with Lab(BUILD, tmp_path / "lab", nodes=1, peers=()):
+            assert [path.name for path in made if path.exists()] == [mine, mine]
+    finally:
+        for path in made:
+            if path.exists():
+                path.rmdir()
 
 
 # ---- programs ----
