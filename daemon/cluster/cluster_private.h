@@ -254,6 +254,8 @@ struct forming_where {
 bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret) MUST_CHECK;
 /* Looks at this machine. False: answered. */
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
+/* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
+bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
 /* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as
