@@ -13,6 +13,8 @@ struct report_view;
 
 enum {
 	REPORT_FRESH_MS = 3000,
+	REPORT_SILENT_MS =
+		6000, /* an alarm: longer than a ring takes to be without one of its nodes, as nobody is heard then */
 	REPORT_GONE_MS = 10000,
 	REPORT_VIP_TWICE_MS = 1000,
 	REPORT_VIP_NOWHERE_MS = 10000,
