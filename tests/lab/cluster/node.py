@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node: a machine with disks that keep what they hold while it is off, programs that are looked after, and an API.
 
-The hard thing is a loss of power: the network goes first, so that no dying socket says goodbye; then everything dies at one
-instant; then what no sync covered is taken from the disk.
+The hard thing is a loss of power: all processes stand still first, so that nothing more gets to a disk while cables are pulled;
+then the network goes, so that no dying socket says goodbye; then everything dies, and what no sync covered is taken from the disk.
 """
 import dataclasses
 import http.client
@@ -429,8 +429,10 @@ class Node(Host):
 
 
 def black_out(nodes, torn=False, seed=0):
-    """These nodes lose their power at one instant. Returns {node: {path: what became of it}}."""
+    """These nodes lose their power at one instant. Returns {node: {path: Became}} for the files that lost by it."""
     with nodes[0].supervisor.lock:
+        for pid in [p for node in nodes for p in node.inhabitants()]:
+            _stand_still(pid)
         services = [s for s in nodes[0].supervisor.services if s.node in nodes]
         for service in services:
             service.collect()
@@ -447,6 +449,13 @@ def black_out(nodes, torn=False, seed=0):
         for told in node.on_power:
             told(node, False)
     return {node.name: node.disk.lose_power(torn, f"{seed}/{node.name}") for node in nodes}
+
+
+def _stand_still(pid):
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        pass  # it was ending
 
 
 def request(conn, method, path, body=None, headers=None):
