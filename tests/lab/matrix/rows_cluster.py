@@ -12,7 +12,7 @@ from tests.lab.matrix.said import expect, quiet, warned
 
 RETRY_SECONDS = 15  # an address that is taken is tried again at least so often
 SYNC_MS, SYNC_WRITES = 1000, 4  # a disk slow enough to be met in SYNC; its writes until it has the log
-START_SECONDS = 1  # until the programs of a machine that is switched on run
+START_SECONDS = 1.5  # until the programs of a machine that is switched on run, and keepalived once it has its table
 ALONE_SECONDS = 10  # a node that starts waits so long for the others' state
 PROBE_SECONDS = 0.75  # the network is asked three times
 WELL_SECONDS = 2  # so long a node must be without a fault before it may hold a VIP
