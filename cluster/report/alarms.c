@@ -27,10 +27,11 @@ static void tell(const struct out *o, const char *kind, const char *about, const
 static void about_node(const struct view_node *n, const struct out *o)
 {
 	enum report_state state = view_node_state(n, o->now_ms);
+	bool stopped = n->report != NULL && n->report->state == REPORT_STOPPING;
 	struct sbuf b = { 0 };
 
-	if ((state == REPORT_STALE || state == REPORT_GONE) && o->now_ms - n->heard_ms >= REPORT_FRESH_MS) {
-		bool stopped = n->report != NULL && n->report->state == REPORT_STOPPING;
+	if ((state == REPORT_STALE || state == REPORT_GONE) &&
+	    o->now_ms - n->heard_ms >= (stopped ? REPORT_FRESH_MS : REPORT_SILENT_MS)) {
 		sbuf_printf(&b, "node %s %s", n->name, stopped ? "has stopped" : "is not heard");
 		tell(o, "node", n->name, &b);
 	}

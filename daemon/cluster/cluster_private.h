@@ -23,7 +23,9 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000,     /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	/* An alarm: a ring that forms anew without a node (token and consensus of 8 nodes) is silent for 5 s. */
+	CLUSTER_HUNG_TOLD_MS = 8000,
 	CLUSTER_HUNG_MS = 30000,     /* corosync is killed then */
 	CLUSTER_KEY_LOST_MS = 30000, /* a next key that nobody has is another one then */
 	CLUSTER_FORMS_MS = 15000,    /* after a start, a view or two are no trouble */
@@ -254,6 +256,8 @@ struct forming_where {
 bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret) MUST_CHECK;
 /* Looks at this machine. False: answered. */
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
+/* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
+bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
 /* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as

@@ -17,6 +17,7 @@ enum {
 	CHANGE_TRIES = 5,
 	AGAIN_MS = 500,
 	ABSENT_MS = 5000,
+	HA_MS = 5000, /* services of one machine start in any order, and postroad-ha may be on its way */
 };
 
 enum problem forming_problem(const struct members_refusal *why)
@@ -174,12 +175,12 @@ void forming_wait_stop(struct cluster_node *n)
 	}
 }
 
-/* A member that came or went a moment ago changes the view, and who is in sync is not known for some heartbeats. */
-static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struct members_refusal *why)
+/* The call is made again, unless that was done for so long already. */
+static bool try_again(struct cluster_node *n, struct cluster_call *q, int64_t most_ms)
 {
 	if (q->since_ms == 0)
 		q->since_ms = clock_mono_ms();
-	if (why->code != MEMBERS_ABSENT || n->stopped || clock_mono_ms() - q->since_ms >= ABSENT_MS)
+	if (n->stopped || clock_mono_ms() - q->since_ms >= most_ms)
 		return false;
 	struct waiting *w = xcalloc(1, sizeof(*w));
 	*w = (struct waiting) { .n = n, .q = q };
@@ -187,6 +188,30 @@ static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struc
 	list_append(&n->waiting, &w->link);
 	timer_set_in(n->env.loop, &w->timer, AGAIN_MS);
 	return true;
+}
+
+/* A member that came or went a moment ago changes the view, and who is in sync is not known for some heartbeats. */
+static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struct members_refusal *why)
+{
+	return why->code == MEMBERS_ABSENT && try_again(n, q, ABSENT_MS);
+}
+
+static void on_clean(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+
+	UNUSED(m);
+	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	n->ha_busy = false;
+}
+
+bool forming_clean(struct cluster_node *n, struct cluster_call *q)
+{
+	if (cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean))
+		return true;
+	if (!try_again(n, q, HA_MS))
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
+	return false;
 }
 
 void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,

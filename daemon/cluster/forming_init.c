@@ -126,16 +126,6 @@ static void found(void *arg)
 	}
 }
 
-/* Nothing of another life is left at postroad-ha. */
-static void on_clean(const struct ha_message *m, void *arg)
-{
-	struct cluster_node *n = arg;
-
-	UNUSED(m);
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	n->ha_busy = false;
-}
-
 static struct members *first_table(struct cluster_node *n, const char *name, const struct forming_where *w,
 				   struct founding *f, char **ret_why)
 {
@@ -179,12 +169,8 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "A write is under way on this node: try again.");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
 		return;
-	if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean)) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
-		return;
-	}
 	struct founding *f = xcalloc(1, sizeof(*f));
 	*f = (struct founding) { .n = n, .q = q };
 	timer_init(&f->again, found, f);

@@ -202,16 +202,6 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 	sbuf_fini(&csr);
 }
 
-/* Nothing of another life is left at postroad-ha. */
-static void on_clean(const struct ha_message *m, void *arg)
-{
-	struct cluster_node *n = arg;
-
-	UNUSED(m);
-	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	n->ha_busy = false;
-}
-
 void forming_join(struct cluster_node *n, struct cluster_call *q)
 {
 	struct forming_where w;
@@ -225,11 +215,7 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_INVALID, "\"token\" is missing");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
 		return;
-	if (!cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean)) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
-		return;
-	}
 	ask(join_new(n, q), &w);
 }

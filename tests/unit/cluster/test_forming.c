@@ -151,10 +151,21 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 	UNUSED(q);
 }
 
-void forming_join(struct cluster_node *n, struct cluster_call *q)
+static bool ha_there;
+static unsigned purged, joins;
+
+bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation, ha_answer_fn *done)
 {
 	UNUSED(n);
-	UNUSED(q);
+	UNUSED(done);
+	assert_true(verb == HA_COROSYNC_PURGE && generation == 0);
+	purged += ha_there;
+	return ha_there;
+}
+
+void forming_join(struct cluster_node *n, struct cluster_call *q)
+{
+	joins += forming_clean(n, q);
 }
 
 /* ---- a member of three ---- */
@@ -318,6 +329,42 @@ static void a_token_is_revoked_unless_it_was_used(void **state)
 	assert_int_equal(node.table->n_tokens, 0);
 }
 
+/* Both are started by one command, in any order. */
+static void a_join_waits_a_moment_for_postroad_ha(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	ha_there = false;
+	purged = joins = 0;
+	ask(&q, CLUSTER_JOIN, "");
+	assert_true(answers == 0 && joins == 0);
+	ha_there = true;
+	while (joins == 0)
+		loop_turn(node.env.loop, true);
+	assert_true(answers == 0 && purged == 1 && list_empty(&node.waiting));
+	ha_there = false;
+	ask(&q, CLUSTER_JOIN, "");
+	q.since_ms = 1; /* long ago */
+	while (answers == 0)
+		loop_turn(node.env.loop, true);
+	assert_int_equal(refused, PROBLEM_CONFLICT);
+	assert_int_equal(joins, 1);
+}
+
+static void who_waits_is_told_when_the_node_stops(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	ha_there = false;
+	joins = 0;
+	ask(&q, CLUSTER_JOIN, "");
+	forming_wait_stop(&node);
+	assert_true(answers == 1 && joins == 0);
+	assert_int_equal(refused, PROBLEM_INTERNAL);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -328,6 +375,8 @@ int main(void)
 		T(what_cannot_be_proposed_is_told_as_of_other_writes),
 		T(tokens_are_listed_without_what_they_are_proved_by),
 		T(a_token_is_revoked_unless_it_was_used),
+		T(a_join_waits_a_moment_for_postroad_ha),
+		T(who_waits_is_told_when_the_node_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,10 @@ static void a_node_goes_stale_then_gone_and_comes_back(void **state)
 	hear(&s, report_of(1, 0));
 	hear(&s, report_of(3, 0));
 	assert_string_equal(rows(&s), "n1:ready* n3:ready n2:stale ");
+	assert_string_equal(alarms(&s), "");
+	s.now += REPORT_SILENT_MS - REPORT_FRESH_MS;
+	hear(&s, report_of(1, 0));
+	hear(&s, report_of(3, 0));
 	assert_string_equal(alarms(&s), "node/n2: node n2 is not heard\n");
 	s.now += REPORT_GONE_MS;
 	all_speak(&s);
@@ -159,7 +163,7 @@ static void nobody_is_missed_before_there_was_time_to_hear_of_it(void **state)
 	begin(&s);
 	hear(&s, report_of(1, 0));
 	assert_string_equal(alarms(&s), "");
-	s.now += REPORT_FRESH_MS;
+	s.now += REPORT_SILENT_MS;
 	assert_string_equal(alarms(&s), "node/n2: node n2 is not heard\nnode/n3: node n3 is not heard\n");
 	end(&s);
 }
