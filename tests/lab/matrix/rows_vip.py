@@ -55,9 +55,8 @@ def restarted(bench, row, node, bound, starts, what="postroadd is started again"
 
 
 def stays(bench, row, owner):
-    """The VIP was on this node all the time since the fault."""
-    lost = bench.owners.lost_by(owner.name, row.began)
-    row.count("the VIP left its owner", int(lost is not None), 0)
+    """The VIP was on this node, and on no other, all the time since the fault."""
+    row.count("times when others had the VIP, or nobody", sum(names != (owner.name,) for _, _, names in bench.owners.intervals(row.began)), 0)
 
 
 def views(node, count):
@@ -342,7 +341,8 @@ def link_is(bench, cut, up):
 
 
 def one_link(bench, row, fault):
-    node, before = bench.heir(bench.owner()), bench.rings()
+    owner, before = bench.owner(), bench.rings()
+    node = bench.heir(owner)
     row.fault()
     fault(node)
     row.duration("all know that the link is down", link_is(bench, node, False), since=row.began)
@@ -352,7 +352,7 @@ def one_link(bench, row, fault):
     bench.lab.lan.heal()
     row.duration("all know that it is up", link_is(bench, node, True), since=healed)
     row.count("changes of view", sum(ring != before[name] for name, ring in bench.rings().items()), 0)
-    row.count("the VIP moved", int(bool(bench.owners.absences(row.began) or bench.owners.overlaps(row.began))), 0)
+    stays(bench, row, owner)
 
 
 @row("9", "one of two cluster links: its cable is pulled", networks=("cluster", "lan"))
