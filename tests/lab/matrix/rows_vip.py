@@ -178,9 +178,9 @@ def corosync_stops(bench, row, owner):
     pid = child(owner, "corosync")
     row.fault()
     os.kill(pid, signal.SIGSTOP)
-    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), HUNG_TOLD + 2 * REPORT + SLACK, since=row.began)
     for node in bench.others(owner):
         row.duration(f"{node.name} has a new view", lambda n=node: views(n, len(rest)), bound, since=row.began)
+    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), HUNG_TOLD + 2 * REPORT + SLACK, since=row.began)
     return pid
 
 
