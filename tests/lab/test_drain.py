@@ -181,7 +181,7 @@ class World:
         books = [mail.finish().check() for mail in self.mails]
         print("  long: " + ", ".join(f"{k} {len(v) if isinstance(v, list) else v}" for k, v in heard.items()))
         for book in books:
-            print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_connected} not connected, "
+            print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_opened} not connected, "
                   f"lost at {book.lost_at}, errors {book.errors}")
             assert book.cut == 0 and (resets or not any(book.lost_at.values())), f"{book}, lost at {book.lost_at}"
             assert resets or book.errors.get("421", 0) <= DRAINS * SHORT_OPEN, f"told to come later: {book.errors}"

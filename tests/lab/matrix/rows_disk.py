@@ -65,7 +65,7 @@ def power_lost_by_all(bench, row):
 # ---- slow ----
 
 
-@row("15", "the disk of one is slow")
+@row("15", "the disk of one is slow", mail_goes_on=True)
 def slow_disk(bench, row):
     values = iter(range(200, 900))
     donor = bench.node(product.status(bench.nodes[0])["donor"])
@@ -91,7 +91,7 @@ def slow_disk(bench, row):
 # ---- full ----
 
 
-@row("16", "the disk of one is full")
+@row("16", "the disk of one is full", mail_goes_on=True)
 def full_disk_of_one(bench, row):
     full = bench.owner()
     others = bench.others(full)
@@ -114,7 +114,7 @@ def full_disk_of_one(bench, row):
     row.duration("it votes again", lambda: votes(full) and quiet(full, "disk"), since=freed)
 
 
-@row("16", "the disks of two of three are full")
+@row("16", "the disks of two of three are full", mail_goes_on=True)
 def full_disks_of_two(bench, row):
     full = bench.others(bench.nodes[0])
     row.fault()
@@ -135,7 +135,7 @@ def full_disks_of_two(bench, row):
         row.duration(f"{node.name} writes again", lambda n=node, v=165 + i: Seen((c := bench.write(n, v)) == 200, c), since=freed)
 
 
-@row("16", "corosync's own file system is full on one")
+@row("16", "corosync's own file system is full on one", mail_goes_on=True)
 def full_corosync(bench, row):
     full = bench.owner()
     others = bench.others(full)
@@ -222,6 +222,7 @@ def founder_alone(bench, row):
     path = log_of(node)
     whole = path.read_bytes()
     damage(path)
+    node.expect_end("postroadd", 1)
     node.power_on()
     until(lambda: Seen("store.log" in (t := node.tail("postroadd", 4000)) and "damaged" in t, node.tail("postroadd", 4000)), SECONDS,
           "it says which file is damaged")
