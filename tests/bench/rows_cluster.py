@@ -27,7 +27,8 @@ NODES = 3
 WRITES = 20  # through each node, in each round
 SYNC_BYTES = 1024
 SEEN_SECONDS = 10
-SETTLE_SECONDS, WINDOW_SECONDS = 3, 20
+SETTLE_SECONDS, WINDOW_SECONDS, WINDOW_LEAST = 3, 20, 10
+RATES = {"one": (0.8, 1.2), "full": (120, float("inf"))}  # messages a second that each load must be
 WEIGHT = "/api/v1/pools/mta/servers/sink1/weight"
 
 
@@ -177,12 +178,22 @@ class Sender(threading.Thread):
             self.names.append(name)
 
     def end(self):
+        ended = [name for name in self.names if not self.lab.client.is_running(name)]
+        if ended:
+            raise measure.LoadError(f"{ended} ended by itself: {self.lab.client.tail(ended[0])}")
         for name in self.names:
             self.lab.client.stop(name)
 
 
 def accepted(formed):
     return sum(v for n in formed.nodes for k, v in n.metrics().items() if k.startswith("postroad_transactions_total") and 'result="accepted"' in k)
+
+
+def check_rate(load, rate):
+    """Two windows without mail would be alike, too: raises LoadError unless so much was accepted as the load is named after."""
+    low, high = RATES[load]
+    if not low <= rate <= high:
+        raise measure.LoadError(f"{load}: {rate:.2f} messages a second were accepted, not {low} to {high}")
 
 
 def row_traffic(run):
@@ -193,8 +204,9 @@ def row_traffic(run):
         for number in range(-1, run.rounds):
             for name in ("one", "full"):
                 sender = Sender(formed, loads[name], f"{name}{number}")
-                figures = _traffic_window(formed, traffic, max(5, WINDOW_SECONDS * run.scale))
+                figures = _traffic_window(formed, traffic, max(WINDOW_LEAST, WINDOW_SECONDS * run.scale))
                 sender.end()
+                check_rate(name, figures["messages_per_second"])
                 if number >= 0:
                     results[name].append(figures)
                     run.log(f"    round {number + 1} {name:6} " + ", ".join(f"{k} {v:.5g}" for k, v in figures.items()))

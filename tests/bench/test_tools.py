@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.bench import credentials, measure, plot, procfs  # noqa: E402
 from tests.bench.judging import Goal  # noqa: E402
 from tests.bench.rows import ROWS  # noqa: E402
+from tests.bench.rows_cluster import check_rate  # noqa: E402
 from tests.run import node as lib  # noqa: E402
 
 BINS = Path(os.environ.get("OUT") or os.environ.get("BUILD") or "build").resolve() / "bin"
@@ -507,6 +508,17 @@ def test_ratio_is_taken_pair_by_pair():
     results = {"a": [{"x": 10}, {"x": 30}, {"x": 8}], "b": [{"x": 5}, {"x": 10}, {"x": 8}]}
     assert measure.ratio(results, "a", "b", "x") == {
         "median": 2.0, "min": 1.0, "max": 3.0, "rounds": 3, "each": [2.0, 3.0, 1.0]}
+
+
+@pytest.mark.parametrize("name, rate", [("one", 0), ("one", 0.7), ("one", 1.3), ("full", 0), ("full", 1), ("full", 119)])
+def test_a_load_that_did_not_flow_is_no_figure(name, rate):
+    with pytest.raises(measure.LoadError):
+        check_rate(name, rate)
+
+
+@pytest.mark.parametrize("name, rate", [("one", 0.95), ("one", 1.05), ("full", 800)])
+def test_a_load_that_flowed_is_one(name, rate):
+    check_rate(name, rate)
 
 
 SVG = "{http://www.w3.org/2000/svg}"

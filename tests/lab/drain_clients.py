@@ -99,12 +99,19 @@ class Client:
             await (self.idle() if self.kind == "idle" else self.message())
             await asyncio.sleep(PAUSE)
 
+    def edge(self):
+        """An end that was said; who was not even greeted was refused."""
+        if self.place == "greeting":
+            self.refused.append((time.monotonic(), "421 for a greeting"))
+        else:
+            self.edges += 1
+
     async def run(self):
         while True:
             try:
                 await self.session()
             except Edge:
-                self.edges += 1
+                self.edge()
             except (OSError, Cut, asyncio.TimeoutError) as e:
                 if self.place != "connect":
                     self.cuts.append((time.monotonic(), self.place, repr(e)))
@@ -128,6 +135,9 @@ async def sessions(vips):
     tasks = [asyncio.create_task(c.run()) for c in clients]
     loop = asyncio.get_running_loop()
     while await loop.run_in_executor(None, sys.stdin.readline):
+        for task in tasks:
+            if task.done():
+                task.result()  # ends us: a client that is no more would hear of nothing
         tell(clients)
     for task in tasks:
         task.cancel()

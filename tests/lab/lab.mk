@@ -6,12 +6,14 @@ N ?= 20000
 SEED ?=
 ROWS ?=
 TIMES ?=
+BOUNDS ?=
 
 .PHONY: lab lab-short
 lab: all lab-tools bench-tools $(OUT)/next/postroadd ## whole programs: faults under load, other mail servers (T=chaos N=20000 SEED=1; T=interop QUICK=1; T=matrix ROWS=1,8 TIMES=3)
 	$(Q)set -e; for t in $(or $(T),$(LABS)); do \
 		/usr/bin/python3 tests/lab/$$t --build $(OUT) --messages $(N) $(if $(SEED),--seed $(SEED)) \
 		$(if $(and $(QUICK),$(filter interop,$(T))),--quick) \
+		$(if $(filter 0,$(BOUNDS)),$(if $(filter matrix nodes,$(T)),--no-bounds)) \
 		$(if $(filter matrix,$(T)),$(if $(ROWS),--rows $(ROWS)) $(if $(TIMES),--times $(TIMES))); done
 
 lab-short: all ## a short lab, part of check

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo plays to its end, and every message is where it belongs. How long things took is for the demo itself to judge."""
+"""The demo plays to its end, every message is where it belongs, and the address was never on two nodes. How long it did not answer
+is for the demo itself to judge."""
 import os
 import pathlib
 import subprocess
@@ -14,6 +15,7 @@ from tests.lab.cluster.lab import TOOLS  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 COLUMN = 38  # where what was measured begins
+TIMES = {"its owner loses its power", "it goes back to its owner, planned"}
 
 pytestmark = [pytest.mark.long,
               pytest.mark.skipif(
@@ -26,7 +28,10 @@ def test_the_demo_plays_to_its_end_and_loses_nothing():
     done = subprocess.run([REPOSITORY / "tests/demo/demo", "--build", BUILD, "--rate", "20"], capture_output=True, text=True, timeout=280,
                           env={k: v for k, v in os.environ.items() if k != "KEEP"}, check=False)
     rows = {line[:COLUMN].strip(): line[COLUMN:].split() for line in done.stdout.splitlines()}
-    assert done.stderr == "" and "its owner loses its power" in rows, done.stdout + done.stderr
+    missed = {what for what, said in rows.items() if "MISSED" in said}
+    assert done.stderr == "" and TIMES <= set(rows) and missed <= TIMES, done.stdout + done.stderr
+    assert done.returncode == (1 if missed else 0), done.stdout
+    assert rows["the address on two nodes at once"][:2] == ["0", "ms"]
     assert rows["lost (accepted, and in no mailbox)"][0] == rows["duplicates nobody can explain"][0] == "0"
     assert rows["connections refused meanwhile"][0] == "0"
     assert int(rows["messages sent"][0]) > 100 and rows["accepted (the sender was told 250)"][0] == rows["messages sent"][0]

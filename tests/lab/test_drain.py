@@ -3,7 +3,8 @@
 stop of the daemon.
 
 Three nodes formed by the product; one VIP for each family. Nothing may be cut, refused or reset: what clients, the sender
-and the prober say is compared with the resets that really arrive at the client. Gaps are printed beside their bounds.
+and the prober say is compared with the resets that really arrive at the client. A gap longer than its bound, which is worked out from
+what the nodes say of adverts and priorities, is a failure too; where BOUNDS=0 is set, for a busy machine, it is only printed.
 
 Needs root and `make peers`.
 """
@@ -27,13 +28,16 @@ from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.lan import PREFIX6  # noqa: E402
 from tests.lab.cluster.mail import Backends, Mail  # noqa: E402
 from tests.lab.cluster.observers import Owners, Prober  # noqa: E402
-from tests.lab.cluster.waiting import Seen, until  # noqa: E402
+from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 CLIENTS = pathlib.Path(__file__).with_name("drain_clients.py")
 SECONDS = 40
-ADVERT = 0.2
+SLACK = 0.05  # what a planned move may take beside the skew of who takes over
+BOUNDS = os.environ.get("BOUNDS") != "0"
+CLOSED_PORT = 9
 RATE = int(os.environ.get("RATE", "80"))  # short sessions a second and family
+DRAINS, SHORT_OPEN = 2, 20  # so many short sessions of a family may be open at each drain; 421 is said to those, not to who comes
 NAMES = ("n1", "n2", "n3")
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(
@@ -41,9 +45,8 @@ pytestmark = [pytest.mark.long, pytest.mark.skipif(
     reason="needs root, `make peers` and `make bench-tools`")]
 
 
-def skew(rank):
-    """Of the node so far down the order (RFC 5798, section 6.1)."""
-    return (256 - (250 - 10 * rank)) * ADVERT / 256
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def cut(heard, in_transactions):
@@ -83,8 +86,19 @@ class World:
         argv = ["/usr/bin/python3", str(CLIENTS)]
         self.lab.client.start("resets", [*argv, "resets", *self.vips.values()])
         until(lambda: "ready" in self.lab.client.tail("resets"), SECONDS, "resets are looked for")
+        self._show_resets_are_seen()
         self.sessions = anchor.spawn([*argv, "sessions", *self.vips.values()], log=self.lab.client.log("sessions"),
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def _show_resets_are_seen(self):
+        """One of each family, from a port where nobody listens: who looks for them would see any other."""
+        for vip in self.vips.values():
+            with self.lab.client.anchor.socket(family(vip)) as s, pytest.raises(ConnectionRefusedError):
+                s.settimeout(SECONDS)
+                s.connect((vip, CLOSED_PORT))
+            until(lambda v=vip: Seen(any(f" {v} {CLOSED_PORT} " in line for line in self.resets()), self.resets()), SECONDS,
+                  f"a reset from {vip} is seen")
+        self.known["resets"] = len(self.resets())
 
     # ---- what the nodes say ----
 
@@ -108,6 +122,11 @@ class World:
             return Seen(all(s.get("may_hold") and s["state"] == "backup" for s in said), (vips, self.tell()))
         until(look, SECONDS, f"{names} could have them")
 
+    def bound(self, vip, heir):
+        """Seconds for a planned move to this node: its skew (RFC 5798, section 6.1) by what it says, and the slack."""
+        said = self.node(heir).call("GET", "/api/v1/vips")[2]["vips"][vip]
+        return (256 - said["nodes"][heir]["priority"]) * said["advert"] / 256 + SLACK
+
     # ---- what the clients say ----
 
     def heard(self):
@@ -116,7 +135,10 @@ class World:
         return json.loads(self.sessions.stdout.readline())
 
     def resets(self):
-        return [line for line in self.lab.client.tail("resets", 1 << 20).splitlines() if line != "ready"]
+        if not self.lab.client.is_running("resets"):
+            raise LabError(f"nobody looks for resets: {self.lab.client.tail('resets')}")
+        lines = self.lab.client.log("resets").read_text().splitlines()
+        return [line for line in lines if line != "ready"]
 
     def await_messages(self, more):
         """Long and short sessions have gone on, each kind by so many messages."""
@@ -125,17 +147,16 @@ class World:
         for mail in self.mails:
             mail.await_accepted(more)
 
-    def judge(self, title, since, rank, by, resets=False):
-        """What was measured since then, beside what is promised; `by`: who may have had it. `rank`: whose skew it is. `resets`: there may be some."""
+    def judge(self, title, since, heir, by, resets=False):
+        """What was measured since then, beside what is promised. `heir`: whose skew it is; `by`: who may have had it; `resets`: there
+        may be some."""
         for name, prober in self.probers.items():
-            prober.await_answers()
-            gap = prober.gap(since=since)
-            bound = skew(rank) + 0.05
-            print(f"  {title:<44} {name}: gap {gap}, bound {bound * 1000:.0f} ms{'  MISSED' if gap.seconds - gap.error > bound else ''}",
-                  flush=True)
+            self._judge_gap(title, name, prober, since, heir)
             holders = {h for _, _, names in self.owners[name].intervals(since) for h in names}
             if not holders <= set(by):
                 self.trouble.append(f"{title}: {name} was on {holders}: a node between took it")
+            if self.owners[name].overlaps(since):
+                self.trouble.append(f"{title}: {name} was on two nodes: {self.owners[name].overlaps(since)}")
             if prober.refused(since):
                 self.trouble.append(f"{title}: {name}: {prober.refused(since)} attempts refused")
         heard = self.heard()
@@ -146,6 +167,14 @@ class World:
                 print(f"  {self.trouble[-1]}", flush=True)
             self.known[kind] = len(found)
 
+    def _judge_gap(self, title, name, prober, since, heir):
+        prober.await_answers()
+        gap, bound = prober.gap(since=since), self.bound(name, heir)
+        is_missed = gap.seconds - gap.error > bound
+        print(f"  {title:<44} {name}: gap {gap}, bound {bound * 1000:.0f} ms{'  MISSED' if is_missed else ''}", flush=True)
+        if is_missed and BOUNDS:
+            self.trouble.append(f"{title}: {name}: gap {gap}, bound {bound * 1000:.0f} ms")
+
     def finish(self, resets=False):
         out, _ = self.sessions.communicate(timeout=SECONDS)
         heard = json.loads(out.splitlines()[-1])
@@ -154,8 +183,10 @@ class World:
         for book in books:
             print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_opened} not connected, "
                   f"lost at {book.lost_at}, errors {book.errors}")
-            assert book.cut == 0 and (resets or book.not_opened == 0), str(book)
-        assert self.trouble == [], "\n".join([*self.trouble, self.tell()])
+            assert book.cut == 0 and (resets or not any(book.lost_at.values())), f"{book}, lost at {book.lost_at}"
+            assert resets or book.errors.get("421", 0) <= DRAINS * SHORT_OPEN, f"told to come later: {book.errors}"
+        late = [] if resets else self.resets()[self.known["resets"]:]
+        assert self.trouble + late == [], "\n".join([*self.trouble, *late, self.tell()])
         assert cut(heard, resets) == [] and (resets or heard["refused"] == []) and heard["slow"] > 0, heard
 
 
@@ -187,26 +218,26 @@ def test_nothing_is_cut_by_any_planned_move(world):
     until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
     assert world.node("n1").call("GET", "/api/v1/sessions")[2]["sessions"] == []
     world.await_messages(20)
-    world.judge("drain of the owner", began, 1, ("n1", "n2"))
+    world.judge("drain of the owner", began, "n2", ("n1", "n2"))
     # It ends: the address stays where it is.
     began = now()
     world.cli("n1", "node", "ready", "n1")
     world.await_candidates("n1", "n3", by="n2")
     world.await_owner("n2")
-    world.judge("its end", began, 1, ("n2",))
+    world.judge("its end", began, "n2", ("n2",))
     # By hand to the third, whom flows of the second are not new to.
     began = now()
     for vip in world.vips:
         world.cli("n1", "vip", "move", vip, "n3")
     world.await_owner("n3")
     world.await_messages(20)
-    world.judge("move by hand", began, 0, ("n2", "n3"))
+    world.judge("move by hand", began, "n3", ("n2", "n3"))
     world.await_candidates("n1", "n2", by="n3")
     began = now()
     world.cli("n3", "vip", "rebalance")
     world.await_owner("n1")
     world.await_messages(20)
-    world.judge("rebalance", began, 0, ("n3", "n1"))
+    world.judge("rebalance", began, "n1", ("n3", "n1"))
     # The daemon is stopped, and started again by its supervisor.
     world.await_candidates("n2", "n3")
     began = now()
@@ -214,14 +245,14 @@ def test_nothing_is_cut_by_any_planned_move(world):
     world.await_owner("n2")
     world.await_messages(20)
     world.await_candidates("n1", "n3", by="n2")
-    world.judge("stop of the daemon", began, 1, ("n1", "n2"))
+    world.judge("stop of the daemon", began, "n2", ("n1", "n2"))
     # What was away is preferred again, and has its addresses back by itself.
     began = now()
     for vip in world.vips:
         assert world.node("n3").call("PATCH", "/api/v1/config", {"vips": {vip: {"failback": True}}}, {"If-Match": "*"})[0] == 200
     world.await_owner("n1")
     world.await_messages(20)
-    world.judge("failback", began, 0, ("n2", "n1"))
+    world.judge("failback", began, "n1", ("n2", "n1"))
     world.finish()
 
 
@@ -229,7 +260,7 @@ class Session:
     """One session, word by word."""
 
     def __init__(self, world, vip):
-        self.socket = world.lab.client.anchor.socket(socket.AF_INET6 if ":" in world.vips[vip] else socket.AF_INET)
+        self.socket = world.lab.client.anchor.socket(family(world.vips[vip]))
         self.socket.settimeout(SECONDS)
         self.socket.connect((world.vips[vip], 25))
         self.file = self.socket.makefile("rb")
@@ -291,5 +322,5 @@ def test_where_connections_cannot_be_handed_over_sessions_end_at_their_edges_fir
     until(lambda: Seen((h := world.heard())["slow"] >= slow + 2 and h["edges"] >= 14, h), SECONDS, "all have come from n1")
     world.await_messages(20)
     # Who had just been told to come later is reset by the new owner, which knows nothing of it; no transaction is.
-    world.judge("drain without handing over", began, 1, ("n1", "n2"), resets=True)
+    world.judge("drain without handing over", began, "n2", ("n1", "n2"), resets=True)
     world.finish(resets=True)

@@ -60,6 +60,10 @@ class Starve:
         except ProcessLookupError:
             pass  # it has ended
 
+    def throttled(self):
+        """How often they had used up what they have before its time was over, and stood still."""
+        return int(dict(line.split() for line in (self.group / "cpu.stat").read_text().splitlines())["nr_throttled"])
+
     def release(self):
         """They have their time again."""
         def empty():

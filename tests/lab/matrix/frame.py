@@ -80,12 +80,18 @@ def play(bench, entry):
             findings += bench.judge(writers, entry.judges_writes)
         played.note(writers)
     except Exception as e:  # pylint: disable=broad-except
-        findings.append(str(e) if isinstance(e, LabError) else traceback.format_exc())
+        findings[:0] = reasons(e)
     if played:
         findings += played.wrong()
     if findings:
         findings.append(f"logs in {bench.lab.home}")
     return Outcome(entry, played, findings, time.monotonic() - began)
+
+
+def reasons(error):
+    """What went wrong, the first of it first: what fails while all is taken back and judged only follows from that."""
+    before = reasons(error.__context__) if error.__context__ else []
+    return before + [str(error) if isinstance(error, LabError) else "".join(traceback.format_exception(error, chain=False))]
 
 
 class Benches:

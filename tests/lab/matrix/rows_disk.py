@@ -121,6 +121,7 @@ def slow_disk(bench, row):
 def full_disk_of_one(bench, row):
     full = bench.owner()
     others = bench.others(full)
+    row.fault()
     full.full_disk()
     bench.await_written(others[0], 161)
     row.duration("the alarm", lambda: warned(full, "disk"), FULL_SECONDS, since=row.began, limit=2 * FULL_SECONDS)
@@ -142,6 +143,7 @@ def full_disk_of_one(bench, row):
 @row("16", "the disks of two of three are full", mail_goes_on=True)
 def full_disks_of_two(bench, row):
     full = bench.others(bench.nodes[0])
+    row.fault()
     for node in full:
         node.full_disk()
 

@@ -11,6 +11,7 @@ from tests.lab.matrix.said import expect, warned
 
 DRAIN_SECONDS = 60
 MAIL_RATE = 20
+MOVE_SLACK = 0.05  # what a planned move may take beside the skew of who takes over
 NODE_FILE = "/etc/postroad/node.json"
 
 
@@ -19,13 +20,20 @@ def level(node):
 
 
 def change_version(bench, node, program):
-    """Stops postroadd, as a package does, and starts this one."""
-    service = node.service("postroadd")
+    """Stops postroadd, as a package does, and starts this one; returns when it answers and has found its postroad-ha."""
+    service, before = node.service("postroadd"), times_connected(node)
     node.stop("postroadd", timeout=30)
     service.argv = node.shimmed([program, "-c", NODE_FILE])
     with bench.lab.supervisor.lock:
         service.start()
         bench.lab.supervisor.services.append(service)
+    until(lambda: answers(node), SECONDS, f"{node.name} answers")
+    until(lambda: times_connected(node) > before, SECONDS, f"{node.name} has found its postroad-ha")
+
+
+def times_connected(node):
+    """How often postroadd has found its postroad-ha, since the lab began."""
+    return node.log("postroadd").read_text(errors="replace").count("event=ha_connected")
 
 
 def this(bench):
@@ -37,15 +45,17 @@ def following(bench):
 
 
 def upgrade(bench, row, node, program):
+    bound = bench.skew(bench.heir(bench.owner())) + MOVE_SLACK
     cli = [str(bench.lab.bin("postroad")), "--socket", "/run/postroad/admin.sock"]
     began = now()
     node.run([*cli, "node", "drain", node.name, "--yes", "--wait", "--timeout", DRAIN_SECONDS], timeout=2 * DRAIN_SECONDS)
     row.duration(f"{node.name} is drained", lambda: asked(node, STATUS)["safe_to_stop"], DRAIN_SECONDS, since=began)
+    row.gap(f"VIP gap, {node.name} is drained", bound, since=began)
     change_version(bench, node, program)
-    until(lambda: answers(node), SECONDS, f"{node.name} answers")
     product.await_active(node)
     node.run([*cli, "node", "ready", node.name, "--yes"])
     node.await_ready(SECONDS)
+    row.gap(f"VIP gap, until {node.name} is back", bound, since=began)
 
 
 def answers(node):
@@ -93,22 +103,20 @@ def rolling_upgrade(bench, row):
 @row("22", "a version that is too old wants to join", fresh=True, judges_writes=False)
 def too_old_joins(bench, row):
     """A node that stands alone takes writes of its own, so their history is not judged."""
-    old, other = bench.others(bench.owner())
     for node in bench.nodes:
         change_version(bench, node, following(bench))
-        until(lambda n=node: answers(n), SECONDS, f"{node.name} answers")
         product.await_active(node)
     for node in bench.nodes:
         until(lambda n=node: Seen((v := level(n)) == 2, v), SECONDS, f"{node.name} has the new level")
+    bench.await_well()
+    old, other = bench.others(bench.owner())  # who has the VIP does not leave
     product.ask(old, "POST", "leave", {})
     until(lambda: Seen((s := product.status(old))["cluster"] is None, s), SECONDS, f"{old.name} stands alone")
     until(lambda: Seen((s := product.status(other))["change"] is None and old.name not in s["members"] and all(
         m["present"] for m in s["members"].values()), s), SECONDS, "the others are two")
     change_version(bench, old, this(bench))
-    until(lambda: answers(old), SECONDS, f"{old.name} answers")
     token = product.token(other)
     code, _, answer = old.call("POST", "/api/v1/cluster/join", {"token": token, "links": product.links_of(old, bench.networks)}, timeout=40)
     expect(code == 409 and "speaks level 2" in json.dumps(answer), f"a join of one that is too old is answered {code} {answer}")
     change_version(bench, old, following(bench))
-    until(lambda: answers(old), SECONDS, f"{old.name} answers")
     product.join(old, other, bench.networks)
