@@ -341,8 +341,9 @@ def test_an_absent_node_is_removed_by_force(place):
 
 
 @pytest.fixture(name="five")
-def five_members():
-    """Of five two may be away, and the others decide."""
+def five_members(place):
+    """Of five two may be away, and the others decide. Nine nodes at once would be in each other's way."""
+    place.close()
     place = Members(BUILD, BUILD / "lab/changes-five", 5, 5)
     yield place
     place.close()

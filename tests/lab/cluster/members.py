@@ -129,6 +129,7 @@ class Members:
         assert code == 200, answer
 
     def close(self):
+        self.is_clean = False
         if self.lab is not None:
             lab, self.lab = self.lab, None
             lab.close()
