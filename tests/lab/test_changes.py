@@ -334,7 +334,7 @@ def test_an_absent_node_is_removed_by_force(place):
         one, _, _, four = place.nodes
         product.join(four, one)
         away(place, "n4")
-        product.ask(one, "DELETE", "members/n4?force=1")
+        product.ask(one, "DELETE", "members/n4?force=true")
         place.await_one(("n1", "n2", "n3"))
         four.power_on()
         place.await_alone("n4")
@@ -356,7 +356,7 @@ def test_an_absent_node_is_removed_by_force_while_another_is_absent(five):
         product.ask(one, "DELETE", "members/n5")
         await_status(one, "waits for n4", is_waiting_for("n4"))
         five.write_by(one)
-        product.ask(one, "DELETE", "members/n5?force=1")
+        product.ask(one, "DELETE", "members/n5?force=true")
         await_status(one, "no change is under way", lambda s: s["change"] is None and "n5" not in s["members"])
         assert not product.status(one)["members"]["n4"]["present"], "n4 was not needed"
         four.power_on()
