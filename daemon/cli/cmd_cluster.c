@@ -280,7 +280,9 @@ int cmd_cluster_leave(struct cli *c)
 	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, without a configuration");
 
 	if (rc == EXIT_DONE)
-		rc = call(c, "POST", CLI_API "/cluster/leave", json_object(), &rp);
+		rc = call(c, "POST",
+			  cli_has(c, OPT_FORCE) ? CLI_API "/cluster/leave?force=true" : CLI_API "/cluster/leave",
+			  json_object(), &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	json_t *answer = json_incref(rp.json);

@@ -131,6 +131,8 @@ def test_a_node_that_leaves_keeps_what_was_in_force_over_a_restart_and_takes_no_
 def test_the_holder_of_a_vip_is_drained_and_leaves_and_nothing_is_cut(place):
     with place.test(MOVES):
         one, two, _ = place.nodes
+        # What would cut mail is not done by mistake.
+        assert "drain" in product.ask(two, "POST", "leave", wanted=409)["detail"]
         one.run([place.lab.bin("postroad"), "node", "drain", "n2", "--yes", "--wait", "--timeout", "60"], timeout=70)
         product.ask(two, "POST", "leave")
         place.await_alone("n2")
