@@ -187,6 +187,19 @@ static bool pair_fits(const struct trust_files *t)
 	return fits;
 }
 
+/* A loss of power may bring back names that were gone. */
+static bool next_is_in_use(const struct trust_files *t)
+{
+	struct sbuf key = { 0 }, next = { 0 };
+	bool same = trust_files_read(t, "node.key", CA_PEM_MAX, &key) == 0 &&
+		    trust_files_read(t, TRUST_NEXT_KEY, CA_PEM_MAX, &next) == 0 &&
+		    str_eq(str_of(&key), str_of(&next));
+
+	trust_wipe(&key);
+	trust_wipe(&next);
+	return same;
+}
+
 bool trust_files_load(struct trust_files *t, char **ret_why)
 {
 	struct sbuf ca = { 0 }, ca_key = { 0 }, certificate = { 0 }, key = { 0 };
@@ -195,6 +208,8 @@ bool trust_files_load(struct trust_files *t, char **ret_why)
 
 	if (!pair_fits(t))
 		(void)!trust_files_promote(t);
+	else if (next_is_in_use(t))
+		trust_files_drop_next(t);
 	if (trust_files_read(t, "ca.pem", CA_PEM_MAX, &ca) != 0)
 		missing = "ca.pem";
 	else if (trust_files_read(t, "node.pem", CA_PEM_MAX, &certificate) != 0)

@@ -29,7 +29,7 @@ bool trust_files_open(struct trust_files *t, const char *state_dir) MUST_CHECK;
 /* Wipes what is in memory. */
 void trust_files_close(struct trust_files *t);
 /* Reads authority, certificate and key; where these two do not belong together, a trust_files_promote() was
- * interrupted, and is ended. False: *ret_why is a sentence the caller frees, all is as before. */
+ * interrupted, and is ended; where the next pair is the one in use, it is forgotten. False: *ret_why is a sentence the caller frees, all is as before. */
 bool trust_files_load(struct trust_files *t, char **ret_why) MUST_CHECK;
 /* The next certificate and key take the place of those in use, on disk. False: errno, and both pairs are there. */
 bool trust_files_promote(const struct trust_files *t) MUST_CHECK;

@@ -15,12 +15,13 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tests.lab.cluster import product  # noqa: E402
 from tests.lab.cluster.lab import TOOLS  # noqa: E402
-from tests.lab.cluster.members import Asked, Members, await_status, in_place, is_alone, staged, votes  # noqa: E402
+from tests.lab.cluster.members import Asked, Members, await_status, in_place, is_alone, staged, verdict, votes  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 NEEDED = (*TOOLS, "bin/postroad-ha")
-SYNC_MS = 150
+SYNC_MS = (150, 300, 600)  # tried in turn, until a step is seen
+SLOWER = 4  # so many times as slow is the disk of who is to be late
 GIVEN_UP_SECONDS = 121  # a join that gets nowhere
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(
@@ -41,39 +42,106 @@ def at(step, more=lambda s: True):
     return lambda s: s["change"] is not None and s["change"]["step"] == step and more(s)
 
 
+class Step:
+    """`is_it`: what n2's status says at it. `slower`: whose disks are, so that it lasts; the others would be through at once."""
+
+    def __init__(self, is_it, slower=()):
+        self.is_it, self.slower = is_it, slower
+
+
+ASKED, OVER = "asked", "over"
 STEPS = {
-    "asked": lambda s: True,
-    "prepare": at("prepare"),
-    "one has the file": at("prepare", lambda s: staged(s) >= 1),
-    "two have the file": at("prepare", lambda s: staged(s) >= 2),
-    "activate": at("activate"),
-    "one has it in place": at("activate", lambda s: in_place(s) >= 1),
-    "one has read it": at("activate", lambda s: in_place(s, "active") >= 1),
-    "over": lambda s: s["change"] is None,
+    ASKED: Step(lambda s: s["change"] is None),
+    "prepare": Step(at("prepare", lambda s: staged(s) == 0)),
+    "one has the file": Step(at("prepare", lambda s: staged(s) == 1), ("n1", "n3", "n4")),
+    "two have the file": Step(at("prepare", lambda s: staged(s) == 2), ("n1", "n4")),
+    "activate": Step(at("activate", lambda s: in_place(s) == 0)),
+    "one has it in place": Step(at("activate", lambda s: in_place(s) == 1), ("n1", "n3", "n4")),
+    "one has read it": Step(at("activate", lambda s: in_place(s, "active") >= 1)),
+    OVER: Step(lambda s: s["change"] is None),
 }
+BETWEEN = [s for s in STEPS if s not in (ASKED, OVER)]
 
 
-def kill_at(place, step, request):
-    """Asks for a change, and takes n1's power at a step of it. Returns the request."""
-    one, two = place.nodes[:2]
-    generation = product.status(two)["generation"]
+class Journal:
+    """What programs of a node write from now on, synced or not."""
+
+    def __init__(self, node):
+        self._path = node.disk.journal
+        self._began = os.path.getsize(self._path)
+
+    def has(self, text):
+        with open(self._path, "rb") as f:
+            f.seek(self._began)
+            return text in f.read()
+
+
+def kill_at(place, victim, name, ask, again):
+    """Asks for a change by `ask`, and takes the victim's power at a step of it, as n2 sees that. Where it was too short to be seen,
+    `again` makes good what was done, and it is asked for again with slower disks. Returns the request."""
+    missed = []
+    for sync_ms in SYNC_MS:
+        if missed:
+            again()
+        before = await_status(place.nodes[1], "n1 coordinates", lambda s: s["coordinator"] == "n1" and s["change"] is None)
+        slow_down(place, STEPS[name].slower, sync_ms)
+        journal = Journal(place.nodes[0])
+        asked = ask()
+        seen = await_step(place, name, before["generation"], journal, asked)
+        if seen is not None:
+            victim.power_off(torn=True)
+            after = product.status(place.nodes[1])
+            slow_down(place, (), 0)
+            judge_hit(name, seen, after)
+            print(f"  {name}: hit with {sync_ms} ms a sync: {in_short(seen)}; after it: {in_short(after)}")
+            return asked
+        slow_down(place, (), 0)
+        asked.wait()
+        missed.append(sync_ms)
+    raise LabError(f"the step \"{name}\" was not seen with any of {missed} ms a sync")
+
+
+def slow_down(place, slower, sync_ms):
     for node in place.nodes:
-        node.slow_disk(SYNC_MS)
-    asked = Asked(request)
-    condition = STEPS[step]
+        node.slow_disk(sync_ms * SLOWER if node.name in slower else sync_ms)
+
+
+def in_short(s):
+    c = s["change"]
+    return f"generation {s['generation']}, " + (f"{c['kind']} at {c['step']}, {staged(s)} have the file" if c else "no change") + \
+        f", {in_place(s)} in place, {in_place(s, 'active')} read"
+
+
+def await_step(place, name, generation, journal, asked):
+    """What n2 says at the step; None where it went by unseen."""
+    step = STEPS[name]
+
+    def is_over(s):
+        return s["change"] is None and s["generation"] > generation
+
+    def is_asked(s):
+        return journal.has(b'"change":{') and step.is_it(s)
+
+    def look(s):
+        if name == OVER:
+            return is_over(s)
+        return (is_asked(s) if name == ASKED else step.is_it(s)) or is_over(s)
+
     try:
-        if step == "over":
-            await_status(two, "sees the change", lambda s: s["change"] is not None)
-        # A later step is as good where this one was too short to be seen: which it was is printed.
-        seen = await_status(two, f"is at: {step}", lambda s: condition(s) or (s["change"] is None and s["generation"] > generation))
+        seen = await_status(place.nodes[1], f"is at: {name}", look)
     except LabError as e:
-        raise LabError(f"{e}; what was asked for got: {asked.answer or asked.error}") from e
-    one.power_off(torn=True)
-    for node in place.nodes[1:]:
-        node.slow_disk(0)
-    change = seen["change"] or {"step": "none"}
-    print(f"  {step}: hit at {change['step']}, generation {seen['generation']}, {change.get('doing', '')}")
-    return asked
+        raise LabError(f"{e}; what was asked for got: {asked.answer or asked.error!r}") from e
+    return None if name != OVER and is_over(seen) else seen
+
+
+def judge_hit(name, seen, after):
+    """The victim has no power, and n2 has not noticed: nothing was decided since, so that the step it is at is the one that was hit.
+    What was asked for may just have been decided."""
+    def step(s):
+        return s["change"] and (s["change"]["step"], s["change"]["generation"])
+    is_hit = step(after) == step(seen) or name == ASKED and at("prepare")(after)
+    if not is_hit or after["coordinator"] != "n1":
+        raise LabError(f"{name}: n1 died too late: {in_short(seen)}, then {in_short(after)}, by {after['coordinator']}")
 
 
 def go_on(place, by=()):
@@ -85,7 +153,10 @@ def go_on(place, by=()):
         place.write_by(place.named(name)[0])
     place.mail.await_accepted(20)
     place.nodes[0].power_on()
-    place.nodes[0].slow_disk(0)
+
+
+def await_settled(place):
+    return await_status(place.nodes[1], "no change is under way", lambda s: s["change"] is None and s["members"]["n1"]["present"])
 
 
 # ---- the coordinator dies ----
@@ -93,69 +164,89 @@ def go_on(place, by=()):
 @pytest.mark.parametrize("step", STEPS)
 def test_a_new_key_although_the_coordinator_dies(place, step):
     with place.test():
-        three = place.nodes[2]
-        before = product.status(three)
-        asked = kill_at(place, step, lambda: three.call("POST", "/api/v1/cluster/rotate-keys", {}, timeout=40))
+        one, _, three, _ = place.nodes
+        generations = []
+
+        def ask():
+            generations.append(product.status(three)["generation"])
+            return Asked(three.call, "POST", "/api/v1/cluster/rotate-keys", {}, timeout=40)
+        asked = kill_at(place, one, step, ask, lambda: place.await_one(("n1", "n2", "n3")))
         go_on(place, ("n2", "n3"))
         asked.wait()
         place.await_one(("n1", "n2", "n3"))
-        is_made = product.status(three)["generation"] > before["generation"]
-        print(f"  answer {asked.answer and asked.answer[0]}, {'made' if is_made else 'not made'}")
-        assert is_made or asked.answer is None or asked.answer[0] != 200, "what was answered 200 is made"
+        verdict(asked, product.status(three)["generation"] > generations[-1])
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_node_is_removed_although_the_coordinator_dies(place, step):
     with place.test():
-        two = place.nodes[1]
-        asked = kill_at(place, step, lambda: two.call("DELETE", "/api/v1/cluster/members/n3", timeout=40))
+        one, two, three, _ = place.nodes
+
+        def again():
+            place.await_alone("n3")
+            product.join(three, two)
+            place.await_one(("n1", "n2", "n3"))
+        asked = kill_at(place, one, step, lambda: Asked(two.call, "DELETE", "/api/v1/cluster/members/n3", timeout=40), again)
         go_on(place)
         asked.wait()
-        left = await_status(two, "no change is under way", lambda s: s["change"] is None and s["members"]["n1"]["present"])
-        is_made = "n3" not in left["members"]
-        print(f"  answer {asked.answer and asked.answer[0]}, {'made' if is_made else 'not made'}")
-        assert is_made or asked.answer is None or asked.answer[0] != 200, "what was answered 200 is made"
+        is_made = "n3" not in await_settled(place)["members"]
+        verdict(asked, is_made)
         place.await_one(("n1", "n2") if is_made else ("n1", "n2", "n3"))
         if is_made:
-            place.await_alone("n3")
-            product.join(place.nodes[2], two)
-            place.await_one(("n1", "n2", "n3"))
+            again()
+
+
+def ask_in(place, four):
+    return Asked(place.ask_join, four, place.token("n2"))
+
+
+def see_off(place, four):
+    product.ask(four, "POST", "leave")
+    place.await_alone("n4")
+    place.await_one(("n1", "n2", "n3"))
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_node_joins_although_the_coordinator_dies(place, step):
     with place.test():
-        two, four = place.nodes[1], place.nodes[3]
-        token = place.token("n2")
-        asked = kill_at(place, step, lambda: place.ask_join(four, token))
+        one, _, _, four = place.nodes
+
+        def again():
+            place.await_one(("n1", "n2", "n3", "n4"))
+            see_off(place, four)
+        asked = kill_at(place, one, step, lambda: ask_in(place, four), again)
         go_on(place, ("n2", "n3"))
         asked.wait()
-        left = await_status(two, "no change is under way", lambda s: s["change"] is None and s["members"]["n1"]["present"])
-        is_made = "n4" in left["members"]
-        print(f"  answer {asked.answer and asked.answer[0]}, {'made' if is_made else 'not made'}")
-        assert is_made or asked.answer[0] != 200, "what was answered 200 is made"
-        place.await_one(("n1", "n2", "n3", "n4") if is_made else ("n1", "n2", "n3"))
+        is_made = "n4" in await_settled(place)["members"]
+        verdict(asked, is_made)
         if is_made:
-            product.ask(four, "POST", "leave")
-        place.await_alone("n4")
-        place.await_one(("n1", "n2", "n3"))
+            again()
+        else:
+            place.await_one(("n1", "n2", "n3"))
+            place.await_alone("n4")
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_node_is_replaced_although_the_coordinator_dies(place, step):
     with place.test():
-        two, three = place.nodes[1:3]
-        place.wipe("n3")
-        old = await_status(two, "misses n3", lambda s: not s["members"]["n3"]["present"])["members"]["n3"]["id"]
-        place.set_up("n3")
-        token = place.token("n2", replace="n3")
-        asked = kill_at(place, step, lambda: place.ask_join(three, token))
+        one, two, three, _ = place.nodes
+        old = []
+
+        def set_up_anew():
+            place.wipe("n3")
+            old.append(await_status(two, "misses n3", lambda s: not s["members"]["n3"]["present"])["members"]["n3"]["id"])
+            place.set_up("n3")
+
+        def again():
+            place.await_one(("n1", "n2", "n3"))
+            set_up_anew()
+        set_up_anew()
+        asked = kill_at(place, one, step, lambda: Asked(place.ask_join, three, place.token("n2", replace="n3")), again)
         go_on(place)
         asked.wait()
-        left = await_status(two, "no change is under way", lambda s: s["change"] is None and s["members"]["n1"]["present"])
-        is_made = "n3" in left["members"] and left["members"]["n3"]["id"] != old
-        print(f"  answer {asked.answer and asked.answer[0]}, {'made' if is_made else 'not made'}")
-        assert is_made or asked.answer[0] != 200, "what was answered 200 is made"
+        left = await_settled(place)
+        is_made = "n3" in left["members"] and left["members"]["n3"]["id"] != old[-1]
+        verdict(asked, is_made)
         if not is_made:
             place.await_alone("n3")
             product.join(three, two, **({"replace": "n3"} if "n3" in left["members"] else {}))
@@ -238,17 +329,62 @@ def test_a_removal_goes_on_when_who_was_absent_returns(place):
         place.await_one(("n1", "n2", "n3"))
 
 
-def test_an_absent_node_is_removed_by_force_while_another_is_absent(place):
+def test_an_absent_node_is_removed_by_force(place):
     with place.test():
-        one, two, three, four = place.nodes
+        one, _, _, four = place.nodes
         product.join(four, one)
-        five = place.named("n4")[0]
         away(place, "n4")
-        product.ask(one, "DELETE", "members/n4?force=1")
+        product.ask(one, "DELETE", "members/n4?force=true")
         place.await_one(("n1", "n2", "n3"))
-        five.power_on()
+        four.power_on()
         place.await_alone("n4")
-        assert two.is_on() and three.is_on()
+
+
+@pytest.fixture(name="five")
+def five_members(place):
+    """Of five two may be away, and the others decide. Nine nodes at once would be in each other's way."""
+    place.close()
+    place = Members(BUILD, BUILD / "lab/changes-five", 5, 5)
+    yield place
+    place.close()
+
+
+def test_an_absent_node_is_removed_by_force_while_another_is_absent(five):
+    with five.test():
+        one = five.nodes[0]
+        four, gone = away(five, "n4"), away(five, "n5")
+        product.ask(one, "DELETE", "members/n5")
+        await_status(one, "waits for n4", is_waiting_for("n4"))
+        five.write_by(one)
+        product.ask(one, "DELETE", "members/n5?force=true")
+        await_status(one, "no change is under way", lambda s: s["change"] is None and "n5" not in s["members"])
+        assert not product.status(one)["members"]["n4"]["present"], "n4 was not needed"
+        four.power_on()
+        five.await_one(("n1", "n2", "n3", "n4"))
+        gone.power_on()
+        five.await_alone("n5")
+
+
+def test_a_replacement_is_refused_while_another_is_absent_and_forced_where_it_is_off(five):
+    with five.test():
+        one, new = five.nodes[0], five.nodes[4]
+        four = away(five, "n4")
+        five.wipe("n5")
+        before = await_status(one, "misses n5", lambda s: not s["members"]["n5"]["present"])
+        five.set_up("n5")
+        token = five.token("n1", replace="n5")
+        code, _, problem = five.ask_join(new, token)
+        assert code == 409 and "n4" in problem["detail"], (code, problem)
+        after = product.status(one)
+        assert after["change"] is None and votes(after) == votes(before) and after["generation"] == before["generation"], after
+        # Who was refused has not used its token.
+        code, _, answer = five.ask_join(new, token, force=True)
+        assert code == 200, answer
+        left = await_status(one, "has the new n5", lambda s: s["change"] is None and votes(s).get("n5") == 1)
+        assert left["members"]["n5"]["id"] != before["members"]["n5"]["id"] and not left["members"]["n4"]["present"], left
+        # With the old file it fetches the newer one before its corosync starts.
+        four.power_on()
+        five.await_one(("n1", "n2", "n3", "n4", "n5"))
 
 
 # ---- who joins is the one that dies ----
@@ -259,33 +395,29 @@ def pass_two_minutes(place):
         node.clock_step(GIVEN_UP_SECONDS)
 
 
-@pytest.mark.parametrize("step", [s for s in STEPS if s not in ("asked", "over")])
+@pytest.mark.parametrize("step", BETWEEN)
 def test_a_join_is_given_up_when_the_one_that_joins_dies(place, step):
     with place.test():
-        two, four = place.nodes[1], place.nodes[3]
-        token = place.token("n2")
-        for node in place.nodes:
-            node.slow_disk(SYNC_MS)
-        asked = Asked(place.ask_join, four, token)
-        condition = STEPS[step]
-        seen = await_status(two, f"is at: {step}", lambda s: condition(s) or votes(s).get("n4") == 1)
-        four.power_off(torn=True)
+        four = place.nodes[3]
+
+        def again():
+            place.await_one(("n1", "n2", "n3", "n4"))
+            see_off(place, four)
+        asked = kill_at(place, four, step, lambda: ask_in(place, four), again)
         asked.wait()
-        for node in place.nodes[:3]:
-            node.slow_disk(0)
-        print(f"  {step}: hit at {seen['change'] and seen['change']['step']}")
+        # A change is under way, so it was let in, and told so unless it died before.
+        assert isinstance(asked.error, ConnectionError) if asked.answer is None else asked.answer[0] == 200, (asked.answer, asked.error)
         pass_two_minutes(place)
-        left = await_status(two, "no change is under way", lambda s: s["change"] is None)
-        is_made = "n4" in left["members"]
+        is_made = "n4" in await_settled(place)["members"]
+        print(f"  {'made' if is_made else 'not made'}")
         if not is_made:
             place.await_one(("n1", "n2", "n3"))
         four.power_on()
-        four.slow_disk(0)
         if is_made:
-            place.await_one(("n1", "n2", "n3", "n4"))
-            product.ask(four, "POST", "leave")
-        place.await_alone("n4")
-        place.await_one(("n1", "n2", "n3"))
+            again()
+        else:
+            place.await_alone("n4")
+            place.await_one(("n1", "n2", "n3"))
 
 
 def test_a_node_that_joins_goes_on_by_itself_after_a_loss_of_power(place):

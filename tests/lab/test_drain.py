@@ -27,7 +27,7 @@ from tests.lab.cluster.host import monotonic_ns  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.lan import PREFIX6  # noqa: E402
 from tests.lab.cluster.mail import Backends, Mail  # noqa: E402
-from tests.lab.cluster.observers import Owners, Prober  # noqa: E402
+from tests.lab.cluster.observers import Owners, Prober, verdict  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
@@ -170,10 +170,10 @@ class World:
     def _judge_gap(self, title, name, prober, since, heir):
         prober.await_answers()
         gap, bound = prober.gap(since=since), self.bound(name, heir)
-        is_missed = gap.seconds - gap.error > bound
-        print(f"  {title:<44} {name}: gap {gap}, bound {bound * 1000:.0f} ms{'  MISSED' if is_missed else ''}", flush=True)
-        if is_missed and BOUNDS:
-            self.trouble.append(f"{title}: {name}: gap {gap}, bound {bound * 1000:.0f} ms")
+        said = verdict(gap.seconds, gap.error, bound)
+        print(f"  {title:<44} {name}: gap {gap}, bound {bound * 1000:.0f} ms  {said}", flush=True)
+        if said and BOUNDS:
+            self.trouble.append(f"{title}: {name}: gap {gap}, bound {bound * 1000:.0f} ms: {said}")
 
     def finish(self, resets=False):
         out, _ = self.sessions.communicate(timeout=SECONDS)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tests.lab.cluster import product  # noqa: E402
 from tests.lab.cluster.lab import TOOLS  # noqa: E402
-from tests.lab.cluster.members import Members, await_status, weight_of  # noqa: E402
+from tests.lab.cluster.members import DIES, GONE, MOVES, Members, await_status, weight_of  # noqa: E402
 from tests.lab.cluster.waiting import Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
@@ -82,7 +82,7 @@ class Impostor:
 
 @of(4, 4)
 def test_a_former_member_cannot_tell_a_member_that_it_was_removed(place, tmp_path):
-    with place.test(holder=None, cut=MANY):
+    with place.test(DIES, cut=MANY):
         one, two, three, four = place.nodes
         for name in ("node.pem", "node.key", "ca.pem"):
             (tmp_path / name).write_bytes(four.path(f"/var/lib/postroad/trust/{name}").read_bytes())
@@ -129,9 +129,8 @@ def test_a_node_that_leaves_keeps_what_was_in_force_over_a_restart_and_takes_no_
 
 @of(3, 3)
 def test_the_holder_of_a_vip_is_drained_and_leaves_and_nothing_is_cut(place):
-    with place.test(holder=None):
+    with place.test(MOVES):
         one, two, _ = place.nodes
-        until(lambda: Seen((o := place.owners.now()) == ["n2"], o), SECONDS, "n2 holds the VIP")
         # What would cut mail is not done by mistake.
         assert "drain" in product.ask(two, "POST", "leave", wanted=409)["detail"]
         one.run([place.lab.bin("postroad"), "node", "drain", "n2", "--yes", "--wait", "--timeout", "60"], timeout=70)
@@ -257,7 +256,7 @@ def test_a_join_that_is_cancelled_leaves_two_and_one(place):
 
 @of(4, 3)
 def test_a_backup_makes_a_new_cluster_when_all_are_gone(place):
-    with place.test(holder=None, cut=MANY):
+    with place.test(GONE, cut=MANY):
         one, two, three, four = place.nodes
         secret = "$6$abcdefgh$yVfUwsw5T.JApa8POvClA1pQ5peiq97DUNyXCZN5IrF.BMSkiaLQ5kvpuEm/VQ1Tvh/KV2TcaWh8qinoW5dhA1"
         code, _, answer = one.call("PATCH", "/api/v1/config", {"users": {"relay": {"password": secret}}}, {"If-Match": "*"})

@@ -74,9 +74,12 @@ class Lan:
         self.ip(inside, host)
 
     def unplug(self, host):
-        """Both ends of its cables vanish."""
+        """Both ends of its cables vanish. At one instant for the others: by one that is still there it would say that one is gone."""
         nets = self.hosts[host.name][2]
-        self.ip("".join(f"link delete {self.port(host.name, net)}\n" for net in nets), check=False)
+        ports = [self.port(host.name, net) for net in nets]
+        silent = self._add([f'{way} "{port}" drop' for port in ports for way in ("iifname", "oifname")])
+        self.ip("".join(f"link delete {port}\n" for port in ports), check=False)
+        self.heal(silent)
 
     # ---- faults ----
 

@@ -6,18 +6,26 @@ machine is in no cluster. What a test leaves is made good for the next one, or a
 """
 import contextlib
 import json
+import os
 import threading
 
 from tests.lab.cluster import product, services
+from tests.lab.cluster.host import monotonic_ns
 from tests.lab.cluster.lab import Lab
 from tests.lab.cluster.mail import Backends, Mail
-from tests.lab.cluster.observers import Owners
+from tests.lab.cluster.observers import Owners, Prober
 from tests.lab.cluster.waiting import LabError, Seen, until
 
 SECONDS = 40
 RATE = 20
 BEFORE, AFTER = 10, 20  # messages
 SERVER = "/api/v1/pools/mta/servers/sink1/weight"
+JUDGES_BOUNDS = not os.environ.get("NO_BOUNDS")  # on a busy machine gaps are printed, not judged
+
+# What happens to the VIP in a test. Whoever has it keeps it; or gives it away as planned; or loses its power; or all are gone.
+STAYS, MOVES, DIES, GONE = "stays", "moves", "dies", "gone"
+SLACK = 0.1  # what a machine may take for what takes no time
+MOVE_SLACK = 0.05  # the same of a planned move
 
 
 def is_alone(s):
@@ -53,6 +61,22 @@ def await_status(node, what, condition, seconds=SECONDS):
     return until(look, seconds, f"{node.name}: {what}").what
 
 
+def verdict(asked, is_made):
+    """What was answered must agree with what came of it: who is told that it is done may count on it, and so may who is told that
+    it is not. 202, and a connection that ended without an answer, promise neither."""
+    code = asked.answer and asked.answer[0]
+    print(f"  answer {code or asked.error!r}, {'made' if is_made else 'not made'}")
+    if asked.answer is None:
+        right = isinstance(asked.error, ConnectionError)
+    elif code == 200:
+        right = is_made
+    elif 400 <= code < 500 or code == 503:
+        right = not is_made
+    else:
+        right = code == 202
+    assert right, f"{'made' if is_made else 'not made'}, but the answer was {asked.answer or repr(asked.error)}"
+
+
 class Asked:
     """A request whose answer may be lost with the node that was to give it."""
 
@@ -65,7 +89,7 @@ class Asked:
         try:
             self.answer = function(*args, **kw)
         except Exception as e:  # pylint: disable=broad-except
-            self.error = repr(e)
+            self.error = e
 
     def wait(self, seconds=60):
         self._thread.join(seconds)
@@ -97,6 +121,7 @@ class Members:
         if self.formed:
             product.form(self.lab.nodes[:self.formed], self.networks)
             self.add_vip()
+        self.prober = Prober(self.lab, self.vip)
 
     def add_vip(self):
         vip = {"addresses": [f"{self.vip}/24"], "interface": "eth0", "failback": True, "nodes": ["n2", "n1", "n3"]}
@@ -104,6 +129,7 @@ class Members:
         assert code == 200, answer
 
     def close(self):
+        self.is_clean = False
         if self.lab is not None:
             lab, self.lab = self.lab, None
             lab.close()
@@ -116,19 +142,19 @@ class Members:
         return [n for n in self.lab.nodes if n.name in names]
 
     @contextlib.contextmanager
-    def test(self, holder="n2", cut=0):
-        """A test: mail flows all along, none is lost, and at most `cut` transactions and connections end early. The VIP is at
-        `holder` when it begins (None: wherever), and never on two nodes."""
+    def test(self, vip=STAYS, cut=0):
+        """A test: mail flows all along, none is lost, and at most `cut` transactions and connections end early. The VIP is at n2
+        when it begins, never on two nodes, and away for no longer than `vip` says."""
         if not self.is_clean:
             self.close()
             self._begin()
         self.is_clean = False
         self.runs += 1
-        if holder:
-            until(lambda: Seen(self.owners.now() == [holder], (self.owners.now(), self.tell())), SECONDS, f"{holder} holds the VIP")
+        until(lambda: Seen(self.owners.now() == ["n2"], (self.owners.now(), self.tell())), SECONDS, "n2 holds the VIP")
         self.mail = Mail(self.lab, self.backends, self.vip, RATE, f"m{self.runs}")
         self.mail.await_accepted(BEFORE)
-        began = self.owners.intervals()[-1][0]
+        self.prober.await_answers()
+        began, bound = monotonic_ns() / 1e9, self._bound(vip)
         try:
             yield self
             self.mail.await_accepted(AFTER)
@@ -136,12 +162,28 @@ class Members:
             raise LabError(f"{e}\n{self.tell()}") from e
         books = self.mail.finish().check()
         assert books.cut <= cut and books.not_opened <= cut, f"{books}\n{books.lost_at} {books.errors}\n{self.tell()}"
-        moved = [(round(b - began, 3), h) for b, _, h in self.owners.intervals() if b > began]
-        if moved:  # a machine that is starved lets go of it; who cuts nothing by that has kept the promise
-            print(f"  the VIP moved: {moved}")
-        assert not self.owners.overlaps(began), f"{self.owners.intervals()}\n{self.tell()}"
+        self._judge_vip(vip, began, bound)
         assert self.lab.supervisor.trouble == []
         self.is_clean = True
+
+    def _bound(self, vip):
+        """For how long nobody may answer at the VIP, by what is in force now; None: as long as it takes."""
+        answer = self.nodes[0].call("GET", "/api/v1/vips")[2]["vips"]["a"]
+        advert = answer["advert"]
+        skew = max((256 - n["priority"]) * advert / 256 for n in answer["nodes"].values() if n.get("priority"))
+        return {STAYS: SLACK, MOVES: skew + MOVE_SLACK, DIES: 3 * advert + skew + SLACK, GONE: None}[vip]
+
+    def _judge_vip(self, vip, began, bound):
+        assert not self.owners.overlaps(began), f"{self.owners.intervals(began)}\n{self.tell()}"
+        self.prober.await_answers()
+        gap, absences, refused = self.prober.gap(since=began), self.owners.absences(began), self.prober.refused(began)
+        told = f"VIP gap {gap}, bound {'none' if bound is None else f'{bound * 1000:.0f} ms'}; {refused} connections refused"
+        moved = [(round(b - began, 3), h) for b, _, h in self.owners.intervals(began)[1:]]
+        print(f"  {told}{f'; the VIP moved: {moved}' if moved else ''}")
+        assert vip in (DIES, GONE) or not refused, f"{told}\n{self.tell()}"
+        if JUDGES_BOUNDS:
+            assert bound is None or gap.seconds - gap.error <= bound, f"{told}; {moved}\n{self.tell()}"
+            assert vip != STAYS or not absences, f"nobody had the VIP: {absences}\n{self.tell()}"
 
     def tell(self):
         return "\n".join(f"== {n.name}: {json.dumps(status_or_none(n)) if n.is_on() else 'off'}\n{n.tail('postroadd', 3000)}\n"

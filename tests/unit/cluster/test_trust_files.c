@@ -275,6 +275,40 @@ static void a_promotion_that_was_interrupted_is_ended_by_the_next_load(void **st
 	trust_files_close(&t);
 }
 
+static bool exists(const struct trust_files *t, const char *name)
+{
+	char *path = xasprintf("%s/%s", t->dir, name);
+	bool is_there = access(path, F_OK) == 0;
+
+	free(path);
+	return is_there;
+}
+
+static void a_next_pair_that_came_back_when_it_is_in_use_is_forgotten_by_a_load(void **state)
+{
+	struct sbuf pem = { 0 }, key = { 0 };
+	struct trust_files t;
+	char *why = NULL;
+
+	UNUSED(state);
+	assert_true(trust_files_open(&t, dir));
+	write_pem(&t);
+	assert_true(trust_files_load(&t, &why));
+	write_next(&t, &pem);
+	assert_true(trust_files_load(&t, &why));
+	assert_true(exists(&t, TRUST_NEXT_KEY));
+	assert_int_equal(trust_files_read(&t, TRUST_NEXT_KEY, CA_PEM_MAX, &key), 0);
+	assert_true(trust_files_promote(&t));
+	assert_int_equal(trust_files_write(&t, TRUST_NEXT_KEY, (struct str) { key.p, key.n }), 0);
+	assert_int_equal(trust_files_write(&t, TRUST_NEXT_CERTIFICATE, (struct str) { pem.p, pem.n }), 0);
+	assert_true(trust_files_load(&t, &why));
+	assert_false(exists(&t, TRUST_NEXT_KEY));
+	assert_false(exists(&t, TRUST_NEXT_CERTIFICATE));
+	trust_wipe(&key);
+	sbuf_fini(&pem);
+	trust_files_close(&t);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
@@ -289,6 +323,7 @@ int main(void)
 		T(a_secret_is_alike_wherever_the_key_is_and_tells_its_purpose),
 		T(a_next_pair_is_used_when_it_is_promoted_and_not_before),
 		T(a_promotion_that_was_interrupted_is_ended_by_the_next_load),
+		T(a_next_pair_that_came_back_when_it_is_in_use_is_forgotten_by_a_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
