@@ -133,6 +133,8 @@ extern const char *const members_do_names[MEMBERS_DO_COUNT];
 
 /* The lowest live voter, 0 = none. */
 uint32_t members_coordinator(const struct members *t, const struct members_view *view);
+/* Nobody is away of those that neither join nor leave. */
+bool members_all_here(const struct members *t, const struct members_view *view);
 /* What view->self is to do, given the table as it stands and whom it sees. Called at each new table, each second, and
  * after each action. Nothing is remembered in between. */
 void members_next(const struct members *t, const struct members_view *view, struct members_action *ret);

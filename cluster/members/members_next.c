@@ -278,7 +278,7 @@ static bool own(const struct members *t, const struct members_view *view, const 
 	return true;
 }
 
-static bool all_here(const struct members *t, const struct members_view *view)
+bool members_all_here(const struct members *t, const struct members_view *view)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->list[i].state == MEMBERS_MEMBER && !members_is_here(view, &t->list[i]))
@@ -299,7 +299,7 @@ void members_next(const struct members *t, const struct members_view *view, stru
 		return;
 	if (view->quorate && members_coordinator(t, view) == view->self)
 		coordinate(t, view, ret);
-	if (ret->what == MEMBERS_DO_NOTHING && !all_here(t, view))
+	if (ret->what == MEMBERS_DO_NOTHING && !members_all_here(t, view))
 		act(ret, MEMBERS_DO_ASK, view->self, "Not everybody is here: they may have gone on by themselves.");
 }
 

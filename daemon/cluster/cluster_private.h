@@ -88,6 +88,7 @@ struct cluster_node {
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
 	uint64_t generation;   /* of that log */
+	uint64_t alone_from;   /* the first entry since nobody else was in the view, 0 = none */
 	struct members *heard; /* newer, by a call; NULL = none */
 	struct cluster_stamp heard_at;
 	bool heard_alone; /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
@@ -230,6 +231,12 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 
 /* ---- lost.c: what this node had written and the cluster's log lacks ---- */
 
+/* An entry is in force: whether anybody else can have it is noted. */
+void lost_note(struct cluster_node *n, const struct entry *e);
+/* This node is about to forget the log of a cluster that others go on with: what nobody else was there to see since the
+ * start is kept as lost, configurations first, as far as the store has it. Once for each entry. Blocks for two syncs.
+ */
+void lost_alone(struct cluster_node *n);
 /* Tells of it, or that there is nothing. */
 void lost_look(struct cluster_node *n);
 /* What came since the last call is on disk when this returns: blocks for two syncs. */

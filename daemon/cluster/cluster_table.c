@@ -194,6 +194,7 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	char *why = NULL;
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	lost_note(n, e);
 	if (e->kind != ENTRY_MEMBERSHIP)
 		return;
 	/* A bare one is of this log: what was heard may be of one that was made void. */
@@ -228,7 +229,7 @@ void cluster_node_reset(struct cluster_node *n)
 		members_free(n->table);
 	}
 	n->table = NULL;
-	n->position = n->generation = 0;
+	n->position = n->generation = n->alone_from = 0;
 }
 
 void cluster_forget_tables(struct cluster_node *n)
@@ -236,7 +237,7 @@ void cluster_forget_tables(struct cluster_node *n)
 	members_free(n->table);
 	members_free(n->heard);
 	n->table = n->heard = NULL;
-	n->position = n->generation = 0;
+	n->position = n->generation = n->alone_from = 0;
 	n->heard_at = (struct cluster_stamp) { 0 };
 	n->heard_alone = n->unkept = false;
 	n->words = (struct words) { 0 };
