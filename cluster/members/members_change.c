@@ -388,7 +388,10 @@ static struct members *go(const struct members *t, const struct members_view *vi
 	if (!may_widen(t))
 		return busy(t, why);
 	if (n->votes > 0 && members_voting(t) == 1)
-		return members_refuse(why, MEMBERS_LAST, "Node %s is the last one that votes.", n->name);
+		return members_refuse(why, MEMBERS_LAST,
+				      "Node %s is the last one that votes: remove the other nodes first. Once it is "
+				      "the only node, `postroad cluster leave` on it ends the cluster.",
+				      n->name);
 	struct members *to = members_copy(t);
 	struct members_node *gone = node_of(to, g->id);
 	gone->state = MEMBERS_LEAVING;

@@ -177,7 +177,11 @@ const struct command cli_commands[] = {
 	  "Its own configuration and state are given up for the cluster's. Returns when the node votes.",
 	  cmd_cluster_join },
 	{ "cluster leave", "", 0, 0, OPT(YES), "take this node out of its cluster",
-	  "postroad node drain n3 --wait && postroad cluster leave --yes", NULL, cmd_cluster_leave },
+	  "postroad node drain n3 --wait && postroad cluster leave --yes",
+	  "It keeps its configuration, without the VIPs. The only node of a cluster ends it by this: as after an "
+	  "`init` "
+	  "with a wrong address.",
+	  cmd_cluster_leave },
 	{ "cluster remove", "NODE", 1, 1, OPT(YES) | OPT(FORCE), "take a node out that may be away",
 	  "postroad cluster remove n3\n"
 	  "postroad cluster remove n3 --force  # while yet another node is away",

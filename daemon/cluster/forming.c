@@ -296,13 +296,20 @@ static void leave(struct cluster_node *n, struct cluster_call *q)
 	forming_change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
 }
 
-/* There is nobody to be told: only this node knows that it was to be a member. */
-static void leave_without_table(struct cluster_node *n, struct cluster_call *q)
+/* There is nobody to be told, and nothing to be written: corosync may never have come up, as by a wrong link. */
+static void leave_alone(struct cluster_node *n, struct cluster_call *q, const char *what)
 {
-	log_msg(LOG_LEVEL_NOTICE, "cluster", "an init or a join that ended without a table is given up");
+	log_msg(LOG_LEVEL_NOTICE, "cluster", "%s is given up", what);
 	n->purging = true;
 	cluster_call_answer(q, 200, forming_answer(n));
 	timer_set_in(n->env.loop, &n->tick, 1);
+}
+
+static bool is_only_member(const struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+
+	return t != NULL && t->n == 1 && t->list[0].id == store_identity(n->env.store).id;
 }
 
 /* The others have forgotten it, says one of them, and nothing can be written here. False: it is not so. */
@@ -373,7 +380,9 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
 		force_quorum(n, q);
 	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
-		leave_without_table(n, q);
+		leave_alone(n, q, "an init or a join that ended without a table");
+	else if (q->verb == CLUSTER_LEAVE && is_only_member(n))
+		leave_alone(n, q, "a cluster that has no other node");
 	else if ((q->verb == CLUSTER_LEAVE && leave_forgotten(n, q)) || !is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)

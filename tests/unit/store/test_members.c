@@ -280,6 +280,7 @@ static void a_leave_or_removal_is_refused_where_nobody_could_decide(void **state
 	fixture_all_here(&v, t, 1);
 	assert_null(members_leave(t, &v.view, 1, NULL, &why));
 	assert_int_equal(why.code, MEMBERS_LAST);
+	assert_non_null(strstr(why.text, "remove the other nodes first"));
 	assert_null(members_remove(t, &v.view, 7, &r, &why));
 	assert_int_equal(why.code, MEMBERS_UNKNOWN);
 	members_free(t);
