@@ -71,7 +71,8 @@ struct members_request {
 struct members *members_join(const struct members *t, const struct members_view *view, const struct members_request *r,
 			     struct members_refusal *why);
 /* A node that is here goes, or one that may be absent is taken out. With `key` it cannot listen any more. A second one
- * may be removed while the first removal, or a rotation, waits for it. */
+ * may be removed while the first removal, or a rotation, waits for it. A join ends by the removal of who joins; with
+ * `key`, one that was not in force is followed by a rotation, as who joined has the present key. */
 struct members *members_leave(const struct members *t, const struct members_view *view, uint32_t id, const uint8_t *key,
 			      struct members_refusal *why);
 struct members *members_remove(const struct members *t, const struct members_view *view, uint32_t id,

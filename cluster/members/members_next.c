@@ -380,7 +380,7 @@ static void take(struct members *t, const struct members_view *view, const struc
 		finish(t, view);
 		break;
 	case MEMBERS_DO_ABORT:
-		members_abort(t, view->now);
+		members_abort(t, NULL, view->now);
 		break;
 	case MEMBERS_DO_VOTE:
 		vote(t, a->node);
