@@ -275,6 +275,7 @@ void forming_token_list(struct cluster_node *n, struct cluster_call *q);
 void forming_token_revoke(struct cluster_node *n, struct cluster_call *q);
 void forming_admit_stop(struct cluster_node *n);
 void forming_wait_stop(struct cluster_node *n);
+void forming_force_quorum(struct cluster_node *n, struct cluster_call *q);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

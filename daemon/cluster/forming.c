@@ -344,22 +344,6 @@ static void cancel(struct cluster_node *n, struct cluster_call *q)
 	forming_change(n, q, members_cancel(n->table, &v.view, &why), &why, "give a change up", NULL);
 }
 
-static void force_quorum(struct cluster_node *n, struct cluster_call *q)
-{
-	if (store_identity(n->env.store).cluster == 0) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in no cluster.");
-		return;
-	}
-	int err = store_force_quorum(n->env.store);
-	if (err != 0) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "It cannot be forced now: %s", strerror(-err));
-		return;
-	}
-	log_msg(LOG_LEVEL_WARNING, "cluster_forced", "quorum was forced by %s", q->author);
-	n->env.event("cluster", json_pack("{s:s, s:s}", "what", "quorum forced", "author", q->author), n->env.arg);
-	cluster_call_answer(q, 202, forming_answer(n));
-}
-
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 {
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
@@ -378,7 +362,7 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 	else if (q->verb == CLUSTER_JOIN)
 		forming_join(n, q);
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
-		force_quorum(n, q);
+		forming_force_quorum(n, q);
 	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
 		leave_alone(n, q, "an init or a join that ended without a table");
 	else if (q->verb == CLUSTER_LEAVE && is_only_member(n))
