@@ -174,7 +174,8 @@ const struct command cli_commands[] = {
 	{ "cluster join", "", 0, 0, OPT(LINK) | OPT(LISTEN) | OPT(VOTER_ONLY) | OPT(FORCE) | OPT(TOKEN_FILE),
 	  "make this node a member of a cluster",
 	  "postroad cluster join --token-file token --link 10.0.0.12  # on the machine itself, as root",
-	  "Its own configuration and state are given up for the cluster's. Returns when the node votes.",
+	  "Its own configuration and state are given up for the cluster's. Returns when the node votes, or "
+	  "when the join was given up, as after two minutes without the node.",
 	  cmd_cluster_join },
 	{ "cluster leave", "", 0, 0, OPT(YES), "take this node out of its cluster",
 	  "postroad node drain n3 --wait && postroad cluster leave --yes",
