@@ -10,7 +10,7 @@
 
 #include "cluster/members/members.h"
 
-enum { MEMBERS_JOIN_SEC = 120 }; /* log time until a join that gets nowhere is given up */
+enum { MEMBERS_JOIN_SEC = 120 }; /* by the coordinator's clock until a join that gets nowhere is given up */
 
 /* What is known of a node now, from the view and from what it says of itself. */
 struct members_seen {
@@ -29,6 +29,9 @@ struct members_view {
 	uint32_t self;
 	bool quorate; /* the store takes writes */
 	double now;   /* log time: of the entry about to be proposed */
+	/* Seconds since self first saw the change that is under way, by a clock that is never set: clocks of two nodes
+	 * may be apart by more than a join may last. */
+	double change_age;
 	size_t n;
 	const struct members_seen *seen;
 };

@@ -85,7 +85,7 @@ static bool to_report(const struct members *t, const struct members_view *view)
 static bool is_late(const struct members *t, const struct members_view *view)
 {
 	return (t->change.kind == MEMBERS_JOIN || t->change.kind == MEMBERS_REPLACE) &&
-	       view->now - t->change.started >= MEMBERS_JOIN_SEC;
+	       view->change_age >= MEMBERS_JOIN_SEC;
 }
 
 static void prepare(const struct members *t, const struct members_view *view, struct members_action *a)

@@ -87,7 +87,9 @@ struct cluster_node {
 	struct words words;
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
-	uint64_t generation;   /* of that log */
+	uint64_t generation; /* of that log */
+	uint32_t changes;    /* the node that the change in that table is of, and since when this process knows */
+	int64_t changes_since_ms;
 	uint64_t alone_from;   /* the first entry since nobody else was in the view, 0 = none */
 	struct members *heard; /* newer, by a call; NULL = none */
 	struct cluster_stamp heard_at;

@@ -189,6 +189,16 @@ void cluster_settle(struct cluster_node *n)
 	n->unkept = true;
 }
 
+/* A change keeps its age when it gets another key, and with each step. The id of who joins is given once. */
+static void note_change(struct cluster_node *n)
+{
+	uint32_t node = n->table->change.kind == MEMBERS_NONE ? 0 : n->table->change.node;
+
+	if (node != n->changes)
+		n->changes_since_ms = clock_mono_ms();
+	n->changes = node;
+}
+
 void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 {
 	char *why = NULL;
@@ -208,6 +218,7 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	n->table = t;
 	n->position = e->position;
 	n->generation = e->epoch >> 32;
+	note_change(n);
 	if (n->heard != NULL && !cluster_newer(n->heard_at, log_stamp(n)))
 		forget_heard(n);
 	/* With the next tick: many are told at once when this node comes back, and each costs two syncs. */
