@@ -177,10 +177,10 @@ const struct command cli_commands[] = {
 	  "Its own configuration and state are given up for the cluster's. Returns when the node votes, or "
 	  "when the join was given up, as after two minutes without the node.",
 	  cmd_cluster_join },
-	{ "cluster leave", "", 0, 0, OPT(YES), "take this node out of its cluster",
+	{ "cluster leave", "", 0, 0, OPT(YES) | OPT(FORCE), "take this node out of its cluster",
 	  "postroad node drain n3 --wait && postroad cluster leave --yes",
-	  "It keeps its configuration, without the VIPs. The only node of a cluster ends it by this: as after an "
-	  "`init` "
+	  "Refused while the node has a VIP, as connections to it would be cut; --force leaves all the same. It "
+	  "keeps its configuration, without the VIPs. The only node of a cluster ends it by this: as after an `init` "
 	  "with a wrong address.",
 	  cmd_cluster_leave },
 	{ "cluster remove", "NODE", 1, 1, OPT(YES) | OPT(FORCE), "take a node out that may be away",

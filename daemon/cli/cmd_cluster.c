@@ -304,7 +304,9 @@ int cmd_cluster_leave(struct cli *c)
 		c, "take this node out of its cluster: it will stand alone, with its configuration but for the VIPs");
 
 	if (rc == EXIT_DONE)
-		rc = call(c, "POST", CLI_API "/cluster/leave", json_object(), &rp);
+		rc = call(c, "POST",
+			  cli_has(c, OPT_FORCE) ? CLI_API "/cluster/leave?force=true" : CLI_API "/cluster/leave",
+			  json_object(), &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	json_t *answer = json_incref(rp.json);
