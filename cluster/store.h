@@ -143,6 +143,9 @@ size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX]);
 uint32_t store_donor(const struct store *s);
 bool store_can_vote(const struct store *s);
 uint64_t store_position(const struct store *s); /* of the last entry in force */
+/* Its hash [ENTRY_HASH_LEN], which tells all entries before it too; NULL = nothing is in force. Valid until the next call
+ * that writes or dispatches. */
+const uint8_t *store_hash(const struct store *s);
 
 struct store_identity {
 	uint32_t id;       /* 1 on a node that was never in a cluster */

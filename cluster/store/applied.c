@@ -159,6 +159,17 @@ uint64_t store_position(const struct store *s)
 	return s->applied.position;
 }
 
+const uint8_t *store_hash(const struct store *s)
+{
+	const struct applied *a = &s->applied;
+
+	CHECK_OBJ(s, STORE_MAGIC);
+	for (int kind = ENTRY_CONFIG; kind < ENTRY_KIND_COUNT; kind++)
+		if (a->last[kind] != NULL && a->last[kind]->entry.position == a->position)
+			return a->last[kind]->entry.hash;
+	return NULL;
+}
+
 const struct store_answer *store_answer_find(struct store *s, const char *key)
 {
 	CHECK_OBJ(s, STORE_MAGIC);

@@ -117,6 +117,17 @@ static bool is_single_copy(const struct members *t, const struct cluster_view *v
 	return members_voting(t) == 2 && here < 2;
 }
 
+static json_t *hash_json(const struct store *store)
+{
+	const uint8_t *hash = store_hash(store);
+	char text[2 * ENTRY_HASH_LEN + 1];
+
+	if (hash == NULL)
+		return json_null();
+	cluster_hex(hash, ENTRY_HASH_LEN, text);
+	return json_string(text);
+}
+
 json_t *cluster_node_status(const struct cluster_node *n)
 {
 	const struct members *t = cluster_table(n);
@@ -125,8 +136,9 @@ json_t *cluster_node_status(const struct cluster_node *n)
 	struct cluster_view v;
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
-	json_t *o = json_pack("{s:s, s:b, s:I}", "state", state_names[store_state(store)], "quorum",
-			      store_quorate(store), "position", (json_int_t)store_position(store));
+	json_t *o = json_pack("{s:s, s:b, s:I, s:o}", "state", state_names[store_state(store)], "quorum",
+			      store_quorate(store), "position", (json_int_t)store_position(store), "hash",
+			      hash_json(store));
 	if (t == NULL || id.cluster == 0) {
 		json_object_set_new(o, "cluster", json_null());
 		return o;

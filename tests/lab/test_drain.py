@@ -152,9 +152,9 @@ class World:
         books = [mail.finish().check() for mail in self.mails]
         print("  long: " + ", ".join(f"{k} {len(v) if isinstance(v, list) else v}" for k, v in heard.items()))
         for book in books:
-            print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_connected} not connected, "
+            print(f"  short: {len(book.accepted)} accepted, {len(book.lost)} lost, {book.cut} cut, {book.not_opened} not connected, "
                   f"lost at {book.lost_at}, errors {book.errors}")
-            assert book.cut == 0 and (resets or book.not_connected == 0), str(book)
+            assert book.cut == 0 and (resets or book.not_opened == 0), str(book)
         assert self.trouble == [], "\n".join([*self.trouble, self.tell()])
         assert cut(heard, resets) == [] and (resets or heard["refused"] == []) and heard["slow"] > 0, heard
 

@@ -103,7 +103,7 @@ def test_mail_flows_while_a_node_founds_a_cluster_and_another_joins(bench):
     product.form(bench.nodes)
     mail.await_accepted(50)
     books = mail.finish().check()
-    assert books.cut == 0 and books.not_connected == 0 and books.retries == 0, books
+    assert books.cut == 0 and books.not_opened == 0 and books.retries == 0, books
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 import pathlib
 import random
 import sys
+import threading
 
 import pytest
 
@@ -10,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tests.lab.cluster.linear import CAS, OK, READ, REFUSED, STALE, UNKNOWN, WRITE, Op, check  # noqa: E402
 from tests.lab.cluster.registers import Weight, Writers  # noqa: E402
+from tests.lab.cluster.waiting import LabError, until  # noqa: E402
 
 
 def op(kind, value, began, ended, outcome=OK, expected=None):
@@ -139,7 +141,47 @@ def test_a_node_that_is_behind_may_say_what_was_there_before_the_writers_and_not
     for before, findings in (({3}, 0), ({4}, 1), ((), 1)):
         writers = Writers({"n1": lambda *_: there}, [Weight("p", "s")], threads=0, before=before)
         writers.history = [Op("weight:p/s", READ, 3, 1, 2)]
-        assert len(writers.finish(stale_reads=True)) == findings
+        assert len(writers.finish(stale_reads=True, least=0)) == findings
     writers = Writers({"n1": lambda *_: there}, [Weight("p", "s")], threads=0, before={3})
     writers.history = [Op("weight:p/s", READ, 3, 1, 2)]
-    assert len(writers.finish()) == 1
+    assert len(writers.finish(least=0)) == 1
+
+
+class Server:
+    """A register that answers each read by the next of these, the last one for ever; 0: not at all. Writes are made."""
+
+    def __init__(self, *reads):
+        self.reads, self.weight, self.lock = list(reads), 5, threading.Lock()
+
+    def call(self, method, _, body=None, __=None):
+        with self.lock:
+            if method == "PUT":
+                self.weight = body["weight"]
+                return 200, {}, {}
+            status = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
+            if status == 0:
+                raise ConnectionError("nobody is there")
+            return status, {}, {"servers": {"s": {"weight": self.weight}}} if status == 200 else {}
+
+
+def written_to(server, done=20):
+    writers = Writers({"n1": server.call}, [Weight("p", "s")], threads=2, seed=1, pause=0).start()
+    until(lambda: (writers.done() >= done and "read ok" in writers.counts()) or writers.trouble, 20, "writers write")
+    return writers
+
+
+def test_reads_without_an_answer_are_told_and_no_trouble():
+    writers = written_to(Server(200, 0, 503, 200))
+    assert writers.finish() == [] and writers.counts()["read unknown"] == writers.counts()["read refused"] == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 404])
+def test_a_read_that_is_answered_as_none_may_be_is_trouble(status):
+    with pytest.raises(LabError, match=f"answers a read {status}"):
+        written_to(Server(200, status, 200)).finish()
+
+
+def test_a_history_of_few_writes_proves_nothing():
+    assert any("fewer than 901" in f for f in written_to(Server(200)).finish(least=901))
+    nothing = Writers({"n1": Server(200).call}, [Weight("p", "s")], threads=0)
+    assert any("0 writes were made" in f for f in nothing.finish())

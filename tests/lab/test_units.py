@@ -213,7 +213,7 @@ def test_stopping_postroadd_drains_it(bench):
     owner.sh(["systemctl", "start", "postroadd"])
     owner.await_ready()
     books = mail.finish().check()
-    assert books.cut == 0 and books.not_connected == 0, books
+    assert books.cut == 0 and books.not_opened == 0, books
     for each in bench.nodes:
         await_active(each, 3)
 

@@ -16,7 +16,8 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from tests.lab.cluster import product, registers, services  # noqa: E402
+from tests.lab.cluster import power, product, registers, services  # noqa: E402
+from tests.lab.cluster.disk import bytes_lost  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.mail import Backends  # noqa: E402
 from tests.lab.cluster.node import black_out  # noqa: E402
@@ -26,6 +27,7 @@ BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
 SECONDS = 40
 ANSWER_SECONDS = 15  # an answer comes within 10
 FAULT_SECONDS = 60
+NEVER_MS = 10 * 60 * 1000  # no sync comes back until the disk is made fast again
 NEEDED = (*TOOLS, "bin/postroad-ha")
 WEIGHT = "/api/v1/pools/mta/servers/sink1/weight"
 SETS = ("one", "two", "three", "four", "five", "six")
@@ -188,19 +190,21 @@ def test_a_key_repeated_on_another_node_is_answered_with_what_it_did(nodes):
 @three
 def test_no_answer_200_before_a_quorum_has_it_on_disk(nodes):
     first, others = donor(nodes)
-    assert put_set(others[0], "one", "b.lab.test")[0] == 200
+    assert put_set(others[0], "one", "a.lab.test")[0] == 200
+    sizes = [log_of(n).stat().st_size for n in others]
     for node in others:
-        node.hang_disk()
+        node.slow_disk(NEVER_MS)  # they write it, and do not have it
     asked = [Asked(nodes[0], "PUT", set_path("two"), {"b.lab.test": True}, {"If-Match": "*"}),
              Asked(nodes[1], "PUT", WEIGHT, {"weight": 7})]
     answers = [a.wait() for a in asked]
-    assert [a[0] for a in answers] == [202, 202]
+    assert [a and a[0] for a in answers] == [202, 202]
+    assert all(log_of(n).stat().st_size > size for n, size in zip(others, sizes)), "what is waited for is their syncs alone"
     # Behind a write that is not decided there is no place.
     status, _, body = put_set(nodes[2], "three", "b.lab.test")
     assert status == 503, body
     assert all(value_of(n, "two") == value_of(n, "three") == "first.lab.test" and weight_of(n) == 100 for n in nodes)
     for node in others:
-        node.hang_disk(False)
+        node.slow_disk(0)
     # Made after all, and every node knows it.
     for node in nodes:
         for answer in answers:
@@ -210,18 +214,20 @@ def test_no_answer_200_before_a_quorum_has_it_on_disk(nodes):
     assert all(weight_of(n) == 7 and value_of(n, "three") == "first.lab.test" for n in nodes)
     # And what no quorum had when the power went may be gone, but on all nodes alike; what was answered is there.
     for node in others:
-        node.hang_disk()
+        node.slow_disk(NEVER_MS)
     status, headers, _ = put_set(others[0], "one", "c.lab.test")
     assert status == 202
-    black_out(nodes, torn=True, seed=1)
+    assert all(is_on_disk(n, "c.lab.test") for n in others)
+    lost = black_out(nodes, torn=True, seed=1)
+    assert bytes_lost({n.name: lost[n.name] for n in others}, power.LOG) > 0 and bytes_lost({first.name: lost[first.name]}, power.LOG) == 0
     for node in others:
-        node.hang_disk(False)
+        node.slow_disk(0)
     for node in nodes:
         node.power_on()
     await_active(nodes)
     await_same(nodes)
     made = value_of(first, "one") == "c.lab.test"
-    assert made or value_of(first, "one") == "b.lab.test"
+    assert made or value_of(first, "one") == "a.lab.test"
     for node in nodes:
         status, _, body = node.call("GET", headers["Location"])
         assert (status == 200 and body["state"] == "committed") == made, (node.name, body)
@@ -255,8 +261,13 @@ def test_a_write_whose_node_dies_before_the_answer_is_made_once(nodes, who):
         assert put_set(node, "one", "b.lab.test", headers)[2]["replayed"]
 
 
+def log_of(node):
+    return node.stable.seen(node.name, "state") / power.LOG
+
+
 def is_on_disk(node, text):
-    return text.encode() in (node.stable.seen(node.name, "state") / "lib/store.log").read_bytes()
+    """Written, which is not synced."""
+    return text.encode() in log_of(node).read_bytes()
 
 
 # ---- many writers ----
@@ -348,18 +359,20 @@ def test_writers_on_all_nodes_find_one_order_whatever_fails(nodes):
 @three
 def test_what_was_answered_is_there_when_all_lose_their_power(nodes):
     """Several times, with what was not synced dropped, or torn."""
-    seed, registers_ = seed_of(), things()
+    seed, registers_, dropped = seed_of(), things(), 0
     for turn in range(4):
         writers = registers.Writers(calls_of(nodes, ANSWER_SECONDS), registers_, seed=f"{seed}/{turn}").start()
         until(lambda w=writers: Seen(w.done() >= 40 + 10 * turn, w.counts()), SECONDS, "writers write")
-        lost = black_out(nodes, torn=turn % 2 == 1, seed=f"{seed}/{turn}")
+        lost = power.strike(nodes, writers, turn % 2 == 1, f"{seed}/{turn}", turn)
+        dropped += bytes_lost(lost, power.LOG)
         writers.stop()
         for node in nodes:
             node.power_on()
         await_active(nodes)
         await_same(nodes)
-        findings = writers.finish(stale_reads=True)
+        findings = writers.finish(stale_reads=True, least=40 + 10 * turn + power.MADE)
         print(f"turn {turn}: {writers.counts()}; the disks lost {lost}")
         assert not findings, f"SEED={seed}, turn {turn}: {findings}"
         # What a node said of its files in a change of members had to be true of its disk.
-        assert not {p for files in lost.values() for p in files if not p.startswith("lib/store.log")}, lost
+        assert not {p for files in lost.values() for p in files if not p.startswith(power.LOG)}, lost
+    assert dropped > 0, "no write stood in a file without being on its disk: nothing was shown"

@@ -13,6 +13,7 @@ import os
 import random
 import stat
 import struct
+import typing
 
 from tests.lab.cluster.waiting import LabError
 
@@ -163,6 +164,22 @@ def _empty(root):
             os.rmdir(os.path.join(where, name))
 
 
+class Became(typing.NamedTuple):
+    """A file by its sizes before and after a loss of power; None: there is none."""
+
+    before: int | None
+    after: int | None
+
+    def __repr__(self):
+        return f"{_size(self.before)} -> {_size(self.after)}"
+
+
+def bytes_lost(lost, path):
+    """By how many bytes this file is shorter on all disks together; `lost` as black_out() returns it."""
+    sizes = [files[path] for files in lost.values() if path in files]
+    return sum(max(0, (s.before or 0) - (s.after or 0)) for s in sizes)
+
+
 class Disk:
     """The disk of one machine, from one loss of power to the next."""
 
@@ -177,8 +194,8 @@ class Disk:
             pass
 
     def lose_power(self, torn=False, seed=0):
-        """Takes away what was not synced. Nothing may run that could write. Returns {path: what became of it} for what
-        changed by that."""
+        """Takes away what was not synced. Nothing may run that could write. Returns {path: Became} for what changed by
+        that."""
         with open(self.journal, "rb") as f:
             ops, syncs, _ = read_journal(f.read())
         before = Tree(self.root).listing()
@@ -195,7 +212,7 @@ class Disk:
         after.write_back()
         now = after.listing()
         self.mount()
-        return {path: f"{_size(before.get(path))} -> {_size(now.get(path))}" for path in sorted({*before, *now})
+        return {path: Became(_length(before.get(path)), _length(now.get(path))) for path in sorted({*before, *now})
                 if before.get(path) != now.get(path) or (path in before) != (path in now)}
 
     def _check_whole(self, ops, found):
@@ -217,8 +234,12 @@ class Disk:
         raise LabError(f"{self.root}: written past the shim: {', '.join(wrong)}")
 
 
-def _size(content):
-    return "absent" if content is None else f"{len(content)} bytes"
+def _length(content):
+    return None if content is None else len(content)
+
+
+def _size(length):
+    return "absent" if length is None else f"{length} bytes"
 
 
 def _has_happened(op):

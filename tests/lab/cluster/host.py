@@ -146,6 +146,7 @@ class Host:
         self.addresses, self.lan = {}, None  # network: address; both by Lan.attach()
         self.anchor = None
         self.processes, self.outside = {}, set()  # by name; those that are not in the PID namespace
+        self.told = {}  # {process: signals that the lab sent it}
         self.home.mkdir(parents=True, exist_ok=True)
 
     def boot(self):
@@ -213,7 +214,14 @@ class Host:
         return self.processes[name].pid
 
     def send_signal(self, name, sig):
-        os.kill(self.pid_of(name), sig)
+        pid = self.pid_of(name)
+        self.told.setdefault(self.processes[name], set()).add(signal.Signals(sig))
+        os.kill(pid, sig)
+
+    def is_ended_by_lab(self, process):
+        """It ended of a signal that the lab sent, or well because of one that asks for that."""
+        told = self.told.get(process, set())
+        return -process.returncode in told or (process.returncode == 0 and bool(told & {signal.SIGTERM, signal.SIGINT}))
 
     def kill(self, name, sig=signal.SIGKILL):
         """Sends a signal that ends the program and returns when it has ended (a supervisor may start it again)."""
@@ -246,6 +254,8 @@ class Host:
         self.outside.discard(name)
         if process is None:
             return 0
+        if process.poll() is None:
+            self.told.setdefault(process, set()).add(signal.SIGTERM)  # having to be killed is no good end
         for sig in (signal.SIGTERM, signal.SIGKILL):
             if process.poll() is None:
                 os.kill(process.pid, sig)
@@ -265,6 +275,7 @@ class Host:
             self.processes[name].wait(END_SECONDS)
         self.processes.clear()
         self.outside.clear()
+        self.told.clear()
 
 
 def state_of(pid):

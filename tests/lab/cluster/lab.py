@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from tests.lab.cluster import mail, starve
 from tests.lab.cluster.host import Host
 from tests.lab.cluster.lan import PREFIX, Lan
 from tests.lab.cluster.node import Node, Stable, Supervisor
@@ -35,6 +36,7 @@ class Lab:
         self.state_size = state_size
         self.lan = self.stable = self.supervisor = self.client = self.mx = None
         self.nodes, self.observers = [], []
+        self.findings = []  # of its supervisor, once all has ended
 
     def __enter__(self):
         try:
@@ -44,14 +46,21 @@ class Lab:
             raise
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        """What was wrong with programs is an error, unless there is one already that it must not hide."""
         self.close()
+        if self.findings and kind is None:
+            raise LabError("; ".join(self.findings))
+        for finding in self.findings:
+            print(f"the lab also found: {finding}")
 
     def _begin(self):
+        starve.sweep()
+        mail.sweep()
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(parents=True)
         self.stable = Stable(self.home, {n: self.state_size for n in self.names}, self.peers)
-        self.supervisor = Supervisor()
+        self.supervisor = Supervisor(self.home)
         self.lan = Lan()
         for i, name in enumerate(self.names):
             node = Node(name, self.home, self.stable, self.supervisor, self.peers, self.out / "lib/labshim.so")
@@ -84,6 +93,8 @@ class Lab:
                 step()
             except Exception as e:  # pylint: disable=broad-except
                 trouble.append(repr(e))
+        if self.supervisor:
+            self.findings = self.supervisor.trouble
         self.lan = self.stable = self.supervisor = self.client = self.mx = None
         if trouble:
             raise LabError("the lab could not end all of its parts: " + "; ".join(trouble))

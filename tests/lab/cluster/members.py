@@ -135,7 +135,7 @@ class Members:
         except Exception as e:
             raise LabError(f"{e}\n{self.tell()}") from e
         books = self.mail.finish().check()
-        assert books.cut <= cut and books.not_connected <= cut, f"{books}\n{books.lost_at} {books.errors}\n{self.tell()}"
+        assert books.cut <= cut and books.not_opened <= cut, f"{books}\n{books.lost_at} {books.errors}\n{self.tell()}"
         moved = [(round(b - began, 3), h) for b, _, h in self.owners.intervals() if b > began]
         if moved:  # a machine that is starved lets go of it; who cuts nothing by that has kept the promise
             print(f"  the VIP moved: {moved}")

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node: a machine with disks that keep what they hold while it is off, programs that are looked after, and an API.
 
-The hard thing is a loss of power: the network goes first, so that no dying socket says goodbye; then everything dies at one
-instant; then what no sync covered is taken from the disk.
+The hard thing is a loss of power: all processes stand still first, so that nothing more gets to a disk while cables are pulled;
+then the network goes, so that no dying socket says goodbye; then everything dies, and what no sync covered is taken from the disk.
 """
+import dataclasses
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -48,6 +50,10 @@ os.rename(path + ".new", path)
 os.fsync(os.open(os.path.dirname(path), os.O_RDONLY))
 """
 RESTART_SECONDS = 0.1
+# Reports of sanitizers; postroad-ha about corosync and keepalived, keepalived about its child: signals that no lab sends these.
+DEATH = re.compile(rb"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error: |(corosync|keepalived) ended by signal (4|6|7|8|11)\b"
+                   rb"|exited due to (segmentation fault|signal (4|6|7|8|11)\b)")
+LINE_MAX = 200
 ABORT_SECONDS = 0.5  # after ABRT, before KILL: a stopped process hears only the latter
 
 
@@ -84,6 +90,20 @@ class Stable:
         self.anchor.kill()
 
 
+@dataclasses.dataclass
+class End:
+    """How a program ended. by: "the lab", as it sent the signal; "a watchdog" of the lab's, or "itself"."""
+    node: str
+    name: str
+    status: int  # as subprocess has it: below zero = of that signal
+    by: str
+    is_expected: bool
+
+    def __str__(self):
+        how = f"status {self.status}" if self.status >= 0 else signal.Signals(-self.status).name
+        return f"{self.node}: {self.name} ended with {how}, by {self.by}"
+
+
 class Service:
     """A program that is started again when it ends, as by systemd with Restart=always and no limit of starts."""
 
@@ -93,15 +113,17 @@ class Service:
         self.starts = 0
         self.due = None  # when to start it again
         self.told = self.socket = self.aborted = None
+        self.process = None  # whose end has not been written down
         self.is_ready = False
 
     def start(self):
+        self.collect()
         env = dict(self.env)
         if self.watchdog is not None:
             self._open_socket()
             env.update({"NOTIFY_SOCKET": f"/run/notify/{self.name}", "WATCHDOG_USEC": str(int(self.watchdog * 1e6))})
         self.is_ready, self.due, self.aborted = False, None, None
-        self.node.start(self.name, self.argv, env)
+        self.process = self.node.start(self.name, self.argv, env)
         self.starts += 1
         self.told = time.monotonic()
 
@@ -115,15 +137,25 @@ class Service:
     def look(self, now):
         """Once every few milliseconds: starts it again, hears its watchdog."""
         self._hear(now)
+        if self.node.is_paused:
+            self.told = now  # who would end it stands still as well
+            return
         if self.node.is_running(self.name):
             if self.watchdog is not None and self.is_ready and now - self.told > self.watchdog:
-                self.node.send_signal(self.name, signal.SIGABRT if self.aborted is None else signal.SIGKILL)
+                os.kill(self.process.pid, signal.SIGABRT if self.aborted is None else signal.SIGKILL)
                 self.aborted, self.told = now, now + ABORT_SECONDS - self.watchdog
             return
+        self.collect()
         if self.due is None:
             self.due = now + self.restart
         elif now >= self.due:
             self.start()
+
+    def collect(self):
+        """Writes down how it ended, once, if it has."""
+        if self.process is not None and self.process.poll() is not None:
+            process, self.process = self.process, None
+            self.node.supervisor.ended(self, process)
 
     def _hear(self, now):
         try:
@@ -141,12 +173,34 @@ class Service:
             self.socket = None
 
 
-class Supervisor:
-    """One thread that looks after the services of all nodes."""
+class Logs:
+    """What programs below a directory say of their own or their children's death."""
 
-    def __init__(self):
+    def __init__(self, home):
+        self.home, self.done, self.found = Path(home), {}, []
+
+    def read(self):
+        """All that has been found, with what was written since the last call."""
+        for path in sorted(self.home.glob("*/*.log")):
+            with open(path, "rb") as f:
+                f.seek(self.done.get(path, 0))
+                data = f.read()
+            end = data.rfind(b"\n") + 1
+            self.done[path] = self.done.get(path, 0) + end
+            self.found += [f"{path.parent.name}: {path.stem} says: {line.decode(errors='replace').strip()[:LINE_MAX]}"
+                           for line in data[:end].splitlines() if DEATH.search(line)]
+        return self.found
+
+
+class Supervisor:
+    """One thread that looks after the services of all nodes, and knows how each of them ended."""
+
+    def __init__(self, home):
         self.services, self.lock = [], threading.RLock()
-        self.trouble = []
+        self.logs = Logs(home)
+        self.ends = []  # all of them
+        self.expected = []  # (node, name, statuses)
+        self._trouble = []
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
@@ -158,12 +212,27 @@ class Supervisor:
                     try:
                         service.look(time.monotonic())
                     except (LabError, OSError) as e:
-                        self.trouble.append(f"{service.node.name}: {service.name}: {e!r}")
+                        self._trouble.append(f"{service.node.name}: {service.name}: {e!r}")
+
+    def ended(self, service, process):
+        node, status = service.node, process.returncode
+        by = "the lab" if node.is_ended_by_lab(process) else "a watchdog" if service.aborted is not None else "itself"
+        is_expected = by == "the lab" or any(n is node and name == service.name and status in statuses
+                                             for n, name, statuses in self.expected)
+        self.ends.append(End(node.name, service.name, status, by, is_expected))
+
+    @property
+    def trouble(self):
+        """What went wrong with programs: they could not be started, ended although nobody wanted it, or told of a crash."""
+        with self.lock:
+            return self._trouble + [str(end) for end in self.ends if not end.is_expected] + self.logs.read()
 
     def close(self):
+        """Looks at all a last time."""
         self._ending.set()
         self._thread.join(10)
         for service in self.services:
+            service.collect()
             service.close()
 
 
@@ -176,6 +245,7 @@ class Node(Host):
         self.control = Control(self.home / "control")
         self.disk = Disk(stable.seen(name, "state"), self.home / "journal")
         self.boots = 0
+        self.is_paused = False
         self.on_power = []  # called with (self, is_on) after the one, before the other
 
     def boot(self):
@@ -224,8 +294,19 @@ class Node(Host):
             self.supervisor.services[:] = [s for s in self.supervisor.services if s.node is not self or s.name != name]
 
     def stop(self, name, timeout=15):
+        """As a host's. A supervised program that ends badly by it is a finding, as is one that has to be killed."""
+        service = self.service(name)
         self.unsupervise(name)
-        return super().stop(name, timeout)
+        status = super().stop(name, timeout)
+        if service is not None:
+            with self.supervisor.lock:
+                service.collect()
+        return status
+
+    def expect_end(self, name, *how):
+        """Until the supervisor's `expected` is emptied this program may end so: of these signals, with these statuses."""
+        statuses = {-h if isinstance(h, signal.Signals) else h for h in how}
+        self.supervisor.expected.append((self, name, statuses))
 
     # ---- power ----
 
@@ -264,6 +345,8 @@ class Node(Host):
             for pid in running:
                 os.kill(pid, signal.SIGSTOP)
             return Seen(not running, running)
+        with self.supervisor.lock:
+            self.is_paused = True
         until(all_stand, END_SECONDS, f"{self.name} stands still")
 
     def resume(self):
@@ -272,6 +355,8 @@ class Node(Host):
                 os.kill(pid, signal.SIGCONT)
             except ProcessLookupError:
                 pass  # it was ending
+        with self.supervisor.lock:
+            self.is_paused = False
 
     # ---- disk and clock ----
 
@@ -344,18 +429,33 @@ class Node(Host):
 
 
 def black_out(nodes, torn=False, seed=0):
-    """These nodes lose their power at one instant. Returns {node: {path: what became of it}}."""
+    """These nodes lose their power at one instant. Returns {node: {path: Became}} for the files that lost by it."""
     with nodes[0].supervisor.lock:
+        for pid in [p for node in nodes for p in node.inhabitants()]:
+            _stand_still(pid)
+        services = [s for s in nodes[0].supervisor.services if s.node in nodes]
+        for service in services:
+            service.collect()
         for node in nodes:
             node.lan.unplug(node)
         for node in nodes:
             node.anchor_or_fail().strike()
+        for service in services:
+            service.process = None  # how it ends by that nobody sees
         for node in nodes:
             node.close()
+            node.is_paused = False
     for node in nodes:
         for told in node.on_power:
             told(node, False)
     return {node.name: node.disk.lose_power(torn, f"{seed}/{node.name}") for node in nodes}
+
+
+def _stand_still(pid):
+    try:
+        os.kill(pid, signal.SIGSTOP)
+    except ProcessLookupError:
+        pass  # it was ending
 
 
 def request(conn, method, path, body=None, headers=None):

@@ -12,7 +12,16 @@ from tests.lab.cluster.waiting import LabError, until
 PROBE_MS = 10
 READY_SECONDS = 5
 FIRST_SECONDS, NEXT_SECONDS = 2, 0.3
+ERROR_MAX_SECONDS = 0.05  # a prober that stood still for longer has measured nothing
 ERROR_SECONDS = 0.01  # what two watchers that wait for a processor may be apart
+
+
+def verdict(value, error, bound):
+    """"" = within its bound. A time as it was measured is never too short, so one within its bound is, however unsteady the
+    observer was. One beyond it is excused by a small error alone: who stood still for longer has measured nothing."""
+    if bound is None or value - min(error, ERROR_MAX_SECONDS) <= bound:
+        return ""
+    return "MISSED" if value - error > bound else "NOT MEASURED"
 
 
 class Gap:
@@ -65,16 +74,21 @@ class Prober:
         return until(enough, seconds, f"{self.name}: {count} answers")
 
     def gap(self, since=0.0, until_=None):
-        """The longest time without an answer, from one answered attempt to the next; up to the last answer, or to `until_`.
+        """The longest time without an answer, from one answered attempt to the next; from `since`, if there was an attempt before,
+        up to the last answer, or to `until_`.
 
         Its error: an attempt's distance from the next one on both sides, as it really was.
         """
         self.read()
         times = sorted(a[0] for a in self.answers if a[0] >= since and (until_ is None or a[0] <= until_))
+        if len(times) < 2 and until_ is None:
+            raise LabError(f"{self.name}: {len(times)} answers are no ground for a gap; sent {len(self.sent)}")
+        if self.sent and self.sent[0][0] < since:
+            times.insert(0, since)
         if until_ is not None:
             times.append(until_)
         if len(times) < 2:
-            raise LabError(f"{self.name}: {len(times)} answers are no ground for a gap; sent {len(self.sent)}")
+            raise LabError(f"{self.name}: there is no time to look at; sent {len(self.sent)}")
         seconds, began = max((b - a, a) for a, b in zip(times, times[1:]))
         return Gap(began, began + seconds, self._error(began, began + seconds))
 

@@ -15,8 +15,10 @@ from tests.lab.cluster.waiting import LabError
 
 ANSWERED = {200: linear.OK, 201: linear.OK, 204: linear.OK, 412: linear.STALE, 409: linear.REFUSED, 503: linear.REFUSED,
             507: linear.REFUSED, 202: linear.UNKNOWN}
+READ_ANSWERED = {200: linear.OK, 503: linear.REFUSED}
 PAUSE_SECONDS = 0.02
 WEIGHTS = range(101, 1001)  # 100 is what a server has at first
+LEAST = 3  # writes made: a history with fewer says nothing, and is no proof that all was well
 
 
 class Weight:
@@ -24,10 +26,11 @@ class Weight:
 
     kinds = (READ, WRITE)
 
-    def __init__(self, pool, server):
+    def __init__(self, pool, server, values=WEIGHTS):
+        """`values`: those it may write. A refused one is gone, too."""
         self.name = f"weight:{pool}/{server}"
         self.pool, self.server = pool, server
-        self.left = iter(WEIGHTS)
+        self.left = iter(values)
 
     def fresh(self, _):
         """None = every weight there is has been written."""
@@ -102,16 +105,18 @@ class Writers:
             self.history.append(op)
 
     def _read(self, rng, register):
-        """(value, headers), or None."""
-        node, began = rng.choice(sorted(self.calls)), time.monotonic()
+        """(value, headers), or None where there was no answer, or 503. Any other answer is trouble."""
+        node, began, outcome = rng.choice(sorted(self.calls)), time.monotonic(), linear.UNKNOWN
+        headers = value = None
         try:
             status, headers, value = register.read(self.calls[node])
+            if status not in READ_ANSWERED:
+                raise ValueError(f"{register.name}: {node} answers a read {status}")
+            outcome = READ_ANSWERED[status]
         except (OSError, LabError):
-            return None
-        if status != 200:
-            return None
-        self._add(Op(register.name, READ, value, began, time.monotonic(), node=node))
-        return value, headers
+            pass
+        self._add(Op(register.name, READ, value, began, time.monotonic(), outcome, node=node))
+        return (value, headers) if outcome == linear.OK else None
 
     def _write(self, rng, register, kind):
         headers, expected = {"Idempotency-Key": str(uuid.UUID(int=rng.getrandbits(128)))}, None
@@ -157,13 +162,16 @@ class Writers:
             raise LabError("; ".join(self.trouble[:3]))
         return self
 
-    def finish(self, stale_reads=False):
-        """Stops, reads every register on every node, and returns the findings: nothing found = right.
+    def finish(self, stale_reads=False, least=LEAST):
+        """Stops, reads every register on every node, and returns the findings: nothing found = right. Fewer writes made than
+        `least` are a finding.
 
         The last reads count as reads of one moment, so they must agree on all nodes, and with what was answered 200.
         """
         self.stop()
         findings, last = [], []
+        if self.done() < least:
+            findings.append(f"{self.done()} writes were made, which is fewer than {least}: {self.counts()}; nothing is known")
         for register in self.registers:
             values = {}
             for node, call in self.calls.items():
@@ -195,7 +203,9 @@ class Writers:
 
     def counts(self):
         found = {}
-        for op in self.history:
+        with self.lock:
+            history = list(self.history)
+        for op in history:
             found[f"{op.kind} {op.outcome}"] = found.get(f"{op.kind} {op.outcome}", 0) + 1
         return dict(sorted(found.items()))
 

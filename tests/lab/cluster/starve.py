@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine that gets little processor time: all its processes in one control group with a quota (v1 or v2, as this machine has)."""
+import contextlib
 import os
 from pathlib import Path
 
@@ -21,11 +22,12 @@ def _place():
 
 
 def sweep():
-    """Groups of labs that were killed."""
-    for place in (ROOT / "cpu", ROOT):
-        for path in place.glob(PREFIX + "*"):
-            if not os.path.exists(f"/proc/{path.name.removeprefix(PREFIX).partition('-')[0]}"):
-                path.rmdir()
+    """Groups of labs that were killed, those of booted nodes too."""
+    for group in (*ROOT.glob(PREFIX + "*"), *ROOT.glob("*/" + PREFIX + "*")):
+        if not os.path.exists(f"/proc/{group.name.removeprefix(PREFIX).partition('-')[0]}"):
+            for path in sorted([group, *(p for p in group.rglob("*") if p.is_dir())], reverse=True):
+                with contextlib.suppress(OSError):  # somebody else was faster, or processes there are ending yet
+                    path.rmdir()
 
 
 class Starve:

@@ -11,11 +11,7 @@ LAB = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(LAB.parents[1]))
 
 from tests.lab.matrix import frame  # noqa: E402
-from tests.lab.matrix import rows_vip  # noqa: E402,F401  pylint: disable=unused-import
-try:
-    from tests.lab.matrix import rows_cluster  # noqa: E402,F401  pylint: disable=unused-import
-except ImportError:
-    pass
+from tests.lab.matrix import rows_cluster, rows_disk, rows_upgrade, rows_vip  # noqa: E402,F401  pylint: disable=unused-import
 
 
 def arguments():
@@ -33,6 +29,7 @@ def arguments():
 def main():
     args = arguments()
     build = pathlib.Path(args.build).resolve()
+    frame.all_there()
     entries = frame.chosen([w for w in args.rows.split(",") if w])
     if args.list:
         print("\n".join(map(str, entries)))
@@ -43,7 +40,7 @@ def main():
     with frame.Benches(build) as benches:
         outcomes = frame.run(entries, benches, args.times, lambda text: print(text, flush=True))
     print("\n" + frame.summary(outcomes, not args.no_bounds))
-    return 0 if all(o.is_good(not args.no_bounds) for o in outcomes) else 1
+    return 0 if outcomes and all(o.is_good(not args.no_bounds) for o in outcomes) else 1
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ SECONDS = 60
 DAEMON_WATCHDOG, HA_WATCHDOG = 5, 2  # seconds, as under systemd
 SLACK = 0.1  # what the promises add to skew: a socket that closes, a file that is written
 VIEW_SLACK = 0.3  # and to a loss of the token: forming a ring, telling it
+WRITES_MIN = 3  # before a fault, and after it
 REGISTERS, WRITERS, WRITE_PAUSE, CALL_SECONDS = ("w1", "w2", "w3"), 2, 0.3, 3
 STATUS, VIPS = "/api/v1/status", "/api/v1/vips"
 
@@ -216,13 +217,23 @@ class Formed:
         return Writers(calls, [Document(name) for name in REGISTERS], WRITERS, next(self.seed), give_up=CALL_SECONDS * 2,
                        pause=WRITE_PAUSE, before=self.written).start()
 
+    def await_writes(self, writers):
+        """Some more than now are made, or the judge of their history would have nothing to judge."""
+        wanted = writers.done() + WRITES_MIN
+        until(lambda: Seen(writers.done() >= wanted, (writers.counts(), writers.trouble)), SECONDS, f"{WRITES_MIN} writes are made")
+
+    def said_by(self, node):
+        """What must be alike on all nodes: the log, what came of it, and who they are."""
+        _, headers, document = node.call("GET", "/api/v1/config", timeout=CALL_SECONDS)
+        status, pools = product.status(node), asked(node, "/api/v1/pools")["pools"]
+        return {"position": status["position"], "hash of the log": status["hash"], "generation": status["generation"],
+                "members": {n: (m["id"], m["votes"], m["state"]) for n, m in status["members"].items()},
+                "revision": asked(node, STATUS)["revision"], "ETag": headers.get("ETag"), "configuration": document,
+                "run-time state": {p: {n: (s["admin"], s["weight"]) for n, s in pool["servers"].items()} for p, pool in pools.items()}}
+
     def differences(self):
-        """What nodes do not say alike: position, revision, the configuration and its hash."""
-        said = {}
-        for node in self.nodes:
-            _, headers, document = node.call("GET", "/api/v1/config", timeout=CALL_SECONDS)
-            said[node.name] = {"position": product.status(node)["position"], "revision": asked(node, STATUS)["revision"],
-                               "hash": headers.get("ETag"), "configuration": document}
+        """What nodes do not say alike."""
+        said = {node.name: self.said_by(node) for node in self.nodes}
         first = said[self.nodes[0].name]
         return {what: {n: s[what] for n, s in said.items()} for what in first if any(s[what] != first[what] for s in said.values())}
 
@@ -240,6 +251,7 @@ class Formed:
         except LabError as e:
             findings.append(str(e))
         findings += [f"the VIP {o.address} is on {o.now()}" for o in self.all_owners if len(o.now()) != 1]
+        self.lab.supervisor.expected.clear()
         return findings + self.lab.supervisor.trouble
 
     def tell(self):

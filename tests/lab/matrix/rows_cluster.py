@@ -5,7 +5,6 @@ import subprocess
 
 from tests.lab.cluster import product
 from tests.lab.cluster.waiting import Seen, until
-from tests.lab.matrix import rows_disk, rows_upgrade  # noqa: F401  pylint: disable=unused-import
 from tests.lab.matrix.bench import SECONDS, STATUS, asked, now
 from tests.lab.matrix.frame import row
 from tests.lab.matrix.said import expect, quiet, warned
@@ -45,7 +44,7 @@ def vip_stays(bench, row, owner):
 # ---- three nodes ----
 
 
-@row("10", "the cluster's network is cut for one of three, the LAN is up")
+@row("10", "the cluster's network is cut for one of three, the LAN is up", mail_goes_on=True)
 def cluster_net_cut(bench, row):
     alone = bench.owner()
     rest, lost = bench.others(alone), bench.member_lost()
@@ -67,7 +66,7 @@ def cluster_net_cut(bench, row):
     vip_stays(bench, row, alone)
 
 
-@row("12", "one-way loss between two of three")
+@row("12", "one-way loss between two of three", mail_goes_on=True)
 def one_way_loss(bench, row):
     owner = bench.owner()
     a, b = owner, bench.heir(owner)
@@ -133,7 +132,7 @@ def two_tie_breaker_dies(bench, row):
     await_weight(bench.nodes, 132)
 
 
-@row("13", "of two, the link between them is cut", nodes=2)
+@row("13", "of two, the link between them is cut", nodes=2, mail_goes_on=True)
 def two_link_cut(bench, row):
     tie, other = sides(bench)
     owner, lost = bench.owner(), bench.member_lost()
@@ -215,7 +214,7 @@ def both_vote(bench):
 # ---- clocks ----
 
 
-@row("17", "a clock that is stepped, and one that is off")
+@row("17", "a clock that is stepped, and one that is off", mail_goes_on=True)
 def clock_off(bench, row):
     owner = bench.owner()
     watcher = bench.heir(owner)
@@ -270,7 +269,7 @@ def listens(node, port):
             return False
 
 
-@row("19", "a configuration that is no good is refused before it is proposed")
+@row("19", "a configuration that is no good is refused before it is proposed", mail_goes_on=True)
 def bad_configuration(bench, row):
     for node in bench.nodes:
         for change in ({"pools": {"mta": {"balance": "by-the-moon"}}}, {"listeners": {"vip": {"pool": "none"}}},
@@ -280,7 +279,7 @@ def bad_configuration(bench, row):
     row.mail.await_accepted(20)
 
 
-@row("19", "a certificate is missing on one node")
+@row("19", "a certificate is missing on one node", mail_goes_on=True)
 def certificate_missing(bench, row):
     writer, other, lacking = bench.nodes
     pair(bench, (writer, other))
@@ -319,7 +318,7 @@ def take_back(bench, node, change):
     await_revision(bench.nodes, answer["revision"])
 
 
-@row("19", "a port is in use on one node")
+@row("19", "a port is in use on one node", mail_goes_on=True)
 def port_in_use(bench, row):
     writer, _, lacking = bench.nodes
     extra = {"bind": ["0.0.0.0:2525"], "mode": "smtp", "direction": "outbound", "hostname": "mx.lab.test", "pool": "mta",

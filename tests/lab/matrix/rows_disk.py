@@ -4,9 +4,9 @@ import shutil
 import statistics
 import time
 
-from tests.lab.cluster import product
-from tests.lab.cluster.node import black_out
-from tests.lab.cluster.registers import Weight, Writers
+from tests.lab.cluster import power, product
+from tests.lab.cluster.disk import bytes_lost
+from tests.lab.cluster.registers import WEIGHTS, Weight, Writers
 from tests.lab.cluster.waiting import Seen, until
 from tests.lab.matrix.bench import CALL_SECONDS, SECONDS, asked, now
 from tests.lab.matrix.frame import row
@@ -16,7 +16,7 @@ FULL_SECONDS, RESYNC_SECONDS = 30, 60
 SLOW_MS, WARNED_MS = 400, 2500
 WRITES = 15
 BUSY = 12  # more writers than usual, for writes that are under way when the power goes
-LOG = "lib/store.log"  # on the disk of the state
+TURNS, LEAST, AFTER = 3, 40, 5  # losses of power; writes made before each, and after
 
 
 def votes(node):
@@ -24,19 +24,34 @@ def votes(node):
     return quiet(node, "no_vote")
 
 
-def busy_writers(bench):
+def busy_writers(bench, turn):
+    """Each turn has weights of its own."""
     calls = {n.name: lambda *a, node=n: node.call(*a, timeout=CALL_SECONDS) for n in bench.nodes}
-    return Writers(calls, [Weight("mta", "sink2")], BUSY, "power", give_up=CALL_SECONDS * 2)
+    return Writers(calls, [Weight("mta", "sink2", WEIGHTS[turn::TURNS])], BUSY, f"power{turn}", give_up=CALL_SECONDS * 2).start()
 
 
-def commit_ms(bench, nodes, values):
-    """The median time of a write through these nodes, one after the other."""
+def await_same_weight(bench):
+    """All nodes say the same of what the busy writers write."""
+    def same():
+        said = {n.name: asked(n, "/api/v1/pools/mta")["servers"]["sink2"]["weight"] for n in bench.nodes}
+        return Seen(len(set(said.values())) == 1, said)
+    until(same, SECONDS, "all nodes have the same weight")
+
+
+def commit_seconds(bench, nodes, values):
+    """How long each write through these nodes takes, one after the other."""
     times = []
     for i in range(WRITES):
         began = time.monotonic()
         expect(bench.write(nodes[i % len(nodes)], next(values)) == 200, "a write is answered 200")
         times.append(time.monotonic() - began)
-    return statistics.median(times) * 1000
+    return times
+
+
+def measure_commit(bench, row, what, nodes, values, bound=None):
+    times = commit_seconds(bench, nodes, values)
+    row.measured.append((f"a commit, {what} (median)", statistics.median(times), 0, bound))
+    return times
 
 
 # ---- power ----
@@ -44,11 +59,13 @@ def commit_ms(bench, nodes, values):
 
 @row("14", "the whole cluster loses its power during writes, three times")
 def power_lost_by_all(bench, row):
-    writers = busy_writers(bench).start()
-    for seed in range(3):
-        before = len(writers.history)
-        until(lambda b=before: len(writers.history) > b + 60, SECONDS, "writes are under way")
-        lost = black_out(bench.nodes, torn=True, seed=seed)
+    dropped = 0
+    for turn in range(TURNS):
+        await_same_weight(bench)
+        writers = busy_writers(bench, turn)
+        power.await_made(writers, LEAST, "writes are under way")
+        lost = power.strike(bench.nodes, writers, True, turn, turn)
+        dropped += bytes_lost(lost, power.LOG)
         for node in bench.nodes:
             node.power_on()
         began = now()
@@ -56,26 +73,35 @@ def power_lost_by_all(bench, row):
             row.duration(f"{node.name} writes again after the boot", lambda n=node: Seen((c := bench.write(n, 1)) == 200, c), since=began,
                          limit=SECONDS)
         bench.await_active()
-        print(f"    seed {seed}: {sum(map(len, lost.values()))} files were not as they had been")
-    findings = writers.finish(stale_reads=True)
-    expect(not findings, f"{findings}")
-    row.count(f"more writes, {writers.counts()}", len(writers.history))
+        power.await_made(writers, AFTER, "the writers go on")
+        writers.stop()
+        await_same_weight(bench)
+        findings = writers.finish(stale_reads=True, least=LEAST + power.MADE + AFTER)
+        expect(not findings, f"turn {turn}: {findings}; the disks lost {lost}")
+        row.count(f"more writes, {writers.counts()}", writers.done())
+    row.count("bytes of the log that were not synced and are gone", dropped)
+    expect(dropped > 0, "no write stood in a file without being on its disk: nothing was shown")
 
 
 # ---- slow ----
 
 
-@row("15", "the disk of one is slow")
+@row("15", "the disk of one is slow", mail_goes_on=True)
 def slow_disk(bench, row):
     values = iter(range(200, 900))
     donor = bench.node(product.status(bench.nodes[0])["donor"])
-    usual = commit_ms(bench, bench.nodes, values)
-    row.measured.append(("a commit, all disks well (median)", usual / 1000, 0, None))
+    measure_commit(bench, row, "all disks well", bench.nodes, values)
     for what, slow in (("another's", bench.others(donor)[0]), ("the donor's", donor)):
         slow.slow_disk(SLOW_MS)
         # It would be more than the delay of the slow disk, were that one waited for.
-        row.measured.append((f"a commit, {what} disk slow (median)", commit_ms(bench, bench.others(slow), values) / 1000, 0, SLOW_MS / 1000 / 2))
+        measure_commit(bench, row, f"{what} disk slow", bench.others(slow), values, SLOW_MS / 1000 / 2)
         slow.slow_disk(0)
+    for node in bench.nodes:
+        node.slow_disk(SLOW_MS)
+    times = measure_commit(bench, row, "all disks slow", bench.nodes, values)
+    expect(min(times) >= SLOW_MS / 1000, f"a write is answered 200 after {min(times):.3f} s, and no disk syncs in {SLOW_MS} ms")
+    for node in bench.nodes:
+        node.slow_disk(0)
     slow.slow_disk(WARNED_MS)
     expect(bench.write(bench.others(slow)[0], next(values)) == 200, "a write is answered 200")
     began = now()
@@ -91,7 +117,7 @@ def slow_disk(bench, row):
 # ---- full ----
 
 
-@row("16", "the disk of one is full")
+@row("16", "the disk of one is full", mail_goes_on=True)
 def full_disk_of_one(bench, row):
     full = bench.owner()
     others = bench.others(full)
@@ -113,7 +139,7 @@ def full_disk_of_one(bench, row):
     row.duration("it votes again", lambda: votes(full) and quiet(full, "disk"), since=freed)
 
 
-@row("16", "the disks of two of three are full")
+@row("16", "the disks of two of three are full", mail_goes_on=True)
 def full_disks_of_two(bench, row):
     full = bench.others(bench.nodes[0])
     for node in full:
@@ -133,7 +159,7 @@ def full_disks_of_two(bench, row):
         row.duration(f"{node.name} writes again", lambda n=node, v=165 + i: Seen((c := bench.write(n, v)) == 200, c), since=freed)
 
 
-@row("16", "corosync's own file system is full on one")
+@row("16", "corosync's own file system is full on one", mail_goes_on=True)
 def full_corosync(bench, row):
     full = bench.owner()
     others = bench.others(full)
@@ -154,7 +180,7 @@ def full_corosync(bench, row):
 
 
 def log_of(node):
-    return node.stable.seen(node.name, "state") / LOG
+    return node.stable.seen(node.name, "state") / power.LOG
 
 
 def damage(path):
@@ -220,6 +246,7 @@ def founder_alone(bench, row):
     path = log_of(node)
     whole = path.read_bytes()
     damage(path)
+    node.expect_end("postroadd", 1)
     node.power_on()
     until(lambda: Seen("store.log" in (t := node.tail("postroadd", 4000)) and "damaged" in t, node.tail("postroadd", 4000)), SECONDS,
           "it says which file is damaged")

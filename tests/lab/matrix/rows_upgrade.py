@@ -74,7 +74,7 @@ def rolling_upgrade(bench, row):
         row.duration(f"{node.name} has the new level", lambda n=node: Seen((v := level(n)) == 2, v), since=upgraded)
     books = mail.finish().check()
     row.count("transactions cut by the upgrade", books.cut, 0)
-    row.count("connections refused by the upgrade", books.not_connected, 0)
+    row.count("connections refused by the upgrade", books.not_opened, 0)
     # back to the version before, at run time
     owner = bench.owner()
     old, other = bench.others(owner)

@@ -95,6 +95,7 @@ def postroadd_killed(bench, row):
 def postroadd_stopped(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.expect_end("postroadd", signal.SIGABRT, signal.SIGKILL)
     row.fault()
     owner.freeze("postroadd")
     row.taken_over("VIP answered by another node", owner, bound)
@@ -118,6 +119,7 @@ def postroadd_goes_on(bench, row):
 def worker_hung(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.expect_end("postroadd", signal.SIGABRT)
     row.fault(bench.hang(owner, "postroadd", "worker 1").since)
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
@@ -128,6 +130,7 @@ def worker_hung(bench, row):
 def control_hung(bench, row):
     owner = bench.owner()
     bound, starts = SILENCE + bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.expect_end("postroadd", signal.SIGABRT)
     row.fault(bench.hang(owner, "postroadd").since)
     row.taken_over("VIP answered by another node", owner, bound)
     restarted(bench, row, owner, HANG + ABORT_SECONDS + RESTART_SECONDS + SLACK + LOOK, starts)
@@ -138,6 +141,7 @@ def control_hung(bench, row):
 def cluster_thread_hung(bench, row):
     owner = bench.owner()
     bound, starts = bench.skew(bench.heir(owner)) + SLACK, owner.service("postroadd").starts
+    owner.expect_end("postroadd", signal.SIGABRT)
     hang = bench.hang(owner, "postroadd", "cluster")
     row.fault(hang.since)
     row.mail.await_accepted(50)
@@ -151,7 +155,7 @@ def cluster_thread_hung(bench, row):
 # ---- 4, 5: corosync ----
 
 
-@row("4", "corosync of the owner is killed")
+@row("4", "corosync of the owner is killed", mail_goes_on=True)
 def corosync_killed(bench, row):
     owner, before = bench.owner(), bench.rings()
     bound = bench.member_lost()
@@ -178,7 +182,7 @@ def corosync_stops(bench, row, owner):
     return pid
 
 
-@row("5", "corosync of the owner is stopped, and goes on")
+@row("5", "corosync of the owner is stopped, and goes on", mail_goes_on=True)
 def corosync_stopped(bench, row):
     owner = bench.owner()
     pid = corosync_stops(bench, row, owner)
@@ -188,7 +192,7 @@ def corosync_stopped(bench, row):
     stays(bench, row, owner)
 
 
-@row("5", "corosync of the owner is stopped, until postroad-ha ends it")
+@row("5", "corosync of the owner is stopped, until postroad-ha ends it", mail_goes_on=True)
 def corosync_ended(bench, row):
     owner = bench.owner()
     pid = corosync_stops(bench, row, owner)
@@ -275,11 +279,12 @@ def ha_gone(bench, row):
 def ha_and_keepalived_gone(bench, row):
     owner = bench.owner()
     bench.withhold(owner, "postroad-ha")
-    ha, pids = owner.pid_of("postroad-ha"), keepalived(owner)
+    pids = keepalived(owner)
     row.fault()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)  # or it would have time to let go when its parent dies
-    for pid in (ha, *pids):
+    owner.send_signal("postroad-ha", signal.SIGKILL)
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
     vip_leaves(bench, row, owner, LEFT)
 
@@ -288,6 +293,7 @@ def ha_and_keepalived_gone(bench, row):
 def ha_stopped(bench, row):
     owner = bench.owner()
     starts = owner.service("postroad-ha").starts
+    owner.expect_end("postroad-ha", signal.SIGABRT, signal.SIGKILL)
     row.fault()
     os.kill(owner.pid_of("postroad-ha"), signal.SIGSTOP)
     vip_leaves(bench, row, owner, LEFT)
@@ -346,12 +352,12 @@ def one_link(bench, row, fault):
     row.count("the VIP moved", int(bool(bench.owners.absences(row.began) or bench.owners.overlaps(row.began))), 0)
 
 
-@row("9", "one of two cluster links: its cable is pulled", networks=("cluster", "lan"))
+@row("9", "one of two cluster links: its cable is pulled", networks=("cluster", "lan"), mail_goes_on=True)
 def link_cut(bench, row):
     one_link(bench, row, lambda node: bench.lab.lan.cut(node.name, "cluster"))
 
 
-@row("9", "one of two cluster links: nothing passes it", networks=("cluster", "lan"))
+@row("9", "one of two cluster links: nothing passes it", networks=("cluster", "lan"), mail_goes_on=True)
 def link_silent(bench, row):
     one_link(bench, row, lambda node: bench.lab.lan.silence(node.name, "cluster"))
 
@@ -424,6 +430,8 @@ def paused_longer(bench, row):
 def starved(bench, row):
     owner = bench.owner()
     gap, advert = bench.master_down(bench.heir(owner)) + SLACK, bench.advert()
+    for program in ("postroadd", "postroad-ha"):  # which are not to tell a thread without time from one that hangs
+        owner.expect_end(program, signal.SIGABRT, signal.SIGKILL)
     row.fault()
     starve = bench.starve(owner, STARVED_PERCENT)
     row.mail.await_accepted(200, SECONDS)

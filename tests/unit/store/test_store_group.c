@@ -150,6 +150,7 @@ static void a_crash_between_joining_and_a_new_log_does_not_bring_the_old_one_bac
 	s = open_only(*state, NULL);
 	assert_int_equal(store_identity(s).id, 4);
 	assert_int_equal(store_position(s), 0);
+	assert_null(store_hash(s));
 	assert_null(store_last(s, ENTRY_CONFIG));
 	assert_int_equal(store_start(s), 0);
 	assert_true(store_wait(s, WAIT_MS));
@@ -221,6 +222,26 @@ static void a_write_through_any_node_is_in_force_on_all(void **state)
 		assert_document(store_last(of(h, id), ENTRY_CONFIG), "c10");
 		assert_document(store_last(of(h, id), ENTRY_RUNTIME), "c11");
 		assert_int_equal(h->nodes[id].last_applied, store_position(of(h, id)));
+	}
+	hub_free(h);
+}
+
+static void the_hash_of_what_is_in_force_is_that_of_its_newest_entry(void **state)
+{
+	struct hub *h = hub_of_three();
+	const enum entry_kind kinds[] = { ENTRY_CONFIG, ENTRY_RUNTIME, ENTRY_CONFIG };
+	uint8_t before[ENTRY_HASH_LEN];
+
+	UNUSED(state);
+	for (uint32_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		memcpy(before, store_hash(of(h, 1)), sizeof(before));
+		hub_append(h, i + 1, kinds[i], "same");
+		HUB_UNTIL(h, hub_same(h, 3));
+		for (uint32_t id = 1; id <= 3; id++) {
+			assert_memory_equal(store_hash(of(h, id)), store_last(of(h, id), kinds[i])->hash, ENTRY_HASH_LEN);
+			assert_memory_equal(store_hash(of(h, id)), store_hash(of(h, 1)), ENTRY_HASH_LEN);
+		}
+		assert_memory_not_equal(store_hash(of(h, 1)), before, ENTRY_HASH_LEN);
 	}
 	hub_free(h);
 }
@@ -635,6 +656,7 @@ int main(void)
 		T(a_node_that_leaves_is_alone_with_an_empty_log),
 		TEST(who_a_node_is_survives_the_loss_of_either_file),
 		T(a_write_through_any_node_is_in_force_on_all),
+		T(the_hash_of_what_is_in_force_is_that_of_its_newest_entry),
 		T(a_key_and_an_operation_are_known_on_every_node),
 		T(a_key_whose_entry_is_gone_is_still_of_one_request),
 		T(an_operation_of_a_log_that_is_void_is_not_committed),
