@@ -175,8 +175,9 @@ int store_found(struct store *s, uint64_t cluster, struct str table, store_done_
 int store_join(struct store *s, uint32_t id, uint64_t cluster, uint64_t instance) MUST_CHECK;
 /* The reverse: forgets the cluster and its log and is a single node with an empty one. Errors as above. */
 int store_leave(struct store *s) MUST_CHECK;
-/* As core_force_quorum(). */
+/* As core_force_quorum(), and who may be asked for it, as core_newest(). */
 int store_force_quorum(struct store *s) MUST_CHECK;
+uint32_t store_newest(const struct store *s);
 
 /* As core_soft() and core_soft_of(). */
 int store_soft(struct store *s, struct str bytes) MUST_CHECK;

@@ -174,6 +174,10 @@ int core_soft(struct core *c, struct str bytes) MUST_CHECK;
  * one forced later goes on, by the hour; within one hour the higher id. */
 int core_force_quorum(struct core *c, double wall) MUST_CHECK;
 
+/* Who of the view has the newest log, and may be asked for that: 0 = not all have spoken yet, or none has a whole one.
+ */
+uint32_t core_newest(const struct core *c);
+
 /* The log becomes a cluster's: from here on its members are heard, and no others. -EBUSY: another member is in the
  * view.
  */

@@ -214,7 +214,7 @@ bool quorum_forgot(const struct core *c, const struct member *m);
 void quorum_witness(struct core *c, const struct wire_witness *w);
 void quorum_witness_of(struct core *c, const struct member *m);
 bool quorum_is_voter(const struct core *c);
-struct member *quorum_best(struct core *c);
+const struct member *quorum_best(const struct core *c);
 /* Whether the members that `done` says yes of are a quorum: of a table; of all tables that count for this log. */
 typedef bool quorum_fn(const struct core *c, const struct member *m, uint64_t arg);
 bool quorum_of(const struct core *c, const struct voters *v, quorum_fn *done, uint64_t arg);

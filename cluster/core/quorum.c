@@ -137,12 +137,12 @@ static bool is_better(const struct member *m, const struct member *than)
 
 /* The newest log among those that count; NULL = none. Who is no voter (any more) may have it and be the donor: it needs
  * the promises of those who are. */
-struct member *quorum_best(struct core *c)
+const struct member *quorum_best(const struct core *c)
 {
-	struct member *found = NULL;
+	const struct member *found = NULL;
 
 	for (size_t i = 0; i < c->view.n; i++) {
-		struct member *m = &c->view.members[i];
+		const struct member *m = &c->view.members[i];
 		if (quorum_counts(c, m, 0) && (found == NULL || is_better(m, found)))
 			found = m;
 	}

@@ -109,14 +109,21 @@ static uint64_t forced_epoch(const struct core *c, double wall)
 	return time << FORCED_TIME_SHIFT | (uint64_t)(c->config.id % FORCED_IDS) << 32;
 }
 
+uint32_t core_newest(const struct core *c)
+{
+	const struct member *m = quorum_best(c);
+
+	CHECK_OBJ(c, CORE_MAGIC);
+	return m != NULL && all_spoke(c) ? m->id : 0;
+}
+
 int core_force_quorum(struct core *c, double wall)
 {
 	struct voters table = c->ledger.newest;
-	const struct member *m = quorum_best(c);
 	size_t voting = 0;
 
 	CHECK_OBJ(c, CORE_MAGIC);
-	if (c->state != CORE_MINORITY || !all_spoke(c) || m == NULL || m->id != c->config.id || table.n == 0)
+	if (c->state != CORE_MINORITY || core_newest(c) != c->config.id || table.n == 0)
 		return -EAGAIN;
 	for (size_t i = table.n; i > 0; i--) {
 		const struct member *other = core_member(c, table.list[i - 1].id);

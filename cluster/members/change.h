@@ -10,7 +10,7 @@
 
 #include "cluster/members/members.h"
 
-enum { MEMBERS_JOIN_SEC = 120 }; /* log time until a join that gets nowhere is given up */
+enum { MEMBERS_JOIN_SEC = 120 }; /* by the coordinator's clock until a join that gets nowhere is given up */
 
 /* What is known of a node now, from the view and from what it says of itself. */
 struct members_seen {
@@ -29,6 +29,9 @@ struct members_view {
 	uint32_t self;
 	bool quorate; /* the store takes writes */
 	double now;   /* log time: of the entry about to be proposed */
+	/* Seconds since self first saw the change that is under way, by a clock that is never set: clocks of two nodes
+	 * may be apart by more than a join may last. */
+	double change_age;
 	size_t n;
 	const struct members_seen *seen;
 };
@@ -71,7 +74,8 @@ struct members_request {
 struct members *members_join(const struct members *t, const struct members_view *view, const struct members_request *r,
 			     struct members_refusal *why);
 /* A node that is here goes, or one that may be absent is taken out. With `key` it cannot listen any more. A second one
- * may be removed while the first removal, or a rotation, waits for it. */
+ * may be removed while the first removal, or a rotation, waits for it. A join ends by the removal of who joins; with
+ * `key`, one that was not in force is followed by a rotation, as who joined has the present key. */
 struct members *members_leave(const struct members *t, const struct members_view *view, uint32_t id, const uint8_t *key,
 			      struct members_refusal *why);
 struct members *members_remove(const struct members *t, const struct members_view *view, uint32_t id,
@@ -133,6 +137,8 @@ extern const char *const members_do_names[MEMBERS_DO_COUNT];
 
 /* The lowest live voter, 0 = none. */
 uint32_t members_coordinator(const struct members *t, const struct members_view *view);
+/* Nobody is away of those that neither join nor leave. */
+bool members_all_here(const struct members *t, const struct members_view *view);
 /* What view->self is to do, given the table as it stands and whom it sees. Called at each new table, each second, and
  * after each action. Nothing is remembered in between. */
 void members_next(const struct members *t, const struct members_view *view, struct members_action *ret);

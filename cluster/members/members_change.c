@@ -374,6 +374,18 @@ struct going {
 	bool force;
 };
 
+/* By an operator's word: who joins may be no friend, and has corosync's key, or the next one. So that one goes too. */
+static struct members *go_while_joining(const struct members *t, const struct members_view *view, const struct going *g,
+					struct members_refusal *why)
+{
+	if (g->key == NULL)
+		return members_cancel(t, view, why);
+	struct members *to = members_copy(t);
+	members_abort(to, g->key, view->now);
+	to->change.forced |= g->force;
+	return members_judged(to, view, why);
+}
+
 static struct members *go(const struct members *t, const struct members_view *view, const struct going *g,
 			  struct members_refusal *why)
 {
@@ -382,13 +394,16 @@ static struct members *go(const struct members *t, const struct members_view *vi
 	if (n == NULL)
 		return members_refuse(why, MEMBERS_UNKNOWN, "There is no node with the id %u.", g->id);
 	if (n->state == MEMBERS_JOINING)
-		return members_cancel(t, view, why);
+		return go_while_joining(t, view, g, why);
 	if (n->state == MEMBERS_LEAVING && (!g->force || t->change.forced))
 		return members_refuse(why, MEMBERS_CONFLICT, "Node %s is leaving already.", n->name);
 	if (!may_widen(t))
 		return busy(t, why);
 	if (n->votes > 0 && members_voting(t) == 1)
-		return members_refuse(why, MEMBERS_LAST, "Node %s is the last one that votes.", n->name);
+		return members_refuse(why, MEMBERS_LAST,
+				      "Node %s is the last one that votes: remove the other nodes first. Once it is "
+				      "the only node, `postroad cluster leave` on it ends the cluster.",
+				      n->name);
 	struct members *to = members_copy(t);
 	struct members_node *gone = node_of(to, g->id);
 	gone->state = MEMBERS_LEAVING;
@@ -448,9 +463,10 @@ struct members *members_rekey(const struct members *t, const struct members_view
 	return members_judged(to, view, why);
 }
 
-void members_abort(struct members *t, double now)
+void members_abort(struct members *t, const uint8_t *key, double now)
 {
 	bool in_force = t->change.step == MEMBERS_ACTIVATE, replaced = t->change.kind == MEMBERS_REPLACE;
+	bool forced = t->change.forced;
 	struct members_node *n = members_joining(t);
 	uint32_t id = n->id;
 
@@ -461,8 +477,10 @@ void members_abort(struct members *t, double now)
 		if (t->list[i].state == MEMBERS_LEAVING && t->list[i].id != id)
 			id = t->list[i].id;
 	if (in_force || replaced) {
-		bool forced = t->change.forced;
-		members_begin(t, MEMBERS_REMOVE, id, NULL, now);
+		members_begin(t, MEMBERS_REMOVE, id, key, now);
+		t->change.forced = forced;
+	} else if (key != NULL) {
+		members_begin(t, MEMBERS_ROTATE, 0, key, now);
 		t->change.forced = forced;
 	} else {
 		free(t->change.extra);
@@ -490,7 +508,7 @@ struct members *members_cancel(const struct members *t, const struct members_vie
 		for (size_t i = 0; i < to->n; i++)
 			to->list[i].prepared = false;
 	} else {
-		members_abort(to, view->now);
+		members_abort(to, NULL, view->now);
 	}
 	return members_judged(to, view, why);
 }

@@ -85,7 +85,7 @@ static bool to_report(const struct members *t, const struct members_view *view)
 static bool is_late(const struct members *t, const struct members_view *view)
 {
 	return (t->change.kind == MEMBERS_JOIN || t->change.kind == MEMBERS_REPLACE) &&
-	       view->now - t->change.started >= MEMBERS_JOIN_SEC;
+	       view->change_age >= MEMBERS_JOIN_SEC;
 }
 
 static void prepare(const struct members *t, const struct members_view *view, struct members_action *a)
@@ -278,7 +278,7 @@ static bool own(const struct members *t, const struct members_view *view, const 
 	return true;
 }
 
-static bool all_here(const struct members *t, const struct members_view *view)
+bool members_all_here(const struct members *t, const struct members_view *view)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->list[i].state == MEMBERS_MEMBER && !members_is_here(view, &t->list[i]))
@@ -299,7 +299,7 @@ void members_next(const struct members *t, const struct members_view *view, stru
 		return;
 	if (view->quorate && members_coordinator(t, view) == view->self)
 		coordinate(t, view, ret);
-	if (ret->what == MEMBERS_DO_NOTHING && !all_here(t, view))
+	if (ret->what == MEMBERS_DO_NOTHING && !members_all_here(t, view))
 		act(ret, MEMBERS_DO_ASK, view->self, "Not everybody is here: they may have gone on by themselves.");
 }
 
@@ -380,7 +380,7 @@ static void take(struct members *t, const struct members_view *view, const struc
 		finish(t, view);
 		break;
 	case MEMBERS_DO_ABORT:
-		members_abort(t, view->now);
+		members_abort(t, NULL, view->now);
 		break;
 	case MEMBERS_DO_VOTE:
 		vote(t, a->node);

@@ -24,7 +24,8 @@ void members_drop(struct members *t, size_t i, double now);
 void members_choose_tie_breaker(struct members *t, const struct members_view *view);
 /* The table, if it can be and the core would take it; otherwise it is freed. view: NULL = not judged. */
 struct members *members_judged(struct members *t, const struct members_view *view, struct members_refusal *why);
-/* The join or replacement is given up. */
-void members_abort(struct members *t, double now);
+/* The join or replacement is given up. key: of corosync from then on, which who joined does not know; NULL = it stays.
+ */
+void members_abort(struct members *t, const uint8_t *key, double now);
 
 #endif

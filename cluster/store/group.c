@@ -254,6 +254,12 @@ int store_force_quorum(struct store *s)
 	return err;
 }
 
+uint32_t store_newest(const struct store *s)
+{
+	CHECK_OBJ(s, STORE_MAGIC);
+	return core_newest(s->core);
+}
+
 /* ---- questions ---- */
 
 size_t store_members(const struct store *s, uint32_t ids[CORE_MEMBERS_MAX])

@@ -174,11 +174,14 @@ const struct command cli_commands[] = {
 	{ "cluster join", "", 0, 0, OPT(LINK) | OPT(LISTEN) | OPT(VOTER_ONLY) | OPT(FORCE) | OPT(TOKEN_FILE),
 	  "make this node a member of a cluster",
 	  "postroad cluster join --token-file token --link 10.0.0.12  # on the machine itself, as root",
-	  "Its own configuration and state are given up for the cluster's. Returns when the node votes.",
+	  "Its own configuration and state are given up for the cluster's. Returns when the node votes, or "
+	  "when the join was given up, as after two minutes without the node.",
 	  cmd_cluster_join },
 	{ "cluster leave", "", 0, 0, OPT(YES) | OPT(FORCE), "take this node out of its cluster",
 	  "postroad node drain n3 --wait && postroad cluster leave --yes",
-	  "Refused while the node has a VIP, as connections to it would be cut; --force leaves all the same.",
+	  "Refused while the node has a VIP, as connections to it would be cut; --force leaves all the same. It "
+	  "keeps its configuration, without the VIPs. The only node of a cluster ends it by this: as after an `init` "
+	  "with a wrong address.",
 	  cmd_cluster_leave },
 	{ "cluster remove", "NODE", 1, 1, OPT(YES) | OPT(FORCE), "take a node out that may be away",
 	  "postroad cluster remove n3\n"

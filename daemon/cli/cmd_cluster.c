@@ -84,7 +84,10 @@ static void say_progress(const json_t *s, char last[256])
 	fprintf(stderr, "… %s\n", text);
 }
 
-static int await(struct cli *c, bool (*is_there)(const json_t *s, const char *node), const char *node)
+/* ret_gone: what is awaited ends as soon as this node is in no cluster any more, which is then said there and nowhere
+ * else; NULL = that is no end. */
+static int await_or_gone(struct cli *c, bool (*is_there)(const json_t *s, const char *node), const char *node,
+			 bool *ret_gone)
 {
 	struct timespec start, now, pause = { .tv_nsec = 500000000 };
 	long timeout = WAIT_SECONDS;
@@ -98,12 +101,14 @@ static int await(struct cli *c, bool (*is_there)(const json_t *s, const char *no
 		int rc = http_get(c, CLI_API "/cluster/members", &rp);
 		if (rc != EXIT_DONE)
 			return rc;
-		bool done = is_there(rp.json, node);
-		if (!done)
+		bool done = is_there(rp.json, node), gone = ret_gone != NULL && is_alone(rp.json, node);
+		if (!done && !gone)
 			say_progress(rp.json, last);
 		http_reply_fini(&rp);
-		if (done)
-			return EXIT_DONE;
+		if (gone)
+			*ret_gone = true;
+		if (done || gone)
+			return gone ? EXIT_FAILED : EXIT_DONE;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec >= timeout) {
 			cli_error("not there yet; `postroad cluster status` shows what it waits for");
@@ -111,6 +116,11 @@ static int await(struct cli *c, bool (*is_there)(const json_t *s, const char *no
 		}
 		nanosleep(&pause, NULL);
 	}
+}
+
+static int await(struct cli *c, bool (*is_there)(const json_t *s, const char *node), const char *node)
+{
+	return await_or_gone(c, is_there, node, NULL);
 }
 
 /* A member's file says so; one that cannot be written is no reason to be no member. */
@@ -150,6 +160,22 @@ int cmd_cluster_init(struct cli *c)
 	return rc;
 }
 
+/* It is in the table by now; that may give it up. */
+static int await_vote(struct cli *c, const json_t *answer)
+{
+	bool gone = false;
+	int rc = await_or_gone(c, is_settled, cli_str(answer, "node"), &gone);
+
+	if (rc == EXIT_DONE)
+		printf("%s is a member of the cluster %s and votes.\n", cli_str(answer, "node"),
+		       cli_str(answer, "cluster"));
+	if (!gone)
+		return rc;
+	write_node_file(answer, false);
+	cli_error("the join was given up, and this node is alone again; the log of the member that let it in says why");
+	return rc;
+}
+
 int cmd_cluster_join(struct cli *c)
 {
 	const char *file = c->options[OPT_TOKEN_FILE];
@@ -178,13 +204,10 @@ int cmd_cluster_join(struct cli *c)
 	if (rc != EXIT_DONE)
 		return rc;
 	write_node_file(rp.json, true);
-	char *node = xstrdup(cli_str(rp.json, "node")), *cluster = xstrdup(cli_str(rp.json, "cluster"));
+	json_t *answer = json_incref(rp.json);
 	http_reply_fini(&rp);
-	rc = await(c, is_settled, node);
-	if (rc == EXIT_DONE)
-		printf("%s is a member of the cluster %s and votes.\n", node, cluster);
-	free(node);
-	free(cluster);
+	rc = await_vote(c, answer);
+	json_decref(answer);
 	return rc;
 }
 
@@ -277,7 +300,8 @@ int cmd_cluster_revoke(struct cli *c)
 int cmd_cluster_leave(struct cli *c)
 {
 	struct http_reply rp;
-	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, without a configuration");
+	int rc = cli_confirm(
+		c, "take this node out of its cluster: it will stand alone, with its configuration but for the VIPs");
 
 	if (rc == EXIT_DONE)
 		rc = call(c, "POST",

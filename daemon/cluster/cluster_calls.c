@@ -156,7 +156,19 @@ static bool ask_one(const struct question *question, const struct peers_call_opt
 	return asked;
 }
 
-/* Calls `path` of each other node of the table, at most `max` of them. */
+/* Of a view that writes, all have one log: it is not there that this node was removed. */
+static bool has_this_log(const struct cluster_node *n, uint32_t id)
+{
+	uint32_t ids[CORE_MEMBERS_MAX];
+	size_t count = store_quorate(n->env.store) ? store_members(n->env.store, ids) : 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* Calls `path` of each other node of the table; /removed of those that can know of it. */
 static void ask_all(struct cluster_node *n, const char *path, json_t *stolen,
 		    void (*fn)(struct cluster_node *n, uint32_t id, json_t *answer))
 {
@@ -170,7 +182,7 @@ static void ask_all(struct cluster_node *n, const char *path, json_t *stolen,
 	cluster_json_write(stolen, &body);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct members_node *m = &t->list[i];
-		if (m->id == own || m->listen.sa.sa_family == 0)
+		if (m->id == own || m->listen.sa.sa_family == 0 || (anonymous && has_this_log(n, m->id)))
 			continue;
 		struct peers_call_options o = { .to = m->listen,
 						.id = m->id,
@@ -229,8 +241,9 @@ void cluster_ask(struct cluster_node *n)
 
 	n->asked_ms = clock_mono_ms();
 	ask_all(n, "/generation", json_pack("{s:o}", "seen", cluster_json_seen(&own)), on_generation);
-	if (!store_quorate(n->env.store))
-		ask_all(n, "/removed", json_pack("{s:o}", "seen", cluster_json_seen(&own)), on_removed);
+	/* Also while this node may write: of two, the tie-breaker writes alone, and a quorum may have been forced
+	 * without it. Who then removed it does not answer the question above. */
+	ask_all(n, "/removed", json_pack("{s:o}", "seen", cluster_json_seen(&own)), on_removed);
 }
 
 static void on_key(struct cluster_node *n, uint32_t id, json_t *j)

@@ -353,7 +353,7 @@ static void ask_if_due(struct cluster_node *n, const struct cluster_view *v, int
 {
 	int64_t pause = v->view.quorate ? CLUSTER_ASK_SELDOM_MS : CLUSTER_ASK_MS;
 
-	if ((v->view.quorate && n->action.what != MEMBERS_DO_ASK && n->asked) || now - n->asked_ms < pause)
+	if ((v->view.quorate && members_all_here(cluster_table(n), &v->view) && n->asked) || now - n->asked_ms < pause)
 		return;
 	cluster_ask(n);
 }

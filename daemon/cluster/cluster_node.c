@@ -228,7 +228,10 @@ bool cluster_end(struct cluster_node *n)
 		n->attached = false;
 	}
 	if (store_identity(n->env.store).cluster != 0) {
-		if (!n->env.leaving(n->env.arg) || store_leave(n->env.store) != 0)
+		if (!n->env.leaving(n->env.arg))
+			return false;
+		lost_alone(n);
+		if (store_leave(n->env.store) != 0)
 			return false;
 		n->env.left(n->env.arg);
 	}
@@ -258,6 +261,9 @@ static void watch_quorum(struct cluster_node *n)
 		cluster_warn_over(n, "cluster_removed");
 	}
 	n->quorate = quorate;
+	/* Who said so, of those that are away, says it no more. */
+	if (quorate && !n->purging && !cluster_said_removed(n))
+		cluster_warn_over(n, "cluster_removed");
 }
 
 /* A change of who is a member brings views of its own, and corosync's start one more. */

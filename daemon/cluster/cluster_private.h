@@ -89,7 +89,10 @@ struct cluster_node {
 	struct words words;
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
-	uint64_t generation;   /* of that log */
+	uint64_t generation; /* of that log */
+	uint32_t changes;    /* the node that the change in that table is of, and since when this process knows */
+	int64_t changes_since_ms;
+	uint64_t alone_from;   /* the first entry since nobody else was in the view, 0 = none */
 	struct members *heard; /* newer, by a call; NULL = none */
 	struct cluster_stamp heard_at;
 	bool heard_alone; /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
@@ -232,6 +235,12 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 
 /* ---- lost.c: what this node had written and the cluster's log lacks ---- */
 
+/* An entry is in force: whether anybody else can have it is noted. */
+void lost_note(struct cluster_node *n, const struct entry *e);
+/* This node is about to forget the log of a cluster that others go on with: what nobody else was there to see since the
+ * start is kept as lost, configurations first, as far as the store has it. Once for each entry. Blocks for two syncs.
+ */
+void lost_alone(struct cluster_node *n);
 /* Tells of it, or that there is nothing. */
 void lost_look(struct cluster_node *n);
 /* What came since the last call is on disk when this returns: blocks for two syncs. */
@@ -270,6 +279,7 @@ void forming_token_list(struct cluster_node *n, struct cluster_call *q);
 void forming_token_revoke(struct cluster_node *n, struct cluster_call *q);
 void forming_admit_stop(struct cluster_node *n);
 void forming_wait_stop(struct cluster_node *n);
+void forming_force_quorum(struct cluster_node *n, struct cluster_call *q);
 /* Cancels a join on the way. */
 void forming_stop(struct cluster_node *n);
 enum problem forming_problem(const struct members_refusal *why);

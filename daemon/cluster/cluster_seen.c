@@ -111,9 +111,11 @@ void cluster_look(const struct cluster_node *n, struct cluster_view *ret)
 	struct walk w = { .v = ret };
 
 	memset(ret, 0, sizeof(*ret));
-	ret->view = (struct members_view) {
-		.self = own.id, .quorate = store_quorate(n->env.store), .now = clock_wall(), .seen = ret->seen
-	};
+	ret->view = (struct members_view) { .self = own.id,
+					    .quorate = store_quorate(n->env.store),
+					    .now = clock_wall(),
+					    .change_age = (double)(now - n->changes_since_ms) / 1000,
+					    .seen = ret->seen };
 	add(ret, &own);
 	w.n = store_members(n->env.store, w.members);
 	report_view_each(n->env.view, now, add_row, &w);

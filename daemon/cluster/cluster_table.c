@@ -189,11 +189,22 @@ void cluster_settle(struct cluster_node *n)
 	n->unkept = true;
 }
 
+/* A change keeps its age when it gets another key, and with each step. The id of who joins is given once. */
+static void note_change(struct cluster_node *n)
+{
+	uint32_t node = n->table->change.kind == MEMBERS_NONE ? 0 : n->table->change.node;
+
+	if (node != n->changes)
+		n->changes_since_ms = clock_mono_ms();
+	n->changes = node;
+}
+
 void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 {
 	char *why = NULL;
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
+	lost_note(n, e);
 	if (e->kind != ENTRY_MEMBERSHIP)
 		return;
 	/* A bare one is of this log: what was heard may be of one that was made void. */
@@ -207,6 +218,7 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	n->table = t;
 	n->position = e->position;
 	n->generation = e->epoch >> 32;
+	note_change(n);
 	if (n->heard != NULL && !cluster_newer(n->heard_at, log_stamp(n)))
 		forget_heard(n);
 	/* With the next tick: many are told at once when this node comes back, and each costs two syncs. */
@@ -228,7 +240,7 @@ void cluster_node_reset(struct cluster_node *n)
 		members_free(n->table);
 	}
 	n->table = NULL;
-	n->position = n->generation = 0;
+	n->position = n->generation = n->alone_from = 0;
 }
 
 void cluster_forget_tables(struct cluster_node *n)
@@ -236,7 +248,7 @@ void cluster_forget_tables(struct cluster_node *n)
 	members_free(n->table);
 	members_free(n->heard);
 	n->table = n->heard = NULL;
-	n->position = n->generation = 0;
+	n->position = n->generation = n->alone_from = 0;
 	n->heard_at = (struct cluster_stamp) { 0 };
 	n->heard_alone = n->unkept = false;
 	n->words = (struct words) { 0 };

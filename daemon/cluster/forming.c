@@ -296,13 +296,20 @@ static void leave(struct cluster_node *n, struct cluster_call *q)
 	forming_change(n, q, members_leave(n->table, &v.view, v.view.self, NULL, &why), &why, "leave", NULL);
 }
 
-/* There is nobody to be told: only this node knows that it was to be a member. */
-static void leave_without_table(struct cluster_node *n, struct cluster_call *q)
+/* There is nobody to be told, and nothing to be written: corosync may never have come up, as by a wrong link. */
+static void leave_alone(struct cluster_node *n, struct cluster_call *q, const char *what)
 {
-	log_msg(LOG_LEVEL_NOTICE, "cluster", "an init or a join that ended without a table is given up");
+	log_msg(LOG_LEVEL_NOTICE, "cluster", "%s is given up", what);
 	n->purging = true;
 	cluster_call_answer(q, 200, forming_answer(n));
 	timer_set_in(n->env.loop, &n->tick, 1);
+}
+
+static bool is_only_member(const struct cluster_node *n)
+{
+	const struct members *t = cluster_table(n);
+
+	return t != NULL && t->n == 1 && t->list[0].id == store_identity(n->env.store).id;
 }
 
 /* The others have forgotten it, says one of them, and nothing can be written here. False: it is not so. */
@@ -337,22 +344,6 @@ static void cancel(struct cluster_node *n, struct cluster_call *q)
 	forming_change(n, q, members_cancel(n->table, &v.view, &why), &why, "give a change up", NULL);
 }
 
-static void force_quorum(struct cluster_node *n, struct cluster_call *q)
-{
-	if (store_identity(n->env.store).cluster == 0) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "This node is in no cluster.");
-		return;
-	}
-	int err = store_force_quorum(n->env.store);
-	if (err != 0) {
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "It cannot be forced now: %s", strerror(-err));
-		return;
-	}
-	log_msg(LOG_LEVEL_WARNING, "cluster_forced", "quorum was forced by %s", q->author);
-	n->env.event("cluster", json_pack("{s:s, s:s}", "what", "quorum forced", "author", q->author), n->env.arg);
-	cluster_call_answer(q, 202, forming_answer(n));
-}
-
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 {
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
@@ -371,9 +362,11 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 	else if (q->verb == CLUSTER_JOIN)
 		forming_join(n, q);
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
-		force_quorum(n, q);
+		forming_force_quorum(n, q);
 	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
-		leave_without_table(n, q);
+		leave_alone(n, q, "an init or a join that ended without a table");
+	else if (q->verb == CLUSTER_LEAVE && is_only_member(n))
+		leave_alone(n, q, "a cluster that has no other node");
 	else if ((q->verb == CLUSTER_LEAVE && leave_forgotten(n, q)) || !is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)

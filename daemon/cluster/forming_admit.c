@@ -62,7 +62,8 @@ static void on_committed(const struct store_result *r, void *arg)
 		propose(a);
 		return;
 	}
-	if (r->result == CORE_COMMITTED && n->table != NULL) {
+	/* Where this node has left meanwhile, there is nobody to join. */
+	if (r->result == CORE_COMMITTED && n->table != NULL && !n->purging) {
 		log_msg(LOG_LEVEL_NOTICE, "cluster_admitted", "node %s joins",
 			join_asked_question(a->asked)->node.name);
 		join_accept(a->asked, n->table, n->generation, n->position);
@@ -103,7 +104,7 @@ static void propose(struct admission *a)
 	struct members_refusal why;
 	struct cluster_view v;
 
-	if (n->table == NULL || !store_quorate(n->env.store)) {
+	if (n->table == NULL || n->purging || !store_quorate(n->env.store)) {
 		join_defer(a->asked, "The cluster has no quorum here.");
 		free(a);
 		return;

@@ -132,6 +132,61 @@ void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_fo
 	lost_look(n);
 }
 
+/* ---- what was written alone ---- */
+
+void lost_note(struct cluster_node *n, const struct entry *e)
+{
+	uint32_t ids[CORE_MEMBERS_MAX];
+
+	if (n->corosync == NULL)
+		return;
+	if (store_members(n->env.store, ids) > 1)
+		n->alone_from = 0;
+	else if (n->alone_from == 0)
+		n->alone_from = e->position;
+}
+
+struct alone {
+	uint64_t from, revisions[STORE_HISTORY_MAX]; /* newest first */
+	size_t n;
+};
+
+static void add_revision(const struct entry *e, void *arg)
+{
+	struct alone *a = arg;
+
+	if (e->position >= a->from && a->n < STORE_HISTORY_MAX)
+		a->revisions[a->n++] = e->revision;
+}
+
+static size_t give_up(struct cluster_node *n, const struct entry *e, uint64_t from)
+{
+	if (e == NULL || e->position < from)
+		return 0;
+	log_msg(LOG_LEVEL_NOTICE, "lost", "position %llu (%s) by %s (%s) may be in no other node's log",
+		(unsigned long long)e->position, kind_names[e->kind], e->author, e->comment);
+	cluster_node_lost(n, e, true);
+	return 1;
+}
+
+void lost_alone(struct cluster_node *n)
+{
+	struct alone a = { .from = n->alone_from };
+	size_t count = 0;
+
+	/* Where there is no other node, nobody goes on without it. */
+	if (a.from == 0 || n->table == NULL || n->table->n == 1)
+		return;
+	store_each_revision(n->env.store, add_revision, &a);
+	while (a.n > 0)
+		count += give_up(n, store_revision(n->env.store, a.revisions[--a.n]), a.from);
+	count += give_up(n, store_last(n->env.store, ENTRY_RUNTIME), a.from);
+	count += give_up(n, store_last(n->env.store, ENTRY_MEMBERSHIP), a.from);
+	n->alone_from = 0;
+	if (count > 0)
+		lost_keep(n);
+}
+
 /* ---- telling ---- */
 
 /* Without its document, which may be long and is last: nothing before it but texts and numbers, so that these bytes

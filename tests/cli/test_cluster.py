@@ -84,6 +84,17 @@ def test_join_reads_the_token_from_a_file(postroad, node, tmp_path):
     assert "secret" not in (sent.headers.get("Authorization") or "")
 
 
+def test_a_join_that_was_given_up_ends_at_once_and_unwrites_the_node_file(postroad, node, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("postroad1.secret\n")
+    file = node_file(tmp_path)
+    node["POST /api/v1/cluster/join"] = answer(file)
+    node[MEMBERS] = ALONE
+    result = postroad("cluster", "join", "--token-file", str(token), "--link", "10.0.0.11", "--timeout", "20")
+    assert result.code == 1 and "given up" in result.err and "not there yet" not in result.err
+    assert json.loads(file.read_text())["cluster"]["engine"] == "none"
+
+
 def test_join_without_a_token_asks_nobody(postroad, node):
     assert postroad("cluster", "join", "--link", "10.0.0.11").code == 2 and not node.calls
 

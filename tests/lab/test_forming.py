@@ -283,6 +283,43 @@ def test_of_two_the_tie_breaker_writes_alone_and_hands_over(bench):
 
 
 @pytest.mark.long
+@two
+def test_a_tie_breaker_that_was_removed_behind_its_back_is_told_and_lists_what_it_wrote(bench):
+    """It has a quorum of its own, and the others another key: only by a call can it learn of that."""
+    one, two_ = bench.nodes
+    tie = next(n for n in bench.nodes if product.status(one)["members"][n.name]["tie_breaker"])
+    other = two_ if tie is one else one
+    bench.lab.lan.cut(tie.name, "cluster")
+    await_status(tie, "is the single copy", lambda s: s["state"] == "ACTIVE" and s["single_copy"])
+    await_written(tie, 91)
+    await_status(other, "may not write", lambda s: s["state"] == "MINORITY")
+    product.ask(other, "POST", "force-quorum", {}, wanted=202)
+    await_written(other, 92)
+    product.ask(other, "DELETE", f"members/{tie.name}")
+    await_status(other, "is the only one", lambda s: list(s["members"]) == [other.name] and s["change"] is None)
+    assert product.status(tie)["state"] == "ACTIVE"
+    bench.lab.lan.plug_in(tie.name, "cluster")
+    await_status(tie, "stands alone", is_alone)
+    lost = product.ask(tie, "GET", "lost")
+    assert [e["kind"] for e in lost["entries"]] == ["runtime"], lost
+    product.join(tie, other)
+    await_weight(bench.nodes, 92)
+
+
+@pytest.mark.long
+@unformed
+def test_the_only_node_of_a_cluster_ends_it_and_keeps_its_configuration(bench):
+    one = bench.nodes[0]
+    before = one.call("GET", "/api/v1/config")[2]
+    product.init(one)
+    product.ask(one, "POST", "leave?force=true", {})  # it may have the VIP
+    await_status(one, "stands alone", is_alone)
+    until(lambda: Seen((c := one.call("GET", "/api/v1/config")[2]) == {k: v for k, v in before.items() if k != "vips"}, json.dumps(c)),
+          SECONDS, "its configuration is there, without VIPs")
+    product.form(bench.nodes)
+
+
+@pytest.mark.long
 @unformed
 def test_a_join_without_room_for_the_table_leaves_a_node_alone(bench):
     """It would be a member that reaches nobody after a restart."""

@@ -424,6 +424,25 @@ static void leaving_ends_a_join_that_ended_before_its_table(void **state)
 	leave_makes_a_node_alone_that_has_no_table(true);
 }
 
+/* Corosync never comes up, as after an init with a wrong address. */
+static void the_only_node_of_a_cluster_leaves_it(void **state)
+{
+	UNUSED(state);
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+	assert_false(store_quorate(t.store));
+	ask(CLUSTER_LEAVE, json_object());
+	assert_done();
+	UNTIL(store_identity(t.store).cluster == 0 && t.left == 1);
+	UNTIL(store_quorate(t.store));
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+	assert_true(says_it_is_in("c"));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -435,6 +454,7 @@ int main(void)
 		TEST(a_first_table_that_comes_late_makes_a_member),
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
+		TEST(the_only_node_of_a_cluster_leaves_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -356,6 +356,55 @@ static void what_a_majority_says_takes_the_place_of_what_one_alone_said(void **s
 	without_store();
 }
 
+/* A table in which a node joins, with a change of this generation. */
+static struct sbuf joining(uint32_t node, uint64_t generation)
+{
+	struct members *t = fixture_table(3, 1);
+	struct members_node *m = &t->list[t->n++];
+	struct sbuf out = { 0 };
+
+	*m = fixture_node(4, 1);
+	m->id = node;
+	m->state = MEMBERS_JOINING;
+	m->from = t->last_generation = generation;
+	t->next_id = node + 1;
+	t->change = (struct members_change) { .kind = MEMBERS_JOIN, .node = node, .generation = generation };
+	assert_null(members_check(t));
+	members_encode(t, &out);
+	members_free(t);
+	return out;
+}
+
+static bool is_old(void)
+{
+	struct cluster_view v;
+
+	cluster_look(&n, &v);
+	return v.view.change_age >= MEMBERS_JOIN_SEC;
+}
+
+/* Whatever the clocks of the others say. */
+static void a_change_has_the_age_since_it_was_seen_here(void **state)
+{
+	UNUSED(state);
+	with_store();
+	n.env.view = report_view_new();
+	apply(0, 41, joining(4, 6));
+	assert_false(is_old());
+	n.changes_since_ms -= (int64_t)MEMBERS_JOIN_SEC * 1000;
+	assert_true(is_old());
+	apply(0, 42, joining(4, 7)); /* another key */
+	assert_true(is_old());
+	apply(0, 43, joining(5, 8));
+	assert_false(is_old());
+	n.changes_since_ms -= (int64_t)MEMBERS_JOIN_SEC * 1000;
+	apply(0, 44, document(3, 44));
+	apply(0, 45, joining(5, 9));
+	assert_false(is_old());
+	report_view_free(n.env.view);
+	without_store();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +421,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_majority_says_takes_the_place_of_what_one_alone_said, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(one_alone_names_the_way_but_does_not_let_this_node_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_change_has_the_age_since_it_was_seen_here, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@ static char dir[64];
 static struct cluster_node node;
 static struct fixture_view here;
 static struct members *proposed;
-static unsigned fetched;
+static unsigned fetched, asked;
 
 /* ---- played ---- */
 
@@ -79,6 +79,7 @@ void cluster_warn_over(struct cluster_node *n, const char *key)
 void cluster_ask(struct cluster_node *n)
 {
 	UNUSED(n);
+	asked++;
 }
 
 void cluster_fetch_authority(struct cluster_node *n)
@@ -128,7 +129,7 @@ static int begin(void **state)
 	fixture_all_here(&here, t, 1);
 	node.table = members_rotate(t, &here.view, hash, &why);
 	members_free(t);
-	fetched = 0;
+	fetched = asked = 0;
 	return node.table == NULL || node.trust.ca == NULL;
 }
 
@@ -198,6 +199,19 @@ static void only_who_coordinates_makes_another_one(void **state)
 	assert_null(proposed);
 }
 
+/* It may have been removed by a quorum that was forced, and the change then waits for ever. */
+static void who_is_away_is_asked_also_while_a_change_waits_for_it(void **state)
+{
+	UNUSED(state);
+	node.asked = true;
+	node.asked_ms = clock_mono_ms() - CLUSTER_ASK_SELDOM_MS;
+	cluster_drive(&node);
+	assert_int_equal(asked, 0);
+	fixture_gone(&here, 3);
+	cluster_drive(&node);
+	assert_int_equal(asked, 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -205,6 +219,7 @@ int main(void)
 		T(a_key_that_is_lost_is_asked_for_and_then_another_one),
 		T(a_key_that_is_here_stays),
 		T(only_who_coordinates_makes_another_one),
+		T(who_is_away_is_asked_also_while_a_change_waits_for_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,8 +27,9 @@ static const char *key;
 
 /* How the request was answered. */
 static unsigned answers;
-static json_t *answer;                     /* of 200 */
-static int refused;                        /* enum problem */
+static json_t *answer; /* of 200 */
+static int refused;    /* enum problem */
+static char why_refused[512];
 static enum core_result result;            /* given to the API as it came */
 static char told[STORE_OPERATION_LEN + 1]; /* … with this operation */
 static int not_proposed;
@@ -45,8 +46,12 @@ void cluster_call_answer(struct cluster_call *q, int status, json_t *json)
 
 void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt, ...)
 {
+	va_list ap;
+
 	UNUSED(q);
-	UNUSED(fmt);
+	va_start(ap, fmt);
+	vsnprintf(why_refused, sizeof(why_refused), fmt, ap);
+	va_end(ap);
 	answers++;
 	refused = (int)p;
 }
@@ -118,6 +123,21 @@ int store_force_quorum(struct store *s)
 {
 	UNUSED(s);
 	return -EAGAIN;
+}
+
+static enum core_state state_now;
+static uint32_t newest;
+
+enum core_state store_state(const struct store *s)
+{
+	UNUSED(s);
+	return state_now;
+}
+
+uint32_t store_newest(const struct store *s)
+{
+	UNUSED(s);
+	return newest;
 }
 
 void store_operation_new(char out[STORE_OPERATION_LEN + 1])
@@ -365,6 +385,36 @@ static void who_waits_is_told_when_the_node_stops(void **state)
 	assert_int_equal(refused, PROBLEM_INTERNAL);
 }
 
+static void a_quorum_that_cannot_be_forced_is_refused_with_what_to_do(void **state)
+{
+	static const struct {
+		enum core_state state;
+		uint32_t newest;
+		const char *says;
+	} row[] = {
+		{ CORE_ACTIVE, 1, "has a quorum already" },
+		{ CORE_OFFLINE, 0, "Corosync does not run here" },
+		{ CORE_SYNC, 0, "try again" },
+		{ CORE_MINORITY, 2, "Run it on n2" },
+		{ CORE_MINORITY, 9, "Run it on node 9" },
+		{ CORE_MINORITY, 0, "Not all nodes in the view have spoken" },
+		{ CORE_MINORITY, 1, "has a vote" },
+	};
+	struct cluster_call q;
+
+	UNUSED(state);
+	quorate = false;
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		state_now = row[i].state;
+		newest = row[i].newest;
+		ask(&q, CLUSTER_FORCE_QUORUM, "");
+		assert_int_equal(answers, i + 1);
+		assert_int_equal(refused, PROBLEM_CONFLICT);
+		if (strstr(why_refused, row[i].says) == NULL)
+			fail_msg("row %zu: %s", i, why_refused);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -377,6 +427,7 @@ int main(void)
 		T(a_token_is_revoked_unless_it_was_used),
 		T(a_join_waits_a_moment_for_postroad_ha),
 		T(who_waits_is_told_when_the_node_stops),
+		T(a_quorum_that_cannot_be_forced_is_refused_with_what_to_do),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

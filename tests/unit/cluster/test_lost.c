@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include "daemon/cluster/cluster_private.h"
+#include "tests/unit/store/members_fixture.h"
+
+enum { WAIT_MS = 5000 };
 
 static char dir[64], path[96], warned[32];
 static struct node_config config = { .state_dir = dir };
@@ -110,12 +113,112 @@ static void the_documents_are_in_the_file(void **state)
 	assert_non_null(strstr(text, "\"document\":{\"password\":\"one\"}}\n"));
 }
 
+/* ---- a member that writes while nobody else is there ---- */
+
+static void on_applied(const struct entry *e, void *arg)
+{
+	UNUSED(arg);
+	lost_note(&n, e);
+}
+
+static void with_store(void)
+{
+	struct store_hooks hooks = { .applied = on_applied };
+	char *why = NULL, *warning = NULL;
+
+	n.env.store = store_open(dir, "n1", &why, &warning);
+	assert_non_null(n.env.store);
+	store_set_hooks(n.env.store, &hooks);
+	n.env.loop = loop_new();
+	timer_init(&n.tick, NULL, NULL);
+	assert_int_equal(store_start(n.env.store), 0);
+	assert_true(store_wait(n.env.store, WAIT_MS));
+}
+
+static void without_store(void)
+{
+	static const char *const names[] = { "store.log", "store.lock", "identity" };
+
+	timer_stop(&n.tick);
+	store_close(n.env.store);
+	loop_free(n.env.loop);
+	members_free(n.table);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *file = xasprintf("%s/%s", dir, names[i]);
+		unlink(file);
+		free(file);
+	}
+}
+
+static void on_written(const struct store_result *r, void *arg)
+{
+	UNUSED(arg);
+	assert_int_equal(r->result, CORE_COMMITTED);
+}
+
+static void put(enum entry_kind kind, const char *comment)
+{
+	struct store_write w = { .kind = kind,
+				 .author = "root",
+				 .comment = comment,
+				 .document = STR("{\"a\": 1}"),
+				 .expect_position = UINT64_MAX };
+
+	assert_int_equal(store_propose(n.env.store, &w, on_written, NULL), 0);
+	assert_true(store_wait(n.env.store, WAIT_MS));
+}
+
+static void what_was_written_alone_is_listed_when_the_cluster_went_on_without_it(void **state)
+{
+	static const char *const comments[] = { "one", "two", "drain" };
+	size_t all;
+
+	UNUSED(state);
+	with_store();
+	put(ENTRY_CONFIG, "before");
+	n.corosync = (void *)&n;
+	n.table = fixture_table(2, 1);
+	put(ENTRY_CONFIG, "one");
+	put(ENTRY_RUNTIME, "drain");
+	put(ENTRY_CONFIG, "two");
+	lost_alone(&n);
+	assert_string_equal(warned, "lost");
+	json_t *list = lost_entries(&n, &all);
+	assert_int_equal(all, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(json_string_value(json_object_get(json_array_get(list, i), "comment")),
+				    comments[i]);
+	json_decref(list);
+	/* Again, as the store was busy. */
+	lost_alone(&n);
+	json_decref(lost_entries(&n, &all));
+	assert_int_equal(all, 3);
+	n.corosync = NULL;
+	without_store();
+}
+
+static void of_a_cluster_of_one_nothing_is_lost(void **state)
+{
+	UNUSED(state);
+	with_store();
+	n.corosync = (void *)&n;
+	n.table = fixture_table(1, 1);
+	put(ENTRY_CONFIG, "one");
+	lost_alone(&n);
+	assert_int_not_equal(access(path, F_OK), 0);
+	n.corosync = NULL;
+	without_store();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(entries_are_listed_in_order_without_their_documents, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_of_another_is_counted_and_shows_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_documents_are_in_the_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_written_alone_is_listed_when_the_cluster_went_on_without_it,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(of_a_cluster_of_one_nothing_is_lost, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

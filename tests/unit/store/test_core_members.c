@@ -127,6 +127,30 @@ static void the_tie_breaker_moves_only_when_both_have_written(void **state)
 	assert_int_equal(state_of(2), CORE_MINORITY);
 }
 
+/* The third has no vote, and is all that is left of who saw the last write. */
+static void quorum_is_forced_where_the_newest_log_is(void **state)
+{
+	UNUSED(state);
+	fix_init(&f, 2, 1);
+	fix_start(&f, 3, false);
+	FIX_VIEW(&f, 1, 1, 2, 3);
+	fix_run(&f);
+	FIX_VIEW(&f, 2, 1, 3);
+	fix_run(&f);
+	assert_int_equal(fix_write(&f, 1, "a", STR("")), 0);
+	fix_run(&f);
+	assert_int_equal(f.nodes[0].result, CORE_COMMITTED);
+	FIX_VIEW(&f, 3, 2, 3);
+	assert_int_equal(core_newest(f.nodes[1].core), 0); /* nobody has spoken */
+	fix_run(&f);
+	assert_int_equal(state_of(2), CORE_MINORITY);
+	assert_int_equal(core_newest(f.nodes[1].core), 3);
+	assert_int_equal(core_force_quorum(f.nodes[1].core, WALL), -EAGAIN);
+	assert_int_equal(core_force_quorum(f.nodes[2].core, WALL), 0);
+	fix_run(&f);
+	assert_int_equal(state_of(2), CORE_ACTIVE);
+}
+
 static void a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost(void **state)
 {
 	UNUSED(state);
@@ -361,6 +385,7 @@ int main(void)
 		T(one_change_of_the_table_at_a_time),
 		T(a_table_whose_voters_are_not_there_is_refused),
 		T(the_tie_breaker_moves_only_when_both_have_written),
+		T(quorum_is_forced_where_the_newest_log_is),
 		T(a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost),
 		T(of_two_forced_quorums_that_meet_the_later_goes_on_and_the_other_joins_it),
 		T(a_quorum_is_forced_above_every_generation_heard_of_whatever_the_clock_says),

@@ -280,6 +280,7 @@ static void a_leave_or_removal_is_refused_where_nobody_could_decide(void **state
 	fixture_all_here(&v, t, 1);
 	assert_null(members_leave(t, &v.view, 1, NULL, &why));
 	assert_int_equal(why.code, MEMBERS_LAST);
+	assert_non_null(strstr(why.text, "remove the other nodes first"));
 	assert_null(members_remove(t, &v.view, 7, &r, &why));
 	assert_int_equal(why.code, MEMBERS_UNKNOWN);
 	members_free(t);
@@ -442,8 +443,11 @@ static void a_join_that_gets_nowhere_ends_after_two_minutes(void **state)
 			t = step(t, &v, 1, MEMBERS_DO_ACTIVATE);
 			install(t, &v, 1, true);
 		}
-		fixture_gone(&v, 2);
+		/* Its clock is ahead of that of the member which let it in. */
 		v.view.now += MEMBERS_JOIN_SEC;
+		expect_do(t, &v, 1, in_force ? MEMBERS_DO_WAIT : MEMBERS_DO_REPORT);
+		fixture_gone(&v, 2);
+		v.view.change_age = MEMBERS_JOIN_SEC;
 		t = step(t, &v, 1, MEMBERS_DO_ABORT);
 		if (in_force) {
 			assert_int_equal(t->change.kind, MEMBERS_REMOVE);
@@ -461,6 +465,68 @@ static void a_join_that_gets_nowhere_ends_after_two_minutes(void **state)
 		members_free(first);
 		members_free(with);
 		members_free(t);
+	}
+}
+
+/* Who used a stolen token has corosync's key, and the next one where there is one. */
+static void a_node_that_is_taken_out_while_it_joins_knows_no_key_that_stays(void **state)
+{
+	UNUSED(state);
+	static const uint8_t newest[MEMBERS_HASH_LEN] = { 9 };
+	static const struct {
+		bool replaces, in_force;
+		enum members_kind kind;
+	} row[] = { { false, false, MEMBERS_ROTATE },
+		    { false, true, MEMBERS_REMOVE },
+		    { true, false, MEMBERS_REMOVE },
+		    { true, true, MEMBERS_REMOVE } };
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct members *first = fixture_table(3, 1);
+		struct members *with = token_for(first, "aa", row[i].replaces ? "n3" : ""), *t;
+		struct members_node n = fixture_node(row[i].replaces ? 3 : 4, 1);
+		struct members_request r = { .token = "aa", .node = &n, .key = row[i].replaces ? new_key : NULL };
+		struct members_refusal why;
+		struct fixture_view v;
+
+		n.instance = 999;
+		fixture_all_here(&v, first, 1);
+		if (row[i].replaces)
+			fixture_gone(&v, 3);
+		t = members_join(with, &v.view, &r, &why);
+		v.seen[3] = (struct members_seen) { .id = 4, .instance = n.instance, .present = true };
+		v.view.n = 4;
+		for (uint32_t id = 1; id <= 4; id++)
+			stage(t, &v, id);
+		t = step(t, &v, 1, MEMBERS_DO_REPORT);
+		if (row[i].in_force)
+			t = step(t, &v, 1, MEMBERS_DO_ACTIVATE);
+		struct members *to =
+			members_remove(t, &v.view, 4, &(struct members_request) { .key = newest, .force = true }, &why);
+		assert_non_null(to);
+		assert_int_equal(to->change.kind, row[i].kind);
+		assert_true(to->change.rotates && to->change.forced && to->change.step == MEMBERS_PREPARE);
+		assert_memory_equal(to->change.key, newest, sizeof(newest));
+		assert_true(to->change.generation > t->change.generation);
+		fixture_gone(&v, 4);
+		v.view.quorate = true;
+		for (uint32_t id = 1; id <= 3; id++) {
+			install(to, &v, id, true);
+			stage(to, &v, id);
+		}
+		to = step(to, &v, 1, MEMBERS_DO_REPORT);
+		to = step(to, &v, 1, MEMBERS_DO_ACTIVATE);
+		assert_memory_equal(to->key, newest, sizeof(newest));
+		for (uint32_t id = 1; id <= 3; id++)
+			install(to, &v, id, true);
+		to = step(to, &v, 1, MEMBERS_DO_FINISH);
+		assert_null(members_find(to, 4));
+		assert_non_null(members_find_removed(to, 4, n.instance));
+		assert_int_equal(to->n, row[i].replaces ? 2 : 3);
+		members_free(first);
+		members_free(with);
+		members_free(t);
+		members_free(to);
 	}
 }
 
@@ -617,6 +683,7 @@ int main(void)
 		cmocka_unit_test(tokens_make_room_and_go),
 		cmocka_unit_test(a_join_goes_step_by_step_under_changing_coordinators),
 		cmocka_unit_test(a_join_that_gets_nowhere_ends_after_two_minutes),
+		cmocka_unit_test(a_node_that_is_taken_out_while_it_joins_knows_no_key_that_stays),
 		cmocka_unit_test(a_removal_waits_for_who_is_absent_and_may_be_widened_to_it),
 		cmocka_unit_test(a_new_machine_takes_the_name_of_a_dead_one),
 		cmocka_unit_test(of_two_voters_the_one_that_carries_mail_decides),

@@ -136,6 +136,7 @@ static void look(const struct world *w, const struct machine *me, struct fixture
 	v->view = (struct members_view) { .self = me != NULL ? me->id : 0,
 					  .quorate = key != NULL && is_quorate(w, key),
 					  .now = w->now,
+					  .change_age = w->now - w->t->change.started,
 					  .seen = v->seen };
 	for (size_t i = 0; i < MACHINES; i++) {
 		const struct machine *m = &w->m[i];
