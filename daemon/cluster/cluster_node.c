@@ -274,18 +274,21 @@ static void watch_views(struct cluster_node *n)
 	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
 }
 
-static void begin_as_member(struct cluster_node *n)
+/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone. */
+void cluster_cannot(struct cluster_node *n, char *why)
 {
-	char *why = NULL;
-
-	if (cluster_begin(n, &why))
-		return;
-	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
-	 */
 	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
 	free(n->cannot);
 	n->cannot = why;
 	n->start_told = false;
+}
+
+static void begin_as_member(struct cluster_node *n)
+{
+	char *why = NULL;
+
+	if (!cluster_begin(n, &why))
+		cluster_cannot(n, why);
 }
 
 static void start_as_member(struct cluster_node *n)

@@ -156,6 +156,8 @@ bool cluster_half_founded(const struct cluster_node *n);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
+/* It could not begin: `why` (stolen) is the warning `cluster` from now on. */
+void cluster_cannot(struct cluster_node *n, char *why);
 /* Who is believed, and where this node is called, by the files as they were loaded. False: *ret_why, as above. */
 bool cluster_listen(struct cluster_node *n, char **ret_why) MUST_CHECK;
 /* The reverse, for one that is no member any more: forgets keys, certificates and log. False: not yet, try again. */

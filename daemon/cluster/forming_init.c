@@ -26,8 +26,17 @@ struct founding {
 	struct sbuf document;
 };
 
+/* Keys that are in no table are of no use to a node that is in no cluster, and in the way of those of another one. Once
+ * it has a number, the table may come late and name them. */
+static void forget_keys(struct cluster_node *n)
+{
+	if (store_identity(n->env.store).cluster == 0)
+		trust_files_forget(&n->trust);
+}
+
 static void end(struct founding *f)
 {
+	forget_keys(f->n);
 	timer_stop(&f->again);
 	sbuf_fini(&f->document);
 	f->n->forming = false;
@@ -88,8 +97,8 @@ static void begin(struct founding *f)
 		cluster_call_answer(f->q, 200, forming_answer(n));
 	} else {
 		cluster_call_refuse(f->q, PROBLEM_INTERNAL, "%s", why);
+		cluster_cannot(n, why);
 	}
-	free(why);
 	end(f);
 }
 
@@ -179,6 +188,7 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_INVALID, "%s", why);
 		free(why);
 		free(f);
+		forget_keys(n);
 		return;
 	}
 	members_encode(t, &f->document);

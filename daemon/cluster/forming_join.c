@@ -45,6 +45,9 @@ static void end(struct cluster_join *j)
 static void refuse(struct cluster_join *j, enum problem p, const char *text)
 {
 	cluster_call_refuse(j->q, p, "%s", text);
+	/* What was written for a cluster that this node did not come to be in. */
+	if (store_identity(j->n->env.store).cluster == 0)
+		trust_files_forget(&j->n->trust);
 	end(j);
 }
 
@@ -69,6 +72,21 @@ static int write_files(const struct cluster_join *j, const struct join_answer *a
 	return err == 0 ? trust_files_write_key(t, a->key) : err;
 }
 
+/* All that a member begins with, before there is an identity: after it there is no way back, and without a table it
+ * would reach nobody after a crash. NULL = done, or what failed (the caller frees). */
+static char *keep(struct cluster_join *j, const struct join_answer *a)
+{
+	char *why = NULL;
+	int err = write_files(j, a);
+
+	if (err == 0)
+		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
+	if (err != 0)
+		return xstrdup(strerror(-err));
+	(void)!trust_files_load(&j->n->trust, &why);
+	return why;
+}
+
 static void begin(struct cluster_join *j)
 {
 	struct cluster_node *n = j->n;
@@ -77,7 +95,7 @@ static void begin(struct cluster_join *j)
 	cluster_heard(n, j->at, cluster_str(&j->table));
 	if (!cluster_begin(n, &why)) {
 		refuse(j, PROBLEM_INTERNAL, why);
-		free(why);
+		cluster_cannot(n, why);
 		return;
 	}
 	log_msg(LOG_LEVEL_NOTICE, "cluster_joined", "this node is number %u of the cluster %s", j->id,
@@ -122,12 +140,10 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 	}
 	members_encode(a->table, &j->table);
 	j->at = (struct cluster_stamp) { .generation = a->generation, .position = a->position };
-	int err = write_files(j, a);
-	/* Before there is an identity: without a table it would reach nobody after a crash. */
-	if (err == 0)
-		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
-	if (err != 0) {
-		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+	char *fault = keep(j, a);
+	if (fault != NULL) {
+		refuse(j, PROBLEM_INTERNAL, fault);
+		free(fault);
 		return;
 	}
 	j->answered = true;
@@ -217,5 +233,6 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 	}
 	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
 		return;
+	trust_files_forget(&n->trust); /* of an init that came to nothing: its ca.key fits no other authority */
 	ask(join_new(n, q), &w);
 }

@@ -22,6 +22,7 @@ enum { WAIT_MS = 20000 };
 static struct {
 	char *dir;
 	struct node_config config;
+	struct addr listen;
 	struct loop *loop;
 	struct store *store;
 	struct peers *peers;
@@ -181,21 +182,33 @@ static void turn(void)
 	(void)!store_wait(t.store, 0);
 }
 
-static void ask(enum cluster_verb verb, json_t *body)
+static void begin_to_ask(enum cluster_verb verb, json_t *body)
 {
 	t.status = 0;
 	t.call = (struct cluster_call) { .verb = verb, .body = body, .author = "test" };
 	cluster_node_call(t.node, &t.call);
+}
+
+static void ask(enum cluster_verb verb, json_t *body)
+{
+	begin_to_ask(verb, body);
+	UNTIL(t.status != 0);
+}
+
+static void init_begins(const char *name)
+{
+	begin_to_ask(CLUSTER_INIT, json_pack("{s:s, s:[s], s:b}", "name", name, "links", "127.0.0.1", "force", 1));
+}
+
+static void init_called(const char *name)
+{
+	init_begins(name);
 	UNTIL(t.status != 0);
 }
 
 static void init(void)
 {
-	struct addr at = free_port();
-	char listen[ADDR_TEXT_MAX];
-
-	ask(CLUSTER_INIT, json_pack("{s:s, s:[s], s:s, s:b}", "name", "c", "links", "127.0.0.1", "listen",
-				    addr_format(&at, listen), "force", 1));
+	init_called("c");
 }
 
 static void assert_done(void)
@@ -303,7 +316,10 @@ static int setup(void **state)
 	memset(&t, 0, sizeof(t));
 	t.dir = xasprintf("%s/postroad-node-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(t.dir));
-	t.config = (struct node_config) { .node = "n1", .state_dir = t.dir };
+	t.listen = free_port();
+	t.config = (struct node_config) {
+		.node = "n1", .state_dir = t.dir, .cluster_listen = &t.listen, .n_cluster_listen = 1
+	};
 	return 0;
 }
 
@@ -424,6 +440,57 @@ static void leaving_ends_a_join_that_ended_before_its_table(void **state)
 	leave_makes_a_node_alone_that_has_no_table(true);
 }
 
+static bool is_there(const char *name)
+{
+	char *path = xasprintf("%s/%s", t.dir, name);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+static void write_file(const char *name)
+{
+	char *path = xasprintf("%s/%s", t.dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+	assert_true(fd >= 0 && close(fd) == 0);
+	free(path);
+}
+
+/* With an authority's key left behind, the authority of a cluster that is joined later could not be loaded. */
+static void an_init_that_is_refused_leaves_no_keys(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_called("_mx"); /* good for a certificate, not for a table */
+	assert_int_equal(t.status, -1);
+	assert_false(is_there("trust/ca.key"));
+	init();
+	assert_done();
+}
+
+static void a_join_forgets_the_keys_of_what_came_to_nothing(void **state)
+{
+	UNUSED(state);
+	node_start();
+	write_file("trust/ca.key");
+	ask(CLUSTER_JOIN, json_pack("{s:s, s:[s], s:b}", "token", "none", "links", "127.0.0.1", "force", 1));
+	assert_int_equal(t.status, -1);
+	assert_false(is_there("trust/ca.key"));
+}
+
+static void an_init_whose_files_are_no_use_says_that_it_cannot_take_part(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_begins("c");
+	remove_file("trust");
+	UNTIL(t.status != 0);
+	assert_int_equal(t.status, -1);
+	UNTIL(t.warned > 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -435,6 +502,9 @@ int main(void)
 		TEST(a_first_table_that_comes_late_makes_a_member),
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
+		TEST(an_init_that_is_refused_leaves_no_keys),
+		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
+		TEST(an_init_whose_files_are_no_use_says_that_it_cannot_take_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
