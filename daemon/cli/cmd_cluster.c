@@ -277,7 +277,8 @@ int cmd_cluster_revoke(struct cli *c)
 int cmd_cluster_leave(struct cli *c)
 {
 	struct http_reply rp;
-	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, without a configuration");
+	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, with the cluster's "
+				"configuration but for its virtual addresses");
 
 	if (rc == EXIT_DONE)
 		rc = call(c, "POST", CLI_API "/cluster/leave", json_object(), &rp);

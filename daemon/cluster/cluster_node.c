@@ -47,14 +47,16 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
 	return true;
 }
 
-bool cluster_node_votes_only(const struct cluster_node *n)
+bool cluster_node_votes_only(const struct cluster_node *n, bool before)
 {
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	struct store_identity id = store_identity(n->env.store);
 	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
 	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
 
-	return me != NULL && me->voter_only;
+	if (id.cluster == 0)
+		return false;
+	return me != NULL ? me->voter_only : before;
 }
 
 enum cluster_standing cluster_node_standing(const struct cluster_node *n)
