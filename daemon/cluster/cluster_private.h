@@ -101,6 +101,8 @@ struct cluster_node {
 	bool lost_unkept; /* what was lost may not be on disk yet */
 	bool start_told;  /* what was found at the start */
 	bool lacks_table; /* as was told */
+	bool unlistened;  /* an address for calls could not be had; tried again at … */
+	int64_t listen_ms;
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */

@@ -29,6 +29,7 @@ static struct {
 	struct report_view *view;
 	struct cluster_node *node;
 	unsigned warned, purged, left;
+	bool unlistened, unreadable; /* as is warned of now */
 	/* of the last call */
 	int status; /* 0 = not answered; -1 = refused */
 	char why[512];
@@ -88,6 +89,10 @@ static void warn(const char *key, const char *text, void *arg)
 {
 	UNUSED(arg);
 	t.warned += text != NULL && strcmp(key, "cluster") == 0;
+	if (strcmp(key, "cluster_listen") == 0)
+		t.unlistened = text != NULL;
+	if (strcmp(key, "members") == 0)
+		t.unreadable = text != NULL;
 }
 
 static void event(const char *type, json_t *data, void *arg)
@@ -491,6 +496,54 @@ static void an_init_whose_files_are_no_use_says_that_it_cannot_take_part(void **
 	UNTIL(t.warned > 0);
 }
 
+/* Another program has the port. */
+static int occupy(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_true(fd >= 0 && bind(fd, &t.listen.sa, addr_len(&t.listen)) == 0 && listen(fd, 1) == 0);
+	return fd;
+}
+
+static bool can_be_called(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool can = connect(fd, &t.listen.sa, addr_len(&t.listen)) == 0;
+
+	close(fd);
+	return can;
+}
+
+static void an_address_that_was_taken_is_listened_at_when_it_is_free(void **state)
+{
+	UNUSED(state);
+	int fd = occupy();
+
+	node_start();
+	init();
+	assert_done();
+	assert_true(t.unlistened);
+	close(fd);
+	assert_false(can_be_called());
+	UNTIL(can_be_called());
+	assert_false(t.unlistened);
+}
+
+static void leaving_ends_what_was_warned_of(void **state)
+{
+	UNUSED(state);
+	node_half_made(true);
+	int fd = occupy();
+	node_start();
+	cluster_node_applied(t.node, &(struct entry) { .kind = ENTRY_MEMBERSHIP, .document = STR("none") });
+	assert_true(t.unreadable && t.unlistened);
+	ask(CLUSTER_LEAVE, json_object());
+	UNTIL(store_identity(t.store).cluster == 0);
+	assert_false(t.unreadable || t.unlistened);
+	close(fd);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -503,6 +556,8 @@ int main(void)
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
 		TEST(an_init_that_is_refused_leaves_no_keys),
+		TEST(an_address_that_was_taken_is_listened_at_when_it_is_free),
+		TEST(leaving_ends_what_was_warned_of),
 		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
 		TEST(an_init_whose_files_are_no_use_says_that_it_cannot_take_part),
 	};
