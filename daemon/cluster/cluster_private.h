@@ -256,12 +256,15 @@ struct forming_where {
 	struct addr listen;
 };
 bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret) MUST_CHECK;
-/* Looks at this machine. False: answered. */
-bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
+/* Looks at this machine. False: answered. Else *ret_passed_over (the caller's) has sentences about what is wrong and
+ * was passed over by force, which was logged. */
+bool forming_preflight(struct cluster_call *q, const struct forming_where *w, json_t **ret_passed_over) MUST_CHECK;
 /* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
 bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+/* … and of what was passed over. */
+json_t *forming_answer_forced(const struct cluster_node *n, json_t *passed_over);
 /* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as
  * a text; NULL = none. */
 void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,

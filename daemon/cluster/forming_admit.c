@@ -171,9 +171,12 @@ static bool is_fit(struct admission *a, const struct reach_pair *pairs, size_t n
 		f->links[i].peer_reached = pairs[i].reached;
 	size_t count = preflight_judge(f, list);
 	for (size_t i = 0; i < count; i++) {
-		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s: %s", q->node.name, list[i].id,
-			list[i].text);
-		if (list[i].severity != PREFLIGHT_ERROR || q->force || !fit)
+		bool forced = list[i].severity == PREFLIGHT_ERROR && q->force;
+		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s%s: %s", q->node.name,
+			forced ? "passed over by --force: " : "", list[i].id, list[i].text);
+		if (forced)
+			join_asked_pass_over(a->asked, list[i].text);
+		if (list[i].severity != PREFLIGHT_ERROR || forced || !fit)
 			continue;
 		why->code = MEMBERS_CONFLICT;
 		snprintf(why->text, sizeof(why->text), "%s", list[i].text);

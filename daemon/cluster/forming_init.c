@@ -24,6 +24,7 @@ struct founding {
 	unsigned tries;
 	uint64_t number;
 	struct sbuf document;
+	json_t *passed_over;
 };
 
 /* Keys that are in no table are of no use to a node that is in no cluster, and in the way of those of another one. Once
@@ -39,6 +40,7 @@ static void end(struct founding *f)
 	forget_keys(f->n);
 	timer_stop(&f->again);
 	sbuf_fini(&f->document);
+	json_decref(f->passed_over);
 	f->n->forming = false;
 	free(f);
 }
@@ -94,7 +96,7 @@ static void begin(struct founding *f)
 		log_msg(LOG_LEVEL_NOTICE, "cluster_founded", "this node is the first of the cluster %s",
 			cluster_table(n)->cluster);
 		n->env.event("cluster", json_pack("{s:s}", "what", "founded"), n->env.arg);
-		cluster_call_answer(f->q, 200, forming_answer(n));
+		cluster_call_answer(f->q, 200, forming_answer_forced(n, f->passed_over));
 	} else {
 		cluster_call_refuse(f->q, PROBLEM_INTERNAL, "%s", why);
 		cluster_cannot(n, why);
@@ -167,6 +169,7 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 {
 	const char *name = json_string_value(json_object_get(q->body, "name"));
 	struct forming_where w;
+	json_t *passed_over;
 	char *why = NULL;
 
 	if (store_identity(n->env.store).cluster != 0 && !cluster_half_founded(n)) {
@@ -178,17 +181,20 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "A write is under way on this node: try again.");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w, &passed_over))
 		return;
+	if (!forming_clean(n, q)) {
+		json_decref(passed_over);
+		return;
+	}
 	struct founding *f = xcalloc(1, sizeof(*f));
-	*f = (struct founding) { .n = n, .q = q };
+	*f = (struct founding) { .n = n, .q = q, .passed_over = passed_over };
 	timer_init(&f->again, found, f);
 	struct members *t = first_table(n, name != NULL ? name : "postroad", &w, f, &why);
 	if (t == NULL) {
 		cluster_call_refuse(q, PROBLEM_INVALID, "%s", why);
 		free(why);
-		free(f);
-		forget_keys(n);
+		end(f);
 		return;
 	}
 	members_encode(t, &f->document);

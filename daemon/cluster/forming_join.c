@@ -26,6 +26,7 @@ struct cluster_join {
 	struct cluster_stamp at; /* of the table */
 	uint32_t id;
 	struct sbuf table;           /* the document */
+	json_t *passed_over;         /* by force, here and by the member that was asked */
 	struct reach_answers *reach; /* at the ports that corosync will have, while a member looks at this node */
 	struct timer again;
 	unsigned tries;
@@ -38,6 +39,7 @@ static void end(struct cluster_join *j)
 	reach_answer_end(j->reach);
 	trust_wipe(&j->key);
 	sbuf_fini(&j->table);
+	json_decref(j->passed_over);
 	j->n->join = NULL;
 	free(j);
 }
@@ -101,7 +103,7 @@ static void begin(struct cluster_join *j)
 	log_msg(LOG_LEVEL_NOTICE, "cluster_joined", "this node is number %u of the cluster %s", j->id,
 		cluster_table(n) == NULL ? "?" : cluster_table(n)->cluster);
 	n->env.event("cluster", json_pack("{s:s}", "what", "joined"), n->env.arg);
-	cluster_call_answer(j->q, 200, forming_answer(n));
+	cluster_call_answer(j->q, 200, forming_answer_forced(n, j->passed_over));
 	end(j);
 }
 
@@ -138,6 +140,8 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
 	}
+	if (a->passed_over != NULL)
+		json_array_extend(j->passed_over, a->passed_over);
 	members_encode(a->table, &j->table);
 	j->at = (struct cluster_stamp) { .generation = a->generation, .position = a->position };
 	char *fault = keep(j, a);
@@ -165,11 +169,11 @@ static struct reach_answers *answer_at(struct loop *l, const struct forming_wher
 	return reach_answer(l, at, w->n_links);
 }
 
-static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q)
+static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q, json_t *passed_over)
 {
 	struct cluster_join *j = xcalloc(1, sizeof(*j));
 
-	*j = (struct cluster_join) { .n = n, .q = q };
+	*j = (struct cluster_join) { .n = n, .q = q, .passed_over = passed_over };
 	timer_init(&j->again, become, j);
 	n->join = j;
 	random_bytes(&j->instance, sizeof(j->instance));
@@ -221,6 +225,7 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 void forming_join(struct cluster_node *n, struct cluster_call *q)
 {
 	struct forming_where w;
+	json_t *passed_over;
 
 	if (store_identity(n->env.store).cluster != 0) {
 		cluster_call_refuse(q, PROBLEM_CONFLICT,
@@ -231,8 +236,12 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_INVALID, "\"token\" is missing");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w, &passed_over))
 		return;
+	if (!forming_clean(n, q)) {
+		json_decref(passed_over);
+		return;
+	}
 	trust_files_forget(&n->trust); /* of an init that came to nothing: its ca.key fits no other authority */
-	ask(join_new(n, q), &w);
+	ask(join_new(n, q, passed_over), &w);
 }

@@ -33,6 +33,7 @@ static struct {
 	/* of the last call */
 	int status; /* 0 = not answered; -1 = refused */
 	char why[512];
+	size_t passed_over;
 	struct cluster_call call;
 } t;
 
@@ -41,6 +42,7 @@ static struct {
 void cluster_call_answer(struct cluster_call *q, int status, json_t *json)
 {
 	json_decref(q->body);
+	t.passed_over = json_array_size(json_object_get(json, "passed_over"));
 	json_decref(json);
 	t.status = status;
 }
@@ -496,6 +498,63 @@ static void an_init_whose_files_are_no_use_says_that_it_cannot_take_part(void **
 	UNTIL(t.warned > 0);
 }
 
+static bool can_be_called(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool can = connect(fd, &t.listen.sa, addr_len(&t.listen)) == 0;
+
+	close(fd);
+	return can;
+}
+
+static void init_at(const char *listen, bool force)
+{
+	ask(CLUSTER_INIT, json_pack("{s:[s], s:s, s:b}", "links", "127.0.0.1", "listen", listen, "force", force));
+}
+
+static void an_address_that_nobody_can_call_is_refused(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_at("0.0.0.0", true);
+	assert_int_equal(t.status, -1);
+	init_at("[::]:8426", true);
+	assert_int_equal(t.status, -1);
+	init_at("192.0.2.77", false);
+	assert_non_null(strstr(t.why, "would call 192.0.2.77:8426"));
+	init_at("127.0.0.2", false);
+	assert_non_null(strstr(t.why, "cannot call 127.0.0.2:8426"));
+}
+
+static void a_node_that_listens_everywhere_is_called_at_its_link(void **state)
+{
+	char listen[ADDR_TEXT_MAX];
+	struct addr at;
+
+	UNUSED(state);
+	assert_true(addr_parse_ip("0.0.0.0", &at));
+	addr_set_port(&at, addr_port(&t.listen));
+	t.config.cluster_listen = &at;
+	node_start();
+	init();
+	assert_done();
+	json_t *s = cluster_node_status(t.node);
+	json_t *me = json_object_get(json_object_get(s, "members"), "n1");
+	assert_string_equal(json_string_value(json_object_get(me, "listen")), addr_format(&t.listen, listen));
+	json_decref(s);
+	assert_true(can_be_called());
+	node_stop();
+}
+
+static void what_force_passes_over_is_told(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init();
+	assert_done();
+	assert_true(t.passed_over >= 1); /* a link on loopback */
+}
+
 /* Another program has the port. */
 static int occupy(void)
 {
@@ -504,15 +563,6 @@ static int occupy(void)
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
 	assert_true(fd >= 0 && bind(fd, &t.listen.sa, addr_len(&t.listen)) == 0 && listen(fd, 1) == 0);
 	return fd;
-}
-
-static bool can_be_called(void)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool can = connect(fd, &t.listen.sa, addr_len(&t.listen)) == 0;
-
-	close(fd);
-	return can;
 }
 
 static void an_address_that_was_taken_is_listened_at_when_it_is_free(void **state)
@@ -556,6 +606,9 @@ int main(void)
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
 		TEST(an_init_that_is_refused_leaves_no_keys),
+		TEST(an_address_that_nobody_can_call_is_refused),
+		TEST(a_node_that_listens_everywhere_is_called_at_its_link),
+		TEST(what_force_passes_over_is_told),
 		TEST(an_address_that_was_taken_is_listened_at_when_it_is_free),
 		TEST(leaving_ends_what_was_warned_of),
 		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
