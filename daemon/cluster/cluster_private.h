@@ -261,6 +261,11 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w, json_t **ret_passed_over) MUST_CHECK;
 /* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
 bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
+/* forming_words.c: sentences about an error of the disk (errno or -errno), a write that was not committed, and
+ * store_found() or store_join(). The caller frees. */
+char *forming_disk(int err);
+char *forming_unwritten(const struct store_result *r, const char *otherwise);
+char *forming_unbecome(int err, int disk_error);
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
 /* … and of what was passed over. */

@@ -67,7 +67,9 @@ static void on_committed(const struct store_result *r, void *arg)
 			join_asked_question(a->asked)->node.name);
 		join_accept(a->asked, n->table, n->generation, n->position);
 	} else {
-		join_defer(a->asked, "It could not be written down in time.");
+		char *why = forming_unwritten(r, "It could not be written down in time.");
+		join_defer(a->asked, why);
+		free(why);
 	}
 	free(a);
 }
@@ -124,7 +126,9 @@ static void propose(struct admission *a)
 	int err = cluster_propose(n, to, &p);
 	if (err == 0)
 		return;
-	join_defer(a->asked, strerror(-err));
+	char *text = forming_unbecome(err, store_disk_error(n->env.store));
+	join_defer(a->asked, err == -EBUSY ? "Too many writes are under way on this node: ask again." : text);
+	free(text);
 	free(a);
 }
 

@@ -53,6 +53,12 @@ static void refuse(struct cluster_join *j, enum problem p, const char *text)
 	end(j);
 }
 
+static void refuse_stolen(struct cluster_join *j, char *text)
+{
+	refuse(j, PROBLEM_INTERNAL, text);
+	free(text);
+}
+
 void forming_stop(struct cluster_node *n)
 {
 	/* One that waits for its answer gets it when the calls end. */
@@ -84,7 +90,7 @@ static char *keep(struct cluster_join *j, const struct join_answer *a)
 	if (err == 0)
 		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
 	if (err != 0)
-		return xstrdup(strerror(-err));
+		return forming_disk(err);
 	(void)!trust_files_load(&j->n->trust, &why);
 	return why;
 }
@@ -117,7 +123,7 @@ static void become(void *arg)
 	if (err == -EBUSY && ++j->tries < BECOME_TRIES)
 		timer_set_in(n->env.loop, &j->again, BECOME_AGAIN_MS);
 	else if (err != 0)
-		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+		refuse_stolen(j, forming_unbecome(err, store_disk_error(n->env.store)));
 	else
 		begin(j);
 }
@@ -146,8 +152,7 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 	j->at = (struct cluster_stamp) { .generation = a->generation, .position = a->position };
 	char *fault = keep(j, a);
 	if (fault != NULL) {
-		refuse(j, PROBLEM_INTERNAL, fault);
-		free(fault);
+		refuse_stolen(j, fault);
 		return;
 	}
 	j->answered = true;

@@ -15,7 +15,7 @@
 #include "cluster/journal/identity.h"
 #include "cluster/members/change.h"
 #include "daemon/base/clock.h"
-#include "daemon/cluster/cluster_node.h"
+#include "daemon/cluster/cluster_private.h"
 
 enum { WAIT_MS = 20000 };
 
@@ -33,6 +33,7 @@ static struct {
 	/* of the last call */
 	int status; /* 0 = not answered; -1 = refused */
 	char why[512];
+	enum problem problem;
 	size_t passed_over;
 	struct cluster_call call;
 } t;
@@ -51,7 +52,7 @@ void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt
 {
 	va_list ap;
 
-	UNUSED(p);
+	t.problem = p;
 	va_start(ap, fmt);
 	vsnprintf(t.why, sizeof(t.why), fmt, ap);
 	va_end(ap);
@@ -555,6 +556,39 @@ static void what_force_passes_over_is_told(void **state)
 	assert_true(t.passed_over >= 1); /* a link on loopback */
 }
 
+static void an_init_that_a_disk_ends_says_so(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_called("_mx");
+	assert_int_equal(t.problem, PROBLEM_INVALID);
+	remove_file("trust");
+	init();
+	assert_int_equal(t.problem, PROBLEM_INTERNAL);
+	assert_non_null(strstr(t.why, "The disk of this node: No such file or directory;"));
+}
+
+static void assert_says(char *text, const char *part)
+{
+	assert_non_null(strstr(text, part));
+	free(text);
+}
+
+static void a_log_that_does_not_take_a_write_says_why(void **state)
+{
+	UNUSED(state);
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_FULL, .error = -ENOSPC }, "late"),
+		    "The disk of this node: No space left on device; make room");
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_UNKNOWN, .error = -EIO }, "late"),
+		    "Input/output error");
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_UNKNOWN }, "late"), "late");
+	assert_says(forming_unbecome(-EBUSY, 0), "see what keeps its disk");
+	assert_says(forming_unbecome(-ENOTCONN, 0), "`postroad status`");
+	assert_says(forming_unbecome(-ENOTCONN, -ENOSPC), "No space left on device");
+	assert_says(forming_unbecome(-EALREADY, 0), "`postroad cluster leave`");
+	assert_says(forming_unbecome(-ENOSPC, 0), "No space left on device");
+}
+
 /* Another program has the port. */
 static int occupy(void)
 {
@@ -609,6 +643,8 @@ int main(void)
 		TEST(an_address_that_nobody_can_call_is_refused),
 		TEST(a_node_that_listens_everywhere_is_called_at_its_link),
 		TEST(what_force_passes_over_is_told),
+		TEST(an_init_that_a_disk_ends_says_so),
+		TEST(a_log_that_does_not_take_a_write_says_why),
 		TEST(an_address_that_was_taken_is_listened_at_when_it_is_free),
 		TEST(leaving_ends_what_was_warned_of),
 		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
