@@ -129,6 +129,7 @@ struct view {
 	bool following, active;
 	struct list proposals;
 	size_t n_proposals;
+	uint64_t own_taken, own_epoch; /* the donor's own proposals, up to this ticket: taken when they were sent */
 };
 
 struct own { /* a proposal of this node */
@@ -230,6 +231,8 @@ void adopt_on_suffix(struct core *c, struct member *m, uint64_t epoch, struct st
 void order_on_propose(struct core *c, struct member *m, struct str body);
 void order_on_order(struct core *c, struct member *m, uint64_t epoch, struct str body);
 void order_on_answer(struct core *c, struct member *m, uint64_t epoch, struct str body);
+/* This node has just sent it: as a donor it need not hear it before it gives it a place. */
+void order_own(struct core *c, uint64_t ticket, struct str body);
 void order_pending(struct core *c);
 void order_clear(struct core *c);
 

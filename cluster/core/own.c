@@ -41,6 +41,7 @@ static void send(struct core *c, struct own *o)
 	o->sent = o->sent_ever = true;
 	sbuf_add(&body, o->bytes.p, o->bytes.n);
 	lanes_send(c, WIRE_PROPOSE, c->view.epoch, &body);
+	order_own(c, o->ticket, (struct str) { o->bytes.p, o->bytes.n });
 }
 
 /* Held to what the log knows: what it holds is waited for, the rest is asked (again). */
@@ -179,8 +180,8 @@ int core_propose(struct core *c, const struct core_proposal *p, uint64_t *ret_ti
 	list_append(&c->own, &o->link);
 	c->n_own++;
 	c->own_bytes += o->bytes.n;
+	writes_probe(c); /* somebody wants to write: no reason to wait for the next attempt's time */
 	if (c->state == CORE_ACTIVE)
 		send(c, o);
-	writes_probe(c); /* somebody wants to write: no reason to wait for the next attempt's time */
 	return 0;
 }

@@ -13,8 +13,7 @@ struct report_view;
 
 enum {
 	REPORT_FRESH_MS = 3000,
-	REPORT_SILENT_MS =
-		6000, /* an alarm: longer than a ring takes to be without one of its nodes, as nobody is heard then */
+	REPORT_SILENT_MS = 8000, /* an alarm; a ring that forms anew is silent for up to 5 s */
 	REPORT_GONE_MS = 10000,
 	REPORT_VIP_TWICE_MS = 1000,
 	REPORT_VIP_NOWHERE_MS = 10000,

@@ -161,9 +161,34 @@ void res_cluster_join(struct call *c)
 	ask(c, CLUSTER_JOIN, "token,links,listen,voter_only,force");
 }
 
+struct held {
+	char name[REPORT_NAME_MAX + 1]; /* of a VIP that is on this node; empty = none */
+};
+
+static void find_held(const struct report_row *row, void *arg)
+{
+	struct held *h = arg;
+
+	for (size_t i = 0; row->own && row->report != NULL && i < row->report->n_vips; i++)
+		if (row->report->vips[i].kernel)
+			report_text(h->name, sizeof(h->name), row->report->vips[i].name);
+}
+
+/* A node that leaves drops its VIPs at once: connections to them would be cut. */
 void res_cluster_leave(struct call *c)
 {
-	ask_write(c, CLUSTER_LEAVE, "");
+	struct api *a = c->api;
+	struct held h = { "" };
+
+	if (!call_flag(c, "force") && a->env.view != NULL && store_identity(a->env.store).cluster != 0)
+		report_view_each(a->env.view, loop_now_ms(a->env.loop), find_held, &h);
+	if (h.name[0] == '\0')
+		ask_write(c, CLUSTER_LEAVE, "");
+	else
+		call_problem(c, PROBLEM_CONFLICT, NULL,
+			     "VIP %s is on this node, and its connections would be cut: `postroad node drain %s "
+			     "--wait` first, or force=true",
+			     h.name, a->env.node->node);
 }
 
 void res_cluster_remove(struct call *c)

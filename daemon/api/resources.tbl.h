@@ -51,7 +51,8 @@ RESOURCE(GET, "/api/v1/cluster/tokens", ROLE_ADMIN, res_cluster_tokens, "", "",
 RESOURCE(DELETE, "/api/v1/cluster/tokens/{token}", ROLE_ADMIN, res_cluster_token_revoke, "", "", "Revoke a token")
 RESOURCE(POST, "/api/v1/cluster/join", ROLE_ADMIN, res_cluster_join, "", JSON_TYPE,
 	 "Make this node a member of an existing cluster")
-RESOURCE(POST, "/api/v1/cluster/leave", ROLE_ADMIN, res_cluster_leave, "", JSON_TYPE, "Take this node out of its cluster")
+RESOURCE(POST, "/api/v1/cluster/leave", ROLE_ADMIN, res_cluster_leave, "force", JSON_TYPE,
+	 "Take this node out of its cluster; 409 while it has a VIP, without `force`")
 RESOURCE(DELETE, "/api/v1/cluster/members/{node}", ROLE_ADMIN, res_cluster_remove, "force", "",
 	 "Take a node out that may be absent")
 RESOURCE(DELETE, "/api/v1/cluster/change", ROLE_ADMIN, res_cluster_cancel, "", "",

@@ -176,8 +176,10 @@ const struct command cli_commands[] = {
 	  "postroad cluster join --token-file token --link 10.0.0.12  # on the machine itself, as root",
 	  "Its own configuration and state are given up for the cluster's. Returns when the node votes.",
 	  cmd_cluster_join },
-	{ "cluster leave", "", 0, 0, OPT(YES), "take this node out of its cluster",
-	  "postroad node drain n3 --wait && postroad cluster leave --yes", NULL, cmd_cluster_leave },
+	{ "cluster leave", "", 0, 0, OPT(YES) | OPT(FORCE), "take this node out of its cluster",
+	  "postroad node drain n3 --wait && postroad cluster leave --yes",
+	  "Refused while the node has a VIP, as connections to it would be cut; --force leaves all the same.",
+	  cmd_cluster_leave },
 	{ "cluster remove", "NODE", 1, 1, OPT(YES) | OPT(FORCE), "take a node out that may be away",
 	  "postroad cluster remove n3\n"
 	  "postroad cluster remove n3 --force  # while yet another node is away",

@@ -292,7 +292,9 @@ int cmd_cluster_leave(struct cli *c)
 				"configuration but for its virtual addresses");
 
 	if (rc == EXIT_DONE)
-		rc = call(c, "POST", CLI_API "/cluster/leave", json_object(), &rp);
+		rc = call(c, "POST",
+			  cli_has(c, OPT_FORCE) ? CLI_API "/cluster/leave?force=true" : CLI_API "/cluster/leave",
+			  json_object(), &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	json_t *answer = json_incref(rp.json);

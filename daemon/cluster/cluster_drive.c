@@ -189,9 +189,9 @@ static bool start(struct cluster_node *n, const struct corosync_status *status, 
 }
 
 /* Until the others miss it, this node is by its own word still one of them. */
-static void tell_hang(struct cluster_node *n, const struct corosync_status *status)
+static void tell_hang(struct cluster_node *n, const struct corosync_status *status, int64_t now)
 {
-	bool hangs = status->hung_since_ms != 0;
+	bool hangs = status->hung_since_ms != 0 && now - status->hung_since_ms >= CLUSTER_HUNG_TOLD_MS;
 
 	if (hangs && !n->files.hangs)
 		cluster_warn(n, "corosync_hung",
@@ -392,7 +392,7 @@ void cluster_drive(struct cluster_node *n)
 	fetch_authority_if_due(n, t);
 	own_certificate_tend(n, now);
 	corosync_status(n->corosync, &status);
-	tell_hang(n, &status);
+	tell_hang(n, &status, now);
 	if (n->files.keys_due_ms != 0 && now >= n->files.keys_due_ms && t == n->table)
 		forget_keys(n, t);
 	if (end_hang(n, &status, now) || start(n, &status, now) || tend_key(n, &v, now))

@@ -23,7 +23,9 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000,     /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	/* An alarm: a ring that forms anew without a node (token and consensus of 8 nodes) is silent for 5 s. */
+	CLUSTER_HUNG_TOLD_MS = 8000,
 	CLUSTER_HUNG_MS = 30000,     /* corosync is killed then */
 	CLUSTER_KEY_LOST_MS = 30000, /* a next key that nobody has is another one then */
 	CLUSTER_FORMS_MS = 15000,    /* after a start, a view or two are no trouble */

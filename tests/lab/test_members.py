@@ -132,6 +132,8 @@ def test_the_holder_of_a_vip_is_drained_and_leaves_and_nothing_is_cut(place):
     with place.test(holder=None):
         one, two, _ = place.nodes
         until(lambda: Seen((o := place.owners.now()) == ["n2"], o), SECONDS, "n2 holds the VIP")
+        # What would cut mail is not done by mistake.
+        assert "drain" in product.ask(two, "POST", "leave", wanted=409)["detail"]
         one.run([place.lab.bin("postroad"), "node", "drain", "n2", "--yes", "--wait", "--timeout", "60"], timeout=70)
         product.ask(two, "POST", "leave")
         place.await_alone("n2")

@@ -19,6 +19,7 @@ HANG = 5.0  # and then it is ended
 LEASE = 3.0  # an address that nobody renews
 LEFT = 4.0  # no address is left longer than this after any crash of what holds it
 NOT_RETURNED = 2.0  # what a node sends does not come back to it
+HUNG_TOLD = NOT_RETURNED + 8.0  # and longer than a ring that forms anew
 HUNG_COROSYNC = 30.0
 LOOK = 0.25  # how often a node looks at its own programs
 STARVED_PERCENT = 2  # of one processor, for all programs of a node
@@ -171,7 +172,7 @@ def corosync_stops(bench, row, owner):
     pid = child(owner, "corosync")
     row.fault()
     os.kill(pid, signal.SIGSTOP)
-    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), NOT_RETURNED + 2 * REPORT + SLACK, since=row.began)
+    row.duration("the node warns of it", lambda: warning(owner, "corosync_hung"), HUNG_TOLD + 2 * REPORT + SLACK, since=row.began)
     for node in bench.others(owner):
         row.duration(f"{node.name} has a new view", lambda n=node: views(n, len(rest)), bound, since=row.began)
     return pid
