@@ -241,10 +241,12 @@ void api_free(struct api *a)
 void api_applied(struct api *a, const struct entry *e)
 {
 	CHECK_OBJ(a, API_MAGIC);
-	if (e->kind == ENTRY_CONFIG)
+	if (e->kind == ENTRY_CONFIG) {
 		config_applied(a, e);
-	else if (e->kind == ENTRY_RUNTIME)
+		runtime_config_applied(a, e);
+	} else if (e->kind == ENTRY_RUNTIME) {
 		runtime_applied(a, e);
+	}
 }
 
 void api_reset(struct api *a)

@@ -55,8 +55,11 @@ void api_set_conf(struct api *a, struct conf *c);
 /* An entry of the store was committed, by whomever: as the store's hook `applied`. */
 void api_applied(struct api *a, const struct entry *e);
 /* All that was in force is void, other entries follow: as the store's hook `reset`. The configuration stays until
- * another one comes: mail goes on by it. */
+ * another one comes, and with it drains and weights: mail goes on by them. */
 void api_reset(struct api *a);
+/* Of the run-time state in force what stays a node's when it leaves its cluster: drains and weights of servers, and its
+ * own drain. NULL = nothing is set. The caller frees. */
+json_t *api_own_runtime(struct api *a);
 /* A warning for /status; replaces an earlier one with the same key; text NULL ends it. */
 void api_warn(struct api *a, const char *key, const char *text);
 

@@ -73,6 +73,7 @@ struct api {
 	struct loop_flush write_next;
 	struct conf *proposed; /* by the write under way, as it was validated; its reference is that write's */
 	json_t *runtime;       /* the run-time state in force */
+	bool runtime_void;     /* it is of a log that is void, until something else is applied */
 	json_t *unpruned; /* the configuration before those whose end of overrides is not stored yet; NULL = none */
 	struct timer prune_again;
 	bool drain_wanted; /* of this node; its engine drains when its virtual addresses have left */
@@ -309,8 +310,10 @@ void runtime_prune_later(struct api *a, json_t *before, bool late);
 void runtime_prune_again(void *arg);
 /* A run-time state was committed, by whomever. */
 void runtime_applied(struct api *a, const struct entry *e);
-/* The log is another one: what was in force by the old one ends. */
+/* The log is another one: what was in force by the old one ends with the next run-time state, or with the next
+ * configuration where there is none then. */
 void runtime_reset(struct api *a);
+void runtime_config_applied(struct api *a, const struct entry *e);
 /* The stored document, a new reference that may be changed. Where this node cannot read it (a newer version wrote it)
  * that is a warning, and this is what was in force before: it must not be stored then. */
 json_t *runtime_document(struct api *a);

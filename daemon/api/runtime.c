@@ -204,15 +204,43 @@ static void follow(struct api *a, const struct entry *e)
 
 void runtime_applied(struct api *a, const struct entry *e)
 {
-	if (store_last(a->env.store, ENTRY_RUNTIME)->position == e->position)
-		follow(a, e);
+	if (store_last(a->env.store, ENTRY_RUNTIME)->position != e->position)
+		return;
+	a->runtime_void = false;
+	follow(a, e);
 }
 
+/* As the configuration, it stays until another one comes: a server that is drained gets no mail in between. */
 void runtime_reset(struct api *a)
+{
+	a->runtime_void = true;
+}
+
+void runtime_config_applied(struct api *a, const struct entry *e)
 {
 	static const struct entry none = { .author = "cluster" };
 
+	if (!a->runtime_void || store_last(a->env.store, ENTRY_CONFIG)->position != e->position)
+		return;
+	a->runtime_void = false;
 	follow(a, &none);
+}
+
+json_t *api_own_runtime(struct api *a)
+{
+	CHECK_OBJ(a, API_MAGIC);
+	const char *own = a->env.node->node;
+	json_t *pools = json_object_get(a->runtime, "pools"), *nodes = json_object_get(a->runtime, "nodes");
+	json_t *self = json_object_get(nodes, own), *document = json_object();
+
+	if (json_object_size(pools) > 0)
+		json_object_set_new(document, "pools", json_deep_copy(pools));
+	if (self != NULL)
+		json_object_set_new(document, "nodes", json_pack("{s:o}", own, json_deep_copy(self)));
+	if (json_object_size(document) > 0)
+		return document;
+	json_decref(document);
+	return NULL;
 }
 
 void runtime_restore_weights(struct api *a)

@@ -136,6 +136,15 @@ static void write_node_file(const json_t *answer, bool member)
 
 /* ---- init and join ---- */
 
+static void print_passed_over(const json_t *answer)
+{
+	json_t *text;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "passed_over"), i, text)
+		fprintf(stderr, "passed over by --force: %s\n", json_string_value(text));
+}
+
 int cmd_cluster_init(struct cli *c)
 {
 	json_t *body = where_json(c);
@@ -148,6 +157,7 @@ int cmd_cluster_init(struct cli *c)
 	int rc = call(c, "POST", CLI_API "/cluster/init", body, &rp);
 	if (rc != EXIT_DONE)
 		return rc;
+	print_passed_over(rp.json);
 	write_node_file(rp.json, true);
 	char *node = xstrdup(cli_str(rp.json, "node")), *cluster = xstrdup(cli_str(rp.json, "cluster"));
 	http_reply_fini(&rp);
@@ -203,6 +213,7 @@ int cmd_cluster_join(struct cli *c)
 	int rc = call(c, "POST", CLI_API "/cluster/join", body, &rp);
 	if (rc != EXIT_DONE)
 		return rc;
+	print_passed_over(rp.json);
 	write_node_file(rp.json, true);
 	json_t *answer = json_incref(rp.json);
 	http_reply_fini(&rp);
@@ -300,8 +311,8 @@ int cmd_cluster_revoke(struct cli *c)
 int cmd_cluster_leave(struct cli *c)
 {
 	struct http_reply rp;
-	int rc = cli_confirm(
-		c, "take this node out of its cluster: it will stand alone, with its configuration but for the VIPs");
+	int rc = cli_confirm(c, "take this node out of its cluster: it will stand alone, with the cluster's "
+				"configuration but for its virtual addresses");
 
 	if (rc == EXIT_DONE)
 		rc = call(c, "POST",

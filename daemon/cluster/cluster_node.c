@@ -47,14 +47,16 @@ bool cluster_node_address(const struct cluster_node *n, uint32_t id, struct addr
 	return true;
 }
 
-bool cluster_node_votes_only(const struct cluster_node *n)
+bool cluster_node_votes_only(const struct cluster_node *n, bool before)
 {
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	struct store_identity id = store_identity(n->env.store);
 	const struct members *t = id.cluster == 0 ? NULL : cluster_table(n);
 	const struct members_node *me = t == NULL ? NULL : members_find(t, id.id);
 
-	return me != NULL && me->voter_only;
+	if (id.cluster == 0)
+		return false;
+	return me != NULL ? me->voter_only : before;
 }
 
 enum cluster_standing cluster_node_standing(const struct cluster_node *n)
@@ -153,6 +155,27 @@ bool cluster_listen(struct cluster_node *n, char **ret_why)
 	return me == NULL || peers_listen(n->env.peers, &me->listen, 1, ret_why);
 }
 
+/* A port that is taken keeps no node from its cluster: it is tried again. */
+static void listen_or_warn(struct cluster_node *n)
+{
+	char *why = NULL;
+	bool listens = cluster_listen(n, &why);
+
+	if (!listens)
+		cluster_warn(n, "cluster_listen", "other nodes cannot call this one: %s", why);
+	else if (n->unlistened)
+		cluster_warn_over(n, "cluster_listen");
+	n->unlistened = !listens;
+	n->listen_ms = clock_mono_ms() + CLUSTER_AGAIN_MS;
+	free(why);
+}
+
+static void listen_again(struct cluster_node *n)
+{
+	if (n->unlistened && n->attached && !n->purging && clock_mono_ms() >= n->listen_ms)
+		listen_or_warn(n);
+}
+
 /* A version that was taken back: it could not read what the others write. */
 static bool is_too_far(const struct cluster_node *n, char **ret_why)
 {
@@ -188,12 +211,7 @@ bool cluster_begin(struct cluster_node *n, char **ret_why)
 	if (!trust_files_load(&n->trust, ret_why) || is_too_far(n, ret_why))
 		return false;
 	own_certificate_loaded(n);
-	/* A port that is taken keeps no node from its cluster: it is tried again. */
-	if (!cluster_listen(n, ret_why)) {
-		cluster_warn(n, "cluster_listen", "other nodes cannot call this one: %s", *ret_why);
-		free(*ret_why);
-		*ret_why = NULL;
-	}
+	listen_or_warn(n);
 	n->corosync = corosync_start(&o, store_events(n->env.store), ret_why);
 	if (n->corosync == NULL)
 		return false;
@@ -239,7 +257,10 @@ bool cluster_end(struct cluster_node *n)
 		log_msg(LOG_LEVEL_WARNING, "cluster", "%s", why != NULL ? why : "calls of other nodes");
 	free(why);
 	cluster_forget_tables(n);
-	cluster_warn_over(n, "cluster_removed");
+	n->unlistened = false;
+	static const char *const keys[] = { "cluster_removed", "cluster_listen", "members" };
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+		cluster_warn_over(n, keys[i]);
 	own_certificate_forget(n);
 	trust_files_forget(&n->trust);
 	free(n->cannot);
@@ -280,18 +301,21 @@ static void watch_views(struct cluster_node *n)
 	recent_views_look(&n->views, s.views, s.totem.continuous_gather, expected, now);
 }
 
-static void begin_as_member(struct cluster_node *n)
+/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone. */
+void cluster_cannot(struct cluster_node *n, char *why)
 {
-	char *why = NULL;
-
-	if (cluster_begin(n, &why))
-		return;
-	/* Mail goes on by the configuration that is stored; the log of the cluster is not written by this node alone.
-	 */
 	log_msg(LOG_LEVEL_ERROR, "cluster", "this node cannot take part in its cluster: %s", why);
 	free(n->cannot);
 	n->cannot = why;
 	n->start_told = false;
+}
+
+static void begin_as_member(struct cluster_node *n)
+{
+	char *why = NULL;
+
+	if (!cluster_begin(n, &why))
+		cluster_cannot(n, why);
 }
 
 static void start_as_member(struct cluster_node *n)
@@ -346,6 +370,7 @@ static void on_tick(void *arg)
 	tell_start(n);
 	watch_quorum(n);
 	watch_views(n);
+	listen_again(n);
 	cluster_settle(n);
 	cluster_keep(n);
 	lost_keep(n);

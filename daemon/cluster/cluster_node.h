@@ -66,8 +66,8 @@ bool cluster_node_etag_key(struct cluster_node *n, uint8_t ret[CLUSTER_ETAG_KEY_
 /* LEAVES: its vote is gone, the others have not forgotten it yet. GONE: it is about to forget them. */
 enum cluster_standing { CLUSTER_STAYS, CLUSTER_LEAVES, CLUSTER_GONE };
 enum cluster_standing cluster_node_standing(const struct cluster_node *n);
-/* A member that carries no mail and no VIP. */
-bool cluster_node_votes_only(const struct cluster_node *n);
+/* A member that carries no mail and no VIP. before: where it is in a cluster and in no table, being removed. */
+bool cluster_node_votes_only(const struct cluster_node *n, bool before);
 
 /* As api_env.cluster_call, and the text of GET /status. */
 void cluster_node_call(struct cluster_node *n, struct cluster_call *q);

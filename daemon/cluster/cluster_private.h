@@ -106,6 +106,8 @@ struct cluster_node {
 	bool lost_unkept; /* what was lost may not be on disk yet */
 	bool start_told;  /* what was found at the start */
 	bool lacks_table; /* as was told */
+	bool unlistened;  /* an address for calls could not be had; tried again at … */
+	int64_t listen_ms;
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
 	int64_t begun_ms; /* when this node began to be a member in this process */
@@ -161,6 +163,8 @@ bool cluster_half_founded(const struct cluster_node *n);
 /* This node has an identity in a cluster and its files: listens, and corosync becomes the store's transport. False:
  * *ret_why, the caller frees. */
 bool cluster_begin(struct cluster_node *n, char **ret_why) MUST_CHECK;
+/* It could not begin: `why` (stolen) is the warning `cluster` from now on. */
+void cluster_cannot(struct cluster_node *n, char *why);
 /* Who is believed, and where this node is called, by the files as they were loaded. False: *ret_why, as above. */
 bool cluster_listen(struct cluster_node *n, char **ret_why) MUST_CHECK;
 /* The reverse, for one that is no member any more: forgets keys, certificates and log. False: not yet, try again. */
@@ -263,12 +267,20 @@ struct forming_where {
 	struct addr listen;
 };
 bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret) MUST_CHECK;
-/* Looks at this machine. False: answered. */
-bool forming_preflight(struct cluster_call *q, const struct forming_where *w) MUST_CHECK;
+/* Looks at this machine. False: answered. Else *ret_passed_over (the caller's) has sentences about what is wrong and
+ * was passed over by force, which was logged. */
+bool forming_preflight(struct cluster_call *q, const struct forming_where *w, json_t **ret_passed_over) MUST_CHECK;
 /* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
 bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
+/* forming_words.c: sentences about an error of the disk (errno or -errno), a write that was not committed, and
+ * store_found() or store_join(). The caller frees. */
+char *forming_disk(int err);
+char *forming_unwritten(const struct store_result *r, const char *otherwise);
+char *forming_unbecome(int err, int disk_error);
 /* What the caller is to know of this node. */
 json_t *forming_answer(const struct cluster_node *n);
+/* … and of what was passed over. */
+json_t *forming_answer_forced(const struct cluster_node *n, json_t *passed_over);
 /* Proposes a table (stolen; NULL: refused for *why, or tried again in a moment), and answers. The token is answered as
  * a text; NULL = none. */
 void forming_change(struct cluster_node *n, struct cluster_call *q, struct members *to,

@@ -214,6 +214,7 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 		free(why);
 		return;
 	}
+	cluster_warn_over(n, "members");
 	members_free(n->table);
 	n->table = t;
 	n->position = e->position;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cluster/members/preflight.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/cluster/cluster_private.h"
@@ -30,58 +29,6 @@ enum problem forming_problem(const struct members_refusal *why)
 	};
 
 	return problems[why->code];
-}
-
-/* ---- shared by init and join ---- */
-
-bool forming_where(struct cluster_node *n, struct cluster_call *q, struct forming_where *ret)
-{
-	json_t *links = json_object_get(q->body, "links"), *listen = json_object_get(q->body, "listen");
-	size_t count = json_array_size(links);
-	bool ok = count >= 1 && count <= MEMBERS_LINKS_MAX;
-
-	*ret = (struct forming_where) { .n_links = count };
-	for (size_t i = 0; i < count && ok; i++)
-		ok = cluster_json_addr(json_array_get(links, i), 0, &ret->links[i]) && !addr_is_any(&ret->links[i]);
-	if (!ok) {
-		cluster_call_refuse(q, PROBLEM_INVALID,
-				    "\"links\" is a list of one or two IP addresses of this machine");
-		return false;
-	}
-	if (listen != NULL) {
-		if (cluster_json_addr(listen, CLUSTER_LISTEN_PORT, &ret->listen))
-			return true;
-		cluster_call_refuse(q, PROBLEM_INVALID, "\"listen\" is an IP address, with a port or without");
-		return false;
-	}
-	ret->listen = ret->links[0];
-	addr_set_port(&ret->listen, CLUSTER_LISTEN_PORT);
-	if (n->env.config->n_cluster_listen > 0)
-		ret->listen = n->env.config->cluster_listen[0];
-	return true;
-}
-
-bool forming_preflight(struct cluster_call *q, const struct forming_where *w)
-{
-	struct preflight_facts *facts = xcalloc(1, sizeof(*facts));
-	struct preflight_finding *list = xcalloc(PREFLIGHT_FINDINGS_MAX, sizeof(*list));
-	struct sbuf text = { 0 };
-
-	preflight_look("", w->links, w->n_links, COROSYNC_CONF_PORT, facts);
-	size_t count = preflight_judge(facts, list);
-	for (size_t i = 0; i < count; i++) {
-		if (list[i].severity == PREFLIGHT_ERROR)
-			sbuf_printf(&text, "%s%s", text.n > 0 ? " " : "", list[i].text);
-		else
-			log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "%s: %s", list[i].id, list[i].text);
-	}
-	free(facts);
-	free(list);
-	bool ok = text.n == 0 || json_is_true(json_object_get(q->body, "force"));
-	if (!ok)
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "%s", text.p);
-	sbuf_fini(&text);
-	return ok;
 }
 
 json_t *forming_answer(const struct cluster_node *n)

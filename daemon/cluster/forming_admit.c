@@ -68,7 +68,9 @@ static void on_committed(const struct store_result *r, void *arg)
 			join_asked_question(a->asked)->node.name);
 		join_accept(a->asked, n->table, n->generation, n->position);
 	} else {
-		join_defer(a->asked, "It could not be written down in time.");
+		char *why = forming_unwritten(r, "It could not be written down in time.");
+		join_defer(a->asked, why);
+		free(why);
 	}
 	free(a);
 }
@@ -125,7 +127,9 @@ static void propose(struct admission *a)
 	int err = cluster_propose(n, to, &p);
 	if (err == 0)
 		return;
-	join_defer(a->asked, strerror(-err));
+	char *text = forming_unbecome(err, store_disk_error(n->env.store));
+	join_defer(a->asked, err == -EBUSY ? "Too many writes are under way on this node: ask again." : text);
+	free(text);
 	free(a);
 }
 
@@ -172,9 +176,12 @@ static bool is_fit(struct admission *a, const struct reach_pair *pairs, size_t n
 		f->links[i].peer_reached = pairs[i].reached;
 	size_t count = preflight_judge(f, list);
 	for (size_t i = 0; i < count; i++) {
-		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s: %s", q->node.name, list[i].id,
-			list[i].text);
-		if (list[i].severity != PREFLIGHT_ERROR || q->force || !fit)
+		bool forced = list[i].severity == PREFLIGHT_ERROR && q->force;
+		log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "node %s: %s%s: %s", q->node.name,
+			forced ? "passed over by --force: " : "", list[i].id, list[i].text);
+		if (forced)
+			join_asked_pass_over(a->asked, list[i].text);
+		if (list[i].severity != PREFLIGHT_ERROR || forced || !fit)
 			continue;
 		why->code = MEMBERS_CONFLICT;
 		snprintf(why->text, sizeof(why->text), "%s", list[i].text);

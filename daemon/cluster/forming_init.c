@@ -24,24 +24,59 @@ struct founding {
 	unsigned tries;
 	uint64_t number;
 	struct sbuf document;
+	json_t *passed_over;
+	enum problem problem; /* what kind it is, where there is no first table */
 };
+
+/* Keys that are in no table are of no use to a node that is in no cluster, and in the way of those of another one. Once
+ * it has a number, the table may come late and name them. */
+static void forget_keys(struct cluster_node *n)
+{
+	if (store_identity(n->env.store).cluster == 0)
+		trust_files_forget(&n->trust);
+}
 
 static void end(struct founding *f)
 {
+	forget_keys(f->n);
 	timer_stop(&f->again);
 	sbuf_fini(&f->document);
+	json_decref(f->passed_over);
 	f->n->forming = false;
 	free(f);
 }
 
+static void refuse(struct founding *f, enum problem p, char *stolen)
+{
+	cluster_call_refuse(f->q, p, "%s", stolen);
+	free(stolen);
+	end(f);
+}
+
 /* ---- keys ---- */
+
+enum { AUTHORITY, AUTHORITY_KEY, NODE_KEY, REQUEST, CERTIFICATE, PEMS };
+
+/* 0 or -errno. */
+static int write_keys(const struct trust_files *t, const struct sbuf pem[PEMS], const uint8_t key[COROSYNC_KEY_LEN])
+{
+	int err = trust_files_write(t, "ca.pem", cluster_str(&pem[AUTHORITY]));
+
+	if (err == 0)
+		err = trust_files_write(t, "ca.key", cluster_str(&pem[AUTHORITY_KEY]));
+	if (err == 0)
+		err = trust_files_write(t, "node.key", cluster_str(&pem[NODE_KEY]));
+	if (err == 0)
+		err = trust_files_write(t, "node.pem", cluster_str(&pem[CERTIFICATE]));
+	return err == 0 ? trust_files_write_key(t, key) : err;
+}
 
 /* Writes them all; the fingerprints come out. NULL = done, or what failed (the caller frees). */
 static char *make_keys(struct cluster_node *n, const char *cluster, struct members_node *me,
-		       uint8_t corosync_hash[MEMBERS_HASH_LEN])
+		       uint8_t corosync_hash[MEMBERS_HASH_LEN], enum problem *ret_problem)
 {
 	struct ca_identity who = { .id = 1 };
-	struct sbuf pem[5] = { 0 }; /* authority, its key, node's key, request, certificate */
+	struct sbuf pem[PEMS] = { 0 };
 	uint8_t key[COROSYNC_KEY_LEN];
 	char *why = NULL;
 	struct ca *ca = ca_make(cluster, clock_wall(), &why);
@@ -50,23 +85,20 @@ static char *make_keys(struct cluster_node *n, const char *cluster, struct membe
 		sbuf_reserve(&pem[i], CA_PEM_MAX);
 	snprintf(who.cluster, sizeof(who.cluster), "%s", cluster);
 	snprintf(who.name, sizeof(who.name), "%s", n->env.config->node);
-	bool ok = ca != NULL && ca_request_make(&pem[2], &pem[3]) && corosync_key_make(key) &&
-		  ca_issue(ca, cluster_str(&pem[3]), &who, clock_wall(), &pem[4], &why);
+	bool ok = ca != NULL && ca_request_make(&pem[NODE_KEY], &pem[REQUEST]) && corosync_key_make(key) &&
+		  ca_issue(ca, cluster_str(&pem[REQUEST]), &who, clock_wall(), &pem[CERTIFICATE], &why);
 	if (ok) {
-		ca_certificate_pem(ca, &pem[0]);
-		ca_key_pem(ca, &pem[1]);
+		ca_certificate_pem(ca, &pem[AUTHORITY]);
+		ca_key_pem(ca, &pem[AUTHORITY_KEY]);
 		corosync_key_hash(key, corosync_hash);
 		memcpy(me->certificate, who.fingerprint, sizeof(me->certificate));
-		ok = trust_files_write(&n->trust, "ca.pem", cluster_str(&pem[0])) == 0 &&
-		     trust_files_write(&n->trust, "ca.key", cluster_str(&pem[1])) == 0 &&
-		     trust_files_write(&n->trust, "node.key", cluster_str(&pem[2])) == 0 &&
-		     trust_files_write(&n->trust, "node.pem", cluster_str(&pem[4])) == 0 &&
-		     trust_files_write_key(&n->trust, key) == 0;
-		if (!ok)
-			why = xasprintf("%s: %s", n->trust.dir, strerror(errno));
+		int err = write_keys(&n->trust, pem, key);
+		why = err == 0 ? NULL : forming_disk(err);
+	} else if (why == NULL) {
+		why = xstrdup("Keys cannot be made.");
+	} else {
+		*ret_problem = PROBLEM_INVALID; /* a name */
 	}
-	if (!ok && why == NULL)
-		why = xstrdup("keys cannot be made");
 	explicit_bzero(key, sizeof(key));
 	for (size_t i = 0; i < ARRAY_LEN(pem); i++)
 		trust_wipe(&pem[i]);
@@ -85,11 +117,11 @@ static void begin(struct founding *f)
 		log_msg(LOG_LEVEL_NOTICE, "cluster_founded", "this node is the first of the cluster %s",
 			cluster_table(n)->cluster);
 		n->env.event("cluster", json_pack("{s:s}", "what", "founded"), n->env.arg);
-		cluster_call_answer(f->q, 200, forming_answer(n));
+		cluster_call_answer(f->q, 200, forming_answer_forced(n, f->passed_over));
 	} else {
 		cluster_call_refuse(f->q, PROBLEM_INTERNAL, "%s", why);
+		cluster_cannot(n, why);
 	}
-	free(why);
 	end(f);
 }
 
@@ -102,8 +134,9 @@ static void on_found(const struct store_result *r, void *arg)
 		begin(f);
 		return;
 	}
-	cluster_call_refuse(f->q, PROBLEM_INTERNAL, "The first table could not be written down.");
-	end(f);
+	refuse(f, PROBLEM_INTERNAL,
+	       forming_unwritten(
+		       r, "The first table could not be written down in time: `postroad cluster init` goes on."));
 }
 
 static void found(void *arg)
@@ -121,8 +154,7 @@ static void found(void *arg)
 	if (err == -EBUSY && ++f->tries < FOUND_TRIES) {
 		timer_set_in(n->env.loop, &f->again, FOUND_AGAIN_MS);
 	} else if (err != 0) {
-		cluster_call_refuse(f->q, PROBLEM_CONFLICT, "The log cannot become a cluster's: %s", strerror(-err));
-		end(f);
+		refuse(f, PROBLEM_CONFLICT, forming_unbecome(err, store_disk_error(n->env.store)));
 	}
 }
 
@@ -145,9 +177,11 @@ static struct members *first_table(struct cluster_node *n, const char *name, con
 		f->number = f->number >> 1 | 1;
 	}
 	trust_files_forget(&n->trust); /* of a join that came to nothing, or of an init */
-	*ret_why = make_keys(n, name, &me, key_hash);
+	f->problem = PROBLEM_INTERNAL;
+	*ret_why = make_keys(n, name, &me, key_hash, &f->problem);
 	if (*ret_why != NULL)
 		return NULL;
+	f->problem = PROBLEM_INVALID;
 	struct members *t = members_init(name, f->number, &me, key_hash, clock_wall(), &why);
 	if (t == NULL)
 		*ret_why = xstrdup(why.text);
@@ -158,6 +192,7 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 {
 	const char *name = json_string_value(json_object_get(q->body, "name"));
 	struct forming_where w;
+	json_t *passed_over;
 	char *why = NULL;
 
 	if (store_identity(n->env.store).cluster != 0 && !cluster_half_founded(n)) {
@@ -169,16 +204,18 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_CONFLICT, "A write is under way on this node: try again.");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w, &passed_over))
 		return;
+	if (!forming_clean(n, q)) {
+		json_decref(passed_over);
+		return;
+	}
 	struct founding *f = xcalloc(1, sizeof(*f));
-	*f = (struct founding) { .n = n, .q = q };
+	*f = (struct founding) { .n = n, .q = q, .passed_over = passed_over };
 	timer_init(&f->again, found, f);
 	struct members *t = first_table(n, name != NULL ? name : "postroad", &w, f, &why);
 	if (t == NULL) {
-		cluster_call_refuse(q, PROBLEM_INVALID, "%s", why);
-		free(why);
-		free(f);
+		refuse(f, f->problem, why);
 		return;
 	}
 	members_encode(t, &f->document);

@@ -26,6 +26,7 @@ struct cluster_join {
 	struct cluster_stamp at; /* of the table */
 	uint32_t id;
 	struct sbuf table;           /* the document */
+	json_t *passed_over;         /* by force, here and by the member that was asked */
 	struct reach_answers *reach; /* at the ports that corosync will have, while a member looks at this node */
 	struct timer again;
 	unsigned tries;
@@ -38,6 +39,7 @@ static void end(struct cluster_join *j)
 	reach_answer_end(j->reach);
 	trust_wipe(&j->key);
 	sbuf_fini(&j->table);
+	json_decref(j->passed_over);
 	j->n->join = NULL;
 	free(j);
 }
@@ -45,7 +47,16 @@ static void end(struct cluster_join *j)
 static void refuse(struct cluster_join *j, enum problem p, const char *text)
 {
 	cluster_call_refuse(j->q, p, "%s", text);
+	/* What was written for a cluster that this node did not come to be in. */
+	if (store_identity(j->n->env.store).cluster == 0)
+		trust_files_forget(&j->n->trust);
 	end(j);
+}
+
+static void refuse_stolen(struct cluster_join *j, char *text)
+{
+	refuse(j, PROBLEM_INTERNAL, text);
+	free(text);
 }
 
 void forming_stop(struct cluster_node *n)
@@ -69,6 +80,21 @@ static int write_files(const struct cluster_join *j, const struct join_answer *a
 	return err == 0 ? trust_files_write_key(t, a->key) : err;
 }
 
+/* All that a member begins with, before there is an identity: after it there is no way back, and without a table it
+ * would reach nobody after a crash. NULL = done, or what failed (the caller frees). */
+static char *keep(struct cluster_join *j, const struct join_answer *a)
+{
+	char *why = NULL;
+	int err = write_files(j, a);
+
+	if (err == 0)
+		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
+	if (err != 0)
+		return forming_disk(err);
+	(void)!trust_files_load(&j->n->trust, &why);
+	return why;
+}
+
 static void begin(struct cluster_join *j)
 {
 	struct cluster_node *n = j->n;
@@ -77,13 +103,13 @@ static void begin(struct cluster_join *j)
 	cluster_heard(n, j->at, cluster_str(&j->table));
 	if (!cluster_begin(n, &why)) {
 		refuse(j, PROBLEM_INTERNAL, why);
-		free(why);
+		cluster_cannot(n, why);
 		return;
 	}
 	log_msg(LOG_LEVEL_NOTICE, "cluster_joined", "this node is number %u of the cluster %s", j->id,
 		cluster_table(n) == NULL ? "?" : cluster_table(n)->cluster);
 	n->env.event("cluster", json_pack("{s:s}", "what", "joined"), n->env.arg);
-	cluster_call_answer(j->q, 200, forming_answer(n));
+	cluster_call_answer(j->q, 200, forming_answer_forced(n, j->passed_over));
 	end(j);
 }
 
@@ -97,7 +123,7 @@ static void become(void *arg)
 	if (err == -EBUSY && ++j->tries < BECOME_TRIES)
 		timer_set_in(n->env.loop, &j->again, BECOME_AGAIN_MS);
 	else if (err != 0)
-		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+		refuse_stolen(j, forming_unbecome(err, store_disk_error(n->env.store)));
 	else
 		begin(j);
 }
@@ -120,14 +146,13 @@ static void on_answer(const struct join_answer *a, int status, const char *why, 
 		refuse(j, problem_of(status), a == NULL ? why : "This node is stopping.");
 		return;
 	}
+	if (a->passed_over != NULL)
+		json_array_extend(j->passed_over, a->passed_over);
 	members_encode(a->table, &j->table);
 	j->at = (struct cluster_stamp) { .generation = a->generation, .position = a->position };
-	int err = write_files(j, a);
-	/* Before there is an identity: without a table it would reach nobody after a crash. */
-	if (err == 0)
-		err = cluster_remember(j->n, j->at, cluster_str(&j->table));
-	if (err != 0) {
-		refuse(j, PROBLEM_INTERNAL, strerror(-err));
+	char *fault = keep(j, a);
+	if (fault != NULL) {
+		refuse_stolen(j, fault);
 		return;
 	}
 	j->answered = true;
@@ -149,11 +174,11 @@ static struct reach_answers *answer_at(struct loop *l, const struct forming_wher
 	return reach_answer(l, at, w->n_links);
 }
 
-static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q)
+static struct cluster_join *join_new(struct cluster_node *n, struct cluster_call *q, json_t *passed_over)
 {
 	struct cluster_join *j = xcalloc(1, sizeof(*j));
 
-	*j = (struct cluster_join) { .n = n, .q = q };
+	*j = (struct cluster_join) { .n = n, .q = q, .passed_over = passed_over };
 	timer_init(&j->again, become, j);
 	n->join = j;
 	random_bytes(&j->instance, sizeof(j->instance));
@@ -205,6 +230,7 @@ static void ask(struct cluster_join *j, const struct forming_where *w)
 void forming_join(struct cluster_node *n, struct cluster_call *q)
 {
 	struct forming_where w;
+	json_t *passed_over;
 
 	if (store_identity(n->env.store).cluster != 0) {
 		cluster_call_refuse(q, PROBLEM_CONFLICT,
@@ -215,7 +241,12 @@ void forming_join(struct cluster_node *n, struct cluster_call *q)
 		cluster_call_refuse(q, PROBLEM_INVALID, "\"token\" is missing");
 		return;
 	}
-	if (!forming_where(n, q, &w) || !forming_preflight(q, &w) || !forming_clean(n, q))
+	if (!forming_where(n, q, &w) || !forming_preflight(q, &w, &passed_over))
 		return;
-	ask(join_new(n, q), &w);
+	if (!forming_clean(n, q)) {
+		json_decref(passed_over);
+		return;
+	}
+	trust_files_forget(&n->trust); /* of an init that came to nothing: its ca.key fits no other authority */
+	ask(join_new(n, q, passed_over), &w);
 }

@@ -53,6 +53,8 @@ const struct join_question *join_asked_question(const struct join_asked *a);
 /* The node takes the place of another one, and join_decide() wants the hash of a new key of corosync, which
  * join_env.corosync_key() must know from then on. */
 bool join_asked_replaces(const struct join_asked *a, const struct members *t);
+/* Something is wrong with the node, and its question says to pass over it: the answer tells. */
+void join_asked_pass_over(struct join_asked *a, const char *text);
 /* The table to be proposed, the caller's; anew from the newest one where that proposal was stale. A certificate is made
  * on the way. NULL: *why. */
 struct members *join_decide(struct join_asked *a, const struct members *t, const struct members_view *view,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cluster/members/preflight.h"
 #include "cluster/trust/ca.h"
 #include "daemon/base/base64.h"
 
@@ -263,6 +264,7 @@ void join_answer_fini(struct join_answer *a)
 	free(a->authority);
 	members_free(a->table);
 	OPENSSL_cleanse(a->key, sizeof(a->key));
+	json_decref(a->passed_over);
 	*a = (struct join_answer) { 0 };
 }
 
@@ -271,10 +273,11 @@ void join_answer_encode(const struct join_answer *a, struct sbuf *out)
 	struct sbuf document = { 0 }, json = { 0 };
 
 	members_encode(a->table, &document);
-	dump(json_pack("{s:i, s:I, s:s, s:o, s:s, s:s, s:o, s:I, s:I}", "format", JOIN_FORMAT, "id", (json_int_t)a->id,
-		       "cluster", a->cluster, "number", u64_json(a->number), "certificate", a->certificate, "authority",
-		       a->authority, "members", base64_json((struct str) { document.p, document.n }), "generation",
-		       (json_int_t)a->generation, "position", (json_int_t)a->position),
+	dump(json_pack("{s:i, s:I, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:O*}", "format", JOIN_FORMAT, "id",
+		       (json_int_t)a->id, "cluster", a->cluster, "number", u64_json(a->number), "certificate",
+		       a->certificate, "authority", a->authority, "members",
+		       base64_json((struct str) { document.p, document.n }), "generation", (json_int_t)a->generation,
+		       "position", (json_int_t)a->position, "passed_over", a->passed_over),
 	     &json);
 	sbuf_reserve(out, json.n + sizeof(a->key) + 1); /* so that the key is never moved */
 	sbuf_add(out, json.p, json.n);
@@ -299,6 +302,19 @@ static struct members *take_table(json_t *j)
 	return t;
 }
 
+/* For people only: what is no such list is none. */
+static json_t *take_sentences(json_t *list)
+{
+	json_t *taken = json_array(), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one) {
+		if (i < PREFLIGHT_FINDINGS_MAX && json_is_string(one) && json_string_length(one) < PREFLIGHT_TEXT_MAX)
+			json_array_append(taken, one);
+	}
+	return taken;
+}
+
 static const char *take_answer(json_t *j, struct join_answer *a)
 {
 	uint64_t id = 0;
@@ -308,6 +324,7 @@ static const char *take_answer(json_t *j, struct join_answer *a)
 	a->certificate = take_pem(json_object_get(j, "certificate"));
 	a->authority = take_pem(json_object_get(j, "authority"));
 	a->table = take_table(json_object_get(j, "members"));
+	a->passed_over = take_sentences(json_object_get(j, "passed_over"));
 	if (!take_number(json_object_get(j, "id"), UINT32_MAX, &id) || id == 0 || a->certificate == NULL ||
 	    a->authority == NULL || a->table == NULL || !take_u64(json_object_get(j, "number"), &a->number) ||
 	    !take_text(json_object_get(j, "cluster"), a->cluster, MEMBERS_CLUSTER_MAX) ||

@@ -8,6 +8,8 @@
 #ifndef POSTROAD_CLUSTER_JOIN_MESSAGE_H
 #define POSTROAD_CLUSTER_JOIN_MESSAGE_H
 
+#include <jansson.h>
+
 #include "cluster/members/members.h"
 #include "cluster/trust/corosync_key.h"
 #include "cluster/trust/token.h"
@@ -52,6 +54,7 @@ struct join_answer {
 	struct members *table;         /* owned; the node is in it */
 	uint64_t generation, position; /* of the table in the log; a new generation begins when quorum is forced */
 	uint8_t key[COROSYNC_KEY_LEN]; /* a secret: of the file the node is in */
+	json_t *passed_over;           /* owned: sentences about what the member passed over by force; NULL = none */
 };
 /* Wipes. */
 void join_answer_fini(struct join_answer *a);

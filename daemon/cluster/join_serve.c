@@ -28,6 +28,7 @@ struct join_asked {
 	struct join_question question;
 	uint32_t id; /* by the last decision */
 	struct sbuf certificate;
+	json_t *passed_over; /* NULL = nothing */
 };
 
 static void end(struct join_asked *a, int status, struct str body)
@@ -36,6 +37,7 @@ static void end(struct join_asked *a, int status, struct str body)
 	join_envelope_fini(&a->envelope);
 	join_question_fini(&a->question);
 	sbuf_fini(&a->certificate);
+	json_decref(a->passed_over);
 	FREE_OBJ(a);
 }
 
@@ -110,6 +112,14 @@ bool join_asked_replaces(const struct join_asked *a, const struct members *t)
 	const struct members_token *k = members_find_token(t, a->envelope.token);
 
 	return k != NULL && k->replaces[0] != '\0' && k->used_by == 0;
+}
+
+void join_asked_pass_over(struct join_asked *a, const char *text)
+{
+	CHECK_OBJ(a, ASKED_MAGIC);
+	if (a->passed_over == NULL)
+		a->passed_over = json_array();
+	json_array_append_new(a->passed_over, json_string(text));
 }
 
 static struct members *refuse(struct members_refusal *why, enum members_refusal_code code, const char *text)
@@ -201,6 +211,7 @@ void join_accept(struct join_asked *a, const struct members *t, uint64_t generat
 	answer.authority = sbuf_steal(&authority);
 	answer.certificate = sbuf_steal(&a->certificate);
 	answer.table = members_copy(t);
+	answer.passed_over = json_incref(a->passed_over);
 	join_answer_encode(&answer, &body);
 	join_answer_fini(&answer);
 	end(a, 200, (struct str) { body.p, body.n });

@@ -203,23 +203,22 @@ static bool next_is_in_use(const struct trust_files *t)
 bool trust_files_load(struct trust_files *t, char **ret_why)
 {
 	struct sbuf ca = { 0 }, ca_key = { 0 }, certificate = { 0 }, key = { 0 };
-	const char *missing = NULL;
+	const char *name = "ca.pem";
 	struct ca *loaded = NULL;
 
 	if (!pair_fits(t))
 		(void)!trust_files_promote(t);
 	else if (next_is_in_use(t))
 		trust_files_drop_next(t);
-	if (trust_files_read(t, "ca.pem", CA_PEM_MAX, &ca) != 0)
-		missing = "ca.pem";
-	else if (trust_files_read(t, "node.pem", CA_PEM_MAX, &certificate) != 0)
-		missing = "node.pem";
-	else if (trust_files_read(t, "node.key", CA_PEM_MAX, &key) != 0)
-		missing = "node.key";
+	int err = trust_files_read(t, name, CA_PEM_MAX, &ca);
+	if (err == 0)
+		err = trust_files_read(t, name = "node.pem", CA_PEM_MAX, &certificate);
+	if (err == 0)
+		err = trust_files_read(t, name = "node.key", CA_PEM_MAX, &key);
 	if (trust_files_read(t, "ca.key", CA_PEM_MAX, &ca_key) != 0)
 		trust_wipe(&ca_key);
-	if (missing != NULL)
-		*ret_why = xasprintf("%s/%s cannot be read: %s", t->dir, missing, strerror(errno));
+	if (err != 0)
+		*ret_why = xasprintf("%s/%s cannot be read: %s", t->dir, name, strerror(-err));
 	else
 		loaded = ca_load(str_of(&ca), str_of(&ca_key), ret_why);
 	trust_wipe(&ca_key);

@@ -16,7 +16,8 @@
 #include "daemon/base/file.h"
 
 #define HASH_FILE "initial_config.sha256"
-#define KEPT_FILE "left.json" /* there only between leaving a cluster and the first write after it */
+#define KEPT_FILE "left.json"                 /* there only between leaving a cluster and the first write after it */
+#define KEPT_RUNTIME_FILE "left_runtime.json" /* counts beside the other one only */
 #define HEX_LEN (2 * SHA256_DIGEST_LENGTH)
 
 static void hash_of(json_t *document, char hex[HEX_LEN + 1])
@@ -68,9 +69,9 @@ static const char *edit_warning(const struct node_config *n)
 
 /* ---- what was in force in a cluster ---- */
 
-int document_keep(const struct node_config *n, json_t *document)
+static int keep_file(const struct node_config *n, const char *name, json_t *document)
 {
-	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir), *text = json_dumps(document, JSON_COMPACT);
+	char *path = xasprintf("%s/%s", n->state_dir, name), *text = json_dumps(document, JSON_COMPACT);
 
 	ASSERT(text != NULL);
 	int err = file_replace(path, str_from(text));
@@ -80,18 +81,35 @@ int document_keep(const struct node_config *n, json_t *document)
 	return err;
 }
 
-void document_unkeep(const struct node_config *n)
+static void unkeep_file(const struct node_config *n, const char *name)
 {
-	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir);
+	char *path = xasprintf("%s/%s", n->state_dir, name);
 
 	unlink(path);
 	free(path);
 }
 
-/* NULL: no such file, or none that can be read. */
-static json_t *kept_document(const struct node_config *n)
+int document_keep(const struct node_config *n, json_t *document, json_t *runtime)
 {
-	char *path = xasprintf("%s/" KEPT_FILE, n->state_dir);
+	int err = 0;
+
+	if (runtime != NULL)
+		err = keep_file(n, KEPT_RUNTIME_FILE, runtime);
+	else
+		unkeep_file(n, KEPT_RUNTIME_FILE);
+	return err == 0 ? keep_file(n, KEPT_FILE, document) : err;
+}
+
+void document_unkeep(const struct node_config *n)
+{
+	unkeep_file(n, KEPT_FILE);
+	unkeep_file(n, KEPT_RUNTIME_FILE);
+}
+
+/* NULL: no such file, or none that can be read. */
+static json_t *kept_document(const struct node_config *n, const char *name)
+{
+	char *path = xasprintf("%s/%s", n->state_dir, name);
 	json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
 
 	free(path);
@@ -107,9 +125,11 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 		ret->json = conf_read_json(e->document.p, e->document.n, errors);
 		ret->revision = e->revision;
 		ret->warning = edit_warning(n);
-	} else if (store != NULL && !store_identity(store).joined && (ret->json = kept_document(n)) != NULL) {
+	} else if (store != NULL && !store_identity(store).joined &&
+		   (ret->json = kept_document(n, KEPT_FILE)) != NULL) {
 		ret->from = "the configuration of the cluster that was left";
 		ret->kept = true;
+		ret->runtime = kept_document(n, KEPT_RUNTIME_FILE);
 	} else if (n->initial_config != NULL) {
 		ret->json = json_incref(n->initial_config);
 		ret->from = "the node file";

@@ -14,7 +14,8 @@ struct start_document {
 	const char *from;          /* for messages */
 	const char *pointer;       /* where it stands in that, before each error's path */
 	bool from_node_file, kept; /* to be stored as the first revision */
-	const char *warning;       /* static; NULL = none */
+	json_t *runtime;     /* of what was kept: the run-time state that goes with it, the caller's; NULL = none */
+	const char *warning; /* static; NULL = none */
 };
 
 /* store may be NULL (--check without one). False: errors say why. */
@@ -23,8 +24,8 @@ bool document_find(const struct node_config *n, struct store *store, struct star
 /* The node file's document is the first revision now. 0 or -errno; *ret_failed: what could not be written. */
 int document_remember(const struct node_config *n, json_t *document, const char **ret_failed) MUST_CHECK;
 /* A node that leaves its cluster, and with it the log: what is in force becomes the first revision of its own, also if
- * it dies in between. 0 or -errno. */
-int document_keep(const struct node_config *n, json_t *document) MUST_CHECK;
+ * it dies in between, with the run-time state that stays (NULL = none). 0 or -errno. */
+int document_keep(const struct node_config *n, json_t *document, json_t *runtime) MUST_CHECK;
 /* It is that now. */
 void document_unkeep(const struct node_config *n);
 

@@ -81,12 +81,13 @@ void membership_start(struct node *n)
 					.left = left,
 					.arg = n };
 	n->cluster = cluster_node_new(&env);
-	n->votes_only = cluster_node_votes_only(n->cluster);
+	n->votes_only = cluster_node_votes_only(n->cluster, false);
 }
 
 void membership_look(struct node *n)
 {
-	bool votes_only = cluster_node_votes_only(n->cluster);
+	/* The configuration of a cluster that is left stays in force until this node has its own: without listeners. */
+	bool votes_only = n->leaves ? n->votes_only : cluster_node_votes_only(n->cluster, n->votes_only);
 
 	if (votes_only == n->votes_only)
 		return;

@@ -350,6 +350,7 @@ static void node_fini(struct node *n)
 	tls_tickets_unref(n->env.tickets);
 	watchdog_stop();
 	json_decref(n->left);
+	json_decref(n->left_runtime);
 	FREE_OBJ(n);
 }
 
@@ -360,7 +361,7 @@ static int run_with(struct node *n, struct conf *conf, const struct start_docume
 	 * too: a log that is gone comes from the others. */
 	membership_start(n);
 	bool first = (d->from_node_file || d->kept) && store_identity(n->store).cluster == 0;
-	if (!storage_start(n) || (first && storage_first(n, conf, d->kept) != 0))
+	if (!storage_start(n) || (first && storage_first(n, conf, d->kept, d->runtime) != 0))
 		return EXIT_FAILED;
 	if (start(n, conf, d->from_node_file) != 0)
 		return EXIT_FAILED;
@@ -396,6 +397,7 @@ int node_run(const struct node_config *config, const char *node_file)
 	if (conf != NULL)
 		conf_unref(conf);
 	json_decref(d.json);
+	json_decref(d.runtime);
 	free(store_warning);
 	node_fini(n);
 	log_msg(LOG_LEVEL_NOTICE, "stopped", "exit status %d", status);
@@ -442,6 +444,7 @@ int node_check(const struct node_config *config)
 	if (conf != NULL)
 		conf_unref(conf);
 	json_decref(d.json);
+	json_decref(d.runtime);
 	free(why);
 	free(warning);
 	free(log);

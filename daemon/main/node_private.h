@@ -22,9 +22,10 @@ struct node {
 	struct store *store;
 	struct event *store_event;
 	struct timer store_tick;
-	int first_error; /* of storing the first document */
-	json_t *left;    /* between storage_leaving() and storage_left() */
-	bool leaves;     /* from storage_leaving() until what was in force is this node's own */
+	int first_error;      /* of storing the first document */
+	json_t *left;         /* from storage_leaving() until it is proposed */
+	json_t *left_runtime; /* the run-time state that goes with it; NULL = none */
+	bool leaves;          /* from storage_leaving() until what was in force is this node's own */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
@@ -94,11 +95,11 @@ void certificates_reload(struct node *n);
 /* False: said why. */
 bool storage_open(struct node *n, char **ret_warning) MUST_CHECK;
 bool storage_start(struct node *n) MUST_CHECK;
-/* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left. 0, or said
- * why. */
-int storage_first(struct node *n, struct conf *conf, bool kept) MUST_CHECK;
-/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log. 0
- * or -errno: it could not be kept, and a death in between would lose it. */
+/* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left, with that
+ * run-time state (NULL = none). 0, or said why. */
+int storage_first(struct node *n, struct conf *conf, bool kept, json_t *runtime) MUST_CHECK;
+/* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log, and
+ * servers that were drained stay so. 0 or -errno: it could not be kept, and a death in between would lose it. */
 int storage_leaving(struct node *n) MUST_CHECK;
 void storage_left(struct node *n);
 void storage_close(struct node *n);

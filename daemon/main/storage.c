@@ -45,7 +45,10 @@ static void on_reset(void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	log_msg(LOG_LEVEL_NOTICE, "store_reset", "what this node had written is void; the cluster's log follows");
+	log_msg(LOG_LEVEL_NOTICE, "store_reset", "%s",
+		store_identity(n->store).cluster != 0
+			? "what this node had written is void; the cluster's log follows"
+			: "the cluster's log is forgotten; this node begins one of its own");
 	cluster_node_reset(n->cluster);
 	if (n->api != NULL)
 		api_reset(n->api);
@@ -128,28 +131,48 @@ static void on_first(const struct store_result *r, void *arg)
 		n->first_error = 0;
 }
 
-int storage_first(struct node *n, struct conf *conf, bool kept)
+/* The first entry of its kind. 0 or as store_propose(). */
+static int propose(struct node *n, enum entry_kind kind, json_t *document, bool kept, store_done_fn *fn)
 {
-	const char *failed = "";
-	char *text = json_dumps(conf->document, JSON_COMPACT);
-	struct store_write w = { .kind = ENTRY_CONFIG,
+	char *text = json_dumps(document, JSON_COMPACT);
+	struct store_write w = { .kind = kind,
 				 .author = kept ? "cluster" : "initial_config",
 				 .comment = kept ? STORAGE_LEFT_COMMENT : "from the node file",
 				 .document = str_from(text),
 				 .expect_position = 0 };
 
 	ASSERT(text != NULL);
+	int err = store_propose(n->store, &w, fn, n);
+	explicit_bzero(text, strlen(text));
+	free(text);
+	return err;
+}
+
+static int write_first(struct node *n, enum entry_kind kind, json_t *document, bool kept)
+{
 	n->first_error = -ETIMEDOUT;
-	/* First, so that a crash in between leaves no configuration whose origin nobody knows. */
-	int err = kept ? 0 : document_remember(n->config, conf->document, &failed);
-	if (err == 0) {
-		failed = kept ? "storing the configuration" : "storing initial_config";
-		err = store_propose(n->store, &w, on_first, n);
-	}
+	int err = propose(n, kind, document, kept, on_first);
+
 	if (err == 0 && !store_wait(n->store, FIRST_MS))
 		err = -ETIMEDOUT;
-	err = err != 0 ? err : n->first_error;
-	free(text);
+	return err != 0 ? err : n->first_error;
+}
+
+int storage_first(struct node *n, struct conf *conf, bool kept, json_t *runtime)
+{
+	const char *failed = "";
+
+	/* First, so that a crash in between leaves no configuration whose origin nobody knows. */
+	int err = kept ? 0 : document_remember(n->config, conf->document, &failed);
+	/* It may be there already, where a start before this one came so far. */
+	if (err == 0 && runtime != NULL && store_last(n->store, ENTRY_RUNTIME) == NULL) {
+		failed = "storing the run-time state";
+		err = write_first(n, ENTRY_RUNTIME, runtime, true);
+	}
+	if (err == 0) {
+		failed = kept ? "storing the configuration" : "storing initial_config";
+		err = write_first(n, ENTRY_CONFIG, conf->document, kept);
+	}
 	if (err == 0) {
 		conf->revision = store_revision_number(n->store);
 		document_unkeep(n->config);
@@ -163,8 +186,8 @@ int storage_first(struct node *n, struct conf *conf, bool kept)
 
 /* ---- a node that leaves its cluster ---- */
 
-/* VIPs are the cluster's: two masters if a node that is alone again took them. Of a node whose join came to nothing the
- * document is its own. */
+/* VIPs are the cluster's: two masters if a node that is alone again took them. So are the listeners of a node that only
+ * voted: nobody expects mail to be taken by it. Of a node whose join came to nothing the document is its own. */
 static json_t *own_document(const struct node *n)
 {
 	const struct entry *e = store_last(n->store, ENTRY_CONFIG);
@@ -173,15 +196,25 @@ static json_t *own_document(const struct node *n)
 	if (document == NULL)
 		return json_deep_copy(n->conf->document);
 	json_object_del(document, "vips");
+	if (n->votes_only)
+		json_object_del(document, "listeners");
 	return document;
 }
 
 int storage_leaving(struct node *n)
 {
 	json_decref(n->left);
+	json_decref(n->left_runtime);
 	n->left = own_document(n);
+	n->left_runtime = n->api == NULL ? NULL : api_own_runtime(n->api);
 	n->leaves = true;
-	return document_keep(n->config, n->left);
+	return document_keep(n->config, n->left, n->left_runtime);
+}
+
+static void not_written(const char *why)
+{
+	log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log, but with the next start: %s",
+		why);
 }
 
 static void on_left(const struct store_result *r, void *arg)
@@ -191,29 +224,48 @@ static void on_left(const struct store_result *r, void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	/* Otherwise VIPs stay where they are: this node must not take one by what is in force yet. */
 	n->leaves = r->result != CORE_COMMITTED;
-	if (!n->leaves)
-		document_unkeep(n->config);
-	else
-		log_msg(LOG_LEVEL_ERROR, "store_first",
-			"the configuration is not in the log; it is written with the next start");
+	if (n->leaves) {
+		not_written(strerror(r->error));
+		return;
+	}
+	document_unkeep(n->config);
+	membership_look(n);
 }
 
-void storage_left(struct node *n)
+static void write_left(struct node *n)
 {
-	char *text = n->left == NULL ? NULL : json_dumps(n->left, JSON_COMPACT);
+	int err = propose(n, ENTRY_CONFIG, n->left, true, on_left);
 
-	if (text == NULL)
-		return;
-	struct store_write w = { .kind = ENTRY_CONFIG,
-				 .author = "cluster",
-				 .comment = STORAGE_LEFT_COMMENT,
-				 .document = str_from(text),
-				 .expect_position = 0 };
-	int err = store_propose(n->store, &w, on_left, n);
 	if (err != 0)
-		log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log: %s", strerror(-err));
-	explicit_bzero(text, strlen(text));
-	free(text);
+		not_written(strerror(-err));
 	json_decref(n->left);
 	n->left = NULL;
+}
+
+static void on_left_runtime(const struct store_result *r, void *arg)
+{
+	struct node *n = arg;
+
+	CHECK_OBJ(n, NODE_MAGIC);
+	/* Stale: somebody has set another one meanwhile. */
+	if (r->result == CORE_COMMITTED || r->result == CORE_STALE)
+		write_left(n);
+	else
+		not_written(strerror(r->error));
+}
+
+/* The run-time state first: with a configuration and none, servers that are drained would be ready. */
+void storage_left(struct node *n)
+{
+	if (n->left == NULL)
+		return;
+	if (n->left_runtime == NULL) {
+		write_left(n);
+		return;
+	}
+	int err = propose(n, ENTRY_RUNTIME, n->left_runtime, true, on_left_runtime);
+	if (err != 0)
+		not_written(strerror(-err));
+	json_decref(n->left_runtime);
+	n->left_runtime = NULL;
 }

@@ -327,13 +327,19 @@ static void the_tag_answered_is_of_what_was_written_and_not_of_what_came_after(v
 
 /* ---- run-time state ---- */
 
-static void write_runtime(struct bench *b, const char *document)
+static void write_entry(struct bench *b, enum entry_kind kind, const char *document)
 {
 	struct store_write w = write_of(document);
 
+	w.kind = kind;
 	w.expect_position = UINT64_MAX;
 	assert_int_equal(store_propose(b->store, &w, ignore, NULL), 0);
 	assert_true(store_wait(b->store, WAIT_MS));
+}
+
+static void write_runtime(struct bench *b, const char *document)
+{
+	write_entry(b, ENTRY_RUNTIME, document);
 }
 
 /* A newer version wrote it: it is no empty one, and a write here would end all that it says. */
@@ -376,8 +382,9 @@ static void set_drain(bool drain, void *arg)
 	drains = drain;
 }
 
-/* What a log that is void had said does not stay in force. */
-static void a_drain_of_a_log_that_is_void_ends_with_it(void **state)
+/* What a log that is void had said stays in force as long as its configuration: a server that is drained gets no mail
+ * in between. */
+static void a_drain_of_a_log_that_is_void_ends_with_the_next_configuration(void **state)
 {
 	UNUSED(state);
 	char own[] = "n1";
@@ -390,8 +397,49 @@ static void a_drain_of_a_log_that_is_void_ends_with_it(void **state)
 	b.api.events = events_new();
 	b.api.runtime = json_pack("{s:{s:{s:s}}}", "nodes", "n1", "admin", "drain");
 	api_reset(&b.api);
+	assert_int_equal(drains, -1);
+	write_entry(&b, ENTRY_CONFIG, "{}");
+	runtime_config_applied(&b.api, store_last(b.store, ENTRY_CONFIG));
 	assert_int_equal(drains, 0);
 	assert_int_equal(json_object_size(b.api.runtime), 0);
+	json_decref(b.api.runtime);
+	events_free(b.api.events);
+	bench_close(&b);
+}
+
+#define IN_FORCE                                                                                                       \
+	"{\"pools\":{\"p\":{\"servers\":{\"s\":{\"admin\":\"drain\"}}}},\"nodes\":{\"n1\":{\"admin\":\"drain\"},"      \
+	"\"n2\":{\"admin\":\"drain\"}},\"vips\":{\"a\":{\"node\":\"n1\",\"time\":1}}}"
+#define OWN "{\"pools\":{\"p\":{\"servers\":{\"s\":{\"admin\":\"drain\"}}}},\"nodes\":{\"n1\":{\"admin\":\"drain\"}}}"
+
+static void a_node_that_leaves_keeps_drains_and_its_own_and_no_move(void **state)
+{
+	UNUSED(state);
+	char own[] = "n1";
+	struct bench b;
+
+	bench_open(&b);
+	b.api.env.node = &(struct node_config) { .node = own };
+	b.api.env.set_node_drain = set_drain;
+	list_init(&b.api.streams);
+	b.api.events = events_new();
+	b.api.runtime = json_loads(IN_FORCE, 0, NULL);
+	json_t *kept = api_own_runtime(&b.api), *wanted = json_loads(OWN, 0, NULL);
+	assert_true(json_equal(kept, wanted));
+	/* It is written first, and nothing changes by it. */
+	drains = -1;
+	api_reset(&b.api);
+	write_runtime(&b, OWN);
+	runtime_applied(&b.api, store_last(b.store, ENTRY_RUNTIME));
+	write_entry(&b, ENTRY_CONFIG, "{}");
+	runtime_config_applied(&b.api, store_last(b.store, ENTRY_CONFIG));
+	assert_int_equal(drains, -1);
+	assert_true(json_equal(b.api.runtime, wanted));
+	json_decref(kept);
+	json_decref(wanted);
+	json_decref(b.api.runtime);
+	b.api.runtime = json_object();
+	assert_null(api_own_runtime(&b.api));
 	json_decref(b.api.runtime);
 	events_free(b.api.events);
 	bench_close(&b);
@@ -621,7 +669,8 @@ int main(void)
 		cmocka_unit_test(a_turn_comes_after_a_late_write_that_has_its_own_word_for_it),
 		cmocka_unit_test(what_another_node_replaced_is_not_said_to_be_in_force),
 		cmocka_unit_test(a_run_time_state_that_cannot_be_read_stays_and_is_not_replaced),
-		cmocka_unit_test(a_drain_of_a_log_that_is_void_ends_with_it),
+		cmocka_unit_test(a_drain_of_a_log_that_is_void_ends_with_the_next_configuration),
+		cmocka_unit_test(a_node_that_leaves_keeps_drains_and_its_own_and_no_move),
 		cmocka_unit_test(an_override_that_ends_too_late_ends_all_the_same),
 		cmocka_unit_test(a_key_of_another_request_is_refused_where_its_answer_is_not_known),
 		cmocka_unit_test(the_tag_answered_is_of_what_was_written_and_not_of_what_came_after),

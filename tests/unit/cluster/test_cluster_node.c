@@ -15,22 +15,26 @@
 #include "cluster/journal/identity.h"
 #include "cluster/members/change.h"
 #include "daemon/base/clock.h"
-#include "daemon/cluster/cluster_node.h"
+#include "daemon/cluster/cluster_private.h"
 
 enum { WAIT_MS = 20000 };
 
 static struct {
 	char *dir;
 	struct node_config config;
+	struct addr listen;
 	struct loop *loop;
 	struct store *store;
 	struct peers *peers;
 	struct report_view *view;
 	struct cluster_node *node;
 	unsigned warned, purged, left;
+	bool unlistened, unreadable; /* as is warned of now */
 	/* of the last call */
 	int status; /* 0 = not answered; -1 = refused */
 	char why[512];
+	enum problem problem;
+	size_t passed_over;
 	struct cluster_call call;
 } t;
 
@@ -39,6 +43,7 @@ static struct {
 void cluster_call_answer(struct cluster_call *q, int status, json_t *json)
 {
 	json_decref(q->body);
+	t.passed_over = json_array_size(json_object_get(json, "passed_over"));
 	json_decref(json);
 	t.status = status;
 }
@@ -47,7 +52,7 @@ void cluster_call_refuse(struct cluster_call *q, enum problem p, const char *fmt
 {
 	va_list ap;
 
-	UNUSED(p);
+	t.problem = p;
 	va_start(ap, fmt);
 	vsnprintf(t.why, sizeof(t.why), fmt, ap);
 	va_end(ap);
@@ -87,6 +92,10 @@ static void warn(const char *key, const char *text, void *arg)
 {
 	UNUSED(arg);
 	t.warned += text != NULL && strcmp(key, "cluster") == 0;
+	if (strcmp(key, "cluster_listen") == 0)
+		t.unlistened = text != NULL;
+	if (strcmp(key, "members") == 0)
+		t.unreadable = text != NULL;
 }
 
 static void event(const char *type, json_t *data, void *arg)
@@ -181,21 +190,33 @@ static void turn(void)
 	(void)!store_wait(t.store, 0);
 }
 
-static void ask(enum cluster_verb verb, json_t *body)
+static void begin_to_ask(enum cluster_verb verb, json_t *body)
 {
 	t.status = 0;
 	t.call = (struct cluster_call) { .verb = verb, .body = body, .author = "test" };
 	cluster_node_call(t.node, &t.call);
+}
+
+static void ask(enum cluster_verb verb, json_t *body)
+{
+	begin_to_ask(verb, body);
+	UNTIL(t.status != 0);
+}
+
+static void init_begins(const char *name)
+{
+	begin_to_ask(CLUSTER_INIT, json_pack("{s:s, s:[s], s:b}", "name", name, "links", "127.0.0.1", "force", 1));
+}
+
+static void init_called(const char *name)
+{
+	init_begins(name);
 	UNTIL(t.status != 0);
 }
 
 static void init(void)
 {
-	struct addr at = free_port();
-	char listen[ADDR_TEXT_MAX];
-
-	ask(CLUSTER_INIT, json_pack("{s:s, s:[s], s:s, s:b}", "name", "c", "links", "127.0.0.1", "listen",
-				    addr_format(&at, listen), "force", 1));
+	init_called("c");
 }
 
 static void assert_done(void)
@@ -303,7 +324,10 @@ static int setup(void **state)
 	memset(&t, 0, sizeof(t));
 	t.dir = xasprintf("%s/postroad-node-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
 	assert_non_null(mkdtemp(t.dir));
-	t.config = (struct node_config) { .node = "n1", .state_dir = t.dir };
+	t.listen = free_port();
+	t.config = (struct node_config) {
+		.node = "n1", .state_dir = t.dir, .cluster_listen = &t.listen, .n_cluster_listen = 1
+	};
 	return 0;
 }
 
@@ -443,6 +467,186 @@ static void the_only_node_of_a_cluster_leaves_it(void **state)
 	assert_true(says_it_is_in("c"));
 }
 
+static bool is_there(const char *name)
+{
+	char *path = xasprintf("%s/%s", t.dir, name);
+	bool there = access(path, F_OK) == 0;
+
+	free(path);
+	return there;
+}
+
+static void write_file(const char *name)
+{
+	char *path = xasprintf("%s/%s", t.dir, name);
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+
+	assert_true(fd >= 0 && close(fd) == 0);
+	free(path);
+}
+
+/* With an authority's key left behind, the authority of a cluster that is joined later could not be loaded. */
+static void an_init_that_is_refused_leaves_no_keys(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_called("_mx"); /* good for a certificate, not for a table */
+	assert_int_equal(t.status, -1);
+	assert_false(is_there("trust/ca.key"));
+	init();
+	assert_done();
+}
+
+static void a_join_forgets_the_keys_of_what_came_to_nothing(void **state)
+{
+	UNUSED(state);
+	node_start();
+	write_file("trust/ca.key");
+	ask(CLUSTER_JOIN, json_pack("{s:s, s:[s], s:b}", "token", "none", "links", "127.0.0.1", "force", 1));
+	assert_int_equal(t.status, -1);
+	assert_false(is_there("trust/ca.key"));
+}
+
+static void an_init_whose_files_are_no_use_says_that_it_cannot_take_part(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_begins("c");
+	remove_file("trust");
+	UNTIL(t.status != 0);
+	assert_int_equal(t.status, -1);
+	UNTIL(t.warned > 0);
+}
+
+static bool can_be_called(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool can = connect(fd, &t.listen.sa, addr_len(&t.listen)) == 0;
+
+	close(fd);
+	return can;
+}
+
+static void init_at(const char *listen, bool force)
+{
+	ask(CLUSTER_INIT, json_pack("{s:[s], s:s, s:b}", "links", "127.0.0.1", "listen", listen, "force", force));
+}
+
+static void an_address_that_nobody_can_call_is_refused(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_at("0.0.0.0", true);
+	assert_int_equal(t.status, -1);
+	init_at("[::]:8426", true);
+	assert_int_equal(t.status, -1);
+	init_at("192.0.2.77", false);
+	assert_non_null(strstr(t.why, "would call 192.0.2.77:8426"));
+	init_at("127.0.0.2", false);
+	assert_non_null(strstr(t.why, "cannot call 127.0.0.2:8426"));
+}
+
+static void a_node_that_listens_everywhere_is_called_at_its_link(void **state)
+{
+	char listen[ADDR_TEXT_MAX];
+	struct addr at;
+
+	UNUSED(state);
+	assert_true(addr_parse_ip("0.0.0.0", &at));
+	addr_set_port(&at, addr_port(&t.listen));
+	t.config.cluster_listen = &at;
+	node_start();
+	init();
+	assert_done();
+	json_t *s = cluster_node_status(t.node);
+	json_t *me = json_object_get(json_object_get(s, "members"), "n1");
+	assert_string_equal(json_string_value(json_object_get(me, "listen")), addr_format(&t.listen, listen));
+	json_decref(s);
+	assert_true(can_be_called());
+	node_stop();
+}
+
+static void what_force_passes_over_is_told(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init();
+	assert_done();
+	assert_true(t.passed_over >= 1); /* a link on loopback */
+}
+
+static void an_init_that_a_disk_ends_says_so(void **state)
+{
+	UNUSED(state);
+	node_start();
+	init_called("_mx");
+	assert_int_equal(t.problem, PROBLEM_INVALID);
+	remove_file("trust");
+	init();
+	assert_int_equal(t.problem, PROBLEM_INTERNAL);
+	assert_non_null(strstr(t.why, "The disk of this node: No such file or directory;"));
+}
+
+static void assert_says(char *text, const char *part)
+{
+	assert_non_null(strstr(text, part));
+	free(text);
+}
+
+static void a_log_that_does_not_take_a_write_says_why(void **state)
+{
+	UNUSED(state);
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_FULL, .error = -ENOSPC }, "late"),
+		    "The disk of this node: No space left on device; make room");
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_UNKNOWN, .error = -EIO }, "late"),
+		    "Input/output error");
+	assert_says(forming_unwritten(&(struct store_result) { .result = CORE_UNKNOWN }, "late"), "late");
+	assert_says(forming_unbecome(-EBUSY, 0), "see what keeps its disk");
+	assert_says(forming_unbecome(-ENOTCONN, 0), "`postroad status`");
+	assert_says(forming_unbecome(-ENOTCONN, -ENOSPC), "No space left on device");
+	assert_says(forming_unbecome(-EALREADY, 0), "`postroad cluster leave`");
+	assert_says(forming_unbecome(-ENOSPC, 0), "No space left on device");
+}
+
+/* Another program has the port. */
+static int occupy(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+	assert_true(fd >= 0 && bind(fd, &t.listen.sa, addr_len(&t.listen)) == 0 && listen(fd, 1) == 0);
+	return fd;
+}
+
+static void an_address_that_was_taken_is_listened_at_when_it_is_free(void **state)
+{
+	UNUSED(state);
+	int fd = occupy();
+
+	node_start();
+	init();
+	assert_done();
+	assert_true(t.unlistened);
+	close(fd);
+	assert_false(can_be_called());
+	UNTIL(can_be_called());
+	assert_false(t.unlistened);
+}
+
+static void leaving_ends_what_was_warned_of(void **state)
+{
+	UNUSED(state);
+	node_half_made(true);
+	int fd = occupy();
+	node_start();
+	cluster_node_applied(t.node, &(struct entry) { .kind = ENTRY_MEMBERSHIP, .document = STR("none") });
+	assert_true(t.unreadable && t.unlistened);
+	ask(CLUSTER_LEAVE, json_object());
+	UNTIL(store_identity(t.store).cluster == 0);
+	assert_false(t.unreadable || t.unlistened);
+	close(fd);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -455,6 +659,16 @@ int main(void)
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
 		TEST(the_only_node_of_a_cluster_leaves_it),
+		TEST(an_init_that_is_refused_leaves_no_keys),
+		TEST(an_address_that_nobody_can_call_is_refused),
+		TEST(a_node_that_listens_everywhere_is_called_at_its_link),
+		TEST(what_force_passes_over_is_told),
+		TEST(an_init_that_a_disk_ends_says_so),
+		TEST(a_log_that_does_not_take_a_write_says_why),
+		TEST(an_address_that_was_taken_is_listened_at_when_it_is_free),
+		TEST(leaving_ends_what_was_warned_of),
+		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
+		TEST(an_init_whose_files_are_no_use_says_that_it_cannot_take_part),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

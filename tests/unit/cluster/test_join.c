@@ -81,10 +81,12 @@ static void decide(struct join_asked *a, void *arg)
 	}
 	members_free(table);
 	table = to;
-	if (manner == LOSES)
+	if (manner == LOSES) {
 		join_defer(a, "lost");
-	else
+	} else {
+		join_asked_pass_over(a, "a firewall");
 		join_accept(a, table, 3, 77);
+	}
 }
 
 /* ---- both ---- */
@@ -184,6 +186,7 @@ static int tear_down(void **state)
 }
 
 struct result {
+	bool passed_over; /* as the member said */
 	bool came, ok, denied;
 	uint32_t id;
 	uint64_t generation, position;
@@ -205,6 +208,8 @@ static void on_joined(const struct join_answer *a, int status, const char *why, 
 	r->id = a->id;
 	r->generation = a->generation;
 	r->position = a->position;
+	r->passed_over = json_array_size(a->passed_over) == 1 &&
+			 strcmp(json_string_value(json_array_get(a->passed_over, 0)), "a firewall") == 0;
 	r->certificate = xstrdup(a->certificate);
 	memcpy(r->key, a->key, sizeof(r->key));
 }
@@ -252,6 +257,7 @@ static void a_node_joins_and_is_a_member_from_then_on(void **state)
 	assert_int_equal(r.id, 2);
 	assert_int_equal(r.generation, 3);
 	assert_int_equal(r.position, 77);
+	assert_true(r.passed_over);
 	assert_memory_equal(r.key, key, sizeof(key));
 	assert_int_equal(members_find(table, 2)->instance, 0xfedcba9876543210);
 	struct channel_config c = { ca, str_from(r.certificate), { key_pem.p, key_pem.n }, by_table, NULL };

@@ -119,6 +119,22 @@ static void a_file_that_is_no_use_leaves_what_was_loaded(void **state)
 	trust_files_close(&t);
 }
 
+/* Not of the file that was read last, which may be one that need not be there. */
+static void a_file_that_cannot_be_read_is_named_with_its_own_reason(void **state)
+{
+	static char large[CA_PEM_MAX + 1];
+	struct trust_files t;
+	char *why = NULL;
+
+	UNUSED(state);
+	assert_true(trust_files_open(&t, dir));
+	assert_int_equal(trust_files_write(&t, "ca.pem", (struct str) { large, sizeof(large) }), 0);
+	assert_false(trust_files_load(&t, &why));
+	assert_non_null(strstr(why, "ca.pem cannot be read: File too large"));
+	free(why);
+	trust_files_close(&t);
+}
+
 static void keys_are_found_by_their_hash_alone(void **state)
 {
 	uint8_t key[2][COROSYNC_KEY_LEN], hash[2][COROSYNC_KEY_HASH_LEN], read[COROSYNC_KEY_LEN];
@@ -316,6 +332,7 @@ int main(void)
 		T(what_is_written_is_read_and_nobody_elses),
 		T(a_node_without_the_authoritys_key_cannot_issue),
 		T(a_file_that_is_no_use_leaves_what_was_loaded),
+		T(a_file_that_cannot_be_read_is_named_with_its_own_reason),
 		T(keys_are_found_by_their_hash_alone),
 		T(a_key_that_no_table_names_yet_is_spared),
 		T(a_key_that_was_changed_on_disk_is_none),
