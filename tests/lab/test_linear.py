@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.lab.cluster import linear  # noqa: E402
 from tests.lab.cluster.linear import CAS, OK, READ, REFUSED, STALE, UNKNOWN, WRITE, Op, check  # noqa: E402
 from tests.lab.cluster.registers import Weight, Writers  # noqa: E402
 from tests.lab.cluster.waiting import LabError, until  # noqa: E402
@@ -129,6 +130,43 @@ def test_one_read_changed_to_a_value_long_gone_is_found(seed):
     assert reads[-1].value != reads[0].value
     reads[-1].value = reads[0].value
     assert len(check(history, {"r": 0})) == 1
+
+
+def blind(rng, writers, count):
+    """Blind writes by so many at once, all of them answered, and one last read of a value that others were written after."""
+    clocks, history = [0.0] * writers, []
+    for value in range(1, count + 1):
+        w = clocks.index(min(clocks))
+        began = clocks[w] + rng.random() / 10
+        clocks[w] = began + 2 + rng.random()
+        history.append(op(WRITE, value, began, clocks[w]))
+    return history + [op(READ, count // 2, max(clocks) + 1, max(clocks) + 2)]
+
+
+def test_a_lost_write_of_many_writers_at_once_is_found_without_a_search(monkeypatch):
+    monkeypatch.delattr(linear, "_search")
+    found = check(blind(random.Random(1), 12, 200), {"r": 0})
+    assert len(found) == 1 and "100 was there before and after" in found[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_search_the_verdict_is_the_same(seed, monkeypatch):
+    rng = random.Random(seed)
+    histories = [[o for o in made(rng, 12, 3) if o.kind != CAS] for _ in range(100)]
+    for history in histories:
+        for read in [o for o in history if o.kind == READ]:
+            read.value = rng.choice([read.value] * 3 + [o.value for o in history if o.kind == WRITE] + [0])
+    found = [bool(check(history, {"r": 0})) for history in histories]
+    monkeypatch.setattr(linear, "_groups_in_order", lambda name, ops, initial: linear._search(name, ops, [], initial))
+    assert found == [bool(check(history, {"r": 0})) for history in histories]
+    assert 10 < sum(found) < 90
+
+
+def test_a_search_ends_and_says_so(monkeypatch):
+    monkeypatch.setattr(linear, "STEPS_MAX", 5000)
+    history = blind(random.Random(1), 12, 60)
+    found = check(history + [op(CAS, 99, 1000, 1001, OK, 1)], {"r": 0})
+    assert len(found) == 1 and "within 5000 steps" in found[0]
 
 
 def test_values_that_are_not_unique_are_no_ground_for_a_verdict():
