@@ -4,6 +4,7 @@ import pathlib
 import random
 import sys
 import threading
+import time
 
 import pytest
 
@@ -186,13 +187,15 @@ def test_a_node_that_is_behind_may_say_what_was_there_before_the_writers_and_not
 
 
 class Server:
-    """A register that answers each read by the next of these, the last one for ever; 0: not at all. Writes are made."""
+    """A register that answers each read by the next of these, the last one for ever; 0: not at all. Writes are made, if not refused."""
 
     def __init__(self, *reads):
-        self.reads, self.weight, self.lock = list(reads), 5, threading.Lock()
+        self.reads, self.weight, self.lock, self.refuses_until = list(reads), 5, threading.Lock(), 0
 
     def call(self, method, _, body=None, __=None):
         with self.lock:
+            if method == "PUT" and time.monotonic() < self.refuses_until:
+                return 503, {}, {}
             if method == "PUT":
                 self.weight = body["weight"]
                 return 200, {}, {}
@@ -223,3 +226,13 @@ def test_a_history_of_few_writes_proves_nothing():
     assert any("fewer than 901" in f for f in written_to(Server(200)).finish(least=901))
     nothing = Writers({"n1": Server(200).call}, [Weight("p", "s")], threads=0)
     assert any("0 writes were made" in f for f in nothing.finish())
+
+
+def test_writers_have_values_left_when_writes_were_refused_for_a_while():
+    server = Server(200)
+    writers = written_to(server)
+    server.refuses_until = time.monotonic() + 1
+    until(lambda: time.monotonic() > server.refuses_until and "write refused" in writers.counts(), 20, "writes are refused for a second")
+    done = writers.done()
+    until(lambda: writers.done() > done, 20, "they write again")
+    assert writers.finish() == []
