@@ -20,7 +20,7 @@ import math
 READ, WRITE, CAS = "read", "write", "cas"
 UNSEEN = "(written by a call without an answer, never seen)"
 OK, STALE, UNKNOWN, REFUSED = "ok", "stale", "unknown", "refused"
-STEPS_MAX = 500_000  # some seconds
+STEPS_MAX = 4_000_000  # some seconds
 
 
 @dataclasses.dataclass
