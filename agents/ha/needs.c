@@ -50,7 +50,8 @@ char *needs_user(const char *user)
 {
 	if (getpwnam(user) != NULL)
 		return NULL;
-	return xasprintf("there is no user %.32s: `useradd --system %.32s`, or --user names another", user, user);
+	return xasprintf("there is no user %.32s: `useradd --system %.32s`, or start postroad-ha with --user", user,
+			 user);
 }
 
 char *needs_systemd(void)

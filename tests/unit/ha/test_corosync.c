@@ -192,8 +192,8 @@ static void what_corosync_lacks_is_told_with_what_to_do(void **state)
 	assert_true(ask(b, HA_COROSYNC_CHECK, 0)->ok);
 	b->c.options.user = "no-such-user";
 	assert_false(ask(b, HA_COROSYNC_CHECK, 0)->ok);
-	assert_string_equal(b->answer.text, "there is no user no-such-user: `useradd --system no-such-user`, or "
-					    "--user names another");
+	assert_string_equal(b->answer.text, "there is no user no-such-user: `useradd --system no-such-user`, or start "
+					    "postroad-ha with --user");
 	b->c.options.program = "no-such-program";
 	assert_false(ask(b, HA_COROSYNC_CHECK, 0)->ok);
 	assert_non_null(strstr(b->answer.text, "no program no-such-program in PATH: `apt install corosync`; "));
