@@ -101,7 +101,7 @@ def test_a_backup_that_fails_leaves_the_older_one(postroad, node, backup):
 def test_a_restore_asks_first_and_tells_a_refusal(postroad, node, backup):
     assert restore(postroad, backup).code == 2
     assert "POST /api/v1/cluster/restore" not in node.made()
-    node["POST /api/v1/cluster/restore"] = Reply({"title": "Somebody else is doing it", "detail": "it has a configuration"},
+    node["POST /api/v1/cluster/restore"] = Reply({"title": "It cannot be done as things are", "detail": "it has a configuration"},
                                                  status=409)
     r = restore(postroad, backup, "--yes")
     assert r.code == 1 and "it has a configuration" in r.err
