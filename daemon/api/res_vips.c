@@ -32,11 +32,21 @@ static json_t *said_json(const struct report_row *row, const struct report_vip *
 			 (double)row->age_ms / 1000, "fresh", row->state < REPORT_SAID);
 }
 
+/* Of a node that says nothing of the VIP; row NULL = it is no member. */
+static const char *why_silent(const struct report_row *row)
+{
+	if (row == NULL)
+		return "it is no member";
+	if (row->report == NULL)
+		return "it was not heard yet";
+	if (row->report->voter_only)
+		return "it only votes";
+	return "it has no part in it: it lacks the interface, or the configuration";
+}
+
 static json_t *silent_json(const struct report_row *row)
 {
-	const char *why = row == NULL           ? "it is no member"
-			  : row->report == NULL ? "it was not heard yet"
-						: "it has no part in it: it lacks the interface, or the configuration";
+	const char *why = why_silent(row);
 
 	return json_pack("{s:b, s:b, s:s, s:s, s:b}", "holds", 0, "may_hold", 0, "state",
 			 report_vip_state_names[REPORT_VIP_UNKNOWN], "why", why, "fresh", 0);
@@ -242,6 +252,25 @@ static bool flag_or_problem(struct call *c, bool *ret_dry)
 	return *ret_dry || (write_turn(c) && !write_replayed(c));
 }
 
+/* Why it could not; the reason that the node itself says is the best one. Valid as row is. */
+static const char *why_it_cannot(const struct call *c, const struct vip_config *v, const char *node,
+				 struct report_row *row)
+{
+	const struct api *a = c->api;
+	bool known = report_view_find(a->env.view, node, now_ms(a), row) && row->member;
+	const struct report_vip *said = known ? vip_view_said(row, v->name) : NULL;
+
+	if (said == NULL)
+		return why_silent(known ? row : NULL);
+	if (row->state >= REPORT_SAID)
+		return "it is not heard any more";
+	if (said->reason[0] != '\0')
+		return said->reason;
+	if (row->report->admin_drain || row->state == REPORT_DRAIN || row->state == REPORT_STOPPING)
+		return "it is being drained";
+	return "keepalived there has not taken it up yet";
+}
+
 static void move_to(struct call *c, const struct vip_config *v, const char *node, bool dry)
 {
 	struct report_row row;
@@ -251,11 +280,8 @@ static void move_to(struct call *c, const struct vip_config *v, const char *node
 		return;
 	}
 	if (!could(c->api, v, node)) {
-		const struct report_vip *said = NULL;
-		if (report_view_find(c->api->env.view, node, now_ms(c->api), &row) && row.state < REPORT_SAID)
-			said = vip_view_said(&row, v->name);
-		call_problem(c, PROBLEM_NOT_NOW, NULL, "node %s cannot have it now%s%s", node,
-			     said != NULL && said->reason[0] != '\0' ? ": " : "", said != NULL ? said->reason : "");
+		call_problem(c, PROBLEM_NOT_NOW, NULL, "node %s cannot have it now: %s", node,
+			     why_it_cannot(c, v, node, &row));
 		return;
 	}
 	json_t *moves = json_object();

@@ -269,6 +269,29 @@ def test_explain_says_when_the_client_would_be_refused(postroad, node):
     assert postroad("explain", "x@y").lines[0] == "the client would be refused: not in allow"
 
 
+# ---- vip ----
+
+SAID = {"holds": False, "may_hold": True, "state": "backup", "why": None, "fresh": True}
+VIPS = {"node": "n1", "vips": {"mx": {
+    "addresses": ["192.0.2.10/24"], "order": ["n1", "n2", "n3"], "holders": [], "since": None, "why": "no node that is heard has it",
+    "nodes": {"n1": {**SAID, "may_hold": False, "state": "fault", "why": "VIP mx: no usable source address"}, "n2": SAID,
+              "n3": {**SAID, "may_hold": False, "state": "unknown", "why": "it is no member", "fresh": False}}}}}
+
+
+def test_vip_list_says_for_each_node_why_it_may_not(postroad, node):
+    node["GET /api/v1/vips"] = VIPS
+    r = postroad("vip", "list")
+    assert r.lines[1].split()[:3] == ["mx", "192.0.2.10/24", "nobody"]
+    assert [line.split(None, 4) for line in r.lines[4:]] == [
+        ["mx", "n1", "fault", "yes", "VIP mx: no usable source address"], ["mx", "n3", "unknown", "no", "it is no member"]]
+
+
+def test_vip_list_has_no_reasons_where_all_is_well(postroad, node):
+    node["GET /api/v1/vips"] = {"vips": {"mx": {**VIPS["vips"]["mx"], "holders": ["n1"], "nodes": {
+        "n1": {**SAID, "holds": True, "since_ago": 3.0}, "n2": SAID}}}}
+    assert len(postroad("vip", "list").lines) == 2
+
+
 # ---- events ----
 
 EVENTS = (b'id: 7\nevent: server_state\ndata: {"time": "T1", "server": "mta1", "to": "down", "more": {"a": 1}}\n\n'
