@@ -280,6 +280,10 @@ static void add_node(struct table *t, const char *name, json_t *n)
 		table_add_int(t, cli_int(n, "sessions"));
 	else
 		table_add(t, "");
+	if (json_object_get(n, "safe_to_stop") == NULL)
+		table_add(t, "");
+	else
+		table_add(t, cli_is_true(n, "safe_to_stop") ? "yes" : "no");
 	if (cli_is_true(n, "this"))
 		table_add(t, "");
 	else
@@ -288,7 +292,7 @@ static void add_node(struct table *t, const char *name, json_t *n)
 
 void cmd_node_table(const struct cli *c, json_t *nodes)
 {
-	struct table *t = table_new("NODE STATE ADMIN READY VERSION REVISION UPTIME >SESSIONS >HEARD");
+	struct table *t = table_new("NODE STATE ADMIN READY VERSION REVISION UPTIME >SESSIONS SAFE-TO-STOP >HEARD");
 	const char *name;
 	json_t *n;
 

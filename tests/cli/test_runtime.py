@@ -129,15 +129,15 @@ def test_node_list_drain_and_ready(postroad, node):
 
 def test_node_list_shows_every_node_and_when_it_was_heard(postroad, node):
     node["GET /api/v1/nodes"] = {"nodes": {
-        "n1": {**NODES["n1"], "uptime": 5.0, "this": True, "ready": True, "revision": 7, "heard_ago": 0.2},
-        "n2": {**NODES["n1"], "uptime": 5.0, "this": False, "ready": False, "revision": 6, "heard_ago": 4.5, "state": "stale"},
+        "n1": {**NODES["n1"], "uptime": 5.0, "this": True, "ready": True, "safe_to_stop": False, "revision": 7, "heard_ago": 0.2},
+        "n2": {**NODES["n1"], "uptime": 5.0, "this": False, "ready": False, "safe_to_stop": True, "revision": 6, "heard_ago": 4.5, "state": "stale"},
         "n3": {"state": "gone", "this": False, "heard_ago": None}}}
     rows = columns(postroad("node", "list"))
     assert rows[0] == {"NODE": "n1", "STATE": "ready", "ADMIN": "ready", "READY": "yes", "VERSION": "0.1.0", "REVISION": "7",
-                       "UPTIME": "5.0s", "SESSIONS": "4", "HEARD": "-"}
-    assert rows[1]["STATE"] == "stale" and rows[1]["READY"] == "no" and rows[1]["REVISION"] == "6" and rows[1]["HEARD"] == "4.5s"
+                       "UPTIME": "5.0s", "SESSIONS": "4", "SAFE-TO-STOP": "no", "HEARD": "-"}
+    assert rows[1]["STATE"] == "stale" and rows[1]["READY"] == "no" and rows[1]["SAFE-TO-STOP"] == "yes" and rows[1]["REVISION"] == "6" and rows[1]["HEARD"] == "4.5s"
     assert rows[2] == {"NODE": "n3", "STATE": "gone", **dict.fromkeys(
-        ["ADMIN", "READY", "VERSION", "REVISION", "UPTIME", "SESSIONS", "HEARD"], "-")}
+        ["ADMIN", "READY", "VERSION", "REVISION", "UPTIME", "SESSIONS", "SAFE-TO-STOP", "HEARD"], "-")}
 
 
 def test_status_says_who_has_which_vip(postroad, node):
@@ -266,7 +266,9 @@ def test_explain_asks_with_the_envelope_and_shows_the_route(postroad, node):
 
 def test_explain_says_when_the_client_would_be_refused(postroad, node):
     node["POST /api/v1/explain"] = {**EXPLAIN, "client": {"allowed": False, "why": "not in allow"}}
-    assert postroad("explain", "x@y").lines[0] == "the client would be refused: not in allow"
+    assert postroad("explain", "x@y").lines[0] == "the client 127.0.0.1 (assumed: no --client is given) would be refused: not in allow"
+    said = postroad("explain", "--client", "192.0.2.1", "x@y").lines[0]
+    assert said == "the client 192.0.2.1 would be refused: not in allow"
 
 
 # ---- vip ----
