@@ -75,6 +75,11 @@ def test_a_cut_or_changed_file_is_none(postroad, node, backup):
     assert "POST /api/v1/cluster/restore" not in node.made()
 
 
+def test_who_has_no_terminal_is_told_where_a_passphrase_may_stand(postroad, node, tmp_path):
+    r = postroad("cluster", "backup", str(tmp_path / "b"), stdin="")
+    assert r.code == 2 and "--passphrase-file" in r.err and not node.calls
+
+
 def test_a_passphrase_of_a_file_and_ones_that_are_too_short(postroad, node, backup, tmp_path):
     file = tmp_path / "pass"
     file.write_text(PASS.rstrip("\n"))
