@@ -89,7 +89,7 @@ static void what_is_awaited(const json_t *s, char out[256])
 	else if (strcmp(state, "MINORITY") == 0)
 		snprintf(out, 256, "waiting for more nodes: those that are there are too few to decide (%s)", state);
 	else
-		snprintf(out, 256, "waiting for this to be in force on the nodes");
+		snprintf(out, 256, "waiting for this to be in force");
 }
 
 static void say_progress(const json_t *s, char last[256])

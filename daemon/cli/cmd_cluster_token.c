@@ -84,8 +84,9 @@ static int put_token(const struct cli *c, struct out *o, json_t *answer, long tt
 	fprintf(stderr,
 		"Lets one node in within %ld s. On that node: postroad cluster join%s --token-file %s --link ADDRESS\n"
 		"To take it back: postroad cluster revoke %s\n",
-		ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "", o->fd >= 0 ? "FILE" : "-", id);
-	puts(o->fd >= 0 ? o->name : cli_str(answer, "token"));
+		ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "", o->fd >= 0 ? o->name : "-", id);
+	if (o->fd < 0)
+		puts(cli_str(answer, "token"));
 	return EXIT_DONE;
 }
 
