@@ -37,14 +37,33 @@ static void add_servers(struct table *t, const char *pool, json_t *servers)
 	}
 }
 
+/* Those whose name has no address, which run nowhere. */
+static void add_unresolved(struct table *t, const char *pool, json_t *list)
+{
+	const char *name;
+	json_t *s;
+
+	json_object_foreach(list, name, s) {
+		table_add(t, pool);
+		table_add(t, name);
+		table_add(t, cli_str(s, "name"));
+		table_add_tone(t, "unresolved", TONE_BAD);
+		for (int i = 0; i < 5; i++)
+			table_add(t, "");
+		table_add(t, cli_str(s, "why"));
+	}
+}
+
 void cmd_server_table(const struct cli *c, json_t *pools)
 {
 	struct table *t = table_new("POOL SERVER ADDRESS STATE >WEIGHT >OPEN >CONNS >IDLE >MAX WHY");
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p)
+	json_object_foreach(pools, name, p) {
 		add_servers(t, name, json_object_get(p, "servers"));
+		add_unresolved(t, name, json_object_get(p, "unresolved"));
+	}
 	table_end(t, c->colour);
 }
 

@@ -49,6 +49,12 @@ def test_server_list_is_a_table(postroad, node):
     assert rows[1]["WEIGHT"] == "10*" and rows[1]["WHY"] == "refused"
 
 
+def test_server_list_shows_names_that_have_no_address(postroad, node):
+    node["GET /api/v1/pools"] = {"pools": {"mta": {**POOL, "unresolved": {"more": {"name": "mta.example.com", "why": "not found"}}}}}
+    row = postroad("server", "list").lines[-1].split()
+    assert row[:4] == ["mta", "more", "mta.example.com", "unresolved"] and row[-2:] == ["not", "found"]
+
+
 def test_server_list_of_one_pool_and_as_json(postroad, node):
     node["GET /api/v1/pools/mta"] = POOL
     assert columns(postroad("server", "list", "mta"))[0]["POOL"] == "mta"
