@@ -4,6 +4,7 @@
  * A move is a word in the run-time state, {"vips": {VIP: {"node", "time"}}}: so all nodes act on the same one. The time
  * makes two words to the same node two.
  */
+#include <net/if.h>
 #include <stdlib.h>
 
 #include "daemon/api/api_private.h"
@@ -126,6 +127,36 @@ void res_vips_get(struct call *c)
 		json_object_set_new(vips, a->conf->vips[i].name, vip_json(a, &a->conf->vips[i], runtime));
 	json_decref(runtime);
 	call_json(c, 200, json_pack("{s:s, s:o}", "node", a->env.node->node, "vips", vips));
+}
+
+/* ---- what a configuration says that is not so ---- */
+
+static void add_warning(json_t *list, const struct vip_config *c, const char *key, char *stolen)
+{
+	char *path = xasprintf("/vips/%s/%s", c->name, key);
+
+	json_array_append_new(list, json_pack("{s:o, s:o}", "path", json_text(path), "detail", json_text(stolen)));
+	free(path);
+	free(stolen);
+}
+
+/* No mistakes: a node may be about to join, and an interface to come. */
+void vips_warnings(struct api *a, const struct conf *conf, json_t *list)
+{
+	const char *self = a->env.node->node;
+
+	for (size_t i = 0; i < conf->n_vips; i++) {
+		const struct vip_config *c = &conf->vips[i];
+		for (size_t k = 0; k < c->nodes.n; k++) {
+			const char *name = c->nodes.v[k];
+			bool own = strcmp(name, self) == 0;
+			if (!own && !nodes_have(a, name))
+				add_warning(list, c, "nodes", xasprintf("%s is no member of this cluster now", name));
+			if (own && c->interface != NULL && if_nametoindex(c->interface) == 0)
+				add_warning(list, c, "interface",
+					    xasprintf("this node, %s, has no interface %s now", name, c->interface));
+		}
+	}
 }
 
 /* ---- moving ---- */

@@ -22,6 +22,18 @@ def test_a_vip_nobody_has_says_so_and_why(with_vip):
     assert vip["nodes"]["n1"]["why"]
 
 
+def test_what_a_vip_names_and_nobody_is_or_has_is_a_warning(node):
+    absent = {**VIP, "interface": "absent0"}
+    for query in ("?dry_run=true", ""):
+        answer = node.write("PATCH", f"/api/v1/config{query}", {"vips": {"out-a": absent}})
+        assert answer.status == 200, answer.json
+        assert {w["path"]: w["detail"] for w in answer.json["warnings"] if "addresses" not in w["path"]} == {
+            "/vips/out-a/interface": "this node, n1, has no interface absent0 now",
+            "/vips/out-a/nodes": "n2 is no member of this cluster now"}
+    answer = node.write("PATCH", "/api/v1/config", {"vips": {"out-a": {"interface": "lo", "nodes": ["n1"]}}})
+    assert answer.status == 200 and all("addresses" in w["path"] for w in answer.json["warnings"])
+
+
 def test_a_move_to_a_node_that_cannot_is_refused(with_vip):
     answer = with_vip.call("POST", "/api/v1/vips/out-a/move", {"node": "n1"})
     assert (answer.status, answer.problem) == (409, "not-now")

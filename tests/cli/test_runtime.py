@@ -222,6 +222,12 @@ def test_status_of_a_healthy_node(postroad, node):
     assert postroad("status", "--json").json == STATUS
 
 
+def test_status_names_servers_without_an_address(postroad, node):
+    unresolved = {"more": {"name": "mta.example.com", "why": "not found"}}
+    node["GET /api/v1/status"] = {**STATUS, "pools": {"mta": {**STATUS["pools"]["mta"], "unresolved": unresolved}}}
+    assert "unresolved     mta/more: mta.example.com: not found" in postroad("status").lines
+
+
 @pytest.mark.parametrize("trouble", [{"ready": False, "not_ready": ["no pool has a usable server"]}, {"quorum": False}])
 def test_status_of_an_unhealthy_node_exits_with_3(postroad, node, trouble):
     node["GET /api/v1/status"] = {**STATUS, **trouble}
