@@ -41,7 +41,7 @@ LIBS := -levent_core -levent_extra -levent_openssl -levent_pthreads -ljansson -l
 	-Wl,--as-needed -lcpg -lcmap -Wl,--no-as-needed
 
 .PHONY: all help
-all: $(OUT)/bin/postroadd $(OUT)/bin/postroad
+all: $(OUT)/bin/postroadd $(OUT)/bin/postroad ## the programs, in build/bin (also what make alone does)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24

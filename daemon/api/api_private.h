@@ -392,4 +392,8 @@ bool status_is_draining(struct api *a);
 /* Wanted from now on, or no longer. */
 void status_set_drain(struct api *a, bool drain);
 
+/* Appends {path, detail} for what VIPs name and this node does not see now: nodes that are no members, and an interface
+ * that this node lacks. */
+void vips_warnings(struct api *a, const struct conf *conf, json_t *list);
+
 #endif

@@ -127,13 +127,14 @@ void write_set_key(const struct call *c, struct write_key *key, struct store_wri
 
 /* ---- the whole way ---- */
 
-static json_t *warnings_json(const struct conf *conf)
+static json_t *warnings_json(struct api *a, const struct conf *conf)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < conf->warnings.n; i++)
 		json_array_append_new(list, json_pack("{s:o, s:o}", "path", json_text(conf->warnings.list[i].path),
 						      "detail", json_text(conf->warnings.list[i].detail)));
+	vips_warnings(a, conf, list);
 	return list;
 }
 
@@ -203,7 +204,7 @@ static void answer(struct call *c, const struct pending *p, uint64_t revision)
 	set_written_etag(c, &w, p->conf->document, p->etag);
 	call_json(c, p->status,
 		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)revision, "changes", p->changes, "warnings",
-			    warnings_json(p->conf)));
+			    warnings_json(c->api, p->conf)));
 }
 
 static bool on_pruned(struct api *a, struct call *c, const struct store_result *r, void *arg)
@@ -314,7 +315,7 @@ static void answer_unchanged(struct call *c, struct config_write *w, struct conf
 	set_written_etag(c, w, w->next, etag);
 	call_json(c, 200,
 		  json_pack("{s:I, s:O, s:o}", "revision", (json_int_t)c->api->conf->revision, "changes", changes,
-			    "warnings", warnings_json(conf)));
+			    "warnings", warnings_json(c->api, conf)));
 }
 
 static void config_write(struct call *c, struct config_write *w, struct conf *conf)
@@ -325,7 +326,7 @@ static void config_write(struct call *c, struct config_write *w, struct conf *co
 	if (call_flag(c, "dry_run")) {
 		call_json(c, 200,
 			  json_pack("{s:b, s:O, s:o}", "dry_run", 1, "changes", changes, "warnings",
-				    warnings_json(conf)));
+				    warnings_json(a, conf)));
 	} else if (a->conf->revision != store_revision_number(a->env.store)) {
 		call_problem(c, PROBLEM_CONFLICT, NULL,
 			     "this node cannot read the configuration in force (see the warnings): use another node");

@@ -83,6 +83,11 @@ static void add_server(const struct server_info *info, void *arg)
 	w->usable += state_usable(info->state);
 }
 
+static void add_unresolved(const char *server, const char *dns_name, const char *why, void *arg)
+{
+	json_object_set_new(arg, server, json_pack("{s:o, s:o}", "name", json_text(dns_name), "why", json_text(why)));
+}
+
 static void add_pool(const struct pool_config *config, unsigned waiting, void *arg)
 {
 	struct pool_walk *w = arg;
@@ -92,9 +97,11 @@ static void add_pool(const struct pool_config *config, unsigned waiting, void *a
 	w->servers = json_object();
 	w->usable = 0;
 	registry_each_server(w->api->env.registry, config->name, add_server, w);
-	json_t *o = json_pack("{s:s, s:i, s:I, s:o, s:o}", "balance", balance_names[config->balance], "usable",
+	json_t *unresolved = json_object();
+	registry_each_unresolved(w->api->env.registry, config->name, add_unresolved, unresolved);
+	json_t *o = json_pack("{s:s, s:i, s:I, s:o, s:o, s:o}", "balance", balance_names[config->balance], "usable",
 			      (int)w->usable, "queue", (json_int_t)waiting, "queue_limit",
-			      number_or_null(config->queue), "servers", w->servers);
+			      number_or_null(config->queue), "servers", w->servers, "unresolved", unresolved);
 	json_object_set_new(w->pools, config->name, o);
 }
 

@@ -103,8 +103,9 @@ static json_t *pools_summary(struct api *a)
 			json_object_set_new(states, state, json_integer(n + 1));
 		}
 		json_object_set_new(summary, name,
-				    json_pack("{s:i, s:O, s:O, s:o}", "servers", (int)json_object_size(servers),
-					      "usable", json_object_get(pool, "usable"), "queue",
+				    json_pack("{s:i, s:O, s:O, s:O, s:o}", "servers", (int)json_object_size(servers),
+					      "usable", json_object_get(pool, "usable"), "unresolved",
+					      json_object_get(pool, "unresolved"), "queue",
 					      json_object_get(pool, "queue"), "states", states));
 	}
 	json_decref(pools);

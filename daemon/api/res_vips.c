@@ -4,6 +4,7 @@
  * A move is a word in the run-time state, {"vips": {VIP: {"node", "time"}}}: so all nodes act on the same one. The time
  * makes two words to the same node two.
  */
+#include <net/if.h>
 #include <stdlib.h>
 
 #include "daemon/api/api_private.h"
@@ -32,11 +33,21 @@ static json_t *said_json(const struct report_row *row, const struct report_vip *
 			 (double)row->age_ms / 1000, "fresh", row->state < REPORT_SAID);
 }
 
+/* Of a node that says nothing of the VIP; row NULL = it is no member. */
+static const char *why_silent(const struct report_row *row)
+{
+	if (row == NULL)
+		return "it is no member";
+	if (row->report == NULL)
+		return "it was not heard yet";
+	if (row->report->voter_only)
+		return "it only votes";
+	return "it has no part in it: it lacks the interface, or the configuration";
+}
+
 static json_t *silent_json(const struct report_row *row)
 {
-	const char *why = row == NULL           ? "it is no member"
-			  : row->report == NULL ? "it was not heard yet"
-						: "it has no part in it: it lacks the interface, or the configuration";
+	const char *why = why_silent(row);
 
 	return json_pack("{s:b, s:b, s:s, s:s, s:b}", "holds", 0, "may_hold", 0, "state",
 			 report_vip_state_names[REPORT_VIP_UNKNOWN], "why", why, "fresh", 0);
@@ -116,6 +127,36 @@ void res_vips_get(struct call *c)
 		json_object_set_new(vips, a->conf->vips[i].name, vip_json(a, &a->conf->vips[i], runtime));
 	json_decref(runtime);
 	call_json(c, 200, json_pack("{s:s, s:o}", "node", a->env.node->node, "vips", vips));
+}
+
+/* ---- what a configuration says that is not so ---- */
+
+static void add_warning(json_t *list, const struct vip_config *c, const char *key, char *stolen)
+{
+	char *path = xasprintf("/vips/%s/%s", c->name, key);
+
+	json_array_append_new(list, json_pack("{s:o, s:o}", "path", json_text(path), "detail", json_text(stolen)));
+	free(path);
+	free(stolen);
+}
+
+/* No mistakes: a node may be about to join, and an interface to come. */
+void vips_warnings(struct api *a, const struct conf *conf, json_t *list)
+{
+	const char *self = a->env.node->node;
+
+	for (size_t i = 0; i < conf->n_vips; i++) {
+		const struct vip_config *c = &conf->vips[i];
+		for (size_t k = 0; k < c->nodes.n; k++) {
+			const char *name = c->nodes.v[k];
+			bool own = strcmp(name, self) == 0;
+			if (!own && !nodes_have(a, name))
+				add_warning(list, c, "nodes", xasprintf("%s is no member of this cluster now", name));
+			if (own && c->interface != NULL && if_nametoindex(c->interface) == 0)
+				add_warning(list, c, "interface",
+					    xasprintf("this node, %s, has no interface %s now", name, c->interface));
+		}
+	}
 }
 
 /* ---- moving ---- */
@@ -242,6 +283,25 @@ static bool flag_or_problem(struct call *c, bool *ret_dry)
 	return *ret_dry || (write_turn(c) && !write_replayed(c));
 }
 
+/* Why it could not; the reason that the node itself says is the best one. Valid as row is. */
+static const char *why_it_cannot(const struct call *c, const struct vip_config *v, const char *node,
+				 struct report_row *row)
+{
+	const struct api *a = c->api;
+	bool known = report_view_find(a->env.view, node, now_ms(a), row) && row->member;
+	const struct report_vip *said = known ? vip_view_said(row, v->name) : NULL;
+
+	if (said == NULL)
+		return why_silent(known ? row : NULL);
+	if (row->state >= REPORT_SAID)
+		return "it is not heard any more";
+	if (said->reason[0] != '\0')
+		return said->reason;
+	if (row->report->admin_drain || row->state == REPORT_DRAIN || row->state == REPORT_STOPPING)
+		return "it is being drained";
+	return "keepalived there has not taken it up yet";
+}
+
 static void move_to(struct call *c, const struct vip_config *v, const char *node, bool dry)
 {
 	struct report_row row;
@@ -251,11 +311,8 @@ static void move_to(struct call *c, const struct vip_config *v, const char *node
 		return;
 	}
 	if (!could(c->api, v, node)) {
-		const struct report_vip *said = NULL;
-		if (report_view_find(c->api->env.view, node, now_ms(c->api), &row) && row.state < REPORT_SAID)
-			said = vip_view_said(&row, v->name);
-		call_problem(c, PROBLEM_NOT_NOW, NULL, "node %s cannot have it now%s%s", node,
-			     said != NULL && said->reason[0] != '\0' ? ": " : "", said != NULL ? said->reason : "");
+		call_problem(c, PROBLEM_NOT_NOW, NULL, "node %s cannot have it now: %s", node,
+			     why_it_cannot(c, v, node, &row));
 		return;
 	}
 	json_t *moves = json_object();

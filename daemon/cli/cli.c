@@ -81,7 +81,8 @@ const struct command cli_commands[] = {
 	  "postroad server weight mta/mta1 10\n"
 	  "postroad server weight mta/mta1 default  # what the configuration says",
 	  NULL, cmd_server_weight },
-	{ "node list", "", 0, 0, 0, "the balancers", "postroad node list", NULL, cmd_node_list },
+	{ "node list", "", 0, 0, 0, "the balancers, and which are safe to stop", "postroad node list", NULL,
+	  cmd_node_list },
 	{ "node drain", "NODE", 1, 1, OPT(DRY_RUN) | OPT(YES) | OPT(WAIT) | OPT(FORCE),
 	  "move a balancer's virtual addresses away, then end its sessions at transaction edges",
 	  "postroad node drain n1  # before stopping it\n"
@@ -95,7 +96,7 @@ const struct command cli_commands[] = {
 	{ "vip list", "", 0, 0, 0, "the virtual addresses: who has what, since when, why",
 	  "postroad vip list\n"
 	  "postroad vip list --json  # with what each node says of each",
-	  NULL, cmd_vip_list },
+	  "Below stands, for each node that may not have one now, what that node says of it.", cmd_vip_list },
 	{ "vip move", "VIP NODE", 2, 2, OPT(DRY_RUN), "move a virtual address to another node, with its connections",
 	  "postroad vip move out-a n2\n"
 	  "postroad vip move out-a n2 --dry-run  # whether it could",
@@ -126,7 +127,10 @@ const struct command cli_commands[] = {
 	  "where a message would go, and why",
 	  "postroad explain --listener relay --client 10.1.2.3 --from a@example.com b@example.org\n"
 	  "postroad explain --listener relay --from '<>' postmaster@example.org  # a bounce",
-	  "The answer comes from the code that routes mail. Nothing is sent.", cmd_explain },
+	  "The answer comes from the code that routes mail. Nothing is sent. Without --client it is for one at "
+	  "127.0.0.1, whom `allow` may "
+	  "refuse.",
+	  cmd_explain },
 	{ "events", "", 0, 0, OPT(AFTER) | OPT(COUNT_LINES), "what happens, as it happens",
 	  "postroad events  # until Ctrl-C\n"
 	  "postroad events --json --after 1042  # resume, one JSON object a line",
@@ -161,8 +165,8 @@ const struct command cli_commands[] = {
 	  "Makes keys and certificates, writes the node file's cluster section and starts corosync. Mail goes on "
 	  "meanwhile; configuration and state stay.",
 	  cmd_cluster_init },
-	{ "cluster token", "", 0, 0, OPT(VOTER_ONLY) | OPT(REPLACE) | OPT(TTL), "let one node join, once",
-	  "postroad cluster token > token  # carry it to the new node, and keep it secret\n"
+	{ "cluster token", "", 0, 0, OPT(VOTER_ONLY) | OPT(REPLACE) | OPT(TTL) | OPT(OUT), "let one node join, once",
+	  "postroad cluster token --out token  # carry it to the new node, and keep it secret\n"
 	  "postroad cluster token --voter-only | ssh n3 postroad cluster join --voter-only --token-file - --link "
 	  "10.0.0.13",
 	  "Only a verifier of it is stored: what is printed cannot be shown again.", cmd_cluster_token },
@@ -189,7 +193,8 @@ const struct command cli_commands[] = {
 	  "Its vote ends at once, and with a new key it cannot listen any more. It is told when it comes back, and "
 	  "forgets its keys.",
 	  cmd_cluster_remove },
-	{ "cluster replace", "NODE", 1, 1, OPT(VOTER_ONLY) | OPT(TTL), "let a new machine take a lost one's place",
+	{ "cluster replace", "NODE", 1, 1, OPT(VOTER_ONLY) | OPT(TTL) | OPT(OUT),
+	  "let a new machine take a lost one's place",
 	  "postroad cluster replace n3 | ssh new-n3 postroad cluster join --token-file - --link 10.0.0.13",
 	  "Prints a token for a node of the same name. The lost one must be off: it is removed when the new one joins.",
 	  cmd_cluster_replace },

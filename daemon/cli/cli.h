@@ -55,6 +55,7 @@ enum option {
 	OPT_REPLACE,
 	OPT_TTL,
 	OPT_FORCE,
+	OPT_OUT,
 	OPT_PASSPHRASE_FILE,
 	OPT_COUNT
 };
@@ -192,6 +193,8 @@ void table_add_state(struct table *t, const char *state);
 size_t table_rows(const struct table *t);
 /* Prints and frees. */
 void table_end(struct table *t, bool colour);
+/* The same after an empty line; one without rows is not printed at all. */
+void table_end_if_any(struct table *t, bool colour);
 /* Text for a terminal: control characters replaced; printed on standard output. */
 void table_put_safe(const char *text);
 

@@ -32,7 +32,11 @@ static int read_passphrase(const struct cli *c, char out[SEAL_PASSPHRASE_MAX + 3
 	if (*ret_n >= SEAL_PASSPHRASE_MIN && *ret_n <= SEAL_PASSPHRASE_MAX)
 		return EXIT_DONE;
 	OPENSSL_cleanse(out, SEAL_PASSPHRASE_MAX + 3);
-	cli_error("a passphrase has %d to %d bytes", SEAL_PASSPHRASE_MIN, SEAL_PASSPHRASE_MAX);
+	cli_error(
+		"a passphrase has %d to %d bytes%s", SEAL_PASSPHRASE_MIN, SEAL_PASSPHRASE_MAX,
+		file != NULL || isatty(STDIN_FILENO)
+			? ""
+			: "; this one came from standard input, as there is no terminal: give --passphrase-file FILE");
 	return EXIT_USAGE;
 }
 

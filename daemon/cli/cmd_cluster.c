@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "daemon/cli/cmd_private.h"
 #include "daemon/cli/node_file.h"
 
 enum { TOKEN_TEXT = 1024, WAIT_SECONDS = 180 };
 
 /* ---- calls ---- */
 
-static int call(struct cli *c, const char *method, const char *path, json_t *stolen, struct http_reply *ret)
+int cmd_cluster_call(struct cli *c, const char *method, const char *path, json_t *stolen, struct http_reply *ret)
 {
 	struct http_request rq = { .method = method, .path = path, .body = stolen };
 	int rc = http_call(c, &rq, ret);
@@ -73,14 +74,32 @@ static bool is_alone(const json_t *s, const char *node)
 	return json_is_null(json_object_get(s, "cluster"));
 }
 
+/* A state's name alone sounds like a failure; each is a stage on the way, too. */
+static void what_is_awaited(const json_t *s, char out[256])
+{
+	const json_t *change = json_object_get(s, "change"), *corosync = json_object_get(s, "corosync");
+	const char *state = cli_str(s, "state"), *why = cli_str(corosync, "why");
+
+	if (json_is_object(change) && *cli_str(change, "doing") != '\0')
+		snprintf(out, 256, "%s", cli_str(change, "doing"));
+	else if (strcmp(state, "OFFLINE") == 0 && !cli_is_true(corosync, "connected"))
+		snprintf(out, 256, "waiting for corosync to start on this node%s%s", *why != '\0' ? ": " : "", why);
+	else if (strcmp(state, "OFFLINE") == 0 || strcmp(state, "SYNC") == 0)
+		snprintf(out, 256, "waiting until this node agrees with those that are there (%s)", state);
+	else if (strcmp(state, "MINORITY") == 0)
+		snprintf(out, 256, "waiting for more nodes: those that are there are too few to decide (%s)", state);
+	else
+		snprintf(out, 256, "waiting for this to be in force");
+}
+
 static void say_progress(const json_t *s, char last[256])
 {
-	const json_t *change = json_object_get(s, "change");
-	const char *text = json_is_object(change) ? cli_str(change, "doing") : cli_str(s, "state");
+	char text[256];
 
-	if (*text == '\0' || strcmp(text, last) == 0)
+	what_is_awaited(s, text);
+	if (strcmp(text, last) == 0)
 		return;
-	snprintf(last, 256, "%s", text);
+	memcpy(last, text, sizeof(text));
 	fprintf(stderr, "… %s\n", text);
 }
 
@@ -111,7 +130,7 @@ static int await_or_gone(struct cli *c, bool (*is_there)(const json_t *s, const 
 			return gone ? EXIT_FAILED : EXIT_DONE;
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (now.tv_sec - start.tv_sec >= timeout) {
-			cli_error("not there yet; `postroad cluster status` shows what it waits for");
+			cli_error("not there yet (%s); `postroad cluster status` shows what it waits for", last);
 			return EXIT_FAILED;
 		}
 		nanosleep(&pause, NULL);
@@ -154,7 +173,7 @@ int cmd_cluster_init(struct cli *c)
 		return EXIT_USAGE;
 	if (cli_has(c, OPT_NAME))
 		json_object_set_new(body, "name", json_string(c->options[OPT_NAME]));
-	int rc = call(c, "POST", CLI_API "/cluster/init", body, &rp);
+	int rc = cmd_cluster_call(c, "POST", CLI_API "/cluster/init", body, &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	print_passed_over(rp.json);
@@ -205,12 +224,20 @@ int cmd_cluster_join(struct cli *c)
 		json_decref(body);
 		return EXIT_FAILED;
 	}
+	/* A shell makes the file before the command that fills it, and that may have failed. */
+	if (strspn(token, " \t\r\n") == n) {
+		cli_error("%s: it is empty: `postroad cluster token` prints what belongs there, if it does not fail",
+			  strcmp(file, "-") == 0 ? "standard input" : file);
+		free(token);
+		json_decref(body);
+		return EXIT_FAILED;
+	}
 	json_object_set_new(body, "token", json_string(token));
 	OPENSSL_cleanse(token, n);
 	free(token);
 	if (cli_has(c, OPT_VOTER_ONLY))
 		json_object_set_new(body, "voter_only", json_true());
-	int rc = call(c, "POST", CLI_API "/cluster/join", body, &rp);
+	int rc = cmd_cluster_call(c, "POST", CLI_API "/cluster/join", body, &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	print_passed_over(rp.json);
@@ -222,90 +249,6 @@ int cmd_cluster_join(struct cli *c)
 	return rc;
 }
 
-/* ---- tokens ---- */
-
-static int make_token(struct cli *c, const char *replace)
-{
-	json_t *body = json_object();
-	struct http_reply rp;
-	long ttl = 3600;
-
-	if (!options_number(c, OPT_TTL, 1, 7 * 86400, &ttl)) {
-		json_decref(body);
-		return EXIT_USAGE;
-	}
-	json_object_set_new(body, "ttl", json_integer(ttl));
-	if (cli_has(c, OPT_VOTER_ONLY))
-		json_object_set_new(body, "voter_only", json_true());
-	if (replace != NULL)
-		json_object_set_new(body, "replace", json_string(replace));
-	int rc = call(c, "POST", CLI_API "/cluster/tokens", body, &rp);
-	if (rc != EXIT_DONE)
-		return rc;
-	if (cli_has(c, OPT_JSON)) {
-		cli_print_json(rp.json);
-	} else {
-		fprintf(stderr,
-			"Lets one node in within %ld s. On that node: postroad cluster join%s --token-file - "
-			"--link ADDRESS\nTo take it back: postroad cluster revoke %s\n",
-			ttl, cli_has(c, OPT_VOTER_ONLY) ? " --voter-only" : "", cli_str(rp.json, "token_id"));
-		puts(cli_str(rp.json, "token"));
-	}
-	http_reply_fini(&rp);
-	return EXIT_DONE;
-}
-
-int cmd_cluster_token(struct cli *c)
-{
-	return make_token(c, c->options[OPT_REPLACE]);
-}
-
-int cmd_cluster_replace(struct cli *c)
-{
-	return make_token(c, c->args[0]);
-}
-
-int cmd_cluster_tokens(struct cli *c)
-{
-	struct http_reply rp;
-	const char *id;
-	json_t *k;
-	int rc = http_get(c, CLI_API "/cluster/tokens", &rp);
-
-	if (rc != EXIT_DONE)
-		return rc;
-	if (cli_has(c, OPT_JSON)) {
-		cli_print_json(rp.json);
-	} else {
-		struct table *table = table_new("ID EXPIRES FOR");
-		json_object_foreach(json_object_get(rp.json, "tokens"), id, k) {
-			const char *replaces = cli_str(k, "replaces");
-			table_add(table, id);
-			table_add(table, cli_str(k, "expires"));
-			table_add(table, *replaces ? replaces : cli_is_true(k, "voter_only") ? "a voter" : "a node");
-		}
-		table_end(table, c->colour);
-	}
-	http_reply_fini(&rp);
-	return EXIT_DONE;
-}
-
-int cmd_cluster_revoke(struct cli *c)
-{
-	struct sbuf path = { 0 };
-	struct http_reply rp;
-
-	sbuf_puts(&path, CLI_API "/cluster/tokens/");
-	http_add_segment(&path, c->args[0]);
-	int rc = call(c, "DELETE", path.p, NULL, &rp);
-	sbuf_fini(&path);
-	if (rc != EXIT_DONE)
-		return rc;
-	http_reply_fini(&rp);
-	puts("It lets nobody in any more.");
-	return EXIT_DONE;
-}
-
 /* ---- going ---- */
 
 int cmd_cluster_leave(struct cli *c)
@@ -315,9 +258,10 @@ int cmd_cluster_leave(struct cli *c)
 				"configuration but for its virtual addresses");
 
 	if (rc == EXIT_DONE)
-		rc = call(c, "POST",
-			  cli_has(c, OPT_FORCE) ? CLI_API "/cluster/leave?force=true" : CLI_API "/cluster/leave",
-			  json_object(), &rp);
+		rc = cmd_cluster_call(c, "POST",
+				      cli_has(c, OPT_FORCE) ? CLI_API "/cluster/leave?force=true"
+							    : CLI_API "/cluster/leave",
+				      json_object(), &rp);
 	if (rc != EXIT_DONE)
 		return rc;
 	json_t *answer = json_incref(rp.json);
@@ -335,7 +279,7 @@ int cmd_cluster_leave(struct cli *c)
 static int call_and_settle(struct cli *c, const char *method, const char *path, json_t *body)
 {
 	struct http_reply rp;
-	int rc = call(c, method, path, body, &rp);
+	int rc = cmd_cluster_call(c, method, path, body, &rp);
 
 	if (rc != EXIT_DONE)
 		return rc;
@@ -386,7 +330,7 @@ int cmd_cluster_rotate_keys(struct cli *c)
 int cmd_cluster_cancel(struct cli *c)
 {
 	struct http_reply rp;
-	int rc = call(c, "DELETE", CLI_API "/cluster/change", NULL, &rp);
+	int rc = cmd_cluster_call(c, "DELETE", CLI_API "/cluster/change", NULL, &rp);
 
 	if (rc != EXIT_DONE)
 		return rc;

@@ -78,22 +78,26 @@ static void print_recipient(const struct cli *c, const json_t *r)
 		print_candidates(c, json_object_get(r, "candidates"));
 }
 
+/* Which client is asked about decides everything: one that nobody named is the node's own loopback. */
+static void print_refusal(const struct cli *c, const char *why)
+{
+	fputs("the client ", stdout);
+	table_put_safe(cli_has(c, OPT_CLIENT) ? c->options[OPT_CLIENT] : "127.0.0.1 (assumed: no --client is given)");
+	fputs(" would be refused: ", stdout);
+	table_put_safe(why);
+	putchar('\n');
+}
+
 static void print_answer(const struct cli *c, const json_t *answer)
 {
 	const json_t *client = json_object_get(answer, "client");
 	json_t *r;
 	size_t i;
 
-	if (!cli_is_true(client, "allowed")) {
-		fputs("the client would be refused: ", stdout);
-		table_put_safe(cli_str(client, "why"));
-		putchar('\n');
-	}
-	if (*cli_str(answer, "auth") != '\0') {
-		fputs("the client would be refused: ", stdout);
-		table_put_safe(cli_str(answer, "auth"));
-		putchar('\n');
-	}
+	if (!cli_is_true(client, "allowed"))
+		print_refusal(c, cli_str(client, "why"));
+	if (*cli_str(answer, "auth") != '\0')
+		print_refusal(c, cli_str(answer, "auth"));
 	json_array_foreach(json_object_get(answer, "recipients"), i, r)
 		print_recipient(c, r);
 }

@@ -37,14 +37,33 @@ static void add_servers(struct table *t, const char *pool, json_t *servers)
 	}
 }
 
+/* Those whose name has no address, which run nowhere. */
+static void add_unresolved(struct table *t, const char *pool, json_t *list)
+{
+	const char *name;
+	json_t *s;
+
+	json_object_foreach(list, name, s) {
+		table_add(t, pool);
+		table_add(t, name);
+		table_add(t, cli_str(s, "name"));
+		table_add_tone(t, "unresolved", TONE_BAD);
+		for (int i = 0; i < 5; i++)
+			table_add(t, "");
+		table_add(t, cli_str(s, "why"));
+	}
+}
+
 void cmd_server_table(const struct cli *c, json_t *pools)
 {
 	struct table *t = table_new("POOL SERVER ADDRESS STATE >WEIGHT >OPEN >CONNS >IDLE >MAX WHY");
 	const char *name;
 	json_t *p;
 
-	json_object_foreach(pools, name, p)
+	json_object_foreach(pools, name, p) {
 		add_servers(t, name, json_object_get(p, "servers"));
+		add_unresolved(t, name, json_object_get(p, "unresolved"));
+	}
 	table_end(t, c->colour);
 }
 
@@ -280,6 +299,10 @@ static void add_node(struct table *t, const char *name, json_t *n)
 		table_add_int(t, cli_int(n, "sessions"));
 	else
 		table_add(t, "");
+	if (json_object_get(n, "safe_to_stop") == NULL)
+		table_add(t, "");
+	else
+		table_add(t, cli_is_true(n, "safe_to_stop") ? "yes" : "no");
 	if (cli_is_true(n, "this"))
 		table_add(t, "");
 	else
@@ -288,7 +311,7 @@ static void add_node(struct table *t, const char *name, json_t *n)
 
 void cmd_node_table(const struct cli *c, json_t *nodes)
 {
-	struct table *t = table_new("NODE STATE ADMIN READY VERSION REVISION UPTIME >SESSIONS >HEARD");
+	struct table *t = table_new("NODE STATE ADMIN READY VERSION REVISION UPTIME >SESSIONS SAFE-TO-STOP >HEARD");
 	const char *name;
 	json_t *n;
 

@@ -77,6 +77,21 @@ static void print_vips(const json_t *status)
 	}
 }
 
+/* Servers that are configured and run nowhere, as their names have no address. */
+static void print_unresolved(const json_t *status)
+{
+	const char *pool, *server;
+	json_t *p, *u;
+
+	json_object_foreach(json_object_get(status, "pools"), pool, p) {
+		json_object_foreach(json_object_get(p, "unresolved"), server, u) {
+			char *text = xasprintf("%s/%s: %s: %s", pool, server, cli_str(u, "name"), cli_str(u, "why"));
+			print_line("unresolved", text);
+			free(text);
+		}
+	}
+}
+
 static void print_status(const struct cli *c, const json_t *s)
 {
 	bool is_safe = cli_is_true(s, "safe_to_stop");
@@ -99,6 +114,7 @@ static void print_status(const struct cli *c, const json_t *s)
 	print_line("fingerprint", cli_str(json_object_get(s, "admin_api"), "certificate_sha256"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)
 		print_line("warning", cli_str(w, "text"));
+	print_unresolved(s);
 	putchar('\n');
 	cmd_node_table(c, json_object_get(s, "nodes"));
 	putchar('\n');

@@ -49,6 +49,28 @@ static void add_row(struct table *t, const char *name, json_t *vip)
 	sbuf_fini(&order);
 }
 
+/* What each node that does not have one says about it: none, where all could. */
+static void print_nodes(const struct cli *c, json_t *vips)
+{
+	struct table *t = table_new("VIP NODE STATE HEARD WHY-NOT");
+	const char *vip, *node;
+	json_t *v, *said;
+
+	json_object_foreach(vips, vip, v) {
+		json_object_foreach(json_object_get(v, "nodes"), node, said) {
+			bool fresh = cli_is_true(said, "fresh");
+			if (cli_is_true(said, "holds") || (*cli_str(said, "why") == '\0' && fresh))
+				continue;
+			table_add(t, vip);
+			table_add(t, node);
+			table_add(t, cli_str(said, "state"));
+			table_add_tone(t, fresh ? "yes" : "no", fresh ? TONE_PLAIN : TONE_BAD);
+			table_add(t, cli_str(said, "why"));
+		}
+	}
+	table_end_if_any(t, c->colour);
+}
+
 int cmd_vip_list(struct cli *c)
 {
 	struct http_reply rp;
@@ -65,6 +87,7 @@ int cmd_vip_list(struct cli *c)
 		json_object_foreach(json_object_get(rp.json, "vips"), name, vip)
 			add_row(t, name, vip);
 		table_end(t, c->colour);
+		print_nodes(c, json_object_get(rp.json, "vips"));
 	}
 	http_reply_fini(&rp);
 	return EXIT_DONE;

@@ -32,7 +32,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_INTERVAL] = { "interval", "SECONDS", "time between refreshes (default 2)" },
 	[OPT_AFTER] = { "after", "ID", "resume behind this event" },
 	[OPT_LISTENER] = { "listener", "NAME", "the listener the client connects to" },
-	[OPT_CLIENT] = { "client", "ADDRESS", "the client's IP address" },
+	[OPT_CLIENT] = { "client", "ADDRESS", "the client's IP address (default 127.0.0.1)" },
 	[OPT_HELO] = { "helo", "NAME", "the name the client greets with" },
 	[OPT_USER] = { "user", "NAME", "the user the client logged in as" },
 	[OPT_CLIENT_CERTIFICATE] = { "client-certificate", "NAME",
@@ -50,6 +50,7 @@ const struct option_def option_defs[OPT_COUNT] = {
 	[OPT_TTL] = { "ttl", "SECONDS", "how long it is good (default 3600)" },
 	[OPT_FORCE] = { "force", NULL,
 			"although a check fails, a node is away that is known to be off, or nobody else takes over" },
+	[OPT_OUT] = { "out", "FILE", "write it there, readable by the owner alone, instead of standard output" },
 	[OPT_PASSPHRASE_FILE] = { "passphrase-file", "FILE", "where the passphrase stands (default: standard input)" },
 };
 

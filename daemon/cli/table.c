@@ -142,12 +142,11 @@ static void put_cell(const struct table *t, size_t column, const struct cell *ce
 		printf("%*s", (t->right[column] ? 0 : pad) + 2, "");
 }
 
-void table_end(struct table *t, bool colour)
+static void print(const struct table *t, bool colour)
 {
 	for (size_t i = 0; i < t->n_columns; i++) {
 		struct cell head = { t->headers[i], strlen(t->headers[i]), TONE_DIM };
 		put_cell(t, i, &head, colour);
-		free(t->headers[i]);
 	}
 	putchar('\n');
 	ASSERT(t->n % t->n_columns == 0);
@@ -155,8 +154,30 @@ void table_end(struct table *t, bool colour)
 		put_cell(t, i % t->n_columns, &t->cells[i], colour);
 		if ((i + 1) % t->n_columns == 0)
 			putchar('\n');
-		free(t->cells[i].text);
 	}
+}
+
+static void table_free(struct table *t)
+{
+	for (size_t i = 0; i < t->n_columns; i++)
+		free(t->headers[i]);
+	for (size_t i = 0; i < t->n; i++)
+		free(t->cells[i].text);
 	free(t->cells);
 	free(t);
+}
+
+void table_end(struct table *t, bool colour)
+{
+	print(t, colour);
+	table_free(t);
+}
+
+void table_end_if_any(struct table *t, bool colour)
+{
+	if (t->n > 0) {
+		putchar('\n');
+		print(t, colour);
+	}
+	table_free(t);
 }

@@ -186,6 +186,7 @@ static void on_answer(const struct ha_message *m, void *arg)
 	if (m->type != HA_ERROR || m->outcome.about != HA_TABLE || m->outcome.generation != v->generation)
 		return;
 	v->table_refused = true;
+	snprintf(v->refusal, sizeof(v->refusal), "%s", m->outcome.text);
 	snprintf(text, sizeof(text), "the table of virtual addresses is not in force: %s", m->outcome.text);
 	api_warn(v->env.api, "vip_table", text);
 }
@@ -296,13 +297,24 @@ static const uint8_t said_states[HA_STATE_END] = {
 	[HA_STATE_STOP] = REPORT_VIP_UNKNOWN,
 };
 
+static const char *reason_of(const struct vips_item *i)
+{
+	const char *hinders = ha_hinders(i);
+
+	if (!i->verdict.up)
+		return i->verdict.reason;
+	if (hinders != NULL)
+		return hinders;
+	return i->move.why[0] != '\0' ? i->move.why : i->verdict.reason;
+}
+
 void vips_fill(struct vips *v, struct node_report *r)
 {
 	CHECK_OBJ(v, VIPS_MAGIC);
 	for (size_t n = 0; n < v->n_items && r->n_vips < REPORT_VIPS_MAX; n++) {
 		const struct vips_item *i = v->items[n];
 		struct report_vip *said = &r->vips[r->n_vips++];
-		*said = (struct report_vip) { .up = i->verdict.up,
+		*said = (struct report_vip) { .up = i->verdict.up && ha_hinders(i) == NULL,
 					      .kernel = i->holds,
 					      .state = said_states[i->said],
 					      .priority = i->priority,
@@ -311,7 +323,6 @@ void vips_fill(struct vips *v, struct node_report *r)
 					      .source6 = i->source6,
 					      .peers = i->peers };
 		memcpy(said->name, i->name, sizeof(i->name));
-		report_text(said->reason, sizeof(said->reason),
-			    i->move.why[0] != '\0' && i->verdict.up ? i->move.why : i->verdict.reason);
+		report_text(said->reason, sizeof(said->reason), reason_of(i));
 	}
 }

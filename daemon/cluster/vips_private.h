@@ -114,8 +114,9 @@ struct vips_item {
 	enum ha_state said;
 	uint64_t since_ms;
 	uint8_t priority;
-	uint64_t peers, told_peers; /* report_peer_bit(): of the table in force, of the one told last */
-	char told[HA_TEXT_MAX + 1]; /* the reason that was told of last */
+	uint64_t peers, told_peers;    /* report_peer_bit(): of the table in force, of the one told last */
+	char told[HA_TEXT_MAX + 1];    /* the reason that was told of last */
+	char refused[HA_TEXT_MAX + 1]; /* why it is not in the table that was told last; "" = it is */
 	series_id m_owner, m_to[HA_STATE_END];
 	struct move move;
 };
@@ -156,7 +157,8 @@ struct vips {
 	struct ha_table *table;  /* the next one to tell */
 	uint64_t generation;     /* told last */
 	uint64_t table_position; /* of the log, when that was made */
-	bool table_refused;
+	bool table_refused;      /* by postroad-ha, for this reason: */
+	char refusal[HA_TEXT_MAX + 1];
 	uint32_t ticket;
 	struct vips_request requests[VIPS_REQUESTS_MAX];
 	struct vips_net net;
@@ -221,6 +223,9 @@ bool ha_hear(struct vips_item *i, const struct ha_report *r);
 /* If it is another one. */
 void ha_tell_table(struct vips *v);
 void ha_tell_health(struct vips *v);
+/* What keeps this node from holding the VIP, beside its own verdict: it is not in the table, or nobody sees to the
+ * table; NULL = nothing. Valid until the next turn. */
+const char *ha_hinders(const struct vips_item *i);
 /* Asks the network whether somebody has an address of the VIP, unless that was just done. */
 void ha_probe(struct vips_item *i);
 

@@ -57,7 +57,8 @@ static void warn_item(struct vips_item *i, const char *why)
 {
 	char *key = xasprintf("vip/%s", i->name);
 
-	api_warn(i->vips->env.api, key, why);
+	snprintf(i->refused, sizeof(i->refused), "%s", why);
+	api_warn(i->vips->env.api, key, why[0] != '\0' ? why : NULL);
 	free(key);
 }
 
@@ -76,7 +77,7 @@ static void make_table(struct vips *v)
 				 i->name, i->vip.interface);
 		else if (vip_table(&i->nodes, &i->vip, 1, one, why) != NULL && why[0] == '\0')
 			snprintf(why, sizeof(why), "VIP %s: it does not fit", i->name);
-		warn_item(i, why[0] != '\0' ? why : NULL);
+		warn_item(i, why);
 		i->told_peers = 0;
 		if (why[0] != '\0' || one->n == 0)
 			continue;
@@ -116,6 +117,22 @@ bool vips_table_holds(const struct vips *v, uint64_t position)
 	const struct ha_report *r = vips_ha_report(v);
 
 	return r != NULL && r->keepalived && r->generation == v->generation && v->table_position >= position;
+}
+
+const char *ha_hinders(const struct vips_item *i)
+{
+	const struct vips *v = i->vips;
+	const struct ha_report *r = vips_ha_report(v);
+
+	if (i->refused[0] != '\0')
+		return i->refused;
+	if (r == NULL)
+		return "postroad-ha does not answer on this node: it has the virtual addresses";
+	if (v->table_refused && !i->holds)
+		return v->refusal;
+	if (!r->keepalived)
+		return "keepalived does not run on this node";
+	return NULL;
 }
 
 void ha_tell_health(struct vips *v)

@@ -90,6 +90,7 @@ static void on_failure(struct origin *o, int status)
 {
 	int64_t wait = o->failures < 4 ? (int64_t)RETRY_MS << o->failures : RETRY_MAX_MS;
 
+	o->failure = status;
 	metrics_add(o->pool->registry->resolver_failures, 1);
 	if (hosts_are_of_another_name(o))
 		origin_drop_servers(o);

@@ -475,6 +475,9 @@ struct server_info {
 };
 typedef void registry_server_fn(const struct server_info *info, void *arg);
 void registry_each_server(struct registry *r, const char *pool, registry_server_fn *fn, void *arg);
+/* Configured servers whose name stands for no address: they are in no other list. why: what the last look-up said. */
+typedef void registry_unresolved_fn(const char *server, const char *dns_name, const char *why, void *arg);
+void registry_each_unresolved(struct registry *r, const char *pool, registry_unresolved_fn *fn, void *arg);
 typedef void registry_pool_fn(const struct pool_config *config, unsigned waiting, void *arg);
 void registry_each_pool(struct registry *r, registry_pool_fn *fn, void *arg);
 

@@ -82,6 +82,7 @@ struct origin {
 	struct resolver_query *query;
 	struct timer retry;
 	unsigned failures; /* in a row */
+	int failure;       /* the last one: an ARES_E… code, 0 = no address in the answer */
 	bool answered;     /* at least once, well or badly */
 };
 

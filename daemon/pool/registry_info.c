@@ -53,6 +53,26 @@ void registry_each_server(struct registry *r, const char *pool, registry_server_
 	}
 }
 
+void registry_each_unresolved(struct registry *r, const char *pool, registry_unresolved_fn *fn, void *arg)
+{
+	CHECK_OBJ(r, REGISTRY_MAGIC);
+	struct reg_pool *rp = registry_find_pool(r, pool);
+	struct origin *o;
+	struct list *tmp;
+
+	if (rp == NULL)
+		return;
+	LIST_FOR_EACH(o, tmp, &rp->origins, link) {
+		if (o->config->dns_name == NULL || o->n_hosts > 0)
+			continue;
+		fn(o->config->name, o->config->dns_name,
+		   !o->answered      ? "it is being looked up"
+		   : o->failure != 0 ? resolver_strerror(o->failure)
+				     : "it has no address",
+		   arg);
+	}
+}
+
 void registry_each_pool(struct registry *r, registry_pool_fn *fn, void *arg)
 {
 	CHECK_OBJ(r, REGISTRY_MAGIC);

@@ -67,6 +67,8 @@ def test_unknown_keys_are_refused(node):
 def test_an_address_of_another_machine_is_no_link(node):
     answer = node.call("POST", "/api/v1/cluster/init", {"links": ["192.0.2.77"]})
     assert answer.status == 409 and "192.0.2.77" in answer.json["detail"]
+    # The command prints both in one line: the title must be true for whatever stands in the way.
+    assert answer.problem == "conflict" and "omebody" not in answer.json["title"]
 
 
 def test_without_postroad_ha_nothing_is_founded(node):

@@ -19,11 +19,26 @@ def test_a_vip_nobody_has_says_so_and_why(with_vip):
     assert vip["holders"] == [] and vip["since"] is None and vip["why"] and vip["order"] == ["n1", "n2"]
     assert vip["nodes"]["n2"] == {"holds": False, "may_hold": False, "state": "unknown", "why": "it is no member", "fresh": False}
     assert not vip["nodes"]["n1"]["holds"] and vip["moved_to"] is None and 1 <= vip["vrid"] <= 255
+    assert vip["nodes"]["n1"]["why"]
+
+
+def test_what_a_vip_names_and_nobody_is_or_has_is_a_warning(node):
+    absent = {**VIP, "interface": "absent0"}
+    for query in ("?dry_run=true", ""):
+        answer = node.write("PATCH", f"/api/v1/config{query}", {"vips": {"out-a": absent}})
+        assert answer.status == 200, answer.json
+        assert {w["path"]: w["detail"] for w in answer.json["warnings"] if "addresses" not in w["path"]} == {
+            "/vips/out-a/interface": "this node, n1, has no interface absent0 now",
+            "/vips/out-a/nodes": "n2 is no member of this cluster now"}
+    answer = node.write("PATCH", "/api/v1/config", {"vips": {"out-a": {"interface": "lo", "nodes": ["n1"]}}})
+    assert answer.status == 200 and all("addresses" in w["path"] for w in answer.json["warnings"])
 
 
 def test_a_move_to_a_node_that_cannot_is_refused(with_vip):
     answer = with_vip.call("POST", "/api/v1/vips/out-a/move", {"node": "n1"})
     assert (answer.status, answer.problem) == (409, "not-now")
+    said = with_vip.get("/api/v1/vips").json["vips"]["out-a"]["nodes"]["n1"]["why"]
+    assert answer.json["detail"] == f"node n1 cannot have it now: {said}"
     for query in ("", "?dry_run=true"):
         answer = with_vip.call("POST", f"/api/v1/vips/out-a/move{query}", {"node": "n3"})
         assert (answer.status, answer.problem) == (422, "invalid")

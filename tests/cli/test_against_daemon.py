@@ -205,7 +205,7 @@ def test_explain_follows_routes(cli):
     assert "  action   reject" in r.lines and "  text     5.7.1 no" in r.lines and "  pool     mta" in r.lines
     assert re.search(r"^mta1 +\w+ +yes", r.out, re.M)
     refused = cli("explain", "--client", "192.0.2.1", "y@c.example")
-    assert refused.lines[0] == "the client would be refused: not in allow"
+    assert refused.lines[0] == "the client 192.0.2.1 would be refused: not in allow"
     assert cli("explain", "--client", "nonsense", "y@c.example").code == 2
 
 

@@ -75,6 +75,11 @@ def test_a_cut_or_changed_file_is_none(postroad, node, backup):
     assert "POST /api/v1/cluster/restore" not in node.made()
 
 
+def test_who_has_no_terminal_is_told_where_a_passphrase_may_stand(postroad, node, tmp_path):
+    r = postroad("cluster", "backup", str(tmp_path / "b"), stdin="")
+    assert r.code == 2 and "--passphrase-file" in r.err and not node.calls
+
+
 def test_a_passphrase_of_a_file_and_ones_that_are_too_short(postroad, node, backup, tmp_path):
     file = tmp_path / "pass"
     file.write_text(PASS.rstrip("\n"))
@@ -101,7 +106,7 @@ def test_a_backup_that_fails_leaves_the_older_one(postroad, node, backup):
 def test_a_restore_asks_first_and_tells_a_refusal(postroad, node, backup):
     assert restore(postroad, backup).code == 2
     assert "POST /api/v1/cluster/restore" not in node.made()
-    node["POST /api/v1/cluster/restore"] = Reply({"title": "Somebody else is doing it", "detail": "it has a configuration"},
+    node["POST /api/v1/cluster/restore"] = Reply({"title": "It cannot be done as things are", "detail": "it has a configuration"},
                                                  status=409)
     r = restore(postroad, backup, "--yes")
     assert r.code == 1 and "it has a configuration" in r.err

@@ -117,6 +117,41 @@ def test_a_token_tells_how_it_is_taken_back_beside_the_text(postroad, node):
     assert "cluster revoke 5f0c" in result.err and result.out == "postroad1.text\n"
 
 
+def test_a_token_goes_to_a_file_of_its_owner_alone(postroad, node, tmp_path):
+    node["POST /api/v1/cluster/tokens"] = {**answer("/x"), "token": "postroad1.text", "token_id": "5f0c"}
+    file = tmp_path / "token"
+    file.write_text("an old one")
+    file.chmod(0o644)
+    result = postroad("cluster", "token", "--out", str(file))
+    assert result.code == 0 and file.read_text() == "postroad1.text\n" and file.stat().st_mode & 0o777 == 0o600
+    assert "postroad1" not in result.out + result.err and list(tmp_path.glob("*.tmp")) == []
+    assert "postroad1" not in postroad("cluster", "replace", "n2", "--json", "--out", str(file)).out
+
+
+def test_no_token_is_made_that_no_file_can_take(postroad, node, tmp_path):
+    assert postroad("cluster", "token", "--out", str(tmp_path / "none" / "token")).code == 1 and not node.calls
+    file = tmp_path / "token"
+    node["POST /api/v1/cluster/tokens"] = Reply({"title": "no"}, status=409)
+    assert postroad("cluster", "token", "--out", str(file)).code == 1
+    assert not file.exists() and list(tmp_path.glob("*.tmp")) == []
+
+
+def test_join_with_an_empty_token_says_that_it_is_empty(postroad, node, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("\n")
+    result = postroad("cluster", "join", "--token-file", str(token), "--link", "10.0.0.11")
+    assert result.code == 1 and f"{token}: it is empty" in result.err and not node.calls
+
+
+def test_what_is_awaited_is_told_in_words(postroad, node, tmp_path):
+    node["POST /api/v1/cluster/init"] = answer(node_file(tmp_path))
+    offline = {**FORMED, "state": "OFFLINE", "quorum": False, "corosync": {"connected": False, "why": "corosync does not run"}}
+    node[MEMBERS] = [offline, {**offline, "corosync": {"connected": True, "why": ""}}, FORMED]
+    lines = postroad("cluster", "init", "--link", "10.0.0.11").err.splitlines()
+    assert lines == ["… waiting for corosync to start on this node: corosync does not run",
+                     "… waiting until this node agrees with those that are there (OFFLINE)"]
+
+
 def test_tokens_are_listed_and_one_is_revoked(postroad, node):
     node["GET /api/v1/cluster/tokens"] = {"tokens": {
         "5f0c": {"expires": "2030-01-01T00:00:00.000Z", "voter_only": True, "replaces": None},

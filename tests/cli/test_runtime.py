@@ -49,6 +49,12 @@ def test_server_list_is_a_table(postroad, node):
     assert rows[1]["WEIGHT"] == "10*" and rows[1]["WHY"] == "refused"
 
 
+def test_server_list_shows_names_that_have_no_address(postroad, node):
+    node["GET /api/v1/pools"] = {"pools": {"mta": {**POOL, "unresolved": {"more": {"name": "mta.example.com", "why": "not found"}}}}}
+    row = postroad("server", "list").lines[-1].split()
+    assert row[:4] == ["mta", "more", "mta.example.com", "unresolved"] and row[-2:] == ["not", "found"]
+
+
 def test_server_list_of_one_pool_and_as_json(postroad, node):
     node["GET /api/v1/pools/mta"] = POOL
     assert columns(postroad("server", "list", "mta"))[0]["POOL"] == "mta"
@@ -129,15 +135,15 @@ def test_node_list_drain_and_ready(postroad, node):
 
 def test_node_list_shows_every_node_and_when_it_was_heard(postroad, node):
     node["GET /api/v1/nodes"] = {"nodes": {
-        "n1": {**NODES["n1"], "uptime": 5.0, "this": True, "ready": True, "revision": 7, "heard_ago": 0.2},
-        "n2": {**NODES["n1"], "uptime": 5.0, "this": False, "ready": False, "revision": 6, "heard_ago": 4.5, "state": "stale"},
+        "n1": {**NODES["n1"], "uptime": 5.0, "this": True, "ready": True, "safe_to_stop": False, "revision": 7, "heard_ago": 0.2},
+        "n2": {**NODES["n1"], "uptime": 5.0, "this": False, "ready": False, "safe_to_stop": True, "revision": 6, "heard_ago": 4.5, "state": "stale"},
         "n3": {"state": "gone", "this": False, "heard_ago": None}}}
     rows = columns(postroad("node", "list"))
     assert rows[0] == {"NODE": "n1", "STATE": "ready", "ADMIN": "ready", "READY": "yes", "VERSION": "0.1.0", "REVISION": "7",
-                       "UPTIME": "5.0s", "SESSIONS": "4", "HEARD": "-"}
-    assert rows[1]["STATE"] == "stale" and rows[1]["READY"] == "no" and rows[1]["REVISION"] == "6" and rows[1]["HEARD"] == "4.5s"
+                       "UPTIME": "5.0s", "SESSIONS": "4", "SAFE-TO-STOP": "no", "HEARD": "-"}
+    assert rows[1]["STATE"] == "stale" and rows[1]["READY"] == "no" and rows[1]["SAFE-TO-STOP"] == "yes" and rows[1]["REVISION"] == "6" and rows[1]["HEARD"] == "4.5s"
     assert rows[2] == {"NODE": "n3", "STATE": "gone", **dict.fromkeys(
-        ["ADMIN", "READY", "VERSION", "REVISION", "UPTIME", "SESSIONS", "HEARD"], "-")}
+        ["ADMIN", "READY", "VERSION", "REVISION", "UPTIME", "SESSIONS", "SAFE-TO-STOP", "HEARD"], "-")}
 
 
 def test_status_says_who_has_which_vip(postroad, node):
@@ -216,6 +222,12 @@ def test_status_of_a_healthy_node(postroad, node):
     assert postroad("status", "--json").json == STATUS
 
 
+def test_status_names_servers_without_an_address(postroad, node):
+    unresolved = {"more": {"name": "mta.example.com", "why": "not found"}}
+    node["GET /api/v1/status"] = {**STATUS, "pools": {"mta": {**STATUS["pools"]["mta"], "unresolved": unresolved}}}
+    assert "unresolved     mta/more: mta.example.com: not found" in postroad("status").lines
+
+
 @pytest.mark.parametrize("trouble", [{"ready": False, "not_ready": ["no pool has a usable server"]}, {"quorum": False}])
 def test_status_of_an_unhealthy_node_exits_with_3(postroad, node, trouble):
     node["GET /api/v1/status"] = {**STATUS, **trouble}
@@ -266,7 +278,32 @@ def test_explain_asks_with_the_envelope_and_shows_the_route(postroad, node):
 
 def test_explain_says_when_the_client_would_be_refused(postroad, node):
     node["POST /api/v1/explain"] = {**EXPLAIN, "client": {"allowed": False, "why": "not in allow"}}
-    assert postroad("explain", "x@y").lines[0] == "the client would be refused: not in allow"
+    assert postroad("explain", "x@y").lines[0] == "the client 127.0.0.1 (assumed: no --client is given) would be refused: not in allow"
+    said = postroad("explain", "--client", "192.0.2.1", "x@y").lines[0]
+    assert said == "the client 192.0.2.1 would be refused: not in allow"
+
+
+# ---- vip ----
+
+SAID = {"holds": False, "may_hold": True, "state": "backup", "why": None, "fresh": True}
+VIPS = {"node": "n1", "vips": {"mx": {
+    "addresses": ["192.0.2.10/24"], "order": ["n1", "n2", "n3"], "holders": [], "since": None, "why": "no node that is heard has it",
+    "nodes": {"n1": {**SAID, "may_hold": False, "state": "fault", "why": "VIP mx: no usable source address"}, "n2": SAID,
+              "n3": {**SAID, "may_hold": False, "state": "unknown", "why": "it is no member", "fresh": False}}}}}
+
+
+def test_vip_list_says_for_each_node_why_it_may_not(postroad, node):
+    node["GET /api/v1/vips"] = VIPS
+    r = postroad("vip", "list")
+    assert r.lines[1].split()[:3] == ["mx", "192.0.2.10/24", "nobody"]
+    assert [line.split(None, 4) for line in r.lines[4:]] == [
+        ["mx", "n1", "fault", "yes", "VIP mx: no usable source address"], ["mx", "n3", "unknown", "no", "it is no member"]]
+
+
+def test_vip_list_has_no_reasons_where_all_is_well(postroad, node):
+    node["GET /api/v1/vips"] = {"vips": {"mx": {**VIPS["vips"]["mx"], "holders": ["n1"], "nodes": {
+        "n1": {**SAID, "holds": True, "since_ago": 3.0}, "n2": SAID}}}}
+    assert len(postroad("vip", "list").lines) == 2
 
 
 # ---- events ----

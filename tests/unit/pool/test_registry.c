@@ -430,6 +430,34 @@ static void a_name_becomes_a_server_per_address(void **state)
 	scene_fini(&sc);
 }
 
+static void note_unresolved(const char *server, const char *dns_name, const char *why, void *arg)
+{
+	assert_true(why[0] != '\0');
+	snprintf(arg, 64, "%s %s", server, dns_name);
+}
+
+static void a_name_without_an_address_is_listed_until_it_has_one(void **state)
+{
+	UNUSED(state);
+	const struct dns_record records[] = { { "mta.test", DNS_A, 60, "127.0.0.1", 0, 0, 0, 0 } };
+	char said[64] = "";
+	struct scene sc;
+
+	scene_with_name(&sc, SERVER_FROM_DNS, "mta.test");
+	config_add(&sc.config, "fixed", &sc.smtp.addr);
+	scene_apply(&sc, &sc.config);
+	AWAIT(sc.loop, metrics_value(metrics_series(METRIC_RESOLVER_FAILURES_TOTAL, NULL)) > 0);
+	registry_each_unresolved(sc.registry, "mta", note_unresolved, said);
+	assert_string_equal(said, "mta2 mta.test");
+	set_dns(&sc, records, ARRAY_LEN(records));
+	look_up_again(&sc);
+	AWAIT(sc.loop, scene_count(&sc) == 2);
+	said[0] = '\0';
+	registry_each_unresolved(sc.registry, "mta", note_unresolved, said);
+	assert_string_equal(said, "");
+	scene_fini(&sc);
+}
+
 static void a_vanished_address_drains_and_a_failed_look_up_changes_nothing(void **state)
 {
 	UNUSED(state);
@@ -652,6 +680,7 @@ int main(void)
 		cmocka_unit_test(the_ejected_come_back_when_the_last_usable_server_goes),
 		cmocka_unit_test(a_server_that_comes_up_wakes_who_waits),
 		cmocka_unit_test(a_name_becomes_a_server_per_address),
+		cmocka_unit_test(a_name_without_an_address_is_listed_until_it_has_one),
 		cmocka_unit_test(a_vanished_address_drains_and_a_failed_look_up_changes_nothing),
 		cmocka_unit_test(addresses_of_the_old_name_end_with_the_new_names_first_answer),
 		cmocka_unit_test(an_incomplete_answer_keeps_no_address_of_the_old_name),
