@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agents/ha/needs.h"
 #include "agents/ha/process.h"
 #include "agents/ha/shm.h"
 #include "cluster/members/corosync_conf.h"
@@ -320,6 +321,17 @@ static void on_written(struct corosync *c, bool ok)
 	finish(c, true, "");
 }
 
+/* In a child: a directory service may take its time. */
+static int look(void *arg)
+{
+	const struct corosync *c = arg;
+	char *why = needs_corosync(&c->options);
+	int status = why == NULL ? 0 : say_why(why);
+
+	free(why);
+	return status;
+}
+
 static void forget(struct corosync *c)
 {
 	drop_key(c, c->installed);
@@ -377,6 +389,8 @@ void corosync_request(struct corosync *c, const struct ha_corosync *q)
 		return stage(c, q);
 	if (q->verb == HA_COROSYNC_INSTALL)
 		return install(c, q->generation);
+	if (q->verb == HA_COROSYNC_CHECK)
+		return (void)start_job(c, (struct job_spec) { .work = look, .work_arg = c });
 	bool needs_file = q->verb != HA_COROSYNC_STOP && q->verb != HA_COROSYNC_PURGE;
 	if (needs_file && c->installed == 0)
 		return finish(c, false, "no configuration of corosync is installed");

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agents/ha/needs.h"
 #include "agents/ha/notify.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
@@ -374,7 +375,7 @@ static void version_end(int status, void *arg)
 	keep_status(status, &((struct version *)arg)->status);
 }
 
-static char *try_program(const char *program, const char *option)
+static char *try_program(const char *program, const char *option, const char *package)
 {
 	struct jobs jobs;
 	struct version v = { .status = -1 };
@@ -395,7 +396,12 @@ static char *try_program(const char *program, const char *option)
 		turn_run(&turn);
 		jobs_reap(&jobs, clock_mono_ms());
 	}
-	return v.status == 0 ? NULL : xasprintf("%s", v.line[0] != '\0' ? v.line : "it ended with an error");
+	if (v.status == 0)
+		return NULL;
+	char *missing = needs_program(program, package);
+	free(missing);
+	return missing != NULL ? xasprintf("%s: `apt install %s`", v.line, package)
+			       : xasprintf("%s", v.line[0] != '\0' ? v.line : "it ended with an error");
 }
 
 static char *copy_of(const char *why)
@@ -409,8 +415,11 @@ int ha_check(const struct ha_options *o)
 
 	ok &= say("state directory", files_directory(o->state_dir, 0755));
 	ok &= say("corosync directory", files_directory(o->corosync_dir, 0755));
-	ok &= say("keepalived", try_program(o->keepalived, "--version"));
-	ok &= say("corosync", try_program(o->corosync, "-v"));
+	ok &= say("keepalived", try_program(o->keepalived, "--version", "keepalived"));
+	ok &= say("corosync", try_program(o->corosync, "-v", "corosync"));
+	if (!o->run_corosync)
+		ok &= say("systemd", needs_systemd());
+	ok &= say("user", needs_user(o->user));
 	ok &= say("memory", copy_of(stay_in_memory()));
 	ok &= say("real time", copy_of(try_real_time()));
 	return ok ? HA_EXIT_DONE : HA_EXIT_FAILED;

@@ -23,7 +23,7 @@ static const char usage[] =
 	"      --corosync PATH     the program (corosync, by PATH)\n"
 	"      --run-corosync      run corosync as a child, not by systemd's postroad-corosync.service\n"
 	"      --log-level LEVEL   debug, info, notice, warning, error (info)\n"
-	"      --check             see whether programs, directories and the kernel are as needed: 0 yes, 1 no\n"
+	"      --check             see whether programs, user, directories and the kernel are as needed: 0 yes, 1 no\n"
 	"      --clean             undo in the kernel what moves of VIPs left there; sessions that are passed on end\n"
 	"      --version           print the version\n"
 	"\n"

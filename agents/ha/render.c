@@ -7,6 +7,10 @@
  */
 #include "agents/ha/render.h"
 
+/* RFC 5798, 5.1.1.2 and 5.1.2.2: never forwarded. */
+#define VRRP_GROUP_4 "224.0.0.18"
+#define VRRP_GROUP_6 "ff02::12"
+
 /* Without vrrp_rt_priority: the kernel kills a process in real time that computes for longer than its RLIMIT_RTTIME,
  * and keepalived 2.2.7 was seen to end so a second and a half after reloads, whatever limit was set, its VIPs with it.
  */
@@ -35,19 +39,19 @@ static void track_file(struct sbuf *out, const struct ha_vip *v, const char *sta
 		    v->name, state_dir, v->name);
 }
 
-/* A node without peers says to all what nobody hears: an empty list of peers is refused. */
+/* A node without peers says to all what nobody hears. VRRP's group is named as if it were a peer: an empty list is
+ * refused, and an instance without one, which would speak to the group by itself, is another to keepalived than one
+ * with peers: the address would be dropped, for three adverts, whenever the first peer comes or the last one goes. */
 static void peers(struct sbuf *out, const struct ha_vip *v)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (v->n_peers == 0) {
-		sbuf_printf(out, "\tmcast_src_ip %s\n", addr_format_ip(&v->source, text));
-		return;
-	}
 	sbuf_printf(out, "\tunicast_src_ip %s\n", addr_format_ip(&v->source, text));
 	sbuf_puts(out, "\tunicast_peer {\n");
 	for (size_t i = 0; i < v->n_peers; i++)
 		sbuf_printf(out, "\t\t%s\n", addr_format_ip(&v->peers[i], text));
+	if (v->n_peers == 0)
+		sbuf_printf(out, "\t\t%s\n", v->source.sa.sa_family == AF_INET6 ? VRRP_GROUP_6 : VRRP_GROUP_4);
 	sbuf_puts(out, "\t}\n");
 }
 

@@ -68,13 +68,16 @@ char *server_open(struct server *s, const char *run_dir, const char *user)
 	s->user = user;
 	s->peer = -1;
 	snprintf(s->path, sizeof(s->path), "%s/" HA_SOCKET_NAME, run_dir);
-	/* The directory is postroadd's. A failure shows when that starts. */
-	if (find_user(s) && mkdir(run_dir, 0755) == 0 && lchown(run_dir, s->uid, s->gid) != 0)
+	/* The directory is postroadd's, which is root where there is no such user. A failure shows when that starts. */
+	if (mkdir(run_dir, 0755) == 0 && find_user(s) && lchown(run_dir, s->uid, s->gid) != 0)
 		log_msg(LOG_LEVEL_WARNING, "run_dir", "%s cannot be given to %s", run_dir, user);
 	s->in = xcalloc(1, sizeof(*s->in));
 	s->buffer = xmalloc(HA_MESSAGE_MAX + 1);
 	s->listener = listen_at(s);
-	return s->listener >= 0 ? NULL : xasprintf("cannot listen at %s: %s", s->path, strerror(-s->listener));
+	if (s->listener >= 0)
+		return NULL;
+	return xasprintf("cannot listen at %s: %s%s", s->path, strerror(-s->listener),
+			 s->listener == -ENOENT ? "; make the directories above it, or name another by --run-dir" : "");
 }
 
 /* A child that writes a file has a copy of the descriptor: the connection ends now all the same. */

@@ -39,8 +39,8 @@ struct server {
 	char *buffer; /* [HA_MESSAGE_MAX + 1] */
 };
 
-/* Listens at run_dir/HA_SOCKET_NAME; the directory is made, and given to that user,
- * if there is none. NULL, or a sentence the caller frees. */
+/* Listens at run_dir/HA_SOCKET_NAME; the directory is made if there is none, and given to that user if there is one:
+ * as postroadd does. NULL, or a sentence the caller frees. */
 char *server_open(struct server *s, const char *run_dir, const char *user) MUST_CHECK;
 void server_close(struct server *s);
 void server_turn(struct server *s, struct turn *turn);

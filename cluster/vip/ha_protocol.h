@@ -108,6 +108,7 @@ enum ha_corosync_verb {
 	HA_COROSYNC_STOP,
 	HA_COROSYNC_HUNG,  /* kill it by force, and start it again */
 	HA_COROSYNC_PURGE, /* stop it, and forget configuration and keys */
+	HA_COROSYNC_CHECK, /* whether it could be run here at all: the error says what is missing, and what to do */
 	HA_COROSYNC_VERB_END
 };
 

@@ -146,7 +146,9 @@ static const struct vip_node *awaited(const struct vip_nodes *nodes, const struc
 	return unaware_ms > VIP_UNAWARE_MS ? NULL : peer_unaware(nodes, vip);
 }
 
-/* Somebody may have it who is not heard, and who may not know this node: nobody who is heard has it. */
+/* Somebody may have it who is not heard, and who may not know this node: nobody who is heard has it. That is one of the
+ * VIP's nodes, but for a node that is its only one: its keepalived has no peers, and would not hear whoever had it
+ * before and does not know that it was given away. */
 static bool may_be_unheard(const struct vip_nodes *nodes, const struct vip *vip)
 {
 	if (vip->holder != 0)
@@ -156,6 +158,9 @@ static bool may_be_unheard(const struct vip_nodes *nodes, const struct vip *vip)
 		if (n != NULL && n->id != nodes->self && !is_fresh(n))
 			return true;
 	}
+	for (size_t i = 0; i < nodes->n && vip->n_order == 1; i++)
+		if (nodes->list[i].id != nodes->self && !is_fresh(&nodes->list[i]))
+			return true;
 	return nodes->unheard > 0;
 }
 

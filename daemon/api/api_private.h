@@ -175,7 +175,7 @@ struct str call_body(const struct call *c);
 json_t *call_body_json(struct call *c, const char *types) MUST_CHECK;
 /* As above, an object with no other keys than the comma-separated ones. */
 json_t *call_body_object(struct call *c, const char *keys) MUST_CHECK;
-/* "true" or "false" in the query; false where absent. */
+/* "true" or "false" in the query (anything else was refused, http.c: its list has all flags); false where absent. */
 bool call_flag(const struct call *c, const char *name);
 
 /* Answers. json is stolen. */

@@ -38,6 +38,7 @@ struct cluster_call {
 	struct call *call; /* private to the api */
 	unsigned tries;    /* private to who answers, as the next */
 	int64_t since_ms;
+	bool cleaned;
 };
 
 /* Exactly one of the four, once, at once or later; the struct is gone with it. json is stolen. */

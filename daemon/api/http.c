@@ -293,7 +293,7 @@ static bool may(struct call *c, bool known)
 /* A misspelt key must not turn a dry run into the real thing. */
 static bool query_accepted(struct call *c)
 {
-	static const char *const flags[] = { "dry_run", "effective", "with_secrets" };
+	static const char *const flags[] = { "dry_run", "effective", "force", "with_secrets" };
 	const char *unknown = query_unknown(&c->query, c->resource->query);
 
 	if (unknown != NULL) {

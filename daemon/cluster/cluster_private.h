@@ -120,10 +120,11 @@ struct cluster_node {
 	int64_t told_ms;
 
 	struct cluster_renewal renewal;
-	struct cluster_join *join; /* under way, forming_join.c */
-	bool forming;              /* an init is under way */
-	struct list admissions;    /* of others, forming_admit.c */
-	struct list waiting;       /* requests that are tried again in a moment, forming.c */
+	struct cluster_join *join;     /* under way, forming_join.c */
+	bool forming;                  /* an init is under way, or what comes before it and a join: */
+	struct cluster_call *cleaning; /* postroad-ha is asked about it, forming.c; NULL = none */
+	struct list admissions;        /* of others, forming_admit.c */
+	struct list waiting;           /* requests that are tried again in a moment, forming.c */
 };
 
 static inline struct str cluster_str(const struct sbuf *b)
@@ -270,7 +271,8 @@ bool forming_where(struct cluster_node *n, struct cluster_call *q, struct formin
 /* Looks at this machine. False: answered. Else *ret_passed_over (the caller's) has sentences about what is wrong and
  * was passed over by force, which was logged. */
 bool forming_preflight(struct cluster_call *q, const struct forming_where *w, json_t **ret_passed_over) MUST_CHECK;
-/* Nothing of another life is left at postroad-ha. False: answered, or the call is made again in a moment. */
+/* postroad-ha can run corosync, and nothing of another life is left there. False: answered, or the call is made again
+ * when that is known. */
 bool forming_clean(struct cluster_node *n, struct cluster_call *q) MUST_CHECK;
 /* forming_words.c: sentences about an error of the disk (errno or -errno), a write that was not committed, and
  * store_found() or store_join(). The caller frees. */

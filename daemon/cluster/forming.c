@@ -111,15 +111,23 @@ static void on_again(void *arg)
 	cluster_node_call(n, q);
 }
 
+static void refuse_stopping(struct cluster_call *q)
+{
+	cluster_call_refuse(q, PROBLEM_INTERNAL, "This node is stopping.");
+}
+
 void forming_wait_stop(struct cluster_node *n)
 {
 	while (!list_empty(&n->waiting)) {
 		struct waiting *w = LIST_FIRST(&n->waiting, struct waiting, link);
 		list_remove(&w->link);
 		timer_stop(&w->timer);
-		cluster_call_refuse(w->q, PROBLEM_INTERNAL, "This node is stopping.");
+		refuse_stopping(w->q);
 		free(w);
 	}
+	if (n->cleaning != NULL)
+		refuse_stopping(n->cleaning);
+	n->cleaning = NULL;
 }
 
 /* The call is made again, unless that was done for so long already. */
@@ -143,21 +151,80 @@ static bool wait_for(struct cluster_node *n, struct cluster_call *q, const struc
 	return why->code == MEMBERS_ABSENT && try_again(n, q, ABSENT_MS);
 }
 
-static void on_clean(const struct ha_message *m, void *arg)
-{
-	struct cluster_node *n = arg;
+/* ---- corosync, before this node is to be a member ---- */
 
-	UNUSED(m);
+static void no_ha(struct cluster_node *n, struct cluster_call *q)
+{
+	if (!try_again(n, q, HA_MS))
+		cluster_call_refuse(q, PROBLEM_CONFLICT,
+				    "postroad-ha is not there, or does not answer: it runs corosync. Start it first.");
+}
+
+/* The request whose answer this is; NULL = it was answered meanwhile. */
+static struct cluster_call *cleaning_of(struct cluster_node *n)
+{
+	struct cluster_call *q = n->cleaning;
+
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	n->ha_busy = false;
+	n->cleaning = NULL;
+	n->forming = n->forming && q == NULL;
+	return q;
+}
+
+/* False: it was not done, and q is cared for. */
+static bool ha_did(struct cluster_node *n, struct cluster_call *q, const struct ha_message *m)
+{
+	if (m != NULL && m->type == HA_DONE)
+		return true;
+	if (m == NULL)
+		no_ha(n, q);
+	else
+		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha cannot run corosync: %s. Nothing was changed.",
+				    m->outcome.text);
+	return false;
+}
+
+/* cleaning_of() in fn says for whom, perhaps before this returns. */
+static void ask_ha(struct cluster_node *n, struct cluster_call *q, enum ha_corosync_verb verb, ha_answer_fn *fn)
+{
+	n->cleaning = q;
+	n->forming = true;
+	/* One at a time is postroad-ha's rule: what is under way is of a cluster that was left a moment ago. */
+	if (!n->ha_busy && cluster_ha_verb(n, verb, 0, fn))
+		return;
+	n->cleaning = NULL;
+	n->forming = false;
+	no_ha(n, q);
+}
+
+static void on_purged(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+	struct cluster_call *q = cleaning_of(n);
+
+	if (q == NULL || !ha_did(n, q, m))
+		return;
+	q->cleaned = true;
+	cluster_node_call(n, q);
+}
+
+static void on_checked(const struct ha_message *m, void *arg)
+{
+	struct cluster_node *n = arg;
+	struct cluster_call *q = cleaning_of(n);
+
+	if (q != NULL && ha_did(n, q, m))
+		ask_ha(n, q, HA_COROSYNC_PURGE, on_purged);
 }
 
 bool forming_clean(struct cluster_node *n, struct cluster_call *q)
 {
-	if (cluster_ha_verb(n, HA_COROSYNC_PURGE, 0, on_clean))
+	if (q->cleaned)
 		return true;
-	if (!try_again(n, q, HA_MS))
-		cluster_call_refuse(q, PROBLEM_CONFLICT, "postroad-ha is not there: it runs corosync. Start it first.");
+	if (q->since_ms == 0)
+		q->since_ms = clock_mono_ms();
+	ask_ha(n, q, HA_COROSYNC_CHECK, on_checked);
 	return false;
 }
 

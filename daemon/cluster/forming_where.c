@@ -85,8 +85,8 @@ static void judge_listen(const struct forming_where *w, struct preflight_facts *
 				      facts->addresses[0] != '\0' ? facts->addresses : "none"));
 }
 
-/* What is wrong; what is only worth a word goes to the log. */
-static json_t *look(const struct forming_where *w)
+/* What is wrong; what is only worth a word goes to the log, if told. */
+static json_t *look(const struct forming_where *w, bool told)
 {
 	struct preflight_facts *facts = xcalloc(1, sizeof(*facts));
 	struct preflight_finding *list = xcalloc(PREFLIGHT_FINDINGS_MAX, sizeof(*list));
@@ -97,7 +97,7 @@ static json_t *look(const struct forming_where *w)
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].severity == PREFLIGHT_ERROR)
 			json_array_append_new(errors, json_string(list[i].text));
-		else
+		else if (told)
 			log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "%s: %s", list[i].id, list[i].text);
 	}
 	judge_listen(w, facts, errors);
@@ -113,12 +113,13 @@ bool forming_preflight(struct cluster_call *q, const struct forming_where *w, js
 	json_t *error;
 	size_t i;
 
-	*ret_passed_over = look(w);
+	/* A call that is made again by forming_clean() is looked at again; it is told once. */
+	*ret_passed_over = look(w, q->cleaned);
 	json_array_foreach(*ret_passed_over, i, error) {
-		if (force)
+		if (force && q->cleaned)
 			log_msg(LOG_LEVEL_WARNING, "cluster_preflight", "passed over by --force: %s",
 				json_string_value(error));
-		else
+		else if (!force)
 			sbuf_printf(&text, "%s%s", i > 0 ? " " : "", json_string_value(error));
 	}
 	if (text.n == 0)

@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -62,6 +63,31 @@ static char *become(const struct passwd *p)
 	return NULL;
 }
 
+static bool is_refused(const char *dir)
+{
+	char *lock = xasprintf("%s/store.lock", dir); /* of a store that root had open */
+	bool refused = (access(dir, R_OK | W_OK | X_OK) != 0 && errno == EACCES) ||
+		       (access(lock, R_OK | W_OK) != 0 && errno == EACCES);
+
+	free(lock);
+	return refused;
+}
+
+/* What is there already is not given away, as it may be anybody's: root says whether it shall be. */
+static char *try_directories(const struct node_config *config, const char *user)
+{
+	bool state = is_refused(config->state_dir), run = is_refused(config->run_dir);
+	const char *first = state ? config->state_dir : "", *second = run ? config->run_dir : "";
+	const char *blank = state && run ? " " : "";
+
+	if (!state && !run)
+		return NULL;
+	return xasprintf(
+		"%s%s%s: another user's, and this process becomes %s: `chown -R %s: %s%s%s` as root, or --user "
+		"names whose that is",
+		first, blank, second, user, user, first, blank, second);
+}
+
 char *privileges_drop(const struct node_config *config, const char *user)
 {
 	const struct passwd *p;
@@ -81,5 +107,9 @@ char *privileges_drop(const struct node_config *config, const char *user)
 	why = make_own(config->state_dir, p, 0700);
 	if (why == NULL)
 		why = make_own(config->run_dir, p, 0755);
-	return why != NULL ? why : become(p);
+	if (why == NULL)
+		why = become(p);
+	if (why == NULL)
+		why = try_directories(config, p->pw_name);
+	return why;
 }

@@ -102,6 +102,13 @@ def test_a_misspelt_query_key_is_no_real_run(node):
     assert node.write("PATCH", "/api/v1/config?dry_run=yes", {}).status == 400
 
 
+@pytest.mark.parametrize("query", ["force=1", "force=", "force=True"])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(node, query):
+    answer = node.call("POST", "/api/v1/cluster/leave?" + query, {})
+    assert (answer.status, answer.problem) == (400, "bad-request")
+    assert "force is true or false" in answer.json["detail"]
+
+
 def test_all_errors_are_told_with_their_paths(node):
     answer = node.write("PATCH", "/api/v1/config", {"pools": {"main": {"balence": "first", "queue": "many"}}})
     assert (answer.status, answer.problem) == (422, "invalid")

@@ -461,6 +461,26 @@ def test_started_as_root_it_becomes_another_user(sink):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("of_root", ["state", "run", "state/store.lock"])
+def test_a_directory_that_root_made_before_is_an_error_that_says_what_to_do(sink, of_root):
+    with tempfile.TemporaryDirectory(dir="/tmp") as made:
+        directory = pathlib.Path(made)
+        directory.chmod(0o755)
+        node = Node(directory, sink)
+        file = node.write_file()
+        user = pwd.getpwnam("nobody")
+        for name in ("state", "run"):
+            (directory / name).mkdir(0o700, exist_ok=True)
+            os.chown(directory / name, user.pw_uid, user.pw_gid)
+        path = directory / of_root
+        path.touch(0o600)
+        os.chown(path, 0, 0)
+        refused = run("-c", file, "--user", "nobody")
+        assert refused.returncode == 1 and f"`chown -R nobody: {directory / of_root.split('/')[0]}`" in refused.stderr
+        assert path.stat().st_uid == 0, "given to nobody"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_user_that_is_none_is_an_error(idle_node):
     refused = run("-c", idle_node.write_file(), "--user", "no-such-user")
     assert refused.returncode == 1 and 'there is no user \\"no-such-user\\"' in refused.stderr

@@ -4,11 +4,13 @@ import pathlib
 import random
 import sys
 import threading
+import time
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.lab.cluster import linear  # noqa: E402
 from tests.lab.cluster.linear import CAS, OK, READ, REFUSED, STALE, UNKNOWN, WRITE, Op, check  # noqa: E402
 from tests.lab.cluster.registers import Weight, Writers  # noqa: E402
 from tests.lab.cluster.waiting import LabError, until  # noqa: E402
@@ -131,6 +133,43 @@ def test_one_read_changed_to_a_value_long_gone_is_found(seed):
     assert len(check(history, {"r": 0})) == 1
 
 
+def blind(rng, writers, count):
+    """Blind writes by so many at once, all of them answered, and one last read of a value that others were written after."""
+    clocks, history = [0.0] * writers, []
+    for value in range(1, count + 1):
+        w = clocks.index(min(clocks))
+        began = clocks[w] + rng.random() / 10
+        clocks[w] = began + 2 + rng.random()
+        history.append(op(WRITE, value, began, clocks[w]))
+    return history + [op(READ, count // 2, max(clocks) + 1, max(clocks) + 2)]
+
+
+def test_a_lost_write_of_many_writers_at_once_is_found_without_a_search(monkeypatch):
+    monkeypatch.delattr(linear, "_search")
+    found = check(blind(random.Random(1), 12, 200), {"r": 0})
+    assert len(found) == 1 and "100 was there before and after" in found[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_search_the_verdict_is_the_same(seed, monkeypatch):
+    rng = random.Random(seed)
+    histories = [[o for o in made(rng, 12, 3) if o.kind != CAS] for _ in range(100)]
+    for history in histories:
+        for read in [o for o in history if o.kind == READ]:
+            read.value = rng.choice([read.value] * 3 + [o.value for o in history if o.kind == WRITE] + [0])
+    found = [bool(check(history, {"r": 0})) for history in histories]
+    monkeypatch.setattr(linear, "_groups_in_order", lambda name, ops, initial: linear._search(name, ops, [], initial))
+    assert found == [bool(check(history, {"r": 0})) for history in histories]
+    assert 10 < sum(found) < 90
+
+
+def test_a_search_ends_and_says_so(monkeypatch):
+    monkeypatch.setattr(linear, "STEPS_MAX", 5000)
+    history = blind(random.Random(1), 12, 60)
+    found = check(history + [op(CAS, 99, 1000, 1001, OK, 1)], {"r": 0})
+    assert len(found) == 1 and "within 5000 steps" in found[0]
+
+
 def test_values_that_are_not_unique_are_no_ground_for_a_verdict():
     with pytest.raises(ValueError):
         check([op(WRITE, 1, 0, 1), op(WRITE, 1, 2, 3)], {"r": 0})
@@ -148,13 +187,15 @@ def test_a_node_that_is_behind_may_say_what_was_there_before_the_writers_and_not
 
 
 class Server:
-    """A register that answers each read by the next of these, the last one for ever; 0: not at all. Writes are made."""
+    """A register that answers each read by the next of these, the last one for ever; 0: not at all. Writes are made, if not refused."""
 
     def __init__(self, *reads):
-        self.reads, self.weight, self.lock = list(reads), 5, threading.Lock()
+        self.reads, self.weight, self.lock, self.refuses_until = list(reads), 5, threading.Lock(), 0
 
     def call(self, method, _, body=None, __=None):
         with self.lock:
+            if method == "PUT" and time.monotonic() < self.refuses_until:
+                return 503, {}, {}
             if method == "PUT":
                 self.weight = body["weight"]
                 return 200, {}, {}
@@ -185,3 +226,13 @@ def test_a_history_of_few_writes_proves_nothing():
     assert any("fewer than 901" in f for f in written_to(Server(200)).finish(least=901))
     nothing = Writers({"n1": Server(200).call}, [Weight("p", "s")], threads=0)
     assert any("0 writes were made" in f for f in nothing.finish())
+
+
+def test_writers_have_values_left_when_writes_were_refused_for_a_while():
+    server = Server(200)
+    writers = written_to(server)
+    server.refuses_until = time.monotonic() + 1
+    until(lambda: time.monotonic() > server.refuses_until and "write refused" in writers.counts(), 20, "writes are refused for a second")
+    done = writers.done()
+    until(lambda: writers.done() > done, 20, "they write again")
+    assert writers.finish() == []

@@ -7,8 +7,12 @@ another, give these answers. What was never learned may have happened at any mom
 
 The hard thing is the search, exponential in the worst case. It goes register by register (registers do not know of one
 another), takes what is over first, remembers where it has been (Wing and Gong's search with Lowe's memory), and asks of an
-unknown write whose value nobody saw only whether it can have been the reason of a refusal. Values must be unique within a
-register.
+unknown write whose value nobody saw only whether it can have been the reason of a refusal. It ends: no order found within so
+many steps is a finding, too. Values must be unique within a register.
+
+Where nothing builds on what was there (reads and blind writes only) nothing is searched: as each value is written once, a write
+and the reads of its value have to be neighbours, and two such groups of which each has a call that was over before one of the
+other began are against any order. There is one without such a pair (Gibbons and Korach, "Testing shared memories").
 """
 import dataclasses
 import math
@@ -16,7 +20,7 @@ import math
 READ, WRITE, CAS = "read", "write", "cas"
 UNSEEN = "(written by a call without an answer, never seen)"
 OK, STALE, UNKNOWN, REFUSED = "ok", "stale", "unknown", "refused"
-STEPS_MAX = 300_000
+STEPS_MAX = 4_000_000  # some seconds
 
 
 @dataclasses.dataclass
@@ -34,10 +38,6 @@ class Op:
     node: str = ""
     key: str = ""
     stale: bool = False  # a read that may tell what was true at any time before its answer
-
-
-class Undecided(Exception):
-    """The search was given up; nothing is known."""
 
 
 def check(history, initial=None, stale_reads=False):
@@ -126,7 +126,49 @@ def _check_register(name, ops, initial):
         if op.kind == READ and op.outcome == OK and op.value not in known:
             return f"{name}: {op} was never written"
     ops, finding = _without_stale(name, ops, initial)
-    return finding or _search(name, *_relevant(ops), initial)
+    if finding:
+        return finding
+    ops, unseen = _relevant(ops)
+    return _search(name, ops, unseen, initial) if any(op.kind == CAS for op in ops) else _groups_in_order(name, ops, initial)
+
+
+class _Group:
+    """A write and the reads of its value."""
+
+    def __init__(self):
+        self.write = self.over_first = self.began_last = None
+
+    def add(self, op):
+        self.write = op if op.kind == WRITE else self.write
+        if self.over_first is None or op.ended < self.over_first.ended:
+            self.over_first = op
+        if self.began_last is None or op.began > self.began_last.began:
+            self.began_last = op
+
+    def is_ahead_of(self, other):
+        """Some call of this one was over before some call of the other one began."""
+        return self.over_first.ended < other.began_last.began
+
+
+def _groups_in_order(name, ops, initial):
+    groups = {}
+    for op in [Op(name, WRITE, initial, -math.inf, -math.inf), *ops]:
+        groups.setdefault(op.value, _Group()).add(op)
+    groups = sorted(groups.values(), key=lambda g: g.over_first.ended)
+    for i, group in enumerate(groups):
+        if group.write is None:
+            return f"{name}: {group.over_first} saw what was refused"
+        if group.over_first.ended < group.write.began:
+            return f"{name}: {group.over_first} saw what was written later, by {group.write}"
+        for later in groups[i + 1:]:
+            if later.is_ahead_of(group) and group.is_ahead_of(later):
+                return _between(name, group, later)
+    return None
+
+
+def _between(name, a, b):
+    return (f"{name}: no order explains these calls. {a.write.value!r} was there before and after {b.write.value!r}, and is written once:\n"
+            + "\n".join(f"    {op}" for op in (a.over_first, b.began_last, b.over_first, a.began_last)))
 
 
 def _candidates(ops, done):
@@ -148,8 +190,8 @@ def _first_open(done):
 
 
 def _search(name, ops, unseen, initial):
-    everything, been, stack, best = (1 << len(ops)) - 1, set(), [(0, initial, 0)], (0, initial)
-    while stack:
+    everything, been, stack, best, steps = (1 << len(ops)) - 1, set(), [(0, initial, 0)], (0, initial), 0
+    while stack and steps <= STEPS_MAX:
         done, state, used = stack.pop()
         if done == everything:
             return None
@@ -158,12 +200,11 @@ def _search(name, ops, unseen, initial):
         may_come, before = _candidates(ops, done)
         for i in reversed(may_come):
             for after, now_used in _steps(ops[i], state, unseen, used, min(before, ops[i].ended)):
-                key = (done | 1 << i, after, now_used)
+                key, steps = (done | 1 << i, after, now_used), steps + 1
                 if key not in been:
                     been.add(key)
                     stack.append(key)
-        if len(been) > STEPS_MAX:
-            raise Undecided(f"{name}: {len(ops)} calls, more than {STEPS_MAX} steps")
     left = [ops[i] for i in _candidates(ops, best[0])[0]]
-    return (f"{name}: no order explains these calls. At best {best[0].bit_count()} of {len(ops)} in a row, leaving {best[1]!r}; "
+    tried = f"no order explains these calls within {STEPS_MAX} steps, and no more were tried" if stack else "no order explains these calls"
+    return (f"{name}: {tried}. At best {best[0].bit_count()} of {len(ops)} in a row, leaving {best[1]!r}; "
             "then none of:\n" + "\n".join(f"    {op}" for op in left[:6]))

@@ -17,6 +17,7 @@ ANSWERED = {200: linear.OK, 201: linear.OK, 204: linear.OK, 412: linear.STALE, 4
             507: linear.REFUSED, 202: linear.UNKNOWN}
 READ_ANSWERED = {200: linear.OK, 503: linear.REFUSED}
 PAUSE_SECONDS = 0.02
+REFUSED_SECONDS, REFUSED_SECONDS_MAX = 0.25, 4  # twice as long with each refusal in a row: a refused value is gone, and there are not many
 WEIGHTS = range(101, 1001)  # 100 is what a server has at first
 LEAST = 3  # writes made: a history with fewer says nothing, and is no proof that all was well
 
@@ -88,6 +89,7 @@ class Writers:
         return self
 
     def _run(self, rng):
+        refused = 0  # in a row
         try:
             while not self._ending.is_set():
                 register = rng.choice(self.registers)
@@ -95,7 +97,8 @@ class Writers:
                 if kind == READ:
                     self._read(rng, register)
                 else:
-                    self._write(rng, register, kind)
+                    refused = refused + 1 if self._write(rng, register, kind) == linear.REFUSED else 0
+                    self._ending.wait(min(REFUSED_SECONDS * 2 ** (refused - 1), REFUSED_SECONDS_MAX) if refused else 0)
                 time.sleep(self.pause * rng.random())
         except Exception as e:  # pylint: disable=broad-except
             self.trouble.append(repr(e))  # an answer that is none of those expected
@@ -119,19 +122,21 @@ class Writers:
         return (value, headers) if outcome == linear.OK else None
 
     def _write(self, rng, register, kind):
+        """The outcome, or None where nothing was written."""
         headers, expected = {"Idempotency-Key": str(uuid.UUID(int=rng.getrandbits(128)))}, None
         if kind == CAS:
             seen = self._read(rng, register)
             if seen is None:
-                return
+                return None
             expected, headers["If-Match"] = seen[0], seen[1]["ETag"]
         with self.lock:
             value = register.fresh(rng)
         if value is None:
-            return
+            return None
         began = time.monotonic()
         outcome, node = self._until_known(rng, register, value, headers)
         self._add(Op(register.name, kind, value, began, time.monotonic(), outcome, expected, node, headers["Idempotency-Key"]))
+        return outcome
 
     def _until_known(self, rng, register, value, headers):
         deadline, was_unknown = time.monotonic() + self.give_up, False

@@ -24,6 +24,7 @@ HUNG_TOLD = NOT_RETURNED + 8.0  # and longer than a ring that forms anew
 HUNG_COROSYNC = 30.0
 LOOK = 0.25  # how often a node looks at its own programs
 STARVED_PERCENT = 2  # of one processor, for all programs of a node
+LINK_TRUSTED = 11.0  # a link that is new, or was down, has ten times as long to answer; with every second up once less (libknet)
 REPORT = 1.0  # how often nodes report to one another
 
 
@@ -346,7 +347,15 @@ def link_is(bench, cut, up):
     return look
 
 
+def await_trusted_links(bench):
+    """All links are up, and have been for so long that corosync is quick again to notice that one is silent."""
+    until(link_is(bench, bench.nodes[0], True), SECONDS, "all links are up")
+    up = now()
+    until(lambda: now() - up >= LINK_TRUSTED, 2 * LINK_TRUSTED, "the links have been up for a while")
+
+
 def one_link(bench, row, fault):
+    await_trusted_links(bench)
     owner, before = bench.owner(), bench.rings()
     node = bench.heir(owner)
     row.fault()

@@ -10,6 +10,9 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/cluster/cluster_private.h"
@@ -172,15 +175,31 @@ void forming_init(struct cluster_node *n, struct cluster_call *q)
 }
 
 static bool ha_there;
-static unsigned purged, joins;
+static unsigned checked, purged, joins;
+static ha_answer_fn *ha_answers;
 
 bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_t generation, ha_answer_fn *done)
 {
-	UNUSED(n);
-	UNUSED(done);
-	assert_true(verb == HA_COROSYNC_PURGE && generation == 0);
-	purged += ha_there;
-	return ha_there;
+	assert_true((verb == HA_COROSYNC_CHECK || verb == HA_COROSYNC_PURGE) && generation == 0);
+	if (!ha_there)
+		return false;
+	n->ha_busy = true;
+	ha_answers = done;
+	checked += verb == HA_COROSYNC_CHECK;
+	purged += verb == HA_COROSYNC_PURGE;
+	return true;
+}
+
+static void ha_says(enum ha_type type, const char *text)
+{
+	struct ha_message *m = xcalloc(1, sizeof(*m));
+	ha_answer_fn *done = ha_answers;
+
+	ha_answers = NULL;
+	m->type = type;
+	snprintf(m->outcome.text, sizeof(m->outcome.text), "%s", text);
+	done(m, &node);
+	free(m);
 }
 
 void forming_join(struct cluster_node *n, struct cluster_call *q)
@@ -209,6 +228,9 @@ static int begin(void **state)
 	refused = not_proposed = propose_err = 0;
 	result = CORE_COMMITTED;
 	told[0] = operation[0] = '\0';
+	ha_there = true;
+	ha_answers = NULL;
+	checked = purged = joins = 0;
 	return node.trust.ca == NULL;
 }
 
@@ -356,13 +378,14 @@ static void a_join_waits_a_moment_for_postroad_ha(void **state)
 
 	UNUSED(state);
 	ha_there = false;
-	purged = joins = 0;
 	ask(&q, CLUSTER_JOIN, "");
 	assert_true(answers == 0 && joins == 0);
 	ha_there = true;
-	while (joins == 0)
+	while (ha_answers == NULL)
 		loop_turn(node.env.loop, true);
-	assert_true(answers == 0 && purged == 1 && list_empty(&node.waiting));
+	ha_says(HA_DONE, "");
+	ha_says(HA_DONE, "");
+	assert_true(answers == 0 && joins == 1 && purged == 1 && list_empty(&node.waiting));
 	ha_there = false;
 	ask(&q, CLUSTER_JOIN, "");
 	q.since_ms = 1; /* long ago */
@@ -378,11 +401,89 @@ static void who_waits_is_told_when_the_node_stops(void **state)
 
 	UNUSED(state);
 	ha_there = false;
-	joins = 0;
 	ask(&q, CLUSTER_JOIN, "");
 	forming_wait_stop(&node);
 	assert_true(answers == 1 && joins == 0);
 	assert_int_equal(refused, PROBLEM_INTERNAL);
+}
+
+/* A node whose corosync cannot be started would be a member that writes nothing and cannot leave. */
+static void who_cannot_run_corosync_does_not_become_a_member(void **state)
+{
+	struct cluster_call q, other;
+
+	UNUSED(state);
+	ask(&q, CLUSTER_JOIN, "");
+	assert_true(checked == 1 && purged == 0 && joins == 0 && answers == 0);
+	ask(&other, CLUSTER_JOIN, "");
+	assert_true(answers == 1 && checked == 1); /* one at a time */
+	ha_says(HA_ERROR, "there is no user postroad");
+	assert_true(answers == 2 && joins == 0 && purged == 0);
+	assert_int_equal(refused, PROBLEM_CONFLICT);
+	assert_non_null(strstr(why_refused, "there is no user postroad"));
+	assert_false(node.forming);
+	ask(&q, CLUSTER_JOIN, "");
+	ha_says(HA_DONE, "");
+	assert_true(purged == 1 && joins == 0 && node.forming);
+	ha_says(HA_DONE, "");
+	assert_true(joins == 1 && !node.forming && answers == 2);
+}
+
+static void corosync_that_cannot_be_put_away_is_told(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	ask(&q, CLUSTER_JOIN, "");
+	ha_says(HA_DONE, "");
+	ha_says(HA_ERROR, "Unit postroad-corosync.service not loaded.");
+	assert_true(answers == 1 && joins == 0);
+	assert_non_null(strstr(why_refused, "not loaded"));
+}
+
+static void an_answer_that_does_not_come_is_asked_for_again_for_a_while(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	ask(&q, CLUSTER_JOIN, "");
+	ha_answers(NULL, &node);
+	ha_answers = NULL;
+	assert_true(answers == 0 && !list_empty(&node.waiting) && !node.forming);
+	while (ha_answers == NULL)
+		loop_turn(node.env.loop, true);
+	q.since_ms = 1; /* long ago */
+	ha_answers(NULL, &node);
+	assert_int_equal(answers, 1);
+	assert_int_equal(refused, PROBLEM_CONFLICT);
+}
+
+static void an_answer_that_comes_after_the_stop_is_nobodys(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	ask(&q, CLUSTER_JOIN, "");
+	forming_wait_stop(&node);
+	assert_int_equal(answers, 1);
+	assert_int_equal(refused, PROBLEM_INTERNAL);
+	ha_answers(NULL, &node);
+	assert_true(answers == 1 && joins == 0 && !node.ha_busy);
+}
+
+static void what_postroad_ha_does_already_is_waited_for(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	node.ha_busy = true; /* a purge of the cluster before */
+	ask(&q, CLUSTER_JOIN, "");
+	assert_true(checked == 0 && answers == 0);
+	node.ha_busy = false;
+	while (ha_answers == NULL)
+		loop_turn(node.env.loop, true);
+	assert_true(checked == 1 && answers == 0);
+	forming_wait_stop(&node);
 }
 
 static void a_quorum_that_cannot_be_forced_is_refused_with_what_to_do(void **state)
@@ -427,6 +528,11 @@ int main(void)
 		T(a_token_is_revoked_unless_it_was_used),
 		T(a_join_waits_a_moment_for_postroad_ha),
 		T(who_waits_is_told_when_the_node_stops),
+		T(who_cannot_run_corosync_does_not_become_a_member),
+		T(corosync_that_cannot_be_put_away_is_told),
+		T(an_answer_that_does_not_come_is_asked_for_again_for_a_while),
+		T(an_answer_that_comes_after_the_stop_is_nobodys),
+		T(what_postroad_ha_does_already_is_waited_for),
 		T(a_quorum_that_cannot_be_forced_is_refused_with_what_to_do),
 	};
 

@@ -192,6 +192,27 @@ static void another_request_is_refused_while_one_is_under_way(void **state)
 	assert_true(b->answer.n == 1 && b->answer.ok);
 }
 
+static void what_corosync_lacks_is_told_with_what_to_do(void **state)
+{
+	struct bench *b = *state;
+
+	b->c.options.user = "root";
+	assert_true(ask(b, HA_COROSYNC_CHECK, 0)->ok);
+	b->c.options.user = "no-such-user";
+	assert_false(ask(b, HA_COROSYNC_CHECK, 0)->ok);
+	assert_string_equal(b->answer.text, "there is no user no-such-user: `useradd --system no-such-user`, or start "
+					    "postroad-ha with --user");
+	b->c.options.program = "no-such-program";
+	assert_false(ask(b, HA_COROSYNC_CHECK, 0)->ok);
+	assert_non_null(strstr(b->answer.text, "no program no-such-program in PATH: `apt install corosync`; "));
+	assert_non_null(strstr(b->answer.text, "no user no-such-user"));
+	b->c.options.user = "root";
+	b->c.options.program = "/tmp"; /* there, and nothing that can be run */
+	assert_false(ask(b, HA_COROSYNC_CHECK, 0)->ok);
+	assert_string_equal(b->answer.text, "there is no program /tmp: `apt install corosync`");
+	assert_true(!b->c.wanted && b->c.child == NULL);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -201,6 +222,7 @@ int main(void)
 		CASE(the_next_generation_takes_the_key_of_before_away),
 		CASE(what_a_disk_refuses_is_an_error_with_a_sentence),
 		CASE(another_request_is_refused_while_one_is_under_way),
+		CASE(what_corosync_lacks_is_told_with_what_to_do),
 	};
 
 	seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -73,7 +73,8 @@ static void the_address_in_the_adverts_is_of_the_sources_family(void **state)
 	free(m);
 }
 
-static void without_peers_there_is_no_list_of_them(void **state)
+/* Another kind of instance than with peers would be restarted when the first one comes. */
+static void without_peers_the_group_is_in_their_place(void **state)
 {
 	UNUSED(state);
 	struct ha_message *m = message_of(HA_TABLE);
@@ -82,8 +83,12 @@ static void without_peers_there_is_no_list_of_them(void **state)
 	m->table.n = 1;
 	m->table.vips[0].n_peers = 0;
 	render_keepalived(&m->table, "/run/ha", &b);
-	assert_null(strstr(b.p, "unicast"));
-	expect_part(&b, "\tmcast_src_ip 192.0.2.1\n");
+	expect_part(&b, "\tunicast_src_ip 192.0.2.1\n\tunicast_peer {\n\t\t224.0.0.18\n\t}\n");
+	assert_null(strstr(b.p, "mcast"));
+	sbuf_reset(&b);
+	m->table.vips[0].source = ip_of("2001:db8::1");
+	render_keepalived(&m->table, "/run/ha", &b);
+	expect_part(&b, "\tunicast_src_ip 2001:db8::1\n\tunicast_peer {\n\t\tff02::12\n\t}\n");
 	sbuf_fini(&b);
 	free(m);
 }
@@ -111,7 +116,7 @@ int main(void)
 		cmocka_unit_test(an_instance_has_one_address_in_its_adverts_and_the_others_beside),
 		cmocka_unit_test(nothing_in_the_file_lets_the_kernel_kill_it),
 		cmocka_unit_test(the_address_in_the_adverts_is_of_the_sources_family),
-		cmocka_unit_test(without_peers_there_is_no_list_of_them),
+		cmocka_unit_test(without_peers_the_group_is_in_their_place),
 		cmocka_unit_test(a_vip_more_changes_nothing_of_the_others),
 	};
 

@@ -474,6 +474,35 @@ static void where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_fir
 	assert_false(decide_at(&s, NOW).wants_probe);
 }
 
+static void the_only_node_of_a_vip_asks_where_any_node_is_not_heard(void **state)
+{
+	UNUSED(state);
+	struct scene s = scene_of(3);
+
+	/* The VIP was given to this one alone, and n1, which had it, may not have heard of that. */
+	s.memory = fresh;
+	s.vip.holder = 0;
+	s.vip.n_order = 1;
+	s.vip.order[0] = 3;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_true(decide_at(&s, NOW).wants_probe);
+	s.vip.probe = VIP_TAKEN;
+	expect_down(&s, "somebody has the address");
+	s.vip.probe = VIP_FREE;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	assert_true(decide_at(&s, NOW + VIP_GOOD_MS).up);
+	/* Its own kernel has it, or all are heard. */
+	s = scene_of(3);
+	s.memory = fresh;
+	s.vip.n_order = 1;
+	s.vip.order[0] = s.vip.holder = 3;
+	s.nodes.list[0].age_ms = INT64_MAX;
+	assert_false(decide_at(&s, NOW).wants_probe);
+	s.vip.holder = 0;
+	s.nodes.list[0].age_ms = 0;
+	assert_false(decide_at(&s, NOW).wants_probe);
+}
+
 static void one_without_part_in_it_never_holds_it(void **state)
 {
 	UNUSED(state);
@@ -605,6 +634,7 @@ int main(void)
 		cmocka_unit_test(a_new_node_waits_until_those_who_are_there_know_it),
 		cmocka_unit_test(those_who_do_not_know_are_waited_for_a_while_and_the_holder_for_as_long_as_he_has_it),
 		cmocka_unit_test(where_a_node_is_not_heard_and_nobody_has_it_the_network_is_asked_first),
+		cmocka_unit_test(the_only_node_of_a_vip_asks_where_any_node_is_not_heard),
 		cmocka_unit_test(one_without_part_in_it_never_holds_it),
 		cmocka_unit_test(the_last_one_who_could_is_known),
 		cmocka_unit_test(the_table_has_the_nodes_part),
