@@ -226,7 +226,8 @@ static int write_staged(void *arg)
 
 	key_name(q->generation, name);
 	if (files_replace(dir, name, (struct str) { (const char *)q->key, q->key_len }, 0400, true) != 0 ||
-	    files_replace(dir, COROSYNC_STAGED, (struct str) { s->file->p, s->file->n }, 0644, true) != 0)
+	    files_replace(dir, COROSYNC_STAGED, (struct str) { s->file->p, s->file->n }, 0644, true) != 0 ||
+	    files_sync_above(dir) != 0) /* it may have been made at this start */
 		return say_why("the files cannot be written");
 	return 0;
 }

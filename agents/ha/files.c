@@ -100,6 +100,21 @@ int files_sync(const char *dir)
 	return r;
 }
 
+int files_sync_above(const char *dir)
+{
+	int at = open_directory(dir), r = 0;
+
+	if (at < 0)
+		return -errno;
+	int above = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (above < 0 || fsync(above) != 0)
+		r = -errno;
+	if (above >= 0)
+		close(above);
+	close(at);
+	return r;
+}
+
 int files_read(const char *dir, const char *name, size_t max, struct sbuf *out)
 {
 	int at = open_directory(dir);

@@ -20,6 +20,8 @@ int files_replace(const char *dir, const char *name, struct str bytes, mode_t mo
 int files_read(const char *dir, const char *name, size_t max, struct sbuf *out) MUST_CHECK;
 /* Names in dir, as they are now, are on stable storage when this returns. 0 or -errno. */
 int files_sync(const char *dir) MUST_CHECK;
+/* The same of the name that dir itself has. */
+int files_sync_above(const char *dir) MUST_CHECK;
 /* No error when it is not there. */
 void files_remove(const char *dir, const char *name);
 /* Whether a path can stand in a configuration file as it is: absolute, "[A-Za-z0-9_./-]", and not too long for the

@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 from tests.lab.cluster import mail, starve  # noqa: E402
 from tests.lab.cluster.lab import TOOLS, Lab  # noqa: E402
 from tests.lab.cluster.mail import Books  # noqa: E402
-from tests.lab.cluster.observers import Prober, verdict  # noqa: E402
+from tests.lab.cluster.observers import Owners, Prober, verdict  # noqa: E402
 from tests.lab.cluster.rows import Row  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 from tests.lab.matrix import frame, rows_cluster, rows_disk, rows_upgrade, rows_vip  # noqa: E402,F401  pylint: disable=unused-import
@@ -128,6 +128,21 @@ def test_a_lab_that_begins_takes_away_what_one_that_was_killed_has_left(tmp_path
         for path in made:
             if path.exists():
                 path.rmdir()
+
+
+# ---- addresses ----
+
+
+@with_nodes
+def test_an_address_is_held_where_the_network_sees_it(tmp_path):
+    with Lab(BUILD, tmp_path / "lab", nodes=2, peers=()) as lab:
+        one, two = lab.nodes
+        owners, seen, kept = Owners(lab, lab.vip()), f"{lab.vip()}/24 dev eth0\n", f"{lab.vip()}/32 dev lo\n"
+        for change, node in [(f"add {seen}", one), (f"add {kept}", one), (f"add {kept}", two), (f"delete {kept}", two),
+                             (f"delete {kept}", one), (f"add {seen}", two), (f"delete {seen}", one)]:
+            lab.lan.ip(f"address {change}", node)
+        until(lambda: Seen(owners.now() == ["n2"], owners.events), SECONDS, "n2 alone has it")
+        assert [h for *_, h in owners.intervals()] == [("n1",), ("n1", "n2"), ("n2",)]
 
 
 # ---- programs ----

@@ -117,7 +117,8 @@ class Prober:
 
 
 class Owners:
-    """Which node's kernel has an address, from now on: the kernels tell each change, a loss of power is told by the lab."""
+    """Which node's kernel has an address, from now on: the kernels tell each change, a loss of power is told by the lab. On `lo`,
+    where one that gave it away keeps it for its sessions, the network does not see it: that is no holding."""
 
     def __init__(self, lab, address, nodes=None):
         self.lab, self.address = lab, address
@@ -160,7 +161,7 @@ class Owners:
             self._done[node.name] += len(data)
             for line in data.decode().splitlines():
                 ns, sign, *rest = line.split()
-                if rest and rest[0] == self.address:
+                if rest and rest[0] == self.address and rest[1] != "lo":
                     self.events.append((int(ns) / 1e9, node.name, sign == "+"))
         self.events.sort(key=lambda e: e[0])
 

@@ -71,3 +71,17 @@ def form(nodes, networks=("cluster",)):
         join(node, nodes[0], networks)
     for node in nodes:
         await_active(node, lambda s: sum(m["votes"] for m in s["members"].values()) == len(nodes))
+    for node in nodes:
+        await_kept(node)
+
+
+def await_kept(node):
+    """The newest table of members is on this node's disk. It is written by the thread that answers: on a disk made to hang before
+    that, reads would have no answer either."""
+    path = node.path("/var/lib/postroad/trust/table")
+
+    def look():
+        table, wanted = path.read_bytes(), status(node)["generation"]
+        kept = json.loads(table[table.index(b"{\""):])
+        return Seen(kept["generation"] == wanted and "change" not in kept, kept)
+    until(look, SECONDS, f"{node.name} keeps the table")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * corosync's files: what is durable is waited for by nobody who keeps leases.
  *
- * This program's own fsync(2) notes which process asked for it.
+ * This program's own fsync(2) notes which process asked for it, and whether for the directory above corosync's.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agents/ha/corosync.h"
@@ -20,7 +21,8 @@
 
 struct seen {
 	pid_t self;
-	int by_self, by_children, fail;
+	int by_self, by_children, of_above, fail;
+	ino_t above;
 };
 
 static struct seen *seen; /* shared with children */
@@ -28,7 +30,10 @@ static char dir[64];
 
 int fsync(int fd)
 {
-	UNUSED(fd);
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_ino == seen->above)
+		seen->of_above++;
 	if (getpid() == seen->self)
 		seen->by_self++;
 	else
@@ -64,11 +69,13 @@ static int set_up(void **state)
 {
 	struct bench *b = xcalloc(1, sizeof(*b));
 	struct corosync_options options = { .dir = dir, .program = "true", .user = "postroad" };
+	struct stat st;
 
 	snprintf(dir, sizeof(dir), "/tmp/ha-corosync-XXXXXX");
-	if (mkdtemp(dir) == NULL)
+	if (mkdtemp(dir) == NULL || stat("/tmp", &st) != 0)
 		return -1;
 	memset(seen, 0, sizeof(*seen));
+	seen->above = st.st_ino;
 	seen->self = getpid();
 	jobs_init(&b->jobs);
 	char *why = corosync_open(&b->c, &b->jobs, &options);
@@ -125,11 +132,12 @@ static void files_are_durable_and_only_children_wait_for_it(void **state)
 	assert_true(ask(b, HA_COROSYNC_STAGE, 4)->ok);
 	assert_int_equal(strlen(b->answer.text), 64);
 	assert_true(is_there(COROSYNC_STAGED) && is_there("authkey-4") && !is_there(COROSYNC_FILE));
-	assert_int_equal(seen->by_children, 4); /* two files, and their names */
+	assert_int_equal(seen->by_children, 5); /* two files, their names, and that of their directory */
+	assert_int_equal(seen->of_above, 1);
 	assert_true(ask(b, HA_COROSYNC_INSTALL, 4)->ok);
 	assert_true(is_there(COROSYNC_FILE) && !is_there(COROSYNC_STAGED));
 	assert_int_equal(b->c.installed, 4);
-	assert_int_equal(seen->by_children, 6);
+	assert_int_equal(seen->by_children, 7);
 	assert_int_equal(seen->by_self, 0);
 }
 
