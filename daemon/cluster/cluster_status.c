@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The cluster as this node sees it, for people and programs; and what it says of itself.
  */
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/base/clock.h"
 #include "daemon/cluster/cluster_private.h"
+
+enum { DIGEST_SHOWN = 16 };
 
 static const char *const state_names[] = {
 	[CORE_OFFLINE] = "OFFLINE", [CORE_SYNC] = "SYNC", [CORE_MINORITY] = "MINORITY", [CORE_ACTIVE] = "ACTIVE"
@@ -117,14 +120,18 @@ static bool is_single_copy(const struct members *t, const struct cluster_view *v
 	return members_voting(t) == 2 && here < 2;
 }
 
-static json_t *hash_json(const struct store *store)
+/* To compare nodes by. Not the hash itself: who reads the state could try guesses of secrets by it. */
+static json_t *digest_json(const struct store *store)
 {
+	const uint64_t cluster = store_identity(store).cluster; /* random, and shown to nobody */
 	const uint8_t *hash = store_hash(store);
-	char text[2 * ENTRY_HASH_LEN + 1];
+	uint8_t digest[EVP_MAX_MD_SIZE];
+	char text[2 * DIGEST_SHOWN + 1];
 
-	if (hash == NULL)
+	if (hash == NULL || cluster == 0)
 		return json_null();
-	cluster_hex(hash, ENTRY_HASH_LEN, text);
+	ASSERT(HMAC(EVP_sha256(), &cluster, sizeof(cluster), hash, ENTRY_HASH_LEN, digest, NULL) != NULL);
+	cluster_hex(digest, DIGEST_SHOWN, text);
 	return json_string(text);
 }
 
@@ -137,8 +144,8 @@ json_t *cluster_node_status(const struct cluster_node *n)
 
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	json_t *o = json_pack("{s:s, s:b, s:I, s:o}", "state", state_names[store_state(store)], "quorum",
-			      store_quorate(store), "position", (json_int_t)store_position(store), "hash",
-			      hash_json(store));
+			      store_quorate(store), "position", (json_int_t)store_position(store), "digest",
+			      digest_json(store));
 	if (t == NULL || id.cluster == 0) {
 		json_object_set_new(o, "cluster", json_null());
 		return o;

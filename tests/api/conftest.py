@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import socketserver
@@ -31,11 +32,15 @@ given = set()
 
 
 def free_port():
-    """One that nobody has, and that was not returned before: the kernel may offer one again as soon as it is closed."""
+    """One that nobody has, that was not returned before, and that the kernel gives to no connection meanwhile (ip(7),
+    ip_local_port_range: from 32768)."""
     while True:
+        port = random.randrange(16384, 32768)
         with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         if port not in given:
             given.add(port)
             return port

@@ -2,6 +2,7 @@
 """The command and a real node agree on what is asked and answered."""
 
 import json
+import random
 import re
 import signal
 import socket
@@ -40,9 +41,15 @@ class Backend(threading.Thread):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nobody has, and that the kernel gives to no connection meanwhile (ip(7), ip_local_port_range: from 32768)."""
+    while True:
+        port = random.randrange(16384, 32768)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Daemon:

@@ -226,7 +226,7 @@ class Formed:
         """What must be alike on all nodes: the log, what came of it, and who they are."""
         _, headers, document = node.call("GET", "/api/v1/config", timeout=CALL_SECONDS)
         status, pools = product.status(node), asked(node, "/api/v1/pools")["pools"]
-        return {"position": status["position"], "hash of the log": status["hash"], "generation": status["generation"],
+        return {"position": status["position"], "hash of the log": status["digest"], "generation": status["generation"],
                 "members": {n: (m["id"], m["votes"], m["state"]) for n, m in status["members"].items()},
                 "revision": asked(node, STATUS)["revision"], "ETag": headers.get("ETag"), "configuration": document,
                 "run-time state": {p: {n: (s["admin"], s["weight"]) for n, s in pool["servers"].items()} for p, pool in pools.items()}}

@@ -193,10 +193,11 @@ class Play:
                 raise Fail("it ended with %d and said: %s" % (self.lb.exit, self.lb.log))
             return
         await self.lb.ready()
-        self.arm()
+        await self.arm()
 
-    def arm(self):
+    async def arm(self):
         for backend in self.backends.values():
+            await backend.attended()
             backend.armed = True
 
     async def do_client(self, s):
@@ -275,7 +276,7 @@ class Play:
             backend.armed = backend.checks_scripted
         await self.lb.launch()
         await self.lb.ready()
-        self.arm()
+        await self.arm()
 
     # ---- beginning and end ----
 

@@ -49,6 +49,9 @@ static void look(struct call *c)
 
 static const struct resource looking = { .fn = look };
 
+static char here_name[] = "n1";
+static const struct node_config here = { .node = here_name };
+
 struct bench {
 	char *dir;
 	struct store *store;
@@ -69,6 +72,7 @@ static void bench_open(struct bench *b)
 	b->api.magic = API_MAGIC;
 	b->api.env.store = b->store;
 	b->api.env.loop = loop_new();
+	b->api.env.node = &here;
 	list_init(&b->api.calls);
 	list_init(&b->api.waiting);
 	timer_init(&b->api.write_again, write_wake, &b->api);

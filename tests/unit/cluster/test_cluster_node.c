@@ -436,6 +436,26 @@ static void leave_makes_a_node_alone_that_has_no_table(bool joined)
 	assert_done();
 }
 
+static void a_logs_digest_is_there_in_a_cluster_alone_and_is_not_its_hash(void **state)
+{
+	char hash[2 * ENTRY_HASH_LEN + 1];
+
+	UNUSED(state);
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	json_t *alone = cluster_node_status(t.node);
+	assert_true(json_is_null(json_object_get(alone, "digest")));
+	json_decref(alone);
+	init();
+	assert_done();
+	json_t *member = cluster_node_status(t.node);
+	const char *digest = json_string_value(json_object_get(member, "digest"));
+	assert_true(digest != NULL && strlen(digest) == 32);
+	cluster_hex(store_hash(t.store), ENTRY_HASH_LEN, hash);
+	assert_null(strstr(hash, digest));
+	json_decref(member);
+}
+
 static void leaving_ends_an_init_that_ended_before_its_table(void **state)
 {
 	UNUSED(state);
@@ -656,6 +676,7 @@ int main(void)
 		TEST(an_init_that_ended_before_its_table_leaves_a_node_that_writes),
 		TEST(an_init_that_ended_before_its_table_is_asked_for_again),
 		TEST(a_first_table_that_comes_late_makes_a_member),
+		TEST(a_logs_digest_is_there_in_a_cluster_alone_and_is_not_its_hash),
 		TEST(leaving_ends_an_init_that_ended_before_its_table),
 		TEST(leaving_ends_a_join_that_ended_before_its_table),
 		TEST(the_only_node_of_a_cluster_leaves_it),
