@@ -78,7 +78,8 @@ def form(nodes, networks=("cluster",)):
 def await_kept(node):
     """The newest table of members is on this node's disk. It is written by the thread that answers: on a disk made to hang before
     that, reads would have no answer either."""
-    path = node.path("/var/lib/postroad/trust/table")
+    state_dir = json.loads(node.path("/etc/postroad/node.json").read_bytes())["state_dir"]
+    path = node.path(f"{state_dir}/trust/table")
 
     def look():
         table, wanted = path.read_bytes(), status(node)["generation"]
