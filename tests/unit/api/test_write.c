@@ -386,19 +386,22 @@ static void set_drain(bool drain, void *arg)
 	drains = drain;
 }
 
+static void open_with_drains(struct bench *b)
+{
+	bench_open(b);
+	b->api.env.set_node_drain = set_drain;
+	list_init(&b->api.streams);
+	b->api.events = events_new();
+}
+
 /* What a log that is void had said stays in force as long as its configuration: a server that is drained gets no mail
  * in between. */
 static void a_drain_of_a_log_that_is_void_ends_with_the_next_configuration(void **state)
 {
 	UNUSED(state);
-	char own[] = "n1";
 	struct bench b;
 
-	bench_open(&b);
-	b.api.env.node = &(struct node_config) { .node = own };
-	b.api.env.set_node_drain = set_drain;
-	list_init(&b.api.streams);
-	b.api.events = events_new();
+	open_with_drains(&b);
 	b.api.runtime = json_pack("{s:{s:{s:s}}}", "nodes", "n1", "admin", "drain");
 	api_reset(&b.api);
 	assert_int_equal(drains, -1);
@@ -419,14 +422,9 @@ static void a_drain_of_a_log_that_is_void_ends_with_the_next_configuration(void 
 static void a_node_that_leaves_keeps_drains_and_its_own_and_no_move(void **state)
 {
 	UNUSED(state);
-	char own[] = "n1";
 	struct bench b;
 
-	bench_open(&b);
-	b.api.env.node = &(struct node_config) { .node = own };
-	b.api.env.set_node_drain = set_drain;
-	list_init(&b.api.streams);
-	b.api.events = events_new();
+	open_with_drains(&b);
 	b.api.runtime = json_loads(IN_FORCE, 0, NULL);
 	json_t *kept = api_own_runtime(&b.api), *wanted = json_loads(OWN, 0, NULL);
 	assert_true(json_equal(kept, wanted));
