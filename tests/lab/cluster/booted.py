@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lab.cluster.host import Anchor, Host, children_of, sh
+from tests.lab.cluster.host import Anchor, Host, children_of, comm, sh
 from tests.lab.cluster.lan import Lan
 from tests.lab.cluster.node import request, _Unix
 from tests.lab.cluster.waiting import LabError, Seen, until
@@ -187,13 +187,6 @@ class Booted(Host):
                     path.rmdir()
                 except OSError:
                     pass
-
-
-def comm(pid):
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 class BootedLab:

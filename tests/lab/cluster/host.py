@@ -55,6 +55,13 @@ def children_of(pid):
         return []
 
 
+def comm(pid):
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Anchor:
     """A process that holds namespaces. `kinds` are those of unshare(1), `script` is run in them first; `within` is another
     anchor whose mounts it starts from. With "--pid" it is the first process there: all others end with it."""

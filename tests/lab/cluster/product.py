@@ -3,6 +3,7 @@
 import json
 
 from tests.lab.cluster import services
+from tests.lab.cluster.host import children_of, comm
 from tests.lab.cluster.waiting import LabError, Seen, until
 
 SECONDS = 60
@@ -73,6 +74,11 @@ def form(nodes, networks=("cluster",)):
         await_active(node, lambda s: sum(m["votes"] for m in s["members"].values()) == len(nodes))
     for node in nodes:
         await_kept(node)
+
+
+def child(node, name):
+    """The process of this name below postroad-ha, None if there is none."""
+    return next((p for p in children_of(node.pid_of("postroad-ha")) if comm(p) == name), None)
 
 
 def await_kept(node):

@@ -2,6 +2,7 @@
 """Rows about nodes that do not hear each other, and about which of them may write: 10, 12, 13, 17, 19 and 21."""
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.lab.cluster import product
 from tests.lab.cluster.waiting import LabError, Seen, until
@@ -10,8 +11,7 @@ from tests.lab.matrix.frame import row
 from tests.lab.matrix.said import expect, quiet, warned
 
 RETRY_SECONDS = 15  # an address that is taken is tried again at least so often
-SYNC_MS, SYNC_WRITES = 1000, 4  # a disk slow enough to be met in SYNC; its writes until it has the log
-SYNC_TRIES = 4
+SYNC_MS = 1000  # a disk slow enough to be met in SYNC
 START_SECONDS = 1.5  # until the programs of a machine that is switched on run, and keepalived once it has its table
 ALONE_SECONDS = 10  # a node that starts waits so long for the others' state
 PROBE_SECONDS = 0.75  # the network is asked three times
@@ -382,29 +382,44 @@ def can_bind(node, port):
 # ---- who others depend on ----
 
 
-def await_caught_in_sync(bench, fresh, third):
-    """One is started and seen while it gets the log. That may be over soon; where it went by unseen, it is started again."""
-    for _ in range(SYNC_TRIES):
-        fresh.power_off()
-        bench.await_written(third, 211)
-        fresh.slow_disk(SYNC_MS)
-        fresh.power_on()
-        seen = until(lambda: Seen((s := product.status(fresh)["state"]) in ("SYNC", "ACTIVE"), s), SECONDS, "one gets the log")
-        if seen.what == "SYNC":
-            return
-    raise LabError(f"{SYNC_TRIES} times nobody was seen in SYNC")
+def await_donor(bench, fresh):
+    """One is started again, and the log is being brought to it: somebody is chosen to give it, and no quorum has it on disk yet, as
+    all disks are slow. Returns who gives it."""
+    fresh.power_off()
+    other = bench.on()[0]
+    bench.await_written(other, 211)
+    for node in bench.nodes:
+        node.slow_disk(SYNC_MS)
+    fresh.power_on()
+    given = until(lambda: Seen((s := product.status(other))["state"] == "SYNC" and s["donor"] is not None, s), SECONDS,
+                  f"{fresh.name} gets the log")
+    return bench.node(given.what["donor"])
 
 
 @row("21", "the donor dies while another gets the log")
 def donor_dies_in_sync(bench, row):
-    donor = bench.node(product.status(bench.nodes[0])["donor"])
-    fresh, third = bench.others(donor)
-    bound = bench.member_lost() + SYNC_WRITES * SYNC_MS / 1000
-    await_caught_in_sync(bench, fresh, third)
+    """A quorum that has the log needs two writes of each disk in a row, the promise and the log with its epoch; the first of those
+    who wait to write then needs one. A write that is asked for meanwhile also waits for those before it."""
+    fresh = bench.nodes[-1]
+    lost, sync = bench.member_lost(), SYNC_MS / 1000
+    donor = await_donor(bench, fresh)
+    third = next(n for n in bench.others(donor) if n is not fresh)
     donor.power_off()
     died = now()
-    row.duration("writes again", lambda: Seen((c := bench.write(third, 212)) == 200, c), bound, since=died)
-    fresh.slow_disk(0)
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(lambda: row.duration("one that was asked for at once is made", lambda: Seen(
+            (c := bench.write(third, 212)) == 200, c), since=died))
+        again = None
+
+        def in_sync_again():
+            nonlocal again
+            again = product.status(third)
+            return Seen(again["state"] == "ACTIVE" and again["donor"] not in (None, donor.name), again)
+        row.duration("a quorum has the log", in_sync_again, lost + 2 * sync, since=died)
+        row.duration("writes again", lambda: Seen((s := product.status(third))["position"] > again["position"], s), lost + 3 * sync, since=died)
+        written.result()
+    for node in bench.nodes:
+        node.slow_disk(0)
     row.duration("who got it is ACTIVE", lambda: says(fresh, "ACTIVE"), since=died)
     await_weight([fresh, third], 212)
 

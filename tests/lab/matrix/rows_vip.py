@@ -28,19 +28,9 @@ LINK_TRUSTED = 11.0  # a link that is new, or was down, has ten times as long to
 REPORT = 1.0  # how often nodes report to one another
 
 
-def command(pid):
-    with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-        return f.read().strip()
-
-
-def child(node, name):
-    """The process of this name below postroad-ha."""
-    return next((p for p in children_of(node.pid_of("postroad-ha")) if command(p) == name), None)
-
-
 def keepalived(node):
     """(its first process, the one that holds addresses)."""
-    parent = child(node, "keepalived")
+    parent = product.child(node, "keepalived")
     inner = children_of(parent) if parent else []
     if not inner:
         raise LabError(f"{node.name} has no whole keepalived")
@@ -166,7 +156,7 @@ def cluster_thread_hung(bench, row):
 def corosync_killed(bench, row):
     owner, before = bench.owner(), bench.rings()
     bound = bench.member_lost()
-    pid = child(owner, "corosync")
+    pid = product.child(owner, "corosync")
     row.fault()
     os.kill(pid, signal.SIGKILL)
     row.duration("the node knows that it is cut off", lambda: product.status(owner)["state"] == "OFFLINE", SLACK, since=row.began)
@@ -180,7 +170,7 @@ def corosync_killed(bench, row):
 
 def corosync_stops(bench, row, owner):
     bound, rest = bench.member_lost(), [n.name for n in bench.others(owner)]
-    pid = child(owner, "corosync")
+    pid = product.child(owner, "corosync")
     row.fault()
     os.kill(pid, signal.SIGSTOP)
     for node in bench.others(owner):
