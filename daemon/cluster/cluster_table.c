@@ -208,13 +208,18 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	if (e->kind != ENTRY_MEMBERSHIP)
 		return;
 	/* A bare one is of this log: what was heard may be of one that was made void. */
-	struct members *t = members_follow(n->table != NULL ? n->table : n->heard, e->document, &why);
+	const struct members *before = n->table != NULL ? n->table : n->heard;
+	struct members *t = members_follow(before, e->document, &why);
 	if (t == NULL) {
 		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
-		free(why);
-		return;
+		/* Its voters decide all the same, and the next table has to name its position. */
+		t = members_follow_head(before, e->document);
+	} else {
+		cluster_warn_over(n, "members");
 	}
-	cluster_warn_over(n, "members");
+	free(why);
+	if (t == NULL)
+		return;
 	members_free(n->table);
 	n->table = t;
 	n->position = e->position;

@@ -21,11 +21,15 @@ enum { SELF = 1, OPEN_MS = 5000 };
 static char dir[64];
 static struct cluster_node n;
 
+static bool warns_table, warns_members;
+
 static void warn(const char *key, const char *text, void *arg)
 {
-	UNUSED(key);
-	UNUSED(text);
 	UNUSED(arg);
+	if (strcmp(key, "cluster_table") == 0)
+		warns_table = text != NULL;
+	else if (strcmp(key, "members") == 0)
+		warns_members = text != NULL;
 }
 
 static int setup(void **state)
@@ -147,6 +151,41 @@ static void a_bare_table_alone_keeps_the_addresses_that_are_known(void **state)
 	assert_ptr_equal(cluster_table(&n), n.table);
 	assert_int_equal(n.table->n, 2);
 	assert_int_not_equal(n.table->list[0].listen.sa.sa_family, 0);
+}
+
+static void what_cannot_be_read_is_replaced_by_the_table_that_comes_next(void **state)
+{
+	struct sbuf twice = head(2, 2), once = head(2, 2);
+
+	UNUSED(state);
+	sbuf_add(&twice, once.p, once.n);
+	sbuf_fini(&once);
+	apply(0, 40, document(2, 40));
+	apply(1, 41, twice);
+	assert_true(warns_members);
+	/* A proposal names the position of the newest. */
+	assert_true(n.position == 41 && n.generation == 1);
+	assert_true(n.table->bare && n.table->list[0].votes == 0 && n.table->list[1].votes == 1);
+	assert_int_equal(n.table->next_id, 40);
+	apply(1, 42, document(2, 42));
+	assert_false(warns_members);
+	assert_int_equal(n.position, 42);
+}
+
+static void a_table_of_a_newer_format_is_not_replaced(void **state)
+{
+	struct sbuf newer = document(2, 41);
+	char *needs = memmem(newer.p, newer.n, "\"needs\":1", 9);
+
+	UNUSED(state);
+	assert_non_null(needs);
+	needs[8] = '9';
+	apply(0, 40, document(2, 40));
+	apply(0, 41, newer);
+	assert_true(warns_members);
+	assert_int_equal(n.position, 40);
+	assert_int_equal(n.table->next_id, 40);
+	apply(0, 42, document(2, 42));
 }
 
 static void a_void_table_by_a_call_is_not_taken(void **state)
@@ -411,6 +450,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_newer_of_two_is_believed, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_a_forced_quorum_the_void_table_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_bare_table_alone_keeps_the_addresses_that_are_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_replaced_by_the_table_that_comes_next, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_table_of_a_newer_format_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_by_a_call_is_not_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_gives_way_to_one_by_a_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_kept_is_the_newest_while_older_ones_are_told, setup, teardown),
