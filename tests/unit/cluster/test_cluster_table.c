@@ -279,14 +279,17 @@ static void in_sync_the_logs_table_is_believed(void **state)
 
 /* ---- what others say ---- */
 
-static void tell(uint32_t id, uint64_t position, struct sbuf stolen)
+static void tell_at(uint32_t id, struct cluster_stamp at, struct sbuf stolen)
 {
-	struct cluster_word w = {
-		.id = id, .at = { .position = position }, .document = { stolen.p, stolen.n }, .quorate = true
-	};
+	struct cluster_word w = { .id = id, .at = at, .document = { stolen.p, stolen.n }, .quorate = true };
 
 	cluster_told(&n, &w);
 	sbuf_fini(&stolen);
+}
+
+static void tell(uint32_t id, uint64_t position, struct sbuf stolen)
+{
+	tell_at(id, (struct cluster_stamp) { .position = position }, stolen);
 }
 
 /* A member of three, number 1 with the instance of the fixture, whose log is at 40. */
@@ -333,12 +336,12 @@ static void one_of_two_others_neither_removes_this_node_nor_names_its_members(vo
 }
 
 /* Its table is that of fixture_table(), but for what says that this node goes. */
-static void insist(uint32_t id, uint64_t position, bool leaving)
+static void insist_at(uint32_t id, struct cluster_stamp at, bool leaving)
 {
 	struct members *t = fixture_table(3, 1);
 	struct sbuf out = { 0 };
 
-	t->next_id = (uint32_t)position;
+	t->next_id = (uint32_t)at.position;
 	if (leaving) {
 		t->list[0].state = MEMBERS_LEAVING;
 		t->list[0].votes = 0;
@@ -354,11 +357,16 @@ static void insist(uint32_t id, uint64_t position, bool leaving)
 	for (unsigned i = 0; i < 2; i++) {
 		struct sbuf copy = { 0 };
 		sbuf_add(&copy, out.p, out.n);
-		tell(id, position, copy);
+		tell_at(id, at, copy);
 		for (size_t k = 0; k < MEMBERS_MAX; k++)
 			n.words.list[k].since_ms -= WORDS_ALONE_MS;
 	}
 	sbuf_fini(&out);
+}
+
+static void insist(uint32_t id, uint64_t position, bool leaving)
+{
+	insist_at(id, (struct cluster_stamp) { .position = position }, leaving);
 }
 
 static void one_alone_names_the_way_but_does_not_let_this_node_go(void **state)
@@ -378,6 +386,39 @@ static void one_alone_names_the_way_but_does_not_let_this_node_go(void **state)
 	cluster_told_removed(&n, 2, true);
 	assert_false(n.purging);
 	assert_true(cluster_said_removed(&n));
+	without_store();
+}
+
+static void one_alone_is_believed_of_a_quorum_that_was_forced(void **state)
+{
+	uint64_t hour = core_forced_hour(clock_wall());
+
+	UNUSED(state);
+	with_store();
+	assert_true(hour > 0);
+	insist_at(2, (struct cluster_stamp) { hour << CORE_FORCED_ID_BITS | 2, 45 }, false);
+	assert_int_equal(cluster_table(&n)->next_id, 45);
+	assert_true(n.heard_alone);
+	assert_false(warns_table);
+	without_store();
+}
+
+static void what_is_told_and_not_believed_is_warned_of(void **state)
+{
+	const uint64_t far = 40 + WORDS_AHEAD + 1;
+
+	UNUSED(state);
+	with_store();
+	tell(2, far, document(3, 50));
+	assert_false(warns_table);
+	insist(2, far, false);
+	assert_int_equal(cluster_table(&n)->next_id, 40);
+	assert_true(warns_table);
+	cluster_doubt_over(&n);
+	assert_true(warns_table);
+	n.doubted_ms -= CLUSTER_DOUBTED_MS;
+	cluster_doubt_over(&n);
+	assert_false(warns_table);
 	without_store();
 }
 
@@ -463,6 +504,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_majority_says_takes_the_place_of_what_one_alone_said, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(one_alone_names_the_way_but_does_not_let_this_node_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_alone_is_believed_of_a_quorum_that_was_forced, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_told_and_not_believed_is_warned_of, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_has_the_age_since_it_was_seen_here, setup, teardown),
 	};
 
