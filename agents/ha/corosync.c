@@ -96,6 +96,16 @@ static void on_line(const char *line, void *arg)
 		ha_text(c->text, line);
 }
 
+static const char *why_not(const struct corosync *c)
+{
+	if (c->text[0] != '\0')
+		return c->text;
+	return c->verb == HA_COROSYNC_CHECK
+		       ? "corosync's user could not be looked up in time: does the directory service of "
+			 "/etc/nsswitch.conf answer?"
+		       : "the program ended with an error";
+}
+
 static void on_job_end(int status, void *arg)
 {
 	struct corosync *c = arg;
@@ -118,12 +128,13 @@ static void on_job_end(int status, void *arg)
 	}
 	if (c->verb == HA_COROSYNC_STAGE && ok)
 		return finish(c, true, c->hash);
-	finish(c, ok, ok ? "" : c->text[0] != '\0' ? c->text : "the program ended with an error");
+	finish(c, ok, ok ? "" : why_not(c));
 }
 
 static bool start_job(struct corosync *c, struct job_spec spec)
 {
-	spec.limit_ms = COROSYNC_JOB_MS;
+	if (spec.limit_ms == 0)
+		spec.limit_ms = COROSYNC_JOB_MS;
 	spec.parent_death_signal = SIGKILL;
 	spec.line = on_line;
 	spec.end = on_job_end;
@@ -390,7 +401,8 @@ void corosync_request(struct corosync *c, const struct ha_corosync *q)
 	if (q->verb == HA_COROSYNC_INSTALL)
 		return install(c, q->generation);
 	if (q->verb == HA_COROSYNC_CHECK)
-		return (void)start_job(c, (struct job_spec) { .work = look, .work_arg = c });
+		return (void)start_job(
+			c, (struct job_spec) { .work = look, .work_arg = c, .limit_ms = COROSYNC_CHECK_MS });
 	bool needs_file = q->verb != HA_COROSYNC_STOP && q->verb != HA_COROSYNC_PURGE;
 	if (needs_file && c->installed == 0)
 		return finish(c, false, "no configuration of corosync is installed");

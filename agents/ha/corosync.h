@@ -12,7 +12,11 @@
 #define COROSYNC_STAGED "corosync.conf.staged"
 #define COROSYNC_KEY "authkey-" /* and the generation, so that file and key are exchanged at once */
 #define COROSYNC_UNIT "postroad-corosync.service"
-enum { COROSYNC_JOB_MS = 60000, COROSYNC_RESTART_MS = 1000 };
+enum {
+	COROSYNC_JOB_MS = 60000,
+	COROSYNC_CHECK_MS = 10000, /* less than who asks waits for the answer */
+	COROSYNC_RESTART_MS = 1000
+};
 
 struct corosync_options {
 	const char *dir;       /* root's own */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -98,12 +99,8 @@ static int tear_down(void **state)
 	return rmdir(dir);
 }
 
-static const struct answer *ask(struct bench *b, enum ha_corosync_verb verb, uint64_t generation)
+static const struct answer *await_answer(struct bench *b)
 {
-	b->answer.n = 0;
-	b->m->corosync.verb = verb;
-	b->m->corosync.generation = generation;
-	corosync_request(&b->c, &b->m->corosync);
 	alarm(60);
 	while (b->answer.n == 0) {
 		struct turn turn;
@@ -115,6 +112,15 @@ static const struct answer *ask(struct bench *b, enum ha_corosync_verb verb, uin
 	alarm(0);
 	assert_int_equal(b->answer.n, 1);
 	return &b->answer;
+}
+
+static const struct answer *ask(struct bench *b, enum ha_corosync_verb verb, uint64_t generation)
+{
+	b->answer.n = 0;
+	b->m->corosync.verb = verb;
+	b->m->corosync.generation = generation;
+	corosync_request(&b->c, &b->m->corosync);
+	return await_answer(b);
 }
 
 static bool is_there(const char *name)
@@ -213,6 +219,19 @@ static void what_corosync_lacks_is_told_with_what_to_do(void **state)
 	assert_true(!b->c.wanted && b->c.child == NULL);
 }
 
+static void a_look_that_takes_too_long_is_told_as_one(void **state)
+{
+	struct bench *b = *state;
+
+	b->answer.n = 0;
+	b->m->corosync.verb = HA_COROSYNC_CHECK;
+	corosync_request(&b->c, &b->m->corosync);
+	assert_non_null(b->c.job);
+	kill(job_pid(b->c.job), SIGKILL); /* as is done at its limit */
+	assert_false(await_answer(b)->ok);
+	assert_non_null(strstr(b->answer.text, "could not be looked up in time"));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -223,6 +242,7 @@ int main(void)
 		CASE(what_a_disk_refuses_is_an_error_with_a_sentence),
 		CASE(another_request_is_refused_while_one_is_under_way),
 		CASE(what_corosync_lacks_is_told_with_what_to_do),
+		CASE(a_look_that_takes_too_long_is_told_as_one),
 	};
 
 	seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
