@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from tests.lab.cluster import product  # noqa: E402
 from tests.lab.cluster.lab import TOOLS  # noqa: E402
-from tests.lab.cluster.members import Asked, Members, await_status, in_place, is_alone, staged, verdict, votes  # noqa: E402
+from tests.lab.cluster.members import SECONDS, Asked, Members, await_status, in_place, is_alone, staged, verdict, votes  # noqa: E402
 from tests.lab.cluster.waiting import LabError, Seen, until  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or REPOSITORY / "build").resolve()
