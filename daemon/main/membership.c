@@ -40,7 +40,7 @@ static bool leaving(void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	int err = storage_leaving(n);
+	int err = left_keep(n);
 	if (err != 0)
 		log_msg(LOG_LEVEL_ERROR, "cluster", "the configuration in force cannot be kept: %s", strerror(-err));
 	return err == 0;
@@ -51,7 +51,7 @@ static void left(void *arg)
 	struct node *n = arg;
 
 	CHECK_OBJ(n, NODE_MAGIC);
-	storage_left(n);
+	left_write(n);
 	membership_look(n);
 }
 

@@ -23,9 +23,11 @@ struct node {
 	struct event *store_event;
 	struct timer store_tick;
 	int first_error;      /* of storing the first document */
-	json_t *left;         /* from storage_leaving() until it is proposed */
-	json_t *left_runtime; /* the run-time state that goes with it; NULL = none */
-	bool leaves;          /* from storage_leaving() until what was in force is this node's own */
+	bool leaves;          /* from left_keep() until what was in force is this node's own */
+	json_t *left;         /* meanwhile */
+	json_t *left_runtime; /* the run-time state that goes with it; NULL = none, or it is written */
+	bool left_asked;      /* one of the two is being written */
+	int64_t left_at_ms;   /* when that is tried again; 0 = not yet begun */
 	struct engine *engine;
 	struct registry *registry;
 	struct api *api;
@@ -98,11 +100,20 @@ bool storage_start(struct node *n) MUST_CHECK;
 /* Makes the first document the first revision; waits for that. kept: it is that of a cluster that was left, with that
  * run-time state (NULL = none). 0, or said why. */
 int storage_first(struct node *n, struct conf *conf, bool kept, json_t *runtime) MUST_CHECK;
+/* Proposes the first entry of its kind; kept as above. 0 or as store_propose(). */
+int storage_propose(struct node *n, enum entry_kind kind, json_t *document, bool kept, store_done_fn *fn) MUST_CHECK;
+void storage_close(struct node *n);
+
+/* ---- left.c: a node that leaves its cluster ---- */
+
 /* Before the log of a cluster is forgotten, and after: what is in force becomes the first revision of the next log, and
  * servers that were drained stay so. 0 or -errno: it could not be kept, and a death in between would lose it. */
-int storage_leaving(struct node *n) MUST_CHECK;
-void storage_left(struct node *n);
-void storage_close(struct node *n);
+int left_keep(struct node *n) MUST_CHECK;
+void left_write(struct node *n);
+/* Some times a second: what could not be written is tried again. */
+void left_look(struct node *n);
+/* Once the store is closed. */
+void left_fini(struct node *n);
 
 /* ---- trouble.c: what is wrong with the store ---- */
 

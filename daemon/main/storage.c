@@ -84,6 +84,7 @@ static void on_tick(void *arg)
 	CHECK_OBJ(n, NODE_MAGIC);
 	store_tick(n->store, (uint64_t)clock_mono_ms());
 	trouble_look(n);
+	left_look(n);
 	timer_set_in(n->loop, &n->store_tick, TICK_MS);
 }
 
@@ -117,6 +118,7 @@ void storage_close(struct node *n)
 	n->store_event = NULL;
 	store_close(n->store);
 	n->store = NULL;
+	left_fini(n);
 }
 
 /* ---- the first document ---- */
@@ -131,8 +133,7 @@ static void on_first(const struct store_result *r, void *arg)
 		n->first_error = 0;
 }
 
-/* The first entry of its kind. 0 or as store_propose(). */
-static int propose(struct node *n, enum entry_kind kind, json_t *document, bool kept, store_done_fn *fn)
+int storage_propose(struct node *n, enum entry_kind kind, json_t *document, bool kept, store_done_fn *fn)
 {
 	char *text = json_dumps(document, JSON_COMPACT);
 	struct store_write w = { .kind = kind,
@@ -151,7 +152,7 @@ static int propose(struct node *n, enum entry_kind kind, json_t *document, bool 
 static int write_first(struct node *n, enum entry_kind kind, json_t *document, bool kept)
 {
 	n->first_error = -ETIMEDOUT;
-	int err = propose(n, kind, document, kept, on_first);
+	int err = storage_propose(n, kind, document, kept, on_first);
 
 	if (err == 0 && !store_wait(n->store, FIRST_MS))
 		err = -ETIMEDOUT;
@@ -182,90 +183,4 @@ int storage_first(struct node *n, struct conf *conf, bool kept, json_t *runtime)
 	if (err != 0)
 		surroundings_complain(n, "%s: %s", failed, strerror(-err));
 	return err;
-}
-
-/* ---- a node that leaves its cluster ---- */
-
-/* VIPs are the cluster's: two masters if a node that is alone again took them. So are the listeners of a node that only
- * voted: nobody expects mail to be taken by it. Of a node whose join came to nothing the document is its own. */
-static json_t *own_document(const struct node *n)
-{
-	const struct entry *e = store_last(n->store, ENTRY_CONFIG);
-	json_t *document = e == NULL ? NULL : json_loadb(e->document.p, e->document.n, 0, NULL);
-
-	if (document == NULL)
-		return json_deep_copy(n->conf->document);
-	json_object_del(document, "vips");
-	if (n->votes_only)
-		json_object_del(document, "listeners");
-	return document;
-}
-
-int storage_leaving(struct node *n)
-{
-	json_decref(n->left);
-	json_decref(n->left_runtime);
-	n->left = own_document(n);
-	n->left_runtime = n->api == NULL ? NULL : api_own_runtime(n->api);
-	n->leaves = true;
-	return document_keep(n->config, n->left, n->left_runtime);
-}
-
-static void not_written(const char *why)
-{
-	log_msg(LOG_LEVEL_ERROR, "store_first", "the configuration is not in the log, but with the next start: %s",
-		why);
-}
-
-static void on_left(const struct store_result *r, void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	/* Otherwise VIPs stay where they are: this node must not take one by what is in force yet. */
-	n->leaves = r->result != CORE_COMMITTED;
-	if (n->leaves) {
-		not_written(strerror(r->error));
-		return;
-	}
-	document_unkeep(n->config);
-	membership_look(n);
-}
-
-static void write_left(struct node *n)
-{
-	int err = propose(n, ENTRY_CONFIG, n->left, true, on_left);
-
-	if (err != 0)
-		not_written(strerror(-err));
-	json_decref(n->left);
-	n->left = NULL;
-}
-
-static void on_left_runtime(const struct store_result *r, void *arg)
-{
-	struct node *n = arg;
-
-	CHECK_OBJ(n, NODE_MAGIC);
-	/* Stale: somebody has set another one meanwhile. */
-	if (r->result == CORE_COMMITTED || r->result == CORE_STALE)
-		write_left(n);
-	else
-		not_written(strerror(r->error));
-}
-
-/* The run-time state first: with a configuration and none, servers that are drained would be ready. */
-void storage_left(struct node *n)
-{
-	if (n->left == NULL)
-		return;
-	if (n->left_runtime == NULL) {
-		write_left(n);
-		return;
-	}
-	int err = propose(n, ENTRY_RUNTIME, n->left_runtime, true, on_left_runtime);
-	if (err != 0)
-		not_written(strerror(-err));
-	json_decref(n->left_runtime);
-	n->left_runtime = NULL;
 }
