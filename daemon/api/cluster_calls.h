@@ -18,6 +18,7 @@ enum cluster_verb {
 	CLUSTER_TOKEN_REVOKE, /* node: the token's id */
 	CLUSTER_JOIN,         /* token (a secret), links, listen, voter_only, force */
 	CLUSTER_LEAVE,
+	CLUSTER_LEAVE_FORCED,  /* without the others, where this node cannot take part */
 	CLUSTER_REMOVE,        /* node */
 	CLUSTER_REMOVE_FORCED, /* does not wait for members that are absent */
 	CLUSTER_CANCEL,

@@ -198,7 +198,7 @@ static bool would_cut(struct call *c, const char *node)
 void res_cluster_leave(struct call *c)
 {
 	if (!would_cut(c, NULL))
-		ask_write(c, CLUSTER_LEAVE, "");
+		ask_write(c, call_flag(c, "force") ? CLUSTER_LEAVE_FORCED : CLUSTER_LEAVE, "");
 }
 
 void res_cluster_remove(struct call *c)

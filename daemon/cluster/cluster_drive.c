@@ -383,9 +383,14 @@ void cluster_drive(struct cluster_node *n)
 			log_msg(LOG_LEVEL_INFO, "cluster", "postroad-ha is awaited to forget corosync's files");
 		return;
 	}
-	if (t == NULL || n->corosync == NULL)
+	if (t == NULL)
 		return;
 	cluster_look(n, &v);
+	/* One that cannot take part may have been removed all the same, and hears of it by a call or never. */
+	if (n->corosync == NULL) {
+		ask_if_due(n, &v, now);
+		return;
+	}
 	members_next(t, &v.view, &n->action);
 	watch_waiting(n, &n->action, now);
 	ask_if_due(n, &v, now);

@@ -208,10 +208,13 @@ bool cluster_begin(struct cluster_node *n, char **ret_why)
 	ASSERT(n->corosync == NULL);
 	store_attach(n->env.store, &nobody);
 	n->attached = true;
-	if (!trust_files_load(&n->trust, ret_why) || is_too_far(n, ret_why))
+	if (!trust_files_load(&n->trust, ret_why))
 		return false;
 	own_certificate_loaded(n);
+	/* Also where it goes no further: who can call others is told by them that it was removed. */
 	listen_or_warn(n);
+	if (is_too_far(n, ret_why))
+		return false;
 	n->corosync = corosync_start(&o, store_events(n->env.store), ret_why);
 	if (n->corosync == NULL)
 		return false;

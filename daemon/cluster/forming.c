@@ -337,6 +337,34 @@ static bool leave_forgotten(struct cluster_node *n, struct cluster_call *q)
 	return true;
 }
 
+/* It hears nobody, and no quorum will come of waiting. The others keep it in their table until it is removed there. */
+static void leave_unable(struct cluster_node *n, struct cluster_call *q)
+{
+	if (q->verb == CLUSTER_LEAVE_FORCED)
+		leave_alone(n, q, "a cluster that this node cannot take part in");
+	else
+		cluster_call_refuse(q, PROBLEM_CONFLICT,
+				    "This node cannot take part in its cluster, so the others cannot be told: %s. Mend "
+				    "that, or `postroad cluster leave --force` here (force=true) and `postroad cluster "
+				    "remove` of this node on another one.",
+				    n->cannot);
+}
+
+/* In each way that there is, the others are asked as little as possible. */
+static void leave_somehow(struct cluster_node *n, struct cluster_call *q)
+{
+	if (cluster_lacks_table(n))
+		leave_alone(n, q, "an init or a join that ended without a table");
+	else if (is_only_member(n))
+		leave_alone(n, q, "a cluster that has no other node");
+	else if (leave_forgotten(n, q))
+		return;
+	else if (n->cannot != NULL)
+		leave_unable(n, q);
+	else if (is_able(n, q))
+		leave(n, q);
+}
+
 static void rotate(struct cluster_node *n, struct cluster_call *q)
 {
 	uint8_t hash[MEMBERS_HASH_LEN];
@@ -377,18 +405,14 @@ void cluster_node_call(struct cluster_node *n, struct cluster_call *q)
 		forming_join(n, q);
 	else if (q->verb == CLUSTER_FORCE_QUORUM)
 		forming_force_quorum(n, q);
-	else if (q->verb == CLUSTER_LEAVE && cluster_lacks_table(n))
-		leave_alone(n, q, "an init or a join that ended without a table");
-	else if (q->verb == CLUSTER_LEAVE && is_only_member(n))
-		leave_alone(n, q, "a cluster that has no other node");
-	else if ((q->verb == CLUSTER_LEAVE && leave_forgotten(n, q)) || !is_able(n, q))
+	else if (q->verb == CLUSTER_LEAVE || q->verb == CLUSTER_LEAVE_FORCED)
+		leave_somehow(n, q);
+	else if (!is_able(n, q))
 		return;
 	else if (q->verb == CLUSTER_TOKEN)
 		forming_token_make(n, q);
 	else if (q->verb == CLUSTER_TOKEN_REVOKE)
 		forming_token_revoke(n, q);
-	else if (q->verb == CLUSTER_LEAVE)
-		leave(n, q);
 	else if (q->verb == CLUSTER_CANCEL)
 		cancel(n, q);
 	else if (q->verb == CLUSTER_ROTATE_KEYS)

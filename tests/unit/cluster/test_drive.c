@@ -212,6 +212,20 @@ static void who_is_away_is_asked_also_while_a_change_waits_for_it(void **state)
 	assert_int_equal(asked, 1);
 }
 
+/* A remove is not in a log that it does not get. */
+static void who_cannot_take_part_still_asks_whether_it_was_removed(void **state)
+{
+	UNUSED(state);
+	node.corosync = NULL;
+	here.view.quorate = false;
+	node.asked_ms = clock_mono_ms() - CLUSTER_ASK_MS;
+	lose_keys();
+	cluster_drive(&node);
+	assert_int_equal(asked, 1);
+	assert_int_equal(fetched, 0);
+	assert_null(proposed);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -220,6 +234,7 @@ int main(void)
 		T(a_key_that_is_here_stays),
 		T(only_who_coordinates_makes_another_one),
 		T(who_is_away_is_asked_also_while_a_change_waits_for_it),
+		T(who_cannot_take_part_still_asks_whether_it_was_removed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

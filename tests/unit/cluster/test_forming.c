@@ -516,6 +516,36 @@ static void a_quorum_that_cannot_be_forced_is_refused_with_what_to_do(void **sta
 	}
 }
 
+static void who_cannot_take_part_leaves_by_force_alone(void **state)
+{
+	char why[] = "state_dir/trust/ca.pem: No such file or directory";
+	struct cluster_call q;
+
+	UNUSED(state);
+	quorate = false;
+	node.cannot = why;
+	ask(&q, CLUSTER_LEAVE, "");
+	assert_int_equal(refused, PROBLEM_CONFLICT);
+	assert_non_null(strstr(why_refused, "ca.pem"));
+	assert_non_null(strstr(why_refused, "leave --force"));
+	assert_false(node.purging);
+	ask(&q, CLUSTER_LEAVE_FORCED, "");
+	assert_int_equal(answers, 2);
+	assert_true(node.purging);
+}
+
+/* The others would keep a member that is gone. */
+static void who_can_take_part_is_not_alone_by_force(void **state)
+{
+	struct cluster_call q;
+
+	UNUSED(state);
+	quorate = false;
+	ask(&q, CLUSTER_LEAVE_FORCED, "");
+	assert_int_equal(not_proposed, -ENOTCONN);
+	assert_false(node.purging);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -534,6 +564,8 @@ int main(void)
 		T(an_answer_that_comes_after_the_stop_is_nobodys),
 		T(what_postroad_ha_does_already_is_waited_for),
 		T(a_quorum_that_cannot_be_forced_is_refused_with_what_to_do),
+		T(who_cannot_take_part_leaves_by_force_alone),
+		T(who_can_take_part_is_not_alone_by_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
