@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cluster/store.h"
@@ -21,11 +22,13 @@ enum { SELF = 1, OPEN_MS = 5000 };
 static char dir[64];
 static struct cluster_node n;
 
+static bool unkept_told;
+
 static void warn(const char *key, const char *text, void *arg)
 {
-	UNUSED(key);
-	UNUSED(text);
 	UNUSED(arg);
+	if (strcmp(key, "cluster_keep") == 0)
+		unkept_told = text != NULL;
 }
 
 static int setup(void **state)
@@ -193,6 +196,27 @@ static void what_is_kept_is_the_newest_while_older_ones_are_told(void **state)
 	apply(0, 61, document(3, 61));
 	start_again();
 	assert_int_equal(cluster_table(&n)->next_id, 61);
+}
+
+static void what_could_not_be_kept_is_tried_again_and_not_at_once(void **state)
+{
+	char *beside = xasprintf("%s/table.new", n.trust.dir);
+
+	UNUSED(state);
+	assert_int_equal(mkdir(beside, 0700), 0);
+	apply(0, 10, document(2, 10));
+	cluster_keep(&n);
+	assert_true(n.unkept);
+	assert_true(unkept_told);
+	assert_int_equal(rmdir(beside), 0);
+	free(beside);
+	cluster_keep(&n);
+	assert_true(n.unkept);
+	n.keep_again_ms = clock_mono_ms();
+	start_again();
+	assert_false(n.unkept);
+	assert_false(unkept_told);
+	assert_int_equal(cluster_table(&n)->next_id, 10);
 }
 
 static void a_void_table_that_was_kept_gives_way_at_a_start(void **state)
@@ -414,6 +438,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_void_table_by_a_call_is_not_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_gives_way_to_one_by_a_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_kept_is_the_newest_while_older_ones_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_could_not_be_kept_is_tried_again_and_not_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_that_was_kept_gives_way_at_a_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_sync_the_logs_table_is_believed, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_two_others_neither_removes_this_node_nor_names_its_members,
