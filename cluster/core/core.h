@@ -169,10 +169,16 @@ int core_soft(struct core *c, struct str bytes) MUST_CHECK;
 
 /* For an administrator who knows that the absent voters will not come back as they are: begins a new generation whose
  * only voters are those of the present table that are in this view. -EAGAIN: not in MINORITY, or a member of the view
- * has more of the log and must be asked instead. The loss on the other side is shown there by env->lost_suffix.
- * wall: seconds since 1970, as the clock says. Where sides that did not hear of each other were forced and meet, the
- * one forced later goes on, by the hour; within one hour the higher id. */
+ * has more of the log and must be asked instead. Asked for again before it shows, it is still the same one: 0. The loss
+ * on the other side is shown there by env->lost_suffix. wall: seconds since 1970, as the clock says. Where sides that
+ * did not hear of each other were forced and meet, the one forced later goes on, by the hour; within one hour the
+ * higher id. */
 int core_force_quorum(struct core *c, double wall) MUST_CHECK;
+/* A generation (epoch >> 32) that was forced is its hour, above the low bits of the id of who was forced. The hour is
+ * the clock's, or one more than any heard of where that is later. */
+enum { CORE_FORCED_ID_BITS = 12 };
+/* The hour that a clock says, as generations have it. 0: it says none that can be. */
+uint64_t core_forced_hour(double wall);
 
 /* Who of the view has the newest log, and may be asked for that: 0 = not all have spoken yet, or none has a whole one.
  */

@@ -12,8 +12,8 @@
 enum { WAIT_MS = 1000, RETRY_MS = 2000, RETRIES_DOUBLED = 5 };
 enum {
 	FORCED_SINCE = 1577836800, /* 2020 */
-	FORCED_IDS = 1 << 12,
-	FORCED_TIME_SHIFT = 32 + 12,
+	FORCED_IDS = 1 << CORE_FORCED_ID_BITS,
+	FORCED_TIME_SHIFT = 32 + CORE_FORCED_ID_BITS,
 	FORCED_TIME_END = 1 << 20,
 	FORCED_HOURS_MAX = FORCED_TIME_END / 2 /* 60 years; the rest is for what comes after a clock far ahead */
 };
@@ -92,18 +92,24 @@ static void evaluate(struct core *c)
 	core_set_state(c);
 }
 
+uint64_t core_forced_hour(double wall)
+{
+	double hours = (wall - FORCED_SINCE) / 3600;
+
+	return hours > 0 && hours < FORCED_HOURS_MAX ? (uint64_t)hours : 0;
+}
+
 /* The first epoch of a new generation. Sides that do not hear of each other may both be forced, and all that is known
  * of epochs rests on none being used twice: so its number has a part of the id, below the hour, which lets the later
  * one win when they meet. A clock that is wrong costs only that, as the number is above all that were heard of. */
 static uint64_t forced_epoch(const struct core *c, double wall)
 {
-	uint64_t time = (highest_promise(c) >> FORCED_TIME_SHIFT) + 1;
-	double hours = (wall - FORCED_SINCE) / 3600;
+	uint64_t time = (highest_promise(c) >> FORCED_TIME_SHIFT) + 1, hour = core_forced_hour(wall);
 
 	if (PLANTED(PLANT_SAME_GENERATION))
 		return ((highest_promise(c) >> 32) + 1) << 32;
-	if (hours > (double)time && hours < FORCED_HOURS_MAX)
-		time = (uint64_t)hours;
+	if (hour > time)
+		time = hour;
 	if (time >= FORCED_TIME_END)
 		return 0;
 	return time << FORCED_TIME_SHIFT | (uint64_t)(c->config.id % FORCED_IDS) << 32;
@@ -125,6 +131,9 @@ int core_force_quorum(struct core *c, double wall)
 	CHECK_OBJ(c, CORE_MAGIC);
 	if (c->state != CORE_MINORITY || core_newest(c) != c->config.id || table.n == 0)
 		return -EAGAIN;
+	/* Until its START comes back nothing else shows that one is under way. */
+	if (c->view.forced.n > 0)
+		return 0;
 	for (size_t i = table.n; i > 0; i--) {
 		const struct member *other = core_member(c, table.list[i - 1].id);
 		if (other == NULL || other->state.instance != table.list[i - 1].instance ||

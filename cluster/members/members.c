@@ -4,7 +4,7 @@
  * The hard thing: a table made by forcing a quorum has a head alone. The rest is carried over from the table before, on
  * every node alike, or the cluster would not know its own addresses.
  */
-#include "cluster/members/members.h"
+#include "cluster/members/members_private.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -310,5 +310,14 @@ struct members *members_follow(const struct members *before, struct str document
 		return t;
 	struct members *merged = merge(before, t);
 	members_free(t);
+	return merged;
+}
+
+struct members *members_follow_head(const struct members *before, struct str document)
+{
+	struct members *head = before == NULL ? NULL : members_decode_head(document);
+	struct members *merged = head == NULL ? NULL : merge(before, head);
+
+	members_free(head);
 	return merged;
 }

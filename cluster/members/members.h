@@ -130,6 +130,10 @@ struct members *members_decode(struct str document, char **ret_why) MUST_CHECK;
  * quorum was forced: then the document is a head alone, and addresses, tokens and the rest are those of before. Who is
  * not in the head stays a member without a vote until it is back and in sync. */
 struct members *members_follow(const struct members *before, struct str document, char **ret_why) MUST_CHECK;
+/* As if the document were its head alone: for one that is in force and that members_follow() refuses, so that a whole
+ * one can come behind it. NULL: there is nothing before it, its head is none, or it is of a newer format, which is not
+ * for this version to replace. */
+struct members *members_follow_head(const struct members *before, struct str document) MUST_CHECK;
 /* NULL = a version that speaks these feature levels may take part; else why not: a sentence the caller frees. The level
  * of a table never falls, so this is met by a node whose version was taken back. */
 char *members_too_far(const struct members *t, unsigned low, unsigned high);

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-#include "cluster/members/members.h"
+#include "cluster/members/members_private.h"
 
 /* Reading stops at the first thing that is wrong. */
 struct reader {
@@ -417,13 +417,16 @@ void members_encode(const struct members *t, struct sbuf *out)
 	json_decref(o);
 }
 
+static bool is_newer(const json_t *o)
+{
+	return json_integer_value(json_object_get(o, "needs")) > MEMBERS_FORMAT;
+}
+
 static void table_from(struct reader *r, json_t *o, const struct voters *head, struct members *t)
 {
-	json_int_t needs = json_integer_value(json_object_get(o, "needs"));
-
-	if (needs > MEMBERS_FORMAT) {
+	if (is_newer(o)) {
 		r->why = xasprintf("the table of nodes has format %lld, this version reads %d: upgrade this node",
-				   (long long)needs, MEMBERS_FORMAT);
+				   (long long)json_integer_value(json_object_get(o, "needs")), MEMBERS_FORMAT);
 		return;
 	}
 	(void)get_number(r, o, "needs", MEMBERS_FORMAT);
@@ -458,13 +461,45 @@ static void bare_from(const struct voters *head, struct members *t)
 	}
 }
 
+static struct str behind_head(struct str document, const struct voters *head)
+{
+	struct sbuf again = { 0 };
+
+	voters_encode(head, &again);
+	struct str rest = { document.p + again.n, document.n - again.n };
+	sbuf_fini(&again);
+	return rest;
+}
+
+/* NULL = there is none. */
+static json_t *json_from(struct str rest)
+{
+	if (rest.n == 0 || rest.p[0] != '\n')
+		return NULL;
+	return json_loadb(rest.p + 1, rest.n - 1, JSON_REJECT_DUPLICATES, NULL);
+}
+
+struct members *members_decode_head(struct str document)
+{
+	struct voters head;
+
+	if (!voters_decode(document, &head))
+		return NULL;
+	json_t *o = json_from(behind_head(document, &head));
+	struct members *t = is_newer(o) ? NULL : members_new();
+	json_decref(o);
+	if (t == NULL)
+		return NULL;
+	t->tie_breaker = head.tie_breaker;
+	bare_from(&head, t);
+	return t;
+}
+
 struct members *members_decode(struct str document, char **ret_why)
 {
 	struct voters head;
-	struct sbuf again = { 0 };
 	struct members *t = members_new();
 	struct reader r = { 0 };
-	json_t *o = NULL;
 
 	*ret_why = NULL;
 	if (document.n > MEMBERS_DOCUMENT_MAX || !voters_decode(document, &head)) {
@@ -473,15 +508,12 @@ struct members *members_decode(struct str document, char **ret_why)
 		return NULL;
 	}
 	t->tie_breaker = head.tie_breaker;
-	voters_encode(&head, &again);
-	struct str rest = { document.p + again.n, document.n - again.n };
-	sbuf_fini(&again);
+	struct str rest = behind_head(document, &head);
 	if (rest.n == 0) {
 		bare_from(&head, t);
 		return t;
 	}
-	if (rest.p[0] == '\n')
-		o = json_loadb(rest.p + 1, rest.n - 1, JSON_REJECT_DUPLICATES, NULL);
+	json_t *o = json_from(rest);
 	if (!json_is_object(o))
 		wrong(&r, "is no JSON object", "what follows the head");
 	else

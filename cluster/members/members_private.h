@@ -6,6 +6,8 @@
 
 #include "cluster/members/change.h"
 
+/* For members_follow_head(). NULL: the head is none, or the document is of a newer format. */
+struct members *members_decode_head(struct str document);
 /* Fills *why and gives NULL. */
 struct members *members_refuse(struct members_refusal *why, enum members_refusal_code code, const char *fmt, ...)
 	PRINTF_LIKE(3, 4);

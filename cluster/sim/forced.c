@@ -93,6 +93,8 @@ static void force(struct sim *s, struct node *n)
 	for (unsigned i = 0; i < ATTEMPTS_MAX && s->failed[0] == '\0'; i++) {
 		if (core_force_quorum(n->core, wall) != 0 && !forced)
 			return;
+		/* Who is in a hurry asks again at once. */
+		(void)!core_force_quorum(n->core, wall);
 		if (!forced)
 			sim_trace(s, "node %u is forced", n->id);
 		forced = true;

@@ -197,6 +197,20 @@ static void first_applied(struct node *n, const struct entry *e)
 		check_once(s, c->op, e);
 }
 
+/* Here nothing follows the voters. */
+static void check_table(struct node *n, const struct entry *e)
+{
+	struct voters v;
+	struct sbuf alone = { 0 };
+
+	if (voters_decode(e->document, &v))
+		voters_encode(&v, &alone);
+	if (alone.n != e->document.n)
+		sim_fail(n->sim, "node %u applied at %llu what is no table, or more than one", n->id,
+			 (unsigned long long)e->position);
+	sbuf_fini(&alone);
+}
+
 void oracle_apply(struct node *n, const struct entry *e)
 {
 	struct sim *s = n->sim;
@@ -209,6 +223,8 @@ void oracle_apply(struct node *n, const struct entry *e)
 	n->applied = e->position;
 	n->newest[e->kind] = e->position;
 	s->highest = e->position > s->highest ? e->position : s->highest;
+	if (e->kind == ENTRY_MEMBERSHIP)
+		check_table(n, e);
 	if (s->forcing)
 		return;
 	if (!s->committed[e->position].any)

@@ -162,38 +162,49 @@ void res_cluster_join(struct call *c)
 }
 
 struct held {
-	char name[REPORT_NAME_MAX + 1]; /* of a VIP that is on this node; empty = none */
+	const char *node;               /* NULL = this one */
+	char name[REPORT_NAME_MAX + 1]; /* of a VIP that is there, as far as is heard; empty = none */
 };
 
 static void find_held(const struct report_row *row, void *arg)
 {
 	struct held *h = arg;
+	bool asked = h->node == NULL ? row->own : strcmp(h->node, row->name) == 0 && row->state < REPORT_SAID;
 
-	for (size_t i = 0; row->own && row->report != NULL && i < row->report->n_vips; i++)
+	for (size_t i = 0; asked && row->report != NULL && i < row->report->n_vips; i++)
 		if (row->report->vips[i].kernel)
 			report_text(h->name, sizeof(h->name), row->report->vips[i].name);
 }
 
-/* A node that leaves drops its VIPs at once: connections to them would be cut. */
-void res_cluster_leave(struct call *c)
+/* A node that is a member no more drops its VIPs at once: connections to them would be cut. */
+static bool would_cut(struct call *c, const char *node)
 {
 	struct api *a = c->api;
-	struct held h = { "" };
+	struct held h = { node, "" };
 
-	if (!call_flag(c, "force") && a->env.view != NULL && store_identity(a->env.store).cluster != 0)
-		report_view_each(a->env.view, loop_now_ms(a->env.loop), find_held, &h);
+	if (call_flag(c, "force") || a->env.view == NULL || store_identity(a->env.store).cluster == 0)
+		return false;
+	report_view_each(a->env.view, loop_now_ms(a->env.loop), find_held, &h);
 	if (h.name[0] == '\0')
+		return false;
+	const char *name = node != NULL ? node : a->env.node->node;
+	call_problem(c, PROBLEM_CONFLICT, NULL,
+		     "VIP %s is on %s, and its connections would be cut: `postroad node drain %s --wait` first, or "
+		     "`--force` (force=true)",
+		     h.name, node != NULL ? name : "this node", name);
+	return true;
+}
+
+void res_cluster_leave(struct call *c)
+{
+	if (!would_cut(c, NULL))
 		ask_write(c, CLUSTER_LEAVE, "");
-	else
-		call_problem(c, PROBLEM_CONFLICT, NULL,
-			     "VIP %s is on this node, and its connections would be cut: `postroad node drain %s "
-			     "--wait` first, or force=true",
-			     h.name, a->env.node->node);
 }
 
 void res_cluster_remove(struct call *c)
 {
-	ask_write(c, call_flag(c, "force") ? CLUSTER_REMOVE_FORCED : CLUSTER_REMOVE, NULL);
+	if (!would_cut(c, c->params[0]))
+		ask_write(c, call_flag(c, "force") ? CLUSTER_REMOVE_FORCED : CLUSTER_REMOVE, NULL);
 }
 
 void res_cluster_cancel(struct call *c)

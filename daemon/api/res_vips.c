@@ -10,6 +10,8 @@
 #include "daemon/api/api_private.h"
 #include "daemon/api/vip_view.h"
 
+#define NOT_HEARD "it is not heard any more"
+
 static int64_t now_ms(const struct api *a)
 {
 	return loop_now_ms(a->env.loop);
@@ -27,10 +29,13 @@ static const struct vip_config *find_vip(const struct api *a, const char *name)
 
 static json_t *said_json(const struct report_row *row, const struct report_vip *v)
 {
+	bool fresh = row->state < REPORT_SAID;
+	const char *why = fresh ? v->reason : NOT_HEARD;
+
 	return json_pack("{s:b, s:b, s:s, s:i, s:f, s:o, s:f, s:b}", "holds", v->kernel, "may_hold", v->up, "state",
 			 report_vip_state_names[v->state], "priority", v->priority, "since_ago", (double)v->since_s,
-			 "why", json_text(v->reason[0] != '\0' ? v->reason : NULL), "heard_ago",
-			 (double)row->age_ms / 1000, "fresh", row->state < REPORT_SAID);
+			 "why", json_text(why[0] != '\0' ? why : NULL), "heard_ago", (double)row->age_ms / 1000,
+			 "fresh", fresh);
 }
 
 /* Of a node that says nothing of the VIP; row NULL = it is no member. */
@@ -74,14 +79,15 @@ static char *why_there(const struct vip_config *c, json_t *nodes, const char *ho
 {
 	if (holder == NULL)
 		return xstrdup("no node that is heard has it");
+	if (strcmp(c->nodes.v[0], holder) == 0)
+		return xstrdup("it is the first in order");
 	if (pin != NULL && strcmp(pin, holder) == 0)
-		return xstrdup("it was moved there by hand");
+		return xstrdup("a move by hand made it the first, until `vip rebalance`");
 	const char *better = pin != NULL && json_object_get(nodes, pin) != NULL ? pin : c->nodes.v[0];
 	json_t *said = json_object_get(nodes, better);
 	const char *why = json_string_value(json_object_get(said, "why"));
-	if (strcmp(better, holder) == 0)
-		return xstrdup("it is the first in order");
-	if (json_is_true(json_object_get(said, "may_hold")) && !c->failback)
+	bool could = json_is_true(json_object_get(said, "may_hold")) && json_is_true(json_object_get(said, "fresh"));
+	if (could && !c->failback)
 		return xasprintf("%s could have it, and failback is off", better);
 	return xasprintf("%s does not have it%s%s", better, why != NULL ? ": " : "", why != NULL ? why : "");
 }
@@ -238,8 +244,22 @@ static void prune(const struct api *a, json_t *words)
 			json_object_del(words, vip);
 }
 
+/* What was moved by hand and is where it belongs: no word is needed there. Returns how many. */
+static size_t drop_words(json_t *words, json_t *moves)
+{
+	const char *vip;
+	json_t *word;
+	void *tmp;
+	size_t n = 0;
+
+	json_object_foreach_safe(words, tmp, vip, word)
+		if (json_object_get(moves, vip) == NULL)
+			n += json_object_del(words, vip) == 0;
+	return n;
+}
+
 /* moves is stolen. */
-static void store_moves(struct call *c, json_t *moves)
+static void store_moves(struct call *c, json_t *moves, bool rebalance)
 {
 	json_t *document = runtime_document(c->api), *words = child(document, "vips"), *move;
 	struct sbuf comment = { 0 };
@@ -247,6 +267,8 @@ static void store_moves(struct call *c, json_t *moves)
 	const char *vip;
 
 	prune(c->api, words);
+	if (rebalance && drop_words(words, moves) > 0)
+		sbuf_printf(&comment, "moves by hand are over");
 	clock_rfc3339(clock_wall(), time);
 	json_object_foreach(moves, vip, move) {
 		const char *to = json_string_value(json_object_get(move, "to"));
@@ -294,7 +316,7 @@ static const char *why_it_cannot(const struct call *c, const struct vip_config *
 	if (said == NULL)
 		return why_silent(known ? row : NULL);
 	if (row->state >= REPORT_SAID)
-		return "it is not heard any more";
+		return NOT_HEARD;
 	if (said->reason[0] != '\0')
 		return said->reason;
 	if (row->report->admin_drain || row->state == REPORT_DRAIN || row->state == REPORT_STOPPING)
@@ -320,7 +342,7 @@ static void move_to(struct call *c, const struct vip_config *v, const char *node
 	if (dry)
 		answer_dry(c, moves);
 	else
-		store_moves(c, moves);
+		store_moves(c, moves, false);
 }
 
 void res_vips_post_move(struct call *c)
@@ -356,6 +378,17 @@ static const char *belongs(struct api *a, const struct vip_config *c)
 	return NULL;
 }
 
+static bool is_moved_by_hand(struct api *a)
+{
+	json_t *runtime = runtime_document(a);
+	bool any = false;
+
+	for (size_t i = 0; i < a->conf->n_vips; i++)
+		any = any || vip_view_pin(runtime, a->conf->vips[i].name) != NULL;
+	json_decref(runtime);
+	return any;
+}
+
 void res_vips_post_rebalance(struct call *c)
 {
 	struct api *a = c->api;
@@ -372,8 +405,8 @@ void res_vips_post_rebalance(struct call *c)
 	}
 	if (dry)
 		answer_dry(c, moves);
-	else if (json_object_size(moves) == 0)
+	else if (json_object_size(moves) == 0 && !is_moved_by_hand(a))
 		call_json(c, 200, json_pack("{s:o}", "moves", moves));
 	else
-		store_moves(c, moves);
+		store_moves(c, moves, true);
 }

@@ -24,6 +24,15 @@ static void print_line(const char *label, const char *value)
 	putchar('\n');
 }
 
+/* By its key the manual says what to do. */
+static void print_warning(const json_t *w)
+{
+	char *line = xasprintf("%s [%s]", cli_str(w, "text"), cli_str(w, "key"));
+
+	print_line("warning", line);
+	free(line);
+}
+
 static void print_listeners(const struct cli *c, const json_t *status)
 {
 	const char *state = cli_is_true(status, "listening") ? "listening" : "closed", *name;
@@ -113,7 +122,7 @@ static void print_status(const struct cli *c, const json_t *s)
 	print_vips(s);
 	print_line("fingerprint", cli_str(json_object_get(s, "admin_api"), "certificate_sha256"));
 	json_array_foreach(json_object_get(s, "warnings"), i, w)
-		print_line("warning", cli_str(w, "text"));
+		print_warning(w);
 	print_unresolved(s);
 	putchar('\n');
 	cmd_node_table(c, json_object_get(s, "nodes"));

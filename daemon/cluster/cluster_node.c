@@ -258,7 +258,8 @@ bool cluster_end(struct cluster_node *n)
 	free(why);
 	cluster_forget_tables(n);
 	n->unlistened = false;
-	static const char *const keys[] = { "cluster_removed", "cluster_listen", "cluster_keep", "members" };
+	static const char *const keys[] = { "cluster_removed", "cluster_table", "cluster_listen", "cluster_keep",
+					    "members" };
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		cluster_warn_over(n, keys[i]);
 	own_certificate_forget(n);
@@ -370,6 +371,7 @@ static void on_tick(void *arg)
 	watch_half(n);
 	tell_start(n);
 	watch_quorum(n);
+	cluster_doubt_over(n);
 	watch_views(n);
 	listen_again(n);
 	cluster_settle(n);

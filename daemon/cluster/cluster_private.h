@@ -23,7 +23,8 @@ enum {
 	CLUSTER_ASK_FIRST_MS = 3000, /* at a start corosync waits for a peer's word for so long */
 	CLUSTER_ASK_MS = 1000,       /* without quorum; with it, while somebody is away, … */
 	CLUSTER_ASK_SELDOM_MS = 5000,
-	CLUSTER_AGAIN_MS = 5000, /* a request to postroad-ha that had no effect is made again */
+	CLUSTER_DOUBTED_MS = 10000, /* nobody has told again since */
+	CLUSTER_AGAIN_MS = 5000,    /* a request to postroad-ha that had no effect is made again */
 	/* An alarm: a ring that forms anew without a node (token and consensus of 8 nodes) is silent for 5 s. */
 	CLUSTER_HUNG_TOLD_MS = 8000,
 	CLUSTER_HUNG_MS = 30000,     /* corosync is killed then */
@@ -87,6 +88,7 @@ struct cluster_node {
 	bool stopped;
 
 	struct words words;
+	int64_t doubted_ms;    /* when a newer table was told last that is not believed, and warned of; 0 = none */
 	struct members *table; /* of the log, as applied; NULL = none yet */
 	uint64_t position;
 	uint64_t generation; /* of that log */
@@ -141,9 +143,12 @@ static inline struct str cluster_str(const struct sbuf *b)
 const struct members *cluster_table(const struct cluster_node *n);
 /* A table that is enough to act on; taken where it is newer. `document` is copied. */
 void cluster_heard(struct cluster_node *n, struct cluster_stamp at, struct str document);
-/* What a member told of its table, and of whether this node was removed: acted on when it is enough (words.h). */
+/* What a member told of its table, and of whether this node was removed: acted on when it is enough (words.h), warned
+ * of when it is not. */
 void cluster_told(struct cluster_node *n, const struct cluster_word *w);
 void cluster_told_removed(struct cluster_node *n, uint32_t id, bool removed);
+/* Each second: nobody tells any more what is not believed. */
+void cluster_doubt_over(struct cluster_node *n);
 /* A member says so, though that may not be enough to act on it without a person. */
 bool cluster_said_removed(const struct cluster_node *n);
 /* Of another life: nothing is known any more. */

@@ -130,21 +130,37 @@ static const struct members *judge_table(const struct cluster_node *n)
 	return n->heard_alone && n->table != NULL ? n->table : cluster_table(n);
 }
 
+static void doubt(struct cluster_node *n, uint32_t id, int64_t now)
+{
+	n->doubted_ms = now;
+	cluster_warn(
+		n, "cluster_table",
+		"node %u has a newer table of nodes, which is not believed of it alone: another node with a quorum "
+		"says otherwise, or it is too far ahead of the clock here. Set the clock, or bring other members "
+		"back. Else, if it is right: `postroad cluster remove` this node there, `postroad cluster leave` "
+		"here, and join again",
+		id);
+}
+
 void cluster_told(struct cluster_node *n, const struct cluster_word *w)
 {
 	const struct members *t = cluster_table(n);
-	struct cluster_stamp known = t == n->table || n->heard_alone ? log_stamp(n) : n->heard_at;
+	struct words_known known = { .at = t == n->table || n->heard_alone ? log_stamp(n) : n->heard_at,
+				     .wall = clock_wall() };
 	int64_t now = clock_mono_ms();
 
 	words_table(&n->words, w->id, w->at, w->document, w->quorate, now);
-	if (!cluster_newer(w->at, known)) {
+	if (!cluster_newer(w->at, known.at)) {
 		n->asked = true;
 		return;
 	}
 	enum words_verdict v =
-		words_judge(&n->words, judge_table(n), store_identity(n->env.store).id, w->id, known, now);
-	if (v == WORDS_NOT_YET)
+		words_judge(&n->words, judge_table(n), store_identity(n->env.store).id, w->id, &known, now);
+	if (v == WORDS_NOT_YET) {
+		if (words_insists(&n->words, w->id, now))
+			doubt(n, w->id, now);
 		return;
+	}
 	n->asked = true;
 	if (take(n, w->at, w->document, v == WORDS_ONE) && v == WORDS_ONE)
 		log_msg(LOG_LEVEL_WARNING, "cluster",
@@ -174,6 +190,15 @@ bool cluster_said_removed(const struct cluster_node *n)
 	const struct members *t = judge_table(n);
 
 	return t != NULL && words_count_removed(&n->words, t, store_identity(n->env.store).id, clock_mono_ms()) > 0;
+}
+
+/* An answer that is late does not end it. */
+void cluster_doubt_over(struct cluster_node *n)
+{
+	if (n->doubted_ms == 0 || clock_mono_ms() - n->doubted_ms < CLUSTER_DOUBTED_MS)
+		return;
+	n->doubted_ms = 0;
+	cluster_warn_over(n, "cluster_table");
 }
 
 static void forget_heard(struct cluster_node *n)
@@ -214,13 +239,18 @@ void cluster_node_applied(struct cluster_node *n, const struct entry *e)
 	if (e->kind != ENTRY_MEMBERSHIP)
 		return;
 	/* A bare one is of this log: what was heard may be of one that was made void. */
-	struct members *t = members_follow(n->table != NULL ? n->table : n->heard, e->document, &why);
+	const struct members *before = n->table != NULL ? n->table : n->heard;
+	struct members *t = members_follow(before, e->document, &why);
 	if (t == NULL) {
 		cluster_warn(n, "members", "the table of nodes cannot be read: %s", why);
-		free(why);
-		return;
+		/* Its voters decide all the same, and the next table has to name its position. */
+		t = members_follow_head(before, e->document);
+	} else {
+		cluster_warn_over(n, "members");
 	}
-	cluster_warn_over(n, "members");
+	free(why);
+	if (t == NULL)
+		return;
 	members_free(n->table);
 	n->table = t;
 	n->position = e->position;
@@ -260,6 +290,7 @@ void cluster_forget_tables(struct cluster_node *n)
 	n->heard_alone = n->unkept = false;
 	n->keep_again_ms = 0;
 	n->words = (struct words) { 0 };
+	n->doubted_ms = 0;
 	n->files = (struct cluster_files) { 0 };
 	OPENSSL_cleanse(&n->tags, sizeof(n->tags));
 	n->n_told = 0;

@@ -9,6 +9,8 @@
 
 #include <openssl/evp.h>
 
+#include "cluster/core/core.h"
+
 bool cluster_newer(struct cluster_stamp a, struct cluster_stamp b)
 {
 	return a.generation != b.generation ? a.generation > b.generation : a.position > b.position;
@@ -82,9 +84,13 @@ static size_t needed(const struct members *own, uint32_t self)
 	return others / 2 + 1;
 }
 
-static bool is_plausible(struct cluster_stamp at, struct cluster_stamp known)
+/* Each force is an hour later than the one before at least, also within an hour and where clocks are behind. */
+static bool is_plausible(struct cluster_stamp at, const struct words_known *known)
 {
-	return at.generation <= known.generation + WORDS_AHEAD_FORCED && at.position <= known.position + WORDS_AHEAD;
+	uint64_t hour = core_forced_hour(known->wall), before = known->at.generation >> CORE_FORCED_ID_BITS;
+	uint64_t latest = (hour > before ? hour : before) + WORDS_AHEAD_FORCED;
+
+	return at.generation >> CORE_FORCED_ID_BITS <= latest && at.position <= known->at.position + WORDS_AHEAD;
 }
 
 static const struct word *find(const struct words *w, uint32_t id)
@@ -95,8 +101,15 @@ static const struct word *find(const struct words *w, uint32_t id)
 	return NULL;
 }
 
+bool words_insists(const struct words *w, uint32_t id, int64_t now)
+{
+	const struct word *said = find(w, id);
+
+	return said != NULL && now - said->at_ms < WORDS_FRESH_MS && now - said->since_ms >= WORDS_ALONE_MS;
+}
+
 enum words_verdict words_judge(const struct words *w, const struct members *own, uint32_t self, uint32_t id,
-			       struct cluster_stamp known, int64_t now)
+			       const struct words_known *known, int64_t now)
 {
 	const struct word *said = find(w, id);
 	size_t same = 0, against = 0;
@@ -114,7 +127,7 @@ enum words_verdict words_judge(const struct words *w, const struct members *own,
 	}
 	if (same >= needed(own, self))
 		return WORDS_ENOUGH;
-	bool alone = same > 0 && against == 0 && now - said->since_ms >= WORDS_ALONE_MS;
+	bool alone = against == 0 && words_insists(w, id, now);
 	return alone && is_plausible(said->at, known) ? WORDS_ONE : WORDS_NOT_YET;
 }
 

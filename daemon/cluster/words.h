@@ -10,10 +10,10 @@
 #include "cluster/members/members.h"
 
 enum {
-	WORDS_FRESH_MS = 5000,   /* what was said counts for so long */
-	WORDS_ALONE_MS = 30000,  /* one node has said the same, and no other of them anything against it */
-	WORDS_AHEAD = 1 << 20,   /* positions that are plausible on the word of one node; generations: */
-	WORDS_AHEAD_FORCED = 100 /* of the log */
+	WORDS_FRESH_MS = 5000,  /* what was said counts for so long */
+	WORDS_ALONE_MS = 30000, /* one node has said the same, and no other of them anything against it */
+	WORDS_AHEAD = 1 << 20,  /* positions that are plausible on the word of one node; of its generation: */
+	WORDS_AHEAD_FORCED = 24 /* hours after now, or after what is known where that is later */
 };
 
 /* How new a table is. A quorum that was forced begins a generation of the log, whose positions are below those of what
@@ -40,6 +40,8 @@ struct words {
 void words_table(struct words *w, uint32_t id, struct cluster_stamp at, struct str document, bool quorate, int64_t now);
 /* A node has told whether this one was removed. */
 void words_removed(struct words *w, uint32_t id, bool removed, int64_t now);
+/* It has told the same table for WORDS_ALONE_MS without a pause. */
+bool words_insists(const struct words *w, uint32_t id, int64_t now);
 
 /* Who judges is `own`, this node's table; `self` is this node. A majority of the other voters is enough, and one node
  * where this one is no full member by its own table (it joins, or leaves). */
@@ -49,9 +51,15 @@ enum words_verdict {
 		    * plausible: enough for the way to the others, not for giving up being a member */
 	WORDS_ENOUGH
 };
-/* Of the table that `id` told last. `known`: the newest there is here. */
+/* What is known here of the log, and of the time: a table that says to be newer than any log will soon be would never
+ * give way to the log's. */
+struct words_known {
+	struct cluster_stamp at; /* the newest table */
+	double wall;             /* seconds since 1970, as the clock says */
+};
+/* Of the table that `id` told last. */
 enum words_verdict words_judge(const struct words *w, const struct members *own, uint32_t self, uint32_t id,
-			       struct cluster_stamp known, int64_t now);
+			       const struct words_known *known, int64_t now);
 /* Enough say that this node was removed; and how many do. */
 bool words_is_removed(const struct words *w, const struct members *own, uint32_t self, int64_t now);
 size_t words_count_removed(const struct words *w, const struct members *own, uint32_t self, int64_t now);

@@ -122,6 +122,10 @@ class World:
             return Seen(all(s.get("may_hold") and s["state"] == "backup" for s in said), (vips, self.tell()))
         until(look, SECONDS, f"{names} could have them")
 
+    def words(self):
+        """{VIP: where it was moved by hand, or null}."""
+        return {name: v["moved_to"] for name, v in self.node("n1").call("GET", "/api/v1/vips")[2]["vips"].items()}
+
     def bound(self, vip, heir):
         """Seconds for a planned move to this node: its skew (RFC 5798, section 6.1) by what it says, and the slack."""
         said = self.node(heir).call("GET", "/api/v1/vips")[2]["vips"][vip]
@@ -238,6 +242,12 @@ def test_nothing_is_cut_by_any_planned_move(world):
     world.await_owner("n1")
     world.await_messages(20)
     world.judge("rebalance", began, "n1", ("n3", "n1"))
+    # Where all is in place, the words of moves by hand end.
+    world.cli("n3", "vip", "rebalance")
+    until(lambda: Seen(not any((w := world.words()).values()), w), SECONDS, "no move by hand is left")
+    # Nor is its owner cut off by mistake.
+    code, _, problem = world.node("n3").call("DELETE", "/api/v1/cluster/members/n1")
+    assert code == 409 and "VIP" in problem["detail"] and "drain n1" in problem["detail"], (code, problem)
     # The daemon is stopped, and started again by its supervisor.
     world.await_candidates("n2", "n3")
     began = now()

@@ -314,6 +314,8 @@ def power_lost(bench, row):
     for node in bench.others(owner):
         row.duration(f"{node.name} has a new view", lambda n=node: views(n, len(rest)), view, since=row.began)
     bench.await_written(heir, 81)
+    row.duration("its silence is told", lambda: Seen((why := bench.vip(heir)["nodes"][owner.name]["why"]) == "it is not heard any more", why),
+                 since=row.began)
 
 
 # ---- 9, 11: networks ----

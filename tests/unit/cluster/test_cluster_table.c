@@ -22,13 +22,17 @@ enum { SELF = 1, OPEN_MS = 5000 };
 static char dir[64];
 static struct cluster_node n;
 
-static bool unkept_told;
+static bool warns_table, warns_members, warns_keep;
 
 static void warn(const char *key, const char *text, void *arg)
 {
 	UNUSED(arg);
-	if (strcmp(key, "cluster_keep") == 0)
-		unkept_told = text != NULL;
+	if (strcmp(key, "cluster_table") == 0)
+		warns_table = text != NULL;
+	else if (strcmp(key, "members") == 0)
+		warns_members = text != NULL;
+	else if (strcmp(key, "cluster_keep") == 0)
+		warns_keep = text != NULL;
 }
 
 static int setup(void **state)
@@ -152,6 +156,41 @@ static void a_bare_table_alone_keeps_the_addresses_that_are_known(void **state)
 	assert_int_not_equal(n.table->list[0].listen.sa.sa_family, 0);
 }
 
+static void what_cannot_be_read_is_replaced_by_the_table_that_comes_next(void **state)
+{
+	struct sbuf twice = head(2, 2), once = head(2, 2);
+
+	UNUSED(state);
+	sbuf_add(&twice, once.p, once.n);
+	sbuf_fini(&once);
+	apply(0, 40, document(2, 40));
+	apply(1, 41, twice);
+	assert_true(warns_members);
+	/* A proposal names the position of the newest. */
+	assert_true(n.position == 41 && n.generation == 1);
+	assert_true(n.table->bare && n.table->list[0].votes == 0 && n.table->list[1].votes == 1);
+	assert_int_equal(n.table->next_id, 40);
+	apply(1, 42, document(2, 42));
+	assert_false(warns_members);
+	assert_int_equal(n.position, 42);
+}
+
+static void a_table_of_a_newer_format_is_not_replaced(void **state)
+{
+	struct sbuf newer = document(2, 41);
+	char *needs = memmem(newer.p, newer.n, "\"needs\":1", 9);
+
+	UNUSED(state);
+	assert_non_null(needs);
+	needs[8] = '9';
+	apply(0, 40, document(2, 40));
+	apply(0, 41, newer);
+	assert_true(warns_members);
+	assert_int_equal(n.position, 40);
+	assert_int_equal(n.table->next_id, 40);
+	apply(0, 42, document(2, 42));
+}
+
 static void a_void_table_by_a_call_is_not_taken(void **state)
 {
 	UNUSED(state);
@@ -207,7 +246,7 @@ static void what_could_not_be_kept_is_tried_again_and_not_at_once(void **state)
 	apply(0, 10, document(2, 10));
 	cluster_keep(&n);
 	assert_true(n.unkept);
-	assert_true(unkept_told);
+	assert_true(warns_keep);
 	assert_int_equal(rmdir(beside), 0);
 	free(beside);
 	cluster_keep(&n);
@@ -215,7 +254,7 @@ static void what_could_not_be_kept_is_tried_again_and_not_at_once(void **state)
 	n.keep_again_ms = clock_mono_ms();
 	start_again();
 	assert_false(n.unkept);
-	assert_false(unkept_told);
+	assert_false(warns_keep);
 	assert_int_equal(cluster_table(&n)->next_id, 10);
 }
 
@@ -264,14 +303,17 @@ static void in_sync_the_logs_table_is_believed(void **state)
 
 /* ---- what others say ---- */
 
-static void tell(uint32_t id, uint64_t position, struct sbuf stolen)
+static void tell_at(uint32_t id, struct cluster_stamp at, struct sbuf stolen)
 {
-	struct cluster_word w = {
-		.id = id, .at = { .position = position }, .document = { stolen.p, stolen.n }, .quorate = true
-	};
+	struct cluster_word w = { .id = id, .at = at, .document = { stolen.p, stolen.n }, .quorate = true };
 
 	cluster_told(&n, &w);
 	sbuf_fini(&stolen);
+}
+
+static void tell(uint32_t id, uint64_t position, struct sbuf stolen)
+{
+	tell_at(id, (struct cluster_stamp) { .position = position }, stolen);
 }
 
 /* A member of three, number 1 with the instance of the fixture, whose log is at 40. */
@@ -318,12 +360,12 @@ static void one_of_two_others_neither_removes_this_node_nor_names_its_members(vo
 }
 
 /* Its table is that of fixture_table(), but for what says that this node goes. */
-static void insist(uint32_t id, uint64_t position, bool leaving)
+static void insist_at(uint32_t id, struct cluster_stamp at, bool leaving)
 {
 	struct members *t = fixture_table(3, 1);
 	struct sbuf out = { 0 };
 
-	t->next_id = (uint32_t)position;
+	t->next_id = (uint32_t)at.position;
 	if (leaving) {
 		t->list[0].state = MEMBERS_LEAVING;
 		t->list[0].votes = 0;
@@ -339,11 +381,16 @@ static void insist(uint32_t id, uint64_t position, bool leaving)
 	for (unsigned i = 0; i < 2; i++) {
 		struct sbuf copy = { 0 };
 		sbuf_add(&copy, out.p, out.n);
-		tell(id, position, copy);
+		tell_at(id, at, copy);
 		for (size_t k = 0; k < MEMBERS_MAX; k++)
 			n.words.list[k].since_ms -= WORDS_ALONE_MS;
 	}
 	sbuf_fini(&out);
+}
+
+static void insist(uint32_t id, uint64_t position, bool leaving)
+{
+	insist_at(id, (struct cluster_stamp) { .position = position }, leaving);
 }
 
 static void one_alone_names_the_way_but_does_not_let_this_node_go(void **state)
@@ -363,6 +410,39 @@ static void one_alone_names_the_way_but_does_not_let_this_node_go(void **state)
 	cluster_told_removed(&n, 2, true);
 	assert_false(n.purging);
 	assert_true(cluster_said_removed(&n));
+	without_store();
+}
+
+static void one_alone_is_believed_of_a_quorum_that_was_forced(void **state)
+{
+	uint64_t hour = core_forced_hour(clock_wall());
+
+	UNUSED(state);
+	with_store();
+	assert_true(hour > 0);
+	insist_at(2, (struct cluster_stamp) { hour << CORE_FORCED_ID_BITS | 2, 45 }, false);
+	assert_int_equal(cluster_table(&n)->next_id, 45);
+	assert_true(n.heard_alone);
+	assert_false(warns_table);
+	without_store();
+}
+
+static void what_is_told_and_not_believed_is_warned_of(void **state)
+{
+	const uint64_t far = 40 + WORDS_AHEAD + 1;
+
+	UNUSED(state);
+	with_store();
+	tell(2, far, document(3, 50));
+	assert_false(warns_table);
+	insist(2, far, false);
+	assert_int_equal(cluster_table(&n)->next_id, 40);
+	assert_true(warns_table);
+	cluster_doubt_over(&n);
+	assert_true(warns_table);
+	n.doubted_ms -= CLUSTER_DOUBTED_MS;
+	cluster_doubt_over(&n);
+	assert_false(warns_table);
 	without_store();
 }
 
@@ -435,6 +515,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_newer_of_two_is_believed, setup, teardown),
 		cmocka_unit_test_setup_teardown(after_a_forced_quorum_the_void_table_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_bare_table_alone_keeps_the_addresses_that_are_known, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_cannot_be_read_is_replaced_by_the_table_that_comes_next, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_table_of_a_newer_format_is_not_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_by_a_call_is_not_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_gives_way_to_one_by_a_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_kept_is_the_newest_while_older_ones_are_told, setup, teardown),
@@ -446,6 +529,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_majority_says_takes_the_place_of_what_one_alone_said, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(one_alone_names_the_way_but_does_not_let_this_node_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_alone_is_believed_of_a_quorum_that_was_forced, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_told_and_not_believed_is_warned_of, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_change_has_the_age_since_it_was_seen_here, setup, teardown),
 	};
 

@@ -8,11 +8,14 @@
 #include <cmocka.h>
 
 #include "daemon/cluster/words.h"
+#include "tests/unit/store/core_fixture.h"
 #include "tests/unit/store/members_fixture.h"
 
-enum { SELF = 3, NOW = 1000000 };
+enum { SELF = 3, NOW = 1000000, HOUR = 3600 };
 
-static const struct cluster_stamp known = { 0, 40 }, next = { 0, 50 };
+static const double WALL = 1.8e9; /* seconds since 1970 */
+static const struct words_known known = { .at = { 0, 40 }, .wall = 1.8e9 };
+static const struct cluster_stamp next = { 0, 50 };
 
 static void tell(struct words *w, uint32_t id, struct cluster_stamp at, const char *text, int64_t now)
 {
@@ -21,7 +24,7 @@ static void tell(struct words *w, uint32_t id, struct cluster_stamp at, const ch
 
 static enum words_verdict judge(const struct words *w, const struct members *own, uint32_t id, int64_t now)
 {
-	return words_judge(w, own, SELF, id, known, now);
+	return words_judge(w, own, SELF, id, &known, now);
 }
 
 static void a_majority_of_the_others_must_say_that_it_was_removed(void **state)
@@ -55,7 +58,7 @@ static void of_two_the_other_one_is_enough(void **state)
 	words_removed(&w, 1, true, NOW);
 	assert_true(words_is_removed(&w, two, 2, NOW));
 	tell(&w, 1, next, "table", NOW);
-	assert_int_equal(words_judge(&w, two, 2, 1, known, NOW), WORDS_ENOUGH);
+	assert_int_equal(words_judge(&w, two, 2, 1, &known, NOW), WORDS_ENOUGH);
 	members_free(two);
 }
 
@@ -115,9 +118,9 @@ static void one_that_is_heard_alone_is_believed_after_a_while(void **state)
 	tell(&w, 2, next, "table", NOW + WORDS_ALONE_MS);
 	assert_int_equal(judge(&w, own, 2, NOW + WORDS_ALONE_MS), WORDS_ONE);
 	/* One that has no quorum may not know yet; one that has says the contrary. */
-	words_table(&w, 1, known, STR("old"), false, NOW + WORDS_ALONE_MS);
+	words_table(&w, 1, known.at, STR("old"), false, NOW + WORDS_ALONE_MS);
 	assert_int_equal(judge(&w, own, 2, NOW + WORDS_ALONE_MS), WORDS_ONE);
-	words_table(&w, 1, known, STR("old"), true, NOW + WORDS_ALONE_MS);
+	words_table(&w, 1, known.at, STR("old"), true, NOW + WORDS_ALONE_MS);
 	assert_int_equal(judge(&w, own, 2, NOW + WORDS_ALONE_MS), WORDS_NOT_YET);
 	members_free(own);
 }
@@ -138,10 +141,26 @@ static void a_pause_or_another_table_begins_anew(void **state)
 	members_free(own);
 }
 
+/* As a node that is left of three makes it, whose clock says this. */
+static uint64_t forced_generation(double wall)
+{
+	static struct fix f;
+
+	fix_init(&f, 3, 0);
+	FIX_VIEW(&f, 1, 2);
+	fix_run(&f);
+	assert_int_equal(core_force_quorum(f.nodes[1].core, wall), 0);
+	fix_run(&f);
+	uint64_t epoch = core_epoch(f.nodes[1].core);
+	fix_fini(&f);
+	return epoch >> 32;
+}
+
 static void what_is_far_ahead_needs_a_majority(void **state)
 {
-	const struct cluster_stamp far[] = { { 0, known.position + WORDS_AHEAD + 1 },
-					     { WORDS_AHEAD_FORCED + 1, 50 },
+	const struct cluster_stamp far[] = { { 0, known.at.position + WORDS_AHEAD + 1 },
+					     { forced_generation(WALL + (WORDS_AHEAD_FORCED + 1) * HOUR), 50 },
+					     { UINT32_MAX, 50 },
 					     { 0, INT64_MAX } };
 	struct members *own = fixture_table(3, 1);
 
@@ -154,6 +173,34 @@ static void what_is_far_ahead_needs_a_majority(void **state)
 		assert_int_equal(judge(&w, own, 2, NOW + WORDS_ALONE_MS), WORDS_ENOUGH);
 	}
 	members_free(own);
+}
+
+static enum words_verdict judge_forced(uint64_t generation, const struct words_known *k)
+{
+	struct members *own = fixture_table(3, 1);
+	struct words w = { 0 };
+
+	insist(&w, 2, (struct cluster_stamp) { generation, 50 }, WORDS_ALONE_MS);
+	enum words_verdict v = words_judge(&w, own, SELF, 2, k, NOW + WORDS_ALONE_MS);
+	members_free(own);
+	return v;
+}
+
+static void a_forced_generation_is_measured_by_the_hour(void **state)
+{
+	uint64_t now = forced_generation(WALL), ahead = forced_generation(WALL + WORDS_AHEAD_FORCED * HOUR);
+	struct words_known forced_before = { .at = { forced_generation(WALL - 1000 * HOUR), 40 }, .wall = WALL },
+			   no_clock = { .at = { 0, 40 }, .wall = 0 }, neither = { .at = { now, 40 }, .wall = 0 };
+
+	UNUSED(state);
+	assert_int_equal(judge_forced(now, &known), WORDS_ONE);
+	assert_int_equal(judge_forced(now, &forced_before), WORDS_ONE);
+	assert_int_equal(judge_forced(ahead, &known), WORDS_ONE);
+	/* Where the clock was not set, of who was forced or of who judges. */
+	assert_int_equal(judge_forced(forced_generation(0), &known), WORDS_ONE);
+	assert_int_equal(judge_forced(forced_generation(0), &no_clock), WORDS_ONE);
+	assert_int_equal(judge_forced(ahead, &neither), WORDS_ONE);
+	assert_int_equal(judge_forced(now, &no_clock), WORDS_NOT_YET);
 }
 
 static void more_nodes_than_there_is_place_for_are_heard(void **state)
@@ -182,6 +229,7 @@ int main(void)
 		cmocka_unit_test(one_that_is_heard_alone_is_believed_after_a_while),
 		cmocka_unit_test(a_pause_or_another_table_begins_anew),
 		cmocka_unit_test(what_is_far_ahead_needs_a_majority),
+		cmocka_unit_test(a_forced_generation_is_measured_by_the_hour),
 		cmocka_unit_test(more_nodes_than_there_is_place_for_are_heard),
 	};
 

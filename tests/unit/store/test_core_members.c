@@ -180,6 +180,30 @@ static void a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost(void 
 	assert_int_equal(f.nodes[1].n_lost, 0);
 }
 
+static void a_quorum_that_is_asked_for_twice_is_forced_once(void **state)
+{
+	const struct fix_node *n = &f.nodes[1];
+	struct sbuf alone = { 0 };
+	struct voters v;
+
+	UNUSED(state);
+	fix_init(&f, 2, 1);
+	FIX_VIEW(&f, 2, 2);
+	fix_run(&f);
+	assert_int_equal(core_force_quorum(n->core, WALL), 0);
+	/* Its START is not back. */
+	assert_int_equal(state_of(2), CORE_MINORITY);
+	assert_int_equal(core_force_quorum(n->core, WALL), 0);
+	fix_run(&f);
+	assert_int_equal(state_of(2), CORE_ACTIVE);
+	assert_int_equal(core_epoch(n->core) >> 32 >> CORE_FORCED_ID_BITS, core_forced_hour(WALL));
+	const struct entry *e = &n->disk[n->n_disk - 1].entry;
+	assert_true(e->kind == ENTRY_MEMBERSHIP && voters_decode(e->document, &v) && v.forced);
+	voters_encode(&v, &alone);
+	assert_int_equal(e->document.n, alone.n);
+	sbuf_fini(&alone);
+}
+
 /* Nodes 1 and 2 are forced at these times, not hearing of each other, and meet. The first has the longer log, and an
  * entry of the same position and number of nodes in its table as the second. */
 static void force_two(double wall_1, double wall_2)
@@ -387,6 +411,7 @@ int main(void)
 		T(the_tie_breaker_moves_only_when_both_have_written),
 		T(quorum_is_forced_where_the_newest_log_is),
 		T(a_forced_quorum_goes_on_and_the_other_side_learns_what_it_lost),
+		T(a_quorum_that_is_asked_for_twice_is_forced_once),
 		T(of_two_forced_quorums_that_meet_the_later_goes_on_and_the_other_joins_it),
 		T(a_quorum_is_forced_above_every_generation_heard_of_whatever_the_clock_says),
 		T(a_damaged_store_does_not_vote_until_it_has_the_log),
