@@ -13,6 +13,11 @@
 
 enum { AGAIN_MS = 50 };
 
+/* A view that changes has none for a second; where the others are away the manual says what to do. */
+#define NOTHING_CHANGED                                                                                                \
+	"nothing was changed: try again; where `postroad cluster status` goes on saying so, bring the other nodes "    \
+	"back, or drain on this one alone (--local)"
+
 struct write {
 	struct api *api;   /* NULL: it has ended */
 	struct call *call; /* NULL: nobody waits for the answer */
@@ -111,7 +116,7 @@ void write_answer(struct call *c, const struct store_result *r, const char *oper
 		if (r->error != 0)
 			answer_disk(c, r->error);
 		else
-			call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
+			call_problem(c, PROBLEM_NO_QUORUM, NULL, NOTHING_CHANGED);
 		break;
 	case CORE_REFUSED:
 		call_problem(c, PROBLEM_CONFLICT, NULL, "another change is under way");
@@ -202,7 +207,7 @@ void write_refuse(struct call *c, int err)
 	if (err == -ENOTCONN && disk != 0)
 		answer_disk(c, disk);
 	else if (err == -ENOTCONN)
-		call_problem(c, PROBLEM_NO_QUORUM, NULL, "nothing was changed");
+		call_problem(c, PROBLEM_NO_QUORUM, NULL, NOTHING_CHANGED);
 	else if (err == -EBUSY)
 		call_problem(c, PROBLEM_BUSY, NULL, "too many writes are under way");
 	else if (err == -EFBIG)
