@@ -261,7 +261,8 @@ bool cluster_end(struct cluster_node *n)
 	free(why);
 	cluster_forget_tables(n);
 	n->unlistened = false;
-	static const char *const keys[] = { "cluster_removed", "cluster_table", "cluster_listen", "members" };
+	static const char *const keys[] = { "cluster_removed", "cluster_table", "cluster_listen", "cluster_keep",
+					    "members" };
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
 		cluster_warn_over(n, keys[i]);
 	own_certificate_forget(n);
@@ -326,6 +327,7 @@ static void start_as_member(struct cluster_node *n)
 	const struct entry *e = store_last(n->env.store, ENTRY_MEMBERSHIP);
 
 	cluster_recall(n);
+	lost_recall(n);
 	if (e != NULL)
 		cluster_node_applied(n, e);
 	/* Nobody else knows of that cluster: what is left is a node alone. */
@@ -411,6 +413,7 @@ void cluster_node_stop(struct cluster_node *n)
 	CHECK_OBJ(n, CLUSTER_NODE_MAGIC);
 	n->stopped = true;
 	timer_stop(&n->tick);
+	n->keep_again_ms = n->lost_again_ms = 0; /* there is no later */
 	cluster_keep(n);
 	lost_keep(n);
 	forming_stop(n);

@@ -95,20 +95,23 @@ struct cluster_node {
 	uint32_t changes;    /* the node that the change in that table is of, and since when this process knows */
 	int64_t changes_since_ms;
 	uint64_t alone_from;   /* the first entry since nobody else was in the view, 0 = none */
+	uint64_t alone_kept;   /* as it is on disk */
 	struct members *heard; /* newer, by a call; NULL = none */
 	struct cluster_stamp heard_at;
-	bool heard_alone; /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
-	bool unkept;      /* the newest is not on disk yet */
+	bool heard_alone;      /* of one node, where more could have said it (WORDS_ONE): not kept, and not judged by */
+	bool unkept;           /* the newest is not on disk yet */
+	int64_t keep_again_ms; /* it could not be kept: not before; 0 = it could */
 
 	struct cluster_files files;
 	struct cluster_tags tags;
 	bool ha_busy, proposing, purging;
 	bool quorate; /* at the last look */
 	struct recent_views views;
-	bool lost_unkept; /* what was lost may not be on disk yet */
-	bool start_told;  /* what was found at the start */
-	bool lacks_table; /* as was told */
-	bool unlistened;  /* an address for calls could not be had; tried again at … */
+	bool lost_unkept;      /* what was lost may not be on disk yet */
+	int64_t lost_again_ms; /* as keep_again_ms */
+	bool start_told;       /* what was found at the start */
+	bool lacks_table;      /* as was told */
+	bool unlistened;       /* an address for calls could not be had; tried again at … */
 	int64_t listen_ms;
 	char *cannot;     /* why this node cannot take part in its cluster; NULL = it can */
 	bool asked;       /* a peer has answered since the start */
@@ -152,7 +155,8 @@ bool cluster_said_removed(const struct cluster_node *n);
 void cluster_forget_tables(struct cluster_node *n);
 /* The table last kept on disk, where the log's is not newer: before the log's is told. */
 void cluster_recall(struct cluster_node *n);
-/* Puts the newest table on disk, where it is not. Blocks for two syncs. */
+/* Puts the newest table on disk, where it is not. Blocks for two syncs. Where that fails it is a warning, and tried
+ * again after CLUSTER_AGAIN_MS. */
 void cluster_keep(struct cluster_node *n);
 /* In sync with a quorum, the log's table is the newest there is: a heard one that says to be newer was made void. */
 void cluster_settle(struct cluster_node *n);
@@ -245,18 +249,23 @@ bool cluster_ha_verb(struct cluster_node *n, enum ha_corosync_verb verb, uint64_
 
 /* ---- lost.c: what this node had written and the cluster's log lacks ---- */
 
-/* An entry is in force: whether anybody else can have it is noted. */
+/* An entry is in force: whether anybody else can have it is noted, also for the next start. Blocks for two syncs for
+ * the first entry that nobody else can have. */
 void lost_note(struct cluster_node *n, const struct entry *e);
-/* This node is about to forget the log of a cluster that others go on with: what nobody else was there to see since the
- * start is kept as lost, configurations first, as far as the store has it. Once for each entry. Blocks for two syncs.
+/* This node is about to forget the log of a cluster that others go on with: what nobody else was there to see is
+ * kept as lost, configurations first, as far as the store has it. Once for each entry. Blocks for two syncs.
  */
 void lost_alone(struct cluster_node *n);
 /* Tells of it, or that there is nothing. */
 void lost_look(struct cluster_node *n);
-/* What came since the last call is on disk when this returns: blocks for two syncs. */
+/* What came since the last call is put on disk, where it is not: blocks for two syncs, or four. Where that fails it is
+ * tried again after CLUSTER_AGAIN_MS. */
 void lost_keep(struct cluster_node *n);
-/* The oldest, without their documents; *ret_all: how many there are. The caller frees. */
-json_t *lost_entries(const struct cluster_node *n, size_t *ret_all);
+/* Since when this node had written alone, as it was kept: at a start, before anything is applied. */
+void lost_recall(struct cluster_node *n);
+/* The oldest, without their documents; *ret_all: how many there are in what was read of the file. *ret_whole: that was
+ * all of it. The caller frees. */
+json_t *lost_entries(const struct cluster_node *n, size_t *ret_all, bool *ret_whole);
 void lost_list(struct cluster_node *n, struct cluster_call *q);
 void lost_forget(struct cluster_node *n, struct cluster_call *q);
 

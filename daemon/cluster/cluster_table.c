@@ -53,12 +53,18 @@ void cluster_keep(struct cluster_node *n)
 	struct cluster_stamp at = t == n->table ? log_stamp(n) : n->heard_at;
 	struct sbuf document = { 0 };
 
-	if (!n->unkept || t == NULL || (t == n->heard && n->heard_alone))
+	if (!n->unkept || t == NULL || (t == n->heard && n->heard_alone) || clock_mono_ms() < n->keep_again_ms)
 		return;
-	n->unkept = false;
 	members_encode(t, &document);
-	(void)!cluster_remember(n, at, cluster_str(&document));
+	int err = cluster_remember(n, at, cluster_str(&document));
 	sbuf_fini(&document);
+	n->unkept = err != 0;
+	if (err != 0)
+		cluster_warn(n, "cluster_keep", "the table of nodes cannot be kept for the next start: %s",
+			     strerror(-err));
+	else if (n->keep_again_ms != 0)
+		cluster_warn_over(n, "cluster_keep");
+	n->keep_again_ms = err == 0 ? 0 : clock_mono_ms() + CLUSTER_AGAIN_MS;
 }
 
 void cluster_recall(struct cluster_node *n)
@@ -282,6 +288,7 @@ void cluster_forget_tables(struct cluster_node *n)
 	n->position = n->generation = n->alone_from = 0;
 	n->heard_at = (struct cluster_stamp) { 0 };
 	n->heard_alone = n->unkept = false;
+	n->keep_again_ms = 0;
 	n->words = (struct words) { 0 };
 	n->doubted_ms = 0;
 	n->files = (struct cluster_files) { 0 };

@@ -9,18 +9,24 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "cluster/core/le.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/watchdog.h"
 #include "daemon/cluster/cluster_private.h"
 
 #define LOST_FILE "lost.jsonl" /* an object in each line, oldest first */
+#define ALONE_FILE "alone"     /* in state_dir/trust: cluster_node.alone_from, 8 bytes; not there = 0 */
 
 enum {
 	LOST_MAX = 64 << 20 /* bytes of the file; more is only counted by the log */,
+	LOST_READ_MAX = 4 << 20 /* bytes of it that are read to list them: the loop beats for postroad-ha meanwhile */,
 	LOST_SHOWN = 1000,
-	LOST_LINE_MAX = 64 << 10 /* bytes of a line that are read to list it */
+	LOST_LINE_MAX = 64 << 10 /* bytes of a line that are read to list it */,
+	ALONE_LEN = 8
 };
 
 static const char *const kind_names[] = {
@@ -84,23 +90,71 @@ static int sync_path(const char *path, int flags)
 	return err;
 }
 
-void lost_keep(struct cluster_node *n)
+static int sync_lost(const struct cluster_node *n)
 {
 	char *path = path_of(n);
 
-	if (!n->lost_unkept) {
-		free(path);
-		return;
-	}
-	n->lost_unkept = false;
 	watchdog_wait();
 	int err = sync_path(path, 0);
 	if (err == 0)
 		err = sync_path(n->env.config->state_dir, O_DIRECTORY);
 	watchdog_waited();
-	if (err != 0 && err != -ENOENT)
+	if (err == -ENOENT) /* forgotten since */
+		err = 0;
+	if (err != 0)
 		log_msg(LOG_LEVEL_ERROR, "lost", "%s may not be on disk: %s", path, strerror(-err));
 	free(path);
+	return err;
+}
+
+static int remove_alone(const struct cluster_node *n)
+{
+	char *path = xasprintf("%s/%s", n->trust.dir, ALONE_FILE);
+	/* Not synced: should it come back, an entry is listed that others have, and none is left out. */
+	int err = unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+
+	free(path);
+	return err;
+}
+
+static int keep_alone(struct cluster_node *n)
+{
+	uint8_t bytes[ALONE_LEN];
+
+	if (n->alone_kept == n->alone_from)
+		return 0;
+	le_put(bytes, n->alone_from, sizeof(bytes));
+	int err = n->alone_from == 0 ? remove_alone(n)
+				     : trust_files_write(&n->trust, ALONE_FILE,
+							 (struct str) { (const char *)bytes, sizeof(bytes) });
+	if (err == 0)
+		n->alone_kept = n->alone_from;
+	else
+		log_msg(LOG_LEVEL_WARNING, "lost", "what is written alone cannot be marked: %s", strerror(-err));
+	return err;
+}
+
+void lost_keep(struct cluster_node *n)
+{
+	int64_t now = clock_mono_ms();
+
+	if ((!n->lost_unkept && n->alone_kept == n->alone_from) || now < n->lost_again_ms)
+		return;
+	int err = n->lost_unkept ? sync_lost(n) : 0;
+	n->lost_unkept = err != 0;
+	/* Behind it: the mark goes when what it is of is on disk. */
+	if (err == 0)
+		err = keep_alone(n);
+	n->lost_again_ms = err == 0 ? 0 : now + CLUSTER_AGAIN_MS;
+}
+
+void lost_recall(struct cluster_node *n)
+{
+	struct sbuf bytes = { 0 };
+
+	if (trust_files_read(&n->trust, ALONE_FILE, ALONE_LEN, &bytes) == 0 && bytes.n == ALONE_LEN)
+		n->alone_from = n->alone_kept = le_get((const uint8_t *)bytes.p, ALONE_LEN);
+	sbuf_fini(&bytes);
 }
 
 void cluster_node_lost(struct cluster_node *n, const struct entry *e, bool in_force)
@@ -140,10 +194,14 @@ void lost_note(struct cluster_node *n, const struct entry *e)
 
 	if (n->corosync == NULL)
 		return;
-	if (store_members(n->env.store, ids) > 1)
-		n->alone_from = 0;
-	else if (n->alone_from == 0)
+	if (store_members(n->env.store, ids) > 1) {
+		n->alone_from = 0; /* kept with the next tick */
+	} else if (n->alone_from == 0) {
 		n->alone_from = e->position;
+		/* At once, as its writer is answered next; not for the entries that follow. */
+		if (keep_alone(n) != 0)
+			n->lost_again_ms = clock_mono_ms() + CLUSTER_AGAIN_MS;
+	}
 }
 
 struct alone {
@@ -183,6 +241,7 @@ void lost_alone(struct cluster_node *n)
 	count += give_up(n, store_last(n->env.store, ENTRY_RUNTIME), a.from);
 	count += give_up(n, store_last(n->env.store, ENTRY_MEMBERSHIP), a.from);
 	n->alone_from = 0;
+	n->lost_again_ms = 0; /* the log is forgotten next */
 	if (count > 0)
 		lost_keep(n);
 }
@@ -213,24 +272,42 @@ static json_t *line_json(const char *line, size_t len)
 	return json_object(); /* not a line of ours */
 }
 
-json_t *lost_entries(const struct cluster_node *n, size_t *ret_all)
+/* At once: growing would leave copies of secrets behind. */
+static bool read_first(const struct cluster_node *n, struct sbuf *out)
 {
-	char *path = path_of(n), *line = NULL;
-	json_t *list = json_array();
-	FILE *f = fopen(path, "re");
-	size_t cap = 0;
-	ssize_t len;
+	char *path = path_of(n);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st = { 0 };
+	ssize_t len = -1;
 
 	free(path);
+	if (fd < 0)
+		return true;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		size_t n_read = st.st_size < LOST_READ_MAX ? (size_t)st.st_size : LOST_READ_MAX;
+		sbuf_reserve(out, n_read);
+		len = read(fd, out->p, n_read);
+	}
+	if (len > 0)
+		out->n = (size_t)len;
+	close(fd);
+	return len == st.st_size;
+}
+
+json_t *lost_entries(const struct cluster_node *n, size_t *ret_all, bool *ret_whole)
+{
+	json_t *list = json_array();
+	struct sbuf bytes = { 0 };
+
 	*ret_all = 0;
-	while (f != NULL && (len = getline(&line, &cap, f)) > 0)
+	*ret_whole = read_first(n, &bytes);
+	for (size_t at = 0, len; at < bytes.n; at += len + 1) {
+		const char *line = bytes.p + at, *end = memchr(line, '\n', bytes.n - at);
+		len = end != NULL ? (size_t)(end - line) : bytes.n - at;
 		if ((*ret_all)++ < LOST_SHOWN)
-			json_array_append_new(list, line_json(line, (size_t)len));
-	if (cap > 0)
-		OPENSSL_cleanse(line, cap);
-	free(line);
-	if (f != NULL)
-		fclose(f);
+			json_array_append_new(list, line_json(line, len));
+	}
+	trust_wipe(&bytes);
 	return list;
 }
 
@@ -252,10 +329,12 @@ void lost_list(struct cluster_node *n, struct cluster_call *q)
 {
 	char *path = path_of(n);
 	size_t all;
-	json_t *entries = lost_entries(n, &all);
+	bool whole;
+	json_t *entries = lost_entries(n, &all, &whole);
 
 	cluster_call_answer(q, 200,
-			    json_pack("{s:s, s:I, s:o}", "file", path, "count", (json_int_t)all, "entries", entries));
+			    json_pack("{s:s, s:I, s:b, s:o}", "file", path, "count", (json_int_t)all, "whole", whole,
+				      "entries", entries));
 	free(path);
 }
 

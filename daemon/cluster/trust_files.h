@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The files of a member: who may believe whom, below state_dir/trust (0700, files 0600), and the newest table of nodes
- * this node was told of, for a start without the others.
+ * this node was told of, for a start without the others; and since when it has written alone.
  *
- *	ca.pem, ca.key, node.pem, node.key, node.next.pem, node.next.key, table, corosync-HASH.key
+ *	ca.pem, ca.key, node.pem, node.key, node.next.pem, node.next.key, table, alone, corosync-HASH.key
  */
 #ifndef POSTROAD_DAEMON_CLUSTER_TRUST_FILES_H
 #define POSTROAD_DAEMON_CLUSTER_TRUST_FILES_H

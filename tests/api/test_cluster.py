@@ -81,7 +81,7 @@ def test_what_is_not_in_the_clusters_log_is_told_without_its_content_until_it_is
     kept.write_text(json.dumps({"position": 7, "kind": "configuration", "comment": "c", "document": {"secret": "hush"}}) + "\nnot ours\n")
     idle_node.start()
     lost = idle_node.get("/api/v1/cluster/lost").json
-    assert lost["count"] == 2 and lost["entries"][0] == {"position": 7, "kind": "configuration", "comment": "c"}
+    assert lost["count"] == 2 and lost["whole"] and lost["entries"][0] == {"position": 7, "kind": "configuration", "comment": "c"}
     assert lost["file"] == str(kept)
     wait_for(lambda: "lost" in {w["key"] for w in idle_node.get("/api/v1/status").json["warnings"]}, "it is a warning")
     assert idle_node.call("GET", "/api/v1/cluster/lost", token="viewer").status == 403

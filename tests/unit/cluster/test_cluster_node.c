@@ -667,6 +667,21 @@ static void leaving_ends_what_was_warned_of(void **state)
 	close(fd);
 }
 
+static void what_was_written_alone_is_known_after_a_start(void **state)
+{
+	static const char seven[8] = { 7 };
+
+	UNUSED(state);
+	node_start();
+	assert_int_equal(append(), CORE_COMMITTED);
+	init();
+	assert_done();
+	assert_int_equal(trust_files_write(&t.node->trust, "alone", (struct str) { seven, sizeof(seven) }), 0);
+	node_stop();
+	node_start();
+	assert_int_equal(t.node->alone_from, 7);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -688,6 +703,7 @@ int main(void)
 		TEST(a_log_that_does_not_take_a_write_says_why),
 		TEST(an_address_that_was_taken_is_listened_at_when_it_is_free),
 		TEST(leaving_ends_what_was_warned_of),
+		TEST(what_was_written_alone_is_known_after_a_start),
 		TEST(a_join_forgets_the_keys_of_what_came_to_nothing),
 		TEST(an_init_whose_files_are_no_use_says_that_it_cannot_take_part),
 	};

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cluster/store.h"
@@ -21,7 +22,7 @@ enum { SELF = 1, OPEN_MS = 5000 };
 static char dir[64];
 static struct cluster_node n;
 
-static bool warns_table, warns_members;
+static bool warns_table, warns_members, warns_keep;
 
 static void warn(const char *key, const char *text, void *arg)
 {
@@ -30,6 +31,8 @@ static void warn(const char *key, const char *text, void *arg)
 		warns_table = text != NULL;
 	else if (strcmp(key, "members") == 0)
 		warns_members = text != NULL;
+	else if (strcmp(key, "cluster_keep") == 0)
+		warns_keep = text != NULL;
 }
 
 static int setup(void **state)
@@ -232,6 +235,27 @@ static void what_is_kept_is_the_newest_while_older_ones_are_told(void **state)
 	apply(0, 61, document(3, 61));
 	start_again();
 	assert_int_equal(cluster_table(&n)->next_id, 61);
+}
+
+static void what_could_not_be_kept_is_tried_again_and_not_at_once(void **state)
+{
+	char *beside = xasprintf("%s/table.new", n.trust.dir);
+
+	UNUSED(state);
+	assert_int_equal(mkdir(beside, 0700), 0);
+	apply(0, 10, document(2, 10));
+	cluster_keep(&n);
+	assert_true(n.unkept);
+	assert_true(warns_keep);
+	assert_int_equal(rmdir(beside), 0);
+	free(beside);
+	cluster_keep(&n);
+	assert_true(n.unkept);
+	n.keep_again_ms = clock_mono_ms();
+	start_again();
+	assert_false(n.unkept);
+	assert_false(warns_keep);
+	assert_int_equal(cluster_table(&n)->next_id, 10);
 }
 
 static void a_void_table_that_was_kept_gives_way_at_a_start(void **state)
@@ -497,6 +521,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_void_table_by_a_call_is_not_taken, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_gives_way_to_one_by_a_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_kept_is_the_newest_while_older_ones_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_could_not_be_kept_is_tried_again_and_not_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_void_table_that_was_kept_gives_way_at_a_start, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_sync_the_logs_table_is_believed, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_of_two_others_neither_removes_this_node_nor_names_its_members,

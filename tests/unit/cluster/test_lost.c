@@ -9,8 +9,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/base/clock.h"
 #include "daemon/cluster/cluster_private.h"
 #include "tests/unit/store/members_fixture.h"
 
@@ -34,14 +36,17 @@ static int setup(void **state)
 		return 1;
 	snprintf(path, sizeof(path), "%s/lost.jsonl", dir);
 	n = (struct cluster_node) { .magic = CLUSTER_NODE_MAGIC, .env = { .config = &config, .warn = warn } };
-	return 0;
+	return !trust_files_open(&n.trust, dir);
 }
 
 static int teardown(void **state)
 {
 	UNUSED(state);
 	unlink(path);
-	return rmdir(dir);
+	trust_files_forget(&n.trust);
+	int rc = rmdir(n.trust.dir);
+	trust_files_close(&n.trust);
+	return rc != 0 || rmdir(dir) != 0;
 }
 
 static void lose(uint64_t position, const char *comment, const char *document)
@@ -59,6 +64,7 @@ static void lose(uint64_t position, const char *comment, const char *document)
 static void entries_are_listed_in_order_without_their_documents(void **state)
 {
 	size_t all;
+	bool whole;
 
 	UNUSED(state);
 	lose(7, "", "{\"password\": \"one\", \"position\": 99, \"document\": {\"comment\": \"x\"}}");
@@ -68,7 +74,7 @@ static void entries_are_listed_in_order_without_their_documents(void **state)
 	assert_string_equal(warned, "lost");
 	lost_keep(&n);
 	assert_false(n.lost_unkept);
-	json_t *list = lost_entries(&n, &all);
+	json_t *list = lost_entries(&n, &all, &whole);
 	assert_int_equal(all, 3);
 	assert_int_equal(json_array_size(list), 3);
 	for (size_t i = 0; i < 3; i++) {
@@ -85,6 +91,7 @@ static void entries_are_listed_in_order_without_their_documents(void **state)
 static void a_line_of_another_is_counted_and_shows_nothing(void **state)
 {
 	size_t all;
+	bool whole;
 	FILE *f = fopen(path, "w");
 
 	UNUSED(state);
@@ -92,7 +99,7 @@ static void a_line_of_another_is_counted_and_shows_nothing(void **state)
 	fputs("{\"password\":\"x\"}\n[1,\"document\":2\n\n", f);
 	fclose(f);
 	lose(7, "", "{}");
-	json_t *list = lost_entries(&n, &all);
+	json_t *list = lost_entries(&n, &all, &whole);
 	assert_int_equal(all, 4);
 	for (size_t i = 0; i < 3; i++)
 		assert_int_equal(json_object_size(json_array_get(list, i)), 0);
@@ -113,6 +120,46 @@ static void the_documents_are_in_the_file(void **state)
 	assert_non_null(strstr(text, "\"document\":{\"password\":\"one\"}}\n"));
 }
 
+static void what_is_not_on_disk_is_tried_again_and_not_at_once(void **state)
+{
+	UNUSED(state);
+	/* Nothing is synced through a link. */
+	assert_int_equal(symlink("elsewhere", path), 0);
+	n.lost_unkept = true;
+	lost_keep(&n);
+	assert_true(n.lost_unkept);
+	assert_int_equal(unlink(path), 0);
+	lost_keep(&n);
+	assert_true(n.lost_unkept);
+	n.lost_again_ms = clock_mono_ms();
+	lost_keep(&n);
+	assert_false(n.lost_unkept);
+}
+
+static void of_a_long_file_the_beginning_is_read(void **state)
+{
+	enum { LINES = 6, LINE_LEN = 1 << 20 };
+	static char document[LINE_LEN];
+	size_t all;
+	bool whole;
+
+	UNUSED(state);
+	snprintf(document, sizeof(document), "{\"a\":\"%0*d\"}", LINE_LEN - 16, 0);
+	lose(1, "", document);
+	json_decref(lost_entries(&n, &all, &whole));
+	assert_int_equal(all, 1);
+	assert_true(whole);
+	for (unsigned i = 2; i <= LINES; i++)
+		lose(i, "", document);
+	json_t *list = lost_entries(&n, &all, &whole);
+	assert_false(whole);
+	assert_in_range(all, 2, LINES - 1);
+	assert_int_equal(json_array_size(list), all);
+	for (size_t i = 0; i < all; i++)
+		assert_int_equal(json_integer_value(json_object_get(json_array_get(list, i), "position")), i + 1);
+	json_decref(list);
+}
+
 /* ---- a member that writes while nobody else is there ---- */
 
 static void on_applied(const struct entry *e, void *arg)
@@ -121,7 +168,7 @@ static void on_applied(const struct entry *e, void *arg)
 	lost_note(&n, e);
 }
 
-static void with_store(void)
+static void open_store(void)
 {
 	struct store_hooks hooks = { .applied = on_applied };
 	char *why = NULL, *warning = NULL;
@@ -129,10 +176,25 @@ static void with_store(void)
 	n.env.store = store_open(dir, "n1", &why, &warning);
 	assert_non_null(n.env.store);
 	store_set_hooks(n.env.store, &hooks);
-	n.env.loop = loop_new();
-	timer_init(&n.tick, NULL, NULL);
 	assert_int_equal(store_start(n.env.store), 0);
 	assert_true(store_wait(n.env.store, WAIT_MS));
+}
+
+static void with_store(void)
+{
+	n.env.loop = loop_new();
+	timer_init(&n.tick, NULL, NULL);
+	open_store();
+}
+
+/* Another process: what was not kept is not known to it. */
+static void start_again(void)
+{
+	store_close(n.env.store);
+	n.alone_from = n.alone_kept = 0;
+	n.lost_again_ms = 0;
+	lost_recall(&n);
+	open_store();
 }
 
 static void without_store(void)
@@ -172,6 +234,7 @@ static void what_was_written_alone_is_listed_when_the_cluster_went_on_without_it
 {
 	static const char *const comments[] = { "one", "two", "drain" };
 	size_t all;
+	bool whole;
 
 	UNUSED(state);
 	with_store();
@@ -183,7 +246,7 @@ static void what_was_written_alone_is_listed_when_the_cluster_went_on_without_it
 	put(ENTRY_CONFIG, "two");
 	lost_alone(&n);
 	assert_string_equal(warned, "lost");
-	json_t *list = lost_entries(&n, &all);
+	json_t *list = lost_entries(&n, &all, &whole);
 	assert_int_equal(all, 3);
 	for (size_t i = 0; i < 3; i++)
 		assert_string_equal(json_string_value(json_object_get(json_array_get(list, i), "comment")),
@@ -191,8 +254,76 @@ static void what_was_written_alone_is_listed_when_the_cluster_went_on_without_it
 	json_decref(list);
 	/* Again, as the store was busy. */
 	lost_alone(&n);
-	json_decref(lost_entries(&n, &all));
+	json_decref(lost_entries(&n, &all, &whole));
 	assert_int_equal(all, 3);
+	n.corosync = NULL;
+	without_store();
+}
+
+static void what_was_written_alone_is_listed_after_a_start(void **state)
+{
+	static const char *const comments[] = { "one", "two", "three", "drain" };
+	size_t all;
+	bool whole;
+
+	UNUSED(state);
+	with_store();
+	put(ENTRY_CONFIG, "before");
+	n.corosync = (void *)&n;
+	n.table = fixture_table(2, 1);
+	put(ENTRY_CONFIG, "one");
+	put(ENTRY_RUNTIME, "drain");
+	put(ENTRY_CONFIG, "two");
+	start_again();
+	put(ENTRY_CONFIG, "three");
+	start_again();
+	lost_alone(&n);
+	json_t *list = lost_entries(&n, &all, &whole);
+	assert_int_equal(all, ARRAY_LEN(comments));
+	for (size_t i = 0; i < ARRAY_LEN(comments); i++)
+		assert_string_equal(json_string_value(json_object_get(json_array_get(list, i), "comment")),
+				    comments[i]);
+	json_decref(list);
+	/* Once, also for the start after that. */
+	start_again();
+	assert_int_equal(n.alone_from, 0);
+	n.corosync = NULL;
+	without_store();
+}
+
+static void what_others_have_is_no_longer_marked(void **state)
+{
+	UNUSED(state);
+	with_store();
+	n.corosync = (void *)&n;
+	put(ENTRY_CONFIG, "one");
+	start_again();
+	assert_int_not_equal(n.alone_from, 0);
+	cluster_node_reset(&n);
+	lost_keep(&n);
+	start_again();
+	assert_int_equal(n.alone_from, 0);
+	n.corosync = NULL;
+	without_store();
+}
+
+static void a_mark_that_could_not_be_kept_is_tried_again(void **state)
+{
+	char *beside = xasprintf("%s/alone.new", n.trust.dir);
+
+	UNUSED(state);
+	with_store();
+	n.corosync = (void *)&n;
+	assert_int_equal(mkdir(beside, 0700), 0);
+	put(ENTRY_CONFIG, "one");
+	assert_int_equal(rmdir(beside), 0);
+	free(beside);
+	uint64_t from = n.alone_from;
+	n.lost_again_ms = clock_mono_ms();
+	lost_keep(&n);
+	start_again();
+	assert_int_not_equal(from, 0);
+	assert_int_equal(n.alone_from, from);
 	n.corosync = NULL;
 	without_store();
 }
@@ -216,6 +347,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(entries_are_listed_in_order_without_their_documents, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_of_another_is_counted_and_shows_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_documents_are_in_the_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_is_not_on_disk_is_tried_again_and_not_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_a_long_file_the_beginning_is_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_written_alone_is_listed_after_a_start, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_others_have_is_no_longer_marked, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_mark_that_could_not_be_kept_is_tried_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_written_alone_is_listed_when_the_cluster_went_on_without_it,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(of_a_cluster_of_one_nothing_is_lost, setup, teardown),
