@@ -216,7 +216,7 @@ def test_status_of_a_healthy_node(postroad, node):
     r = postroad("status")
     assert r.code == 0, r.err
     for want in ("node           n1", "up             1d 1h", "revision       12", "safe to stop   no: no other node takes over",
-                 "fingerprint    AB:CD", "warning        a certificate expires soon",
+                 "fingerprint    AB:CD", "warning        a certificate expires soon [k]",
                  "relay     127.0.0.1:2525  listening  mta"):
         assert want in r.lines, want
     assert postroad("status", "--json").json == STATUS
