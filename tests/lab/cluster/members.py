@@ -243,11 +243,11 @@ class Members:
                          timeout=60)
 
     def wipe(self, name):
-        """The machine is set up anew: nothing of what it was is left."""
+        """The machine is set up anew: nothing of what it was is left, nor comes back with a loss of power."""
         node = self.named(name)[0]
         node.stop("postroadd")
         node.stop("postroad-ha")
-        node.run(["sh", "-c", "rm -rf /var/lib/postroad/* /etc/postroad/corosync"])
+        node.run(node.shimmed(["sh", "-c", "rm -rf /var/lib/postroad/* /etc/postroad/corosync && sync /var/lib/postroad /etc/postroad"]))
 
     def set_up(self, name):
         node = self.named(name)[0]
